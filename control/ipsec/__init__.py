@@ -1,0 +1,1 @@
+"""IPsec: traffic selectors, algorithms, security associations and the back ends that apply them."""

@@ -1,0 +1,61 @@
+"""The algorithms of ESP and IKE, by their IKEv2 transform identifiers (RFC 7296 section 3.3.2, IANA registry)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class EncryptionAlgorithm(IntEnum):
+    """Transform type 1, encryption algorithm."""
+
+    NULL = 11
+    AES_CBC = 12
+    AES_GCM_16 = 20
+
+
+class IntegrityAlgorithm(IntEnum):
+    """Transform type 3, integrity algorithm; NONE for combined-mode ciphers."""
+
+    NONE = 0
+    HMAC_SHA2_256_128 = 12
+    HMAC_SHA2_384_192 = 13
+    HMAC_SHA2_512_256 = 14
+
+
+@dataclass(frozen=True, slots=True)
+class CipherSuite:
+    """One encryption algorithm with its key length, and the integrity algorithm that goes with it.
+
+    Attributes:
+        encryption: how the payload is hidden; NULL only in ESP.
+        key_bits: the encryption key's length in bits as negotiated; 0 where the algorithm has none (NULL).
+        integrity: how it is authenticated; NONE exactly when ``encryption`` is AES_GCM_16.
+    """
+
+    encryption: EncryptionAlgorithm
+    key_bits: int
+    integrity: IntegrityAlgorithm = IntegrityAlgorithm.NONE
+
+    @property
+    def encryption_key_size(self) -> int:
+        """Bytes of encryption key material, for AES-GCM with its 4-byte salt at the end (RFC 4106 section 8.1)."""
+        salt = 4 if self.encryption is EncryptionAlgorithm.AES_GCM_16 else 0
+        return self.key_bits // 8 + salt
+
+    @property
+    def integrity_key_size(self) -> int:
+        """Bytes of integrity key material (RFC 4868 section 2.1.1)."""
+        return {
+            IntegrityAlgorithm.NONE: 0,
+            IntegrityAlgorithm.HMAC_SHA2_256_128: 32,
+            IntegrityAlgorithm.HMAC_SHA2_384_192: 48,
+            IntegrityAlgorithm.HMAC_SHA2_512_256: 64,
+        }[self.integrity]
+
+
+AES_128_GCM = CipherSuite(EncryptionAlgorithm.AES_GCM_16, 128)
+AES_256_GCM = CipherSuite(EncryptionAlgorithm.AES_GCM_16, 256)
+AES_128_CBC_SHA256 = CipherSuite(EncryptionAlgorithm.AES_CBC, 128, IntegrityAlgorithm.HMAC_SHA2_256_128)
+AES_256_CBC_SHA256 = CipherSuite(EncryptionAlgorithm.AES_CBC, 256, IntegrityAlgorithm.HMAC_SHA2_256_128)
+NULL_SHA256 = CipherSuite(EncryptionAlgorithm.NULL, 0, IntegrityAlgorithm.HMAC_SHA2_256_128)

@@ -1,0 +1,176 @@
+"""One bounds-checked reader and writer for every wire format of the control plane.
+
+A codec built on this module raises :class:`WireError` for whatever bytes a stranger sends, and nothing else.
+All integers are in network byte order.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+from typing import NoReturn
+
+
+class WireError(ValueError):
+    """Bytes that are not a well-formed message.
+
+    Attributes:
+        reason: a short stable slug (``truncated``, ``trailing-bytes``, …), fit for a metric label.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class Reader:
+    """Reads fields from a block of bytes, front to back, never past its end."""
+
+    __slots__ = ("_data", "_end", "_offset")
+
+    def __init__(self, data: bytes | bytearray | memoryview, offset: int = 0, end: int | None = None) -> None:
+        self._data = data if isinstance(data, bytes) else bytes(data)
+        self._offset = offset
+        self._end = len(self._data) if end is None else end
+        if not 0 <= offset <= self._end <= len(self._data):
+            raise WireError("truncated", f"block {offset}..{self._end} of {len(self._data)} bytes")
+
+    @property
+    def offset(self) -> int:
+        """Position of the next byte, counted from the start of the underlying data."""
+        return self._offset
+
+    @property
+    def remaining(self) -> int:
+        """Bytes left in this block."""
+        return self._end - self._offset
+
+    def _take(self, size: int) -> int:
+        start = self._offset
+        if size < 0 or start + size > self._end:
+            raise WireError("truncated", f"{size} bytes wanted, {self._end - start} left")
+        self._offset = start + size
+        return start
+
+    def u8(self) -> int:
+        """One byte."""
+        return self._data[self._take(1)]
+
+    def u16(self) -> int:
+        """Two bytes."""
+        start = self._take(2)
+        return int.from_bytes(self._data[start : start + 2], "big")
+
+    def u32(self) -> int:
+        """Four bytes."""
+        start = self._take(4)
+        return int.from_bytes(self._data[start : start + 4], "big")
+
+    def u64(self) -> int:
+        """Eight bytes."""
+        start = self._take(8)
+        return int.from_bytes(self._data[start : start + 8], "big")
+
+    def take(self, size: int) -> bytes:
+        """The next ``size`` bytes."""
+        start = self._take(size)
+        return self._data[start : start + size]
+
+    def rest(self) -> bytes:
+        """All that is left in this block."""
+        return self.take(self.remaining)
+
+    def ipv6(self) -> IPv6Address:
+        """A 16-byte IPv6 address."""
+        return IPv6Address(self.take(16))
+
+    def skip(self, size: int) -> None:
+        """Pass over ``size`` bytes."""
+        self._take(size)
+
+    def sub(self, size: int) -> Reader:
+        """A reader for the next ``size`` bytes only, which this reader passes over."""
+        start = self._take(size)
+        return Reader(self._data, start, start + size)
+
+    def expect_end(self) -> None:
+        """Raise WireError("trailing-bytes") unless all of the block was read."""
+        if self._offset != self._end:
+            raise WireError("trailing-bytes", f"{self._end - self._offset} bytes")
+
+
+class Writer:
+    """Appends fields to a growing block of bytes."""
+
+    __slots__ = ("buffer",)
+
+    def __init__(self) -> None:
+        self.buffer = bytearray()
+
+    def __len__(self) -> int:
+        return len(self.buffer)
+
+    def u8(self, value: int) -> None:
+        """One byte."""
+        self._integer(value, 1)
+
+    def u16(self, value: int) -> None:
+        """Two bytes."""
+        self._integer(value, 2)
+
+    def u32(self, value: int) -> None:
+        """Four bytes."""
+        self._integer(value, 4)
+
+    def u64(self, value: int) -> None:
+        """Eight bytes."""
+        self._integer(value, 8)
+
+    def put(self, data: bytes | bytearray | memoryview) -> None:
+        """The bytes as they are."""
+        self.buffer += data
+
+    def ipv6(self, address: IPv6Address) -> None:
+        """A 16-byte IPv6 address."""
+        self.buffer += address.packed
+
+    def patch_u16(self, offset: int, value: int) -> None:
+        """Overwrite two bytes written earlier: a length or a checksum known only now."""
+        self.buffer[offset : offset + 2] = self._encode(value, 2)
+
+    def patch_u8(self, offset: int, value: int) -> None:
+        """Overwrite one byte written earlier."""
+        self.buffer[offset : offset + 1] = self._encode(value, 1)
+
+    def finish(self) -> bytes:
+        """What was written."""
+        return bytes(self.buffer)
+
+    def _integer(self, value: int, size: int) -> None:
+        self.buffer += self._encode(value, size)
+
+    @staticmethod
+    def _encode(value: int, size: int) -> bytes:
+        try:
+            return value.to_bytes(size, "big")
+        except OverflowError:
+            _refuse(value, size)
+
+
+def _refuse(value: int, size: int) -> NoReturn:
+    raise WireError("field-overflow", f"{value} does not fit {size} bytes")
+
+
+def internet_checksum(data: bytes | bytearray, initial: int = 0) -> int:
+    """The 16-bit one's complement checksum of RFC 1071 over ``data`` (odd lengths padded with zero)."""
+    if len(data) % 2:
+        data = bytes(data) + b"\0"
+    # The sum of 16-bit words is congruent to the big integer modulo 0xFFFF, which Python computes in C.
+    total = (int.from_bytes(data, "big") + initial) % 0xFFFF
+    if total == 0 and (initial or any(data)):
+        total = 0xFFFF
+    return total ^ 0xFFFF
+
+
+def ipv6_pseudo_header(source: IPv6Address, destination: IPv6Address, length: int, protocol: int) -> bytes:
+    """The 40-byte pseudo-header of RFC 8200 section 8.1 for an upper-layer packet of ``length`` bytes."""
+    return source.packed + destination.packed + length.to_bytes(4, "big") + bytes((0, 0, 0, protocol))
