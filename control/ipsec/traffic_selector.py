@@ -74,7 +74,5 @@ class TrafficSelector:
             if self.first_address == self.last_address
             else f"{self.first_address}-{self.last_address}"
         )
-        ports = (
-            "" if (self.first_port, self.last_port) == _ALL_PORTS else f":{self.first_port}-{self.last_port}"
-        )
+        ports = "" if (self.first_port, self.last_port) == _ALL_PORTS else f":{self.first_port}-{self.last_port}"
         return f"{addresses}[{self.protocol or 'any'}{ports}]"
