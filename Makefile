@@ -1,0 +1,42 @@
+# The project's daily commands. `demo`, `test`, `bench`, `lint` and `format` do the set-up themselves, on a fresh Debian 12 too.
+
+bin := .venv/bin
+python := $(bin)/python
+sources := control datapath bench tests
+
+# Arguments for the programs behind the targets: make demo ARGS="...", make test ARGS="-k lease", make bench ARGS="..."
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test unit namespaces bench lint format
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Debian packages, the BPF file system and .venv; quick when nothing is missing
+	@.ci/setup
+
+demo: setup ## kill a home agent in network namespaces and watch its mobile nodes come back (root)
+	@$(python) -m bench.demo $(ARGS)
+
+test: setup lint unit namespaces ## everything CI runs: lint, unit and property tests, tests in namespaces (root)
+
+unit: setup ## tests that need no privilege, on all cores
+	@$(python) -m pytest -q -n auto -m "not namespaces" $(ARGS)
+
+# One at a time: they share the kernel's namespaces, pins and both cores with real packets.
+namespaces: setup ## tests with real XDP and sockets in network namespaces (root)
+	@$(python) -m pytest -q -m namespaces $(ARGS)
+
+bench: setup ## rehearse a failover and measure it; ARGS="--mobile-nodes 1000 --loss 1" and more (root)
+	@$(python) -m bench.failover $(ARGS)
+
+lint: setup ## ruff, mypy --strict and the import contracts
+	@$(bin)/ruff check $(sources)
+	@$(bin)/ruff format --check $(sources)
+	@$(bin)/mypy
+	@$(bin)/lint-imports
+
+format: setup ## let ruff put imports and layout in order
+	@$(bin)/ruff check --fix $(sources)
+	@$(bin)/ruff format $(sources)
