@@ -1,0 +1,178 @@
+"""Bringing one mobile node back: the steps from its claim to its Binding Update, as an explicit state machine.
+
+Source: draft-li-mip6-ha-init-bootstrap-00 section 4.1 ("Protocol Flow"). The job decides; whoever drives it carries
+the actions out and reports what came of them. It knows neither sockets nor the engines.
+
+===============  =======================  ===============  =====================================
+state            happening                next state       actions
+===============  =======================  ===============  =====================================
+WAITING          start                    KEY_EXCHANGE     OPEN_IKE
+KEY_EXCHANGE     IKE SA established       PROTECTION       CREATE_MOBILITY_CHILD
+PROTECTION       child SA, switch wanted  SWITCHING        SEND_HOME_AGENT_SWITCH
+PROTECTION       child SA, none wanted    RECOVERED        -
+SWITCHING        timer, time-out left     SWITCHING        SEND_HOME_AGENT_SWITCH
+SWITCHING        timer, time-out spent    FAILED           CLOSE_IKE
+any live one     binding registered       RECOVERED        -
+any live one     failure                  FAILED           CLOSE_IKE
+===============  =======================  ===============  =====================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from ipaddress import IPv6Address
+
+
+class JobState(Enum):
+    """How far a job is."""
+
+    WAITING = auto()
+    KEY_EXCHANGE = auto()
+    PROTECTION = auto()
+    SWITCHING = auto()
+    RECOVERED = auto()
+    FAILED = auto()
+
+
+class JobAction(Enum):
+    """What the driver of a job has to do next."""
+
+    OPEN_IKE = auto()
+    CREATE_MOBILITY_CHILD = auto()
+    SEND_HOME_AGENT_SWITCH = auto()
+    CLOSE_IKE = auto()
+
+
+_FINAL = frozenset((JobState.RECOVERED, JobState.FAILED))
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchTimeouts:
+    """Retransmission of the Home Agent Switch message (RFC 5142 section 4.2).
+
+    RFC 5142 begins at 5 seconds because there the old agent still serves the node; here nobody does, so the first
+    repetition comes sooner. The doubling and the upper bound are the RFC's.
+
+    Attributes:
+        initial_s: seconds before the first repetition.
+        maximum_s: the time-out (seconds) past which the node counts as unreachable.
+    """
+
+    initial_s: float = 1.0
+    maximum_s: float = 20.0
+
+
+class RebootstrapJob:
+    """One attempt to bring one node back.
+
+    Attributes:
+        identity: the node's IKE identity as text.
+        home_address: the address the node keeps or is given by this job.
+        care_of_address: where the node was last seen.
+        new_home_address: whether ``home_address`` has to be told to the node (its old one has another prefix).
+        switch: whether a Home Agent Switch is needed; False when only the security associations are to be renewed
+            with a node that is already registered here, as after a restart.
+    """
+
+    __slots__ = (
+        "_next_repetition",
+        "_timeout",
+        "_timeouts",
+        "care_of_address",
+        "failure",
+        "home_address",
+        "identity",
+        "new_home_address",
+        "started_at",
+        "state",
+        "switch",
+        "switches_sent",
+    )
+
+    def __init__(
+        self,
+        identity: str,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        *,
+        new_home_address: bool = False,
+        switch: bool = True,
+        timeouts: SwitchTimeouts | None = None,
+    ) -> None:
+        self.identity = identity
+        self.home_address = home_address
+        self.care_of_address = care_of_address
+        self.new_home_address = new_home_address
+        self.switch = switch
+        self.state = JobState.WAITING
+        self.failure: str | None = None
+        self.started_at: float | None = None
+        self.switches_sent = 0
+        self._timeouts = timeouts or SwitchTimeouts()
+        self._timeout = self._timeouts.initial_s
+        self._next_repetition: float | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in _FINAL
+
+    @property
+    def next_timer(self) -> float | None:
+        """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
+        return self._next_repetition
+
+    def start(self, now: float) -> list[JobAction]:
+        """Begin: the caller opens IKEv2 towards the care-of address."""
+        if self.state is not JobState.WAITING:
+            return []
+        self.started_at = now
+        self.state = JobState.KEY_EXCHANGE
+        return [JobAction.OPEN_IKE]
+
+    def ike_established(self) -> list[JobAction]:
+        """IKE_AUTH is complete; the pair of security associations for the Mobility Header comes next."""
+        if self.state is not JobState.KEY_EXCHANGE:
+            return []
+        self.state = JobState.PROTECTION
+        return [JobAction.CREATE_MOBILITY_CHILD]
+
+    def mobility_child_established(self, now: float) -> list[JobAction]:
+        """The security associations for the Mobility Header are installed on our side."""
+        if self.state is not JobState.PROTECTION:
+            return []
+        if not self.switch:
+            self.state = JobState.RECOVERED
+            return []
+        self.state = JobState.SWITCHING
+        return self._send_switch(now)
+
+    def binding_registered(self) -> None:
+        """The node's Binding Update was accepted, by this job's doing or because the node came by itself."""
+        if not self.finished:
+            self.state = JobState.RECOVERED
+            self._next_repetition = None
+
+    def failed(self, reason: str) -> list[JobAction]:
+        """Give this attempt up, for ``reason`` (a slug)."""
+        if self.finished:
+            return []
+        self.state = JobState.FAILED
+        self.failure = reason
+        self._next_repetition = None
+        return [JobAction.CLOSE_IKE]
+
+    def handle_timer(self, now: float) -> list[JobAction]:
+        """Repeat the Home Agent Switch when its time has come, or give up (RFC 5142 section 4.2)."""
+        if self._next_repetition is None or now < self._next_repetition:
+            return []
+        self._timeout *= 2
+        if self._timeout > self._timeouts.maximum_s:
+            return self.failed("no-binding-update")
+        return self._send_switch(now)
+
+    def _send_switch(self, now: float) -> list[JobAction]:
+        self.switches_sent += 1
+        self._next_repetition = now + self._timeout
+        return [JobAction.SEND_HOME_AGENT_SWITCH]
