@@ -23,6 +23,18 @@ class IntegrityAlgorithm(IntEnum):
     HMAC_SHA2_512_256 = 14
 
 
+_INTEGRITY_KEY_SIZES = {
+    IntegrityAlgorithm.NONE: 0,
+    IntegrityAlgorithm.HMAC_SHA2_256_128: 32,
+    IntegrityAlgorithm.HMAC_SHA2_384_192: 48,
+    IntegrityAlgorithm.HMAC_SHA2_512_256: 64,
+}
+"""Bytes of key (RFC 4868 section 2.1.1); the integrity check value is half as long (section 2.3)."""
+
+_GCM_TAG_SIZE = 16
+_AES_KEY_BITS = (128, 192, 256)
+
+
 @dataclass(frozen=True, slots=True)
 class CipherSuite:
     """One encryption algorithm with its key length, and the integrity algorithm that goes with it.
@@ -38,6 +50,14 @@ class CipherSuite:
     integrity: IntegrityAlgorithm = IntegrityAlgorithm.NONE
 
     @property
+    def is_complete(self) -> bool:
+        """Whether the parts go together: a key length the cipher has, and every packet authenticated exactly once."""
+        if self.encryption is EncryptionAlgorithm.NULL:
+            return self.key_bits == 0 and self.integrity is not IntegrityAlgorithm.NONE
+        combined = self.encryption is EncryptionAlgorithm.AES_GCM_16
+        return self.key_bits in _AES_KEY_BITS and combined == (self.integrity is IntegrityAlgorithm.NONE)
+
+    @property
     def encryption_key_size(self) -> int:
         """Bytes of encryption key material, for AES-GCM with its 4-byte salt at the end (RFC 4106 section 8.1)."""
         salt = 4 if self.encryption is EncryptionAlgorithm.AES_GCM_16 else 0
@@ -46,12 +66,19 @@ class CipherSuite:
     @property
     def integrity_key_size(self) -> int:
         """Bytes of integrity key material (RFC 4868 section 2.1.1)."""
-        return {
-            IntegrityAlgorithm.NONE: 0,
-            IntegrityAlgorithm.HMAC_SHA2_256_128: 32,
-            IntegrityAlgorithm.HMAC_SHA2_384_192: 48,
-            IntegrityAlgorithm.HMAC_SHA2_512_256: 64,
-        }[self.integrity]
+        return _INTEGRITY_KEY_SIZES[self.integrity]
+
+    @property
+    def integrity_check_size(self) -> int:
+        """Bytes of the integrity check value at the end of a packet (RFC 4106 section 6, RFC 4868 section 2.3)."""
+        if self.encryption is EncryptionAlgorithm.AES_GCM_16:
+            return _GCM_TAG_SIZE
+        return _INTEGRITY_KEY_SIZES[self.integrity] // 2
+
+    def __str__(self) -> str:
+        """For people, as in ``AES_GCM_16-256`` or ``AES_CBC-128/HMAC_SHA2_256_128``."""
+        name = self.encryption.name + (f"-{self.key_bits}" if self.key_bits else "")
+        return name if self.integrity is IntegrityAlgorithm.NONE else f"{name}/{self.integrity.name}"
 
 
 AES_128_GCM = CipherSuite(EncryptionAlgorithm.AES_GCM_16, 128)

@@ -1,0 +1,32 @@
+"""What applies security associations to packets: the interface of the userspace and the kernel back end."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from control.ipsec.security_association import SecurityAssociation
+
+
+class IpsecBackend(Protocol):
+    """Holds pairs of security associations and applies them.
+
+    Policies are derived from the selectors of the associations: what an installed outbound association covers
+    leaves only under it, and what arrives under an inbound one must fall into its selectors. A node's addresses are
+    the logical ones, so that a move of the node changes nothing here.
+    """
+
+    def allocate_spi(self) -> int:
+        """An inbound SPI that no installed association uses and that is not given out again soon."""
+
+    def install(self, inbound: SecurityAssociation, outbound: SecurityAssociation) -> None:
+        """Put a pair to use at once; for packets that several outbound ones cover, the newest is taken.
+
+        Raises:
+            IpsecBackendError: the inbound SPI is taken, or the back end cannot apply the association.
+        """
+
+    def remove(self, inbound_spi: int) -> None:
+        """Take the pair of this inbound SPI out of use; without effect if there is none."""
+
+    def list(self) -> tuple[tuple[SecurityAssociation, SecurityAssociation], ...]:
+        """The installed pairs, inbound first, in the order in which they were installed."""

@@ -1,0 +1,176 @@
+"""The cipher suites of ESP: each turns plaintext into IV, ciphertext and integrity check value, and back.
+
+AES-GCM (RFC 4106), AES-CBC (RFC 3602) and NULL (RFC 2410) with HMAC-SHA2 (RFC 4868). What is costly to set up (the
+key schedule, the keyed hash state) is set up once per security association.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm, IntegrityAlgorithm
+from control.ipsec.errors import EspError
+
+_GCM_SALT_SIZE = 4
+_GCM_IV_SIZE = 8
+_AES_BLOCK_SIZE = 16
+_ESP_ALIGNMENT = 4  # the Next Header field ends on a 4-byte boundary (RFC 4303 section 2.4)
+
+_HASHES = {
+    IntegrityAlgorithm.HMAC_SHA2_256_128: hashlib.sha256,
+    IntegrityAlgorithm.HMAC_SHA2_384_192: hashlib.sha384,
+    IntegrityAlgorithm.HMAC_SHA2_512_256: hashlib.sha512,
+}
+
+
+Random = Callable[[int], bytes]
+
+
+class EspCipher(Protocol):
+    """One cipher suite with its keys.
+
+    Attributes:
+        alignment: what the plaintext, padding included, must be a multiple of.
+        overhead: bytes that :meth:`seal` adds: IV and integrity check value.
+    """
+
+    alignment: int
+    overhead: int
+
+    def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
+        """IV, ciphertext and integrity check value.
+
+        Args:
+            header: SPI and sequence number, authenticated as well.
+            sequence_number: never the same twice.
+            plaintext: a multiple of ``alignment``.
+            random: gives that many unpredictable bytes, for ciphers whose IV must be.
+        """
+
+    def open(self, header: bytes, body: bytes) -> bytes:
+        """The plaintext of what :meth:`seal` made.
+
+        ``body`` is at least ``overhead`` bytes, and what exceeds them a multiple of ``alignment``.
+
+        Raises:
+            EspError: ``bad-icv``.
+        """
+
+
+class Integrity:
+    """A keyed, truncated HMAC (RFC 4868)."""
+
+    __slots__ = ("_keyed", "size")
+
+    def __init__(self, algorithm: IntegrityAlgorithm, key: bytes, size: int) -> None:
+        self._keyed = hmac.new(key, digestmod=_HASHES[algorithm])
+        self.size = size
+
+    def check_value(self, *parts: bytes) -> bytes:
+        """The integrity check value over ``parts`` one after the other."""
+        state = self._keyed.copy()
+        for part in parts:
+            state.update(part)
+        return state.digest()[: self.size]
+
+    def verify(self, header: bytes, body: bytes) -> bytes:
+        """``body`` without the check value at its end.
+
+        Raises:
+            EspError: ``bad-icv``.
+        """
+        content = body[: -self.size]
+        if not hmac.compare_digest(self.check_value(header, content), body[-self.size :]):
+            raise EspError("bad-icv")
+        return content
+
+
+class GcmCipher:
+    """AES-GCM with a 16-byte tag and an explicit 8-byte IV (RFC 4106).
+
+    The IV is the sequence number. It never repeats under one key, because an association ends before its sequence
+    numbers do and a new one has new keys (RFC 4106 section 3.1 asks for no more than that).
+    """
+
+    __slots__ = ("_aead", "_salt", "alignment", "overhead")
+
+    def __init__(self, suite: CipherSuite, key: bytes) -> None:
+        self._aead = AESGCM(key[:-_GCM_SALT_SIZE])
+        self._salt = key[-_GCM_SALT_SIZE:]
+        self.alignment = _ESP_ALIGNMENT
+        self.overhead = _GCM_IV_SIZE + suite.integrity_check_size
+
+    def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
+        """See :meth:`EspCipher.seal`."""
+        iv = sequence_number.to_bytes(_GCM_IV_SIZE, "big")
+        return iv + self._aead.encrypt(self._salt + iv, plaintext, header)
+
+    def open(self, header: bytes, body: bytes) -> bytes:
+        """See :meth:`EspCipher.open`."""
+        try:
+            return self._aead.decrypt(self._salt + body[:_GCM_IV_SIZE], body[_GCM_IV_SIZE:], header)
+        except InvalidTag:
+            raise EspError("bad-icv") from None
+
+
+class CbcCipher:
+    """AES-CBC with an unpredictable 16-byte IV (RFC 3602), then HMAC over all of it."""
+
+    __slots__ = ("_aes", "_integrity", "alignment", "overhead")
+
+    def __init__(self, key: bytes, integrity: Integrity) -> None:
+        self._aes = AES(key)
+        self._integrity = integrity
+        self.alignment = _AES_BLOCK_SIZE
+        self.overhead = _AES_BLOCK_SIZE + integrity.size
+
+    def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
+        """See :meth:`EspCipher.seal`."""
+        iv = random(_AES_BLOCK_SIZE)
+        encryptor = Cipher(self._aes, CBC(iv)).encryptor()
+        content = iv + encryptor.update(plaintext) + encryptor.finalize()
+        return content + self._integrity.check_value(header, content)
+
+    def open(self, header: bytes, body: bytes) -> bytes:
+        """See :meth:`EspCipher.open`."""
+        content = self._integrity.verify(header, body)
+        decryptor = Cipher(self._aes, CBC(content[:_AES_BLOCK_SIZE])).decryptor()
+        return decryptor.update(content[_AES_BLOCK_SIZE:]) + decryptor.finalize()
+
+
+class NullCipher:
+    """No encryption (RFC 2410), HMAC only."""
+
+    __slots__ = ("_integrity", "alignment", "overhead")
+
+    def __init__(self, integrity: Integrity) -> None:
+        self._integrity = integrity
+        self.alignment = _ESP_ALIGNMENT
+        self.overhead = integrity.size
+
+    def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
+        """See :meth:`EspCipher.seal`."""
+        return plaintext + self._integrity.check_value(header, plaintext)
+
+    def open(self, header: bytes, body: bytes) -> bytes:
+        """See :meth:`EspCipher.open`."""
+        return self._integrity.verify(header, body)
+
+
+def esp_cipher(suite: CipherSuite, encryption_key: bytes, integrity_key: bytes) -> EspCipher:
+    """The cipher of a suite that :attr:`CipherSuite.is_complete`, with keys of its sizes."""
+    if suite.encryption is EncryptionAlgorithm.AES_GCM_16:
+        return GcmCipher(suite, encryption_key)
+    integrity = Integrity(suite.integrity, integrity_key, suite.integrity_check_size)
+    if suite.encryption is EncryptionAlgorithm.AES_CBC:
+        return CbcCipher(encryption_key, integrity)
+    return NullCipher(integrity)

@@ -1,0 +1,186 @@
+"""One security association: what the Security Association Database holds for one direction (RFC 4301 section 4.4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+from typing import Protocol
+
+from control.ipsec.algorithms import CipherSuite
+from control.ipsec.errors import IpsecBackendError
+from control.ipsec.replay_window import DEFAULT_REPLAY_WINDOW
+from control.ipsec.traffic_selector import PROTOCOLS_WITH_MESSAGE_TYPE, TrafficSelector
+
+FIRST_SPI = 256
+"""SPIs 1 to 255 are reserved by IANA, 0 is for local use (RFC 4303 section 2.1)."""
+LAST_SPI = 0xFFFF_FFFF
+
+
+@dataclass(slots=True)
+class SecurityAssociationUsage:
+    """What went through a security association.
+
+    Attributes:
+        packets: packets protected, or received and found genuine.
+        bytes: upper-layer bytes in them, without ESP's own.
+        errors: packets refused (inbound) or not sendable (outbound).
+        last_used_at: monotonic seconds of the last good packet, None before the first.
+    """
+
+    packets: int = 0
+    bytes: int = 0
+    errors: int = 0
+    last_used_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SecurityAssociation:
+    """One direction of an ESP transport-mode association.
+
+    The addresses are the logical ones: the home address and the home agent's address, wherever the node is
+    (RFC 4877 section 3). The selectors are in the direction of the packet.
+
+    Attributes:
+        spi: Security Parameters Index, chosen by the receiver.
+        source: logical source address of its packets.
+        destination: logical destination address.
+        source_selectors: which sources, protocols and source ports it is for; any one suffices.
+        destination_selectors: the same for the destination side.
+        suite: algorithms.
+        encryption_key: key material of the cipher, for AES-GCM with the salt at the end; empty for NULL.
+        integrity_key: key of the separate integrity algorithm; empty for AES-GCM.
+        replay_window: size of the receiver's window in packets.
+        reqid: what a kernel back end ties policies and associations together by.
+        created_at: monotonic seconds.
+        usage: counters that the back end keeps up.
+    """
+
+    spi: int
+    source: IPv6Address
+    destination: IPv6Address
+    source_selectors: tuple[TrafficSelector, ...]
+    destination_selectors: tuple[TrafficSelector, ...]
+    suite: CipherSuite
+    encryption_key: bytes = field(repr=False)
+    integrity_key: bytes = field(default=b"", repr=False)
+    replay_window: int = DEFAULT_REPLAY_WINDOW
+    reqid: int = 0
+    created_at: float = 0.0
+    usage: SecurityAssociationUsage = field(default_factory=SecurityAssociationUsage)
+
+    def __post_init__(self) -> None:
+        """Refuse what no back end could use.
+
+        Raises:
+            IpsecBackendError: reserved SPI, incomplete suite, or key material of the wrong size.
+        """
+        if not FIRST_SPI <= self.spi <= LAST_SPI:
+            raise IpsecBackendError("bad-spi", f"{self.spi:#010x} is reserved or does not fit 32 bits")
+        if not self.suite.is_complete:
+            raise IpsecBackendError("bad-suite", f"{self.suite} does not both encrypt and authenticate as ESP needs")
+        sizes = (len(self.encryption_key), len(self.integrity_key))
+        if sizes != (self.suite.encryption_key_size, self.suite.integrity_key_size):
+            raise IpsecBackendError("bad-key", f"{sizes} bytes of key material do not fit {self.suite}")
+
+    def covers(self, protocol: int, source_port: int | None, destination_port: int | None) -> bool:
+        """Whether a packet between this association's addresses falls into its selectors (RFC 4301 section 5)."""
+        if not any(s.matches(self.source, protocol, source_port) for s in self.source_selectors):
+            return False
+        if protocol in PROTOCOLS_WITH_MESSAGE_TYPE:
+            return any(s.matches_host(self.destination, protocol) for s in self.destination_selectors)
+        return any(s.matches(self.destination, protocol, destination_port) for s in self.destination_selectors)
+
+
+class NegotiatedChild(Protocol):
+    """What a key exchange hands over: keys and selectors of both directions of one child association."""
+
+    @property
+    def inbound_spi(self) -> int:
+        """The SPI we chose."""
+
+    @property
+    def outbound_spi(self) -> int:
+        """The SPI the peer chose."""
+
+    @property
+    def suite(self) -> CipherSuite:
+        """Algorithms of both directions."""
+
+    @property
+    def inbound_encryption_key(self) -> bytes:
+        """Key material of the peer's cipher."""
+
+    @property
+    def inbound_integrity_key(self) -> bytes:
+        """Key of the peer's integrity algorithm."""
+
+    @property
+    def outbound_encryption_key(self) -> bytes:
+        """Key material of our cipher."""
+
+    @property
+    def outbound_integrity_key(self) -> bytes:
+        """Key of our integrity algorithm."""
+
+    @property
+    def local_selectors(self) -> Sequence[TrafficSelector]:
+        """What our side may send and receive."""
+
+    @property
+    def remote_selectors(self) -> Sequence[TrafficSelector]:
+        """The same for the peer's side."""
+
+    @property
+    def transport_mode(self) -> bool:
+        """Whether both agreed on it (RFC 7296 section 1.3.1)."""
+
+
+def security_association_pair(
+    child: NegotiatedChild,
+    local_address: IPv6Address,
+    remote_address: IPv6Address,
+    *,
+    reqid: int = 0,
+    created_at: float = 0.0,
+) -> tuple[SecurityAssociation, SecurityAssociation]:
+    """The inbound and the outbound association of a negotiated child.
+
+    Args:
+        child: keys and selectors.
+        local_address: our logical address: the home agent's, or on a mobile node the home address.
+        remote_address: the peer's logical address.
+        reqid: passed on to both.
+        created_at: monotonic seconds.
+
+    Raises:
+        IpsecBackendError: tunnel mode, a reserved SPI, or keys that do not fit the suite.
+    """
+    if not child.transport_mode:
+        raise IpsecBackendError("tunnel-mode", "only transport mode protects Mobile IPv6 signalling here")
+    local, remote = tuple(child.local_selectors), tuple(child.remote_selectors)
+    inbound = SecurityAssociation(
+        spi=child.inbound_spi,
+        source=remote_address,
+        destination=local_address,
+        source_selectors=remote,
+        destination_selectors=local,
+        suite=child.suite,
+        encryption_key=child.inbound_encryption_key,
+        integrity_key=child.inbound_integrity_key,
+        reqid=reqid,
+        created_at=created_at,
+    )
+    outbound = SecurityAssociation(
+        spi=child.outbound_spi,
+        source=local_address,
+        destination=remote_address,
+        source_selectors=local,
+        destination_selectors=remote,
+        suite=child.suite,
+        encryption_key=child.outbound_encryption_key,
+        integrity_key=child.outbound_integrity_key,
+        reqid=reqid,
+        created_at=created_at,
+    )
+    return inbound, outbound

@@ -1,0 +1,175 @@
+"""The userspace back end: ESP transport mode in Python, for whatever carries ESP packets (raw sockets, tests)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from control.ipsec.errors import EspError, IpsecBackendError, NoSecurityAssociation
+from control.ipsec.esp import EspInbound, EspOutbound, read_spi
+from control.ipsec.security_association import FIRST_SPI, SecurityAssociation
+from control.ipsec.traffic_selector import packet_ports
+
+
+@dataclass(frozen=True, slots=True)
+class Unprotected:
+    """A packet that arrived under ESP and was found genuine.
+
+    Attributes:
+        protocol: of the upper layer.
+        payload: the upper-layer packet.
+        security_association: the inbound one it came under; it says who sent the packet.
+    """
+
+    protocol: int
+    payload: bytes
+    security_association: SecurityAssociation
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    inbound: EspInbound
+    outbound: EspOutbound
+
+
+class UserspaceIpsec:
+    """An :class:`control.ipsec.backend.IpsecBackend` that protects and opens packets itself.
+
+    Attributes:
+        statistics: ``protected`` and ``unprotected`` packets, and refused ones by the reason of their EspError.
+    """
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        """Start empty.
+
+        Args:
+            random: gives that many unpredictable bytes.
+        """
+        self.statistics: Counter[str] = Counter()
+        self._random = random
+        self._pairs: dict[int, _Pair] = {}
+        self._outbound: dict[tuple[IPv6Address, IPv6Address], list[EspOutbound]] = {}
+        # SPIs walk through all 32-bit values in an order of their own, so none comes back before 4 billion others.
+        self._spi = int.from_bytes(random(4), "big")
+        self._spi_step = int.from_bytes(random(4), "big") | 1
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def allocate_spi(self) -> int:
+        """See :meth:`control.ipsec.backend.IpsecBackend.allocate_spi`."""
+        while True:
+            self._spi = (self._spi + self._spi_step) & 0xFFFF_FFFF
+            if self._spi >= FIRST_SPI and self._spi not in self._pairs:
+                return self._spi
+
+    def install(self, inbound: SecurityAssociation, outbound: SecurityAssociation) -> None:
+        """See :meth:`control.ipsec.backend.IpsecBackend.install`."""
+        if inbound.spi in self._pairs:
+            raise IpsecBackendError("spi-in-use", f"{inbound.spi:#010x}")
+        pair = _Pair(EspInbound(inbound), EspOutbound(outbound, self._random))
+        self._pairs[inbound.spi] = pair
+        self._outbound.setdefault((outbound.source, outbound.destination), []).append(pair.outbound)
+
+    def remove(self, inbound_spi: int) -> None:
+        """See :meth:`control.ipsec.backend.IpsecBackend.remove`."""
+        pair = self._pairs.pop(inbound_spi, None)
+        if pair is None:
+            return
+        outbound = pair.outbound.security_association
+        addresses = (outbound.source, outbound.destination)
+        self._outbound[addresses].remove(pair.outbound)
+        if not self._outbound[addresses]:
+            del self._outbound[addresses]
+
+    def list(self) -> tuple[tuple[SecurityAssociation, SecurityAssociation], ...]:
+        """See :meth:`control.ipsec.backend.IpsecBackend.list`."""
+        return tuple(
+            (pair.inbound.security_association, pair.outbound.security_association) for pair in self._pairs.values()
+        )
+
+    def protect(
+        self, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes, port: int, now: float
+    ) -> bytes:
+        """The ESP packet that carries an upper-layer packet, under the newest association that covers it.
+
+        Args:
+            source: logical source address.
+            destination: logical destination address.
+            protocol: of the upper layer.
+            payload: the upper-layer packet.
+            port: its source port; for Mobility Header and ICMPv6 the message type in the high byte.
+            now: monotonic seconds.
+
+        Raises:
+            NoSecurityAssociation: nothing covers it; it must not be sent in the clear.
+            EspError: ``sequence-exhausted``.
+        """
+        destination_port = packet_ports(protocol, payload)[1]
+        for esp in reversed(self._outbound.get((source, destination), ())):
+            if esp.security_association.covers(protocol, port, destination_port):
+                break
+        else:
+            self.statistics["no-security-association"] += 1
+            raise NoSecurityAssociation(f"{source} to {destination}, protocol {protocol}, port {port:#06x}")
+        usage = esp.security_association.usage
+        try:
+            packet = esp.protect(payload, protocol)
+        except EspError as error:
+            usage.errors += 1
+            self.statistics[error.reason] += 1
+            raise
+        usage.packets += 1
+        usage.bytes += len(payload)
+        usage.last_used_at = now
+        self.statistics["protected"] += 1
+        return packet
+
+    def unprotect(self, source: IPv6Address, destination: IPv6Address, packet: bytes, now: float) -> Unprotected:
+        """What is inside an ESP packet, once it was found genuine, new and within the selectors of its association.
+
+        Args:
+            source: logical source address: the home address where a Home Address option named one.
+            destination: logical destination address: the home address where a routing header named one.
+            packet: the ESP packet, from the SPI on.
+            now: monotonic seconds.
+
+        Raises:
+            EspError: it must be dropped.
+        """
+        try:
+            pair = self._pairs.get(read_spi(packet))
+            if pair is None:
+                raise EspError("unknown-spi", f"{source} to {destination}")
+        except EspError as error:
+            self.statistics[error.reason] += 1
+            raise
+        security_association = pair.inbound.security_association
+        usage = security_association.usage
+        try:
+            protocol, payload = pair.inbound.unprotect(packet)
+            _check_selectors(security_association, source, destination, protocol, payload)
+        except EspError as error:
+            usage.errors += 1
+            self.statistics[error.reason] += 1
+            raise
+        usage.packets += 1
+        usage.bytes += len(payload)
+        usage.last_used_at = now
+        self.statistics["unprotected"] += 1
+        return Unprotected(protocol, payload, security_association)
+
+
+def _check_selectors(
+    security_association: SecurityAssociation,
+    source: IPv6Address,
+    destination: IPv6Address,
+    protocol: int,
+    payload: bytes,
+) -> None:
+    """Hold the opened packet against the selectors of the association it came under (RFC 4301 section 5.2 step 4)."""
+    addresses_match = (source, destination) == (security_association.source, security_association.destination)
+    if not addresses_match or not security_association.covers(protocol, *packet_ports(protocol, payload)):
+        raise EspError("selector-mismatch", f"{source} to {destination}, protocol {protocol}")
