@@ -1,0 +1,86 @@
+"""Binding Acknowledgement (RFC 6275 section 6.1.8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Self
+
+from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
+from control.mobility.options import MobilityOption, read_options
+from control.wire import Reader, Writer
+
+_KEY_MANAGEMENT = 0x80
+_FIRST_REJECTION = 128
+
+
+class BindingAcknowledgementStatus(IntEnum):
+    """Status of a Binding Acknowledgement (section 6.1.8): below 128 accepted, from 128 rejected."""
+
+    ACCEPTED = 0
+    ACCEPTED_BUT_PREFIX_DISCOVERY_NECESSARY = 1
+    REASON_UNSPECIFIED = 128
+    ADMINISTRATIVELY_PROHIBITED = 129
+    INSUFFICIENT_RESOURCES = 130
+    HOME_REGISTRATION_NOT_SUPPORTED = 131
+    NOT_HOME_SUBNET = 132
+    NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE = 133
+    DUPLICATE_ADDRESS_DETECTION_FAILED = 134
+    SEQUENCE_NUMBER_OUT_OF_WINDOW = 135
+    EXPIRED_HOME_NONCE_INDEX = 136
+    EXPIRED_CARE_OF_NONCE_INDEX = 137
+    EXPIRED_NONCES = 138
+    REGISTRATION_TYPE_CHANGE_DISALLOWED = 139
+    INVALID_CARE_OF_ADDRESS = 174
+
+
+@dataclass(frozen=True, slots=True)
+class BindingAcknowledgement:
+    """Says what became of a Binding Update.
+
+    Attributes:
+        status: a ``BindingAcknowledgementStatus`` or a value we do not know; from 128 a rejection.
+        sequence_number: that of the Binding Update; with status 135 the last one accepted.
+        lifetime_units: granted lifetime in units of four seconds; undefined in a rejection.
+        key_management: the K bit: the IKE SA survives movements.
+        options: mobility options without padding.
+    """
+
+    message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.BINDING_ACKNOWLEDGEMENT
+    fixed_size: ClassVar[int] = 6
+
+    status: int
+    sequence_number: int
+    lifetime_units: int = 0
+    key_management: bool = False
+    options: tuple[MobilityOption, ...] = ()
+
+    @property
+    def lifetime_seconds(self) -> int:
+        """The granted lifetime in seconds."""
+        return self.lifetime_units * LIFETIME_UNIT_S
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the Binding Update was accepted."""
+        return self.status < _FIRST_REJECTION
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the fixed part of the message data."""
+        writer.u8(self.status)
+        writer.u8(_KEY_MANAGEMENT if self.key_management else 0)
+        writer.u16(self.sequence_number)
+        writer.u16(self.lifetime_units)
+
+    @classmethod
+    def read_data(cls, reader: Reader) -> Self:
+        """Read the message data and its options; raises WireError."""
+        status = reader.u8()
+        flags = reader.u8()
+        return cls(
+            status=status,
+            sequence_number=reader.u16(),
+            lifetime_units=reader.u16(),
+            key_management=bool(flags & _KEY_MANAGEMENT),
+            options=read_options(reader),
+        )

@@ -1,0 +1,50 @@
+"""Binding Error (RFC 6275 section 6.1.9)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from ipaddress import IPv6Address
+from typing import ClassVar, Self
+
+from control.mobility.numbers import MobilityHeaderType
+from control.mobility.options import MobilityOption, read_options
+from control.wire import Reader, Writer
+
+
+class BindingErrorStatus(IntEnum):
+    """Status of a Binding Error message (section 6.1.9)."""
+
+    UNKNOWN_BINDING = 1
+    UNRECOGNIZED_MOBILITY_HEADER_TYPE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class BindingError:
+    """Says that a packet could not be processed as mobile.
+
+    Attributes:
+        status: a ``BindingErrorStatus`` or a value we do not know.
+        home_address: the Home Address option of the offending packet, ``::`` if it had none.
+        options: mobility options without padding.
+    """
+
+    message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.BINDING_ERROR
+    fixed_size: ClassVar[int] = 18
+
+    status: int
+    home_address: IPv6Address
+    options: tuple[MobilityOption, ...] = ()
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the fixed part of the message data."""
+        writer.u8(self.status)
+        writer.u8(0)
+        writer.ipv6(self.home_address)
+
+    @classmethod
+    def read_data(cls, reader: Reader) -> Self:
+        """Read the message data and its options; raises WireError."""
+        status = reader.u8()
+        reader.skip(1)
+        return cls(status, reader.ipv6(), read_options(reader))

@@ -1,0 +1,79 @@
+"""Binding Update (RFC 6275 section 6.1.7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import ClassVar, Self
+
+from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
+from control.mobility.options import AlternateCareOfAddress, MobilityOption, find_option, read_options
+from control.wire import Reader, Writer
+
+_ACKNOWLEDGE = 0x8000
+_HOME_REGISTRATION = 0x4000
+_LINK_LOCAL = 0x2000
+_KEY_MANAGEMENT = 0x1000
+
+
+@dataclass(frozen=True, slots=True)
+class BindingUpdate:
+    """Tells where a mobile node is.
+
+    Attributes:
+        sequence_number: 16 bits; compare with ``control.mobility.sequence_number``.
+        lifetime_units: wished lifetime in units of four seconds; 0 deletes the binding.
+        acknowledge: the A bit: an acknowledgement is wanted.
+        home_registration: the H bit: the receiver shall be the home agent.
+        link_local: the L bit: the link-local address has the interface identifier of the home address.
+        key_management: the K bit: the IKE SA survives movements.
+        options: mobility options without padding.
+    """
+
+    message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.BINDING_UPDATE
+    fixed_size: ClassVar[int] = 6
+
+    sequence_number: int
+    lifetime_units: int
+    acknowledge: bool = False
+    home_registration: bool = False
+    link_local: bool = False
+    key_management: bool = False
+    options: tuple[MobilityOption, ...] = ()
+
+    @property
+    def lifetime_seconds(self) -> int:
+        """The wished lifetime in seconds."""
+        return self.lifetime_units * LIFETIME_UNIT_S
+
+    @property
+    def alternate_care_of_address(self) -> IPv6Address | None:
+        """The address in an Alternate Care-of Address option, None if there is none."""
+        option = find_option(self.options, AlternateCareOfAddress)
+        return None if option is None else option.care_of_address
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the fixed part of the message data."""
+        writer.u16(self.sequence_number)
+        writer.u16(
+            (_ACKNOWLEDGE if self.acknowledge else 0)
+            | (_HOME_REGISTRATION if self.home_registration else 0)
+            | (_LINK_LOCAL if self.link_local else 0)
+            | (_KEY_MANAGEMENT if self.key_management else 0)
+        )
+        writer.u16(self.lifetime_units)
+
+    @classmethod
+    def read_data(cls, reader: Reader) -> Self:
+        """Read the message data and its options; raises WireError."""
+        sequence_number = reader.u16()
+        flags = reader.u16()
+        return cls(
+            sequence_number=sequence_number,
+            lifetime_units=reader.u16(),
+            acknowledge=bool(flags & _ACKNOWLEDGE),
+            home_registration=bool(flags & _HOME_REGISTRATION),
+            link_local=bool(flags & _LINK_LOCAL),
+            key_management=bool(flags & _KEY_MANAGEMENT),
+            options=read_options(reader),
+        )

@@ -1,0 +1,49 @@
+"""Home Agent Switch (RFC 5142 section 4) with the bootstrap bit of home-agent-initiated bootstrap.
+
+The B bit is the top bit of the octet RFC 5142 reserves (draft-li-mip6-ha-init-bootstrap-00 section 4.3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import ClassVar, Self
+
+from control.mobility.numbers import MobilityHeaderType
+from control.mobility.options import MobilityOption, read_options
+from control.wire import Reader, Writer
+
+_BOOTSTRAP = 0x80
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAgentSwitch:
+    """Sends a mobile node to another home agent.
+
+    Attributes:
+        addresses: home agents to turn to; with ``bootstrap`` exactly the sender's, empty: the node discovers one.
+        bootstrap: the B bit: drop the old binding without de-registering it, its home agent is gone.
+        options: mobility options without padding; Binding Refresh Advice says how long the old agent goes on.
+    """
+
+    message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.HOME_AGENT_SWITCH
+    fixed_size: ClassVar[int] = 2
+
+    addresses: tuple[IPv6Address, ...] = ()
+    bootstrap: bool = False
+    options: tuple[MobilityOption, ...] = ()
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the fixed part of the message data; raises WireError for more than 255 addresses."""
+        writer.u8(len(self.addresses))
+        writer.u8(_BOOTSTRAP if self.bootstrap else 0)
+        for address in self.addresses:
+            writer.ipv6(address)
+
+    @classmethod
+    def read_data(cls, reader: Reader) -> Self:
+        """Read the message data and its options; raises WireError."""
+        count = reader.u8()
+        flags = reader.u8()
+        addresses = tuple(reader.ipv6() for _ in range(count))
+        return cls(addresses, bool(flags & _BOOTSTRAP), read_options(reader))

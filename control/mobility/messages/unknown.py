@@ -1,0 +1,29 @@
+"""A mobility message this implementation does not know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from control.wire import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownMobilityMessage:
+    """Its receiver answers with a Binding Error, status 2 (RFC 6275 section 9.2).
+
+    Attributes:
+        type: the MH Type.
+        data: everything behind the checksum, 8n + 2 octets.
+    """
+
+    type: int
+    data: bytes
+
+    @property
+    def message_type(self) -> int:
+        """The MH Type, under the name the known messages use."""
+        return self.type
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the message data."""
+        writer.put(self.data)

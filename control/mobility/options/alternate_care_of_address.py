@@ -1,0 +1,29 @@
+"""Alternate Care-of Address (RFC 6275 section 6.2.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import ClassVar, Self
+
+from control.mobility.numbers import MobilityOptionType
+from control.wire import Reader, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class AlternateCareOfAddress:
+    """The care-of address to register, in a place that ESP protects (the IPv6 header is not)."""
+
+    option_type: ClassVar[MobilityOptionType] = MobilityOptionType.ALTERNATE_CARE_OF_ADDRESS
+    alignment: ClassVar[tuple[int, int]] = (8, 6)
+
+    care_of_address: IPv6Address
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the option data."""
+        writer.ipv6(self.care_of_address)
+
+    @classmethod
+    def read_data(cls, reader: Reader) -> Self:
+        """Read the option data; raises WireError."""
+        return cls(reader.ipv6())

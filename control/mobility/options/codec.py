@@ -1,0 +1,123 @@
+"""Reading and writing the option area of a mobility message (RFC 6275 section 6.2.1).
+
+Padding (Pad1, PadN) is no option of its own here: the reader skips it and the writer puts in what the alignment of
+each option and the end of the message ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TypeAlias, TypeVar
+
+from control.mobility.numbers import MobilityOptionType
+from control.mobility.options.alternate_care_of_address import AlternateCareOfAddress
+from control.mobility.options.binding_authorization_data import BindingAuthorizationData
+from control.mobility.options.binding_refresh_advice import BindingRefreshAdvice
+from control.mobility.options.dns_update import DnsUpdate
+from control.mobility.options.mobile_node_identifier import MobileNodeIdentifier
+from control.mobility.options.nonce_indices import NonceIndices
+from control.mobility.options.unknown import UnknownMobilityOption
+from control.wire import Reader, WireError, Writer
+
+_KnownOption: TypeAlias = (
+    AlternateCareOfAddress
+    | BindingAuthorizationData
+    | BindingRefreshAdvice
+    | DnsUpdate
+    | MobileNodeIdentifier
+    | NonceIndices
+)
+MobilityOption: TypeAlias = _KnownOption | UnknownMobilityOption
+
+_OptionT = TypeVar("_OptionT")
+
+_BLOCK = 8
+"""A Mobility Header is a multiple of this many octets long."""
+
+_KNOWN_OPTIONS: dict[int, type[_KnownOption]] = {
+    option.option_type: option
+    for option in (
+        AlternateCareOfAddress,
+        BindingAuthorizationData,
+        BindingRefreshAdvice,
+        DnsUpdate,
+        MobileNodeIdentifier,
+        NonceIndices,
+    )
+}
+
+
+def find_option(options: Iterable[MobilityOption], wanted: type[_OptionT]) -> _OptionT | None:
+    """The first option of a class, None if there is none."""
+    for option in options:
+        if isinstance(option, wanted):
+            return option
+    return None
+
+
+def read_options(reader: Reader) -> tuple[MobilityOption, ...]:
+    """Read all options to the end of ``reader``, without the padding.
+
+    Raises:
+        WireError: an option overruns the message or has the wrong length, or something follows a Binding
+            Authorization Data option (``authorization-not-last``).
+    """
+    options: list[MobilityOption] = []
+    while reader.remaining:
+        if options and isinstance(options[-1], BindingAuthorizationData):
+            raise WireError("authorization-not-last", f"{reader.remaining} bytes follow")
+        option_type = reader.u8()
+        if option_type == MobilityOptionType.PAD1:
+            continue
+        data = reader.sub(reader.u8())
+        if option_type == MobilityOptionType.PADN:
+            continue
+        options.append(_read_option(option_type, data))
+    return tuple(options)
+
+
+def _read_option(option_type: int, data: Reader) -> MobilityOption:
+    known = _KNOWN_OPTIONS.get(option_type)
+    if known is None:
+        return UnknownMobilityOption(option_type, data.rest())
+    size = data.remaining
+    try:
+        option = known.read_data(data)
+        data.expect_end()
+    except WireError as error:
+        if error.reason in ("truncated", "trailing-bytes"):
+            raise WireError("bad-option-length", f"mobility option {option_type} of {size} bytes") from error
+        raise
+    return option
+
+
+def write_options(writer: Writer, options: Iterable[MobilityOption]) -> None:
+    """Append the options, aligned, and pad to a multiple of eight octets.
+
+    ``writer`` holds the Mobility Header from its first octet: alignment counts from there.
+
+    Raises:
+        WireError: an option is too long, or follows a Binding Authorization Data option.
+    """
+    authorized = False
+    for option in options:
+        if authorized:
+            raise WireError("authorization-not-last", f"mobility option {option.option_type} follows")
+        multiple, remainder = option.alignment
+        _pad(writer, (remainder - len(writer)) % multiple)
+        writer.u8(option.option_type)
+        length_at = len(writer)
+        writer.u8(0)
+        option.write_data(writer)
+        writer.patch_u8(length_at, len(writer) - length_at - 1)
+        authorized = isinstance(option, BindingAuthorizationData)
+    _pad(writer, -len(writer) % _BLOCK)
+
+
+def _pad(writer: Writer, size: int) -> None:
+    if size == 1:
+        writer.u8(MobilityOptionType.PAD1)
+    elif size:
+        writer.u8(MobilityOptionType.PADN)
+        writer.u8(size - 2)
+        writer.put(bytes(size - 2))

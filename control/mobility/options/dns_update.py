@@ -1,0 +1,59 @@
+"""DNS Update (RFC 5026 section 8.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar, Self
+
+from control.mobility.numbers import MobilityOptionType
+from control.wire import Reader, WireError, Writer
+
+_REMOVE = 0x80
+
+
+class DnsUpdateStatus(IntEnum):
+    """Outcome of a DNS update asked for in a Binding Update (RFC 5026 section 8.1)."""
+
+    PERFORMED = 0
+    REASON_UNSPECIFIED = 128
+    ADMINISTRATIVELY_PROHIBITED = 129
+    UPDATE_FAILED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class DnsUpdate:
+    """The name under which the mobile node wants its home address to be found.
+
+    Attributes:
+        name: fully qualified domain name, as text.
+        remove: take the entry away instead of creating or changing it (the R flag).
+        status: 0 in a Binding Update; in a Binding Acknowledgement a ``DnsUpdateStatus``, from 128 a failure.
+    """
+
+    option_type: ClassVar[MobilityOptionType] = MobilityOptionType.DNS_UPDATE
+    alignment: ClassVar[tuple[int, int]] = (1, 0)
+
+    name: str
+    remove: bool = False
+    status: int = 0
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the option data; raises WireError("bad-domain-name") for a name outside ASCII."""
+        writer.u8(self.status)
+        writer.u8(_REMOVE if self.remove else 0)
+        try:
+            writer.put(self.name.encode("ascii"))
+        except UnicodeEncodeError as error:
+            raise WireError("bad-domain-name", self.name) from error
+
+    @classmethod
+    def read_data(cls, reader: Reader) -> Self:
+        """Read the option data; raises WireError."""
+        status = reader.u8()
+        flags = reader.u8()
+        name = reader.rest()
+        try:
+            return cls(name.decode("ascii"), bool(flags & _REMOVE), status)
+        except UnicodeDecodeError as error:
+            raise WireError("bad-domain-name", name.hex()) from error

@@ -1,0 +1,30 @@
+"""Nonce Indices (RFC 6275 section 6.2.6)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from control.mobility.numbers import MobilityOptionType
+from control.wire import Reader, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class NonceIndices:
+    """Which nonces of a correspondent node a Binding Update was authorised with."""
+
+    option_type: ClassVar[MobilityOptionType] = MobilityOptionType.NONCE_INDICES
+    alignment: ClassVar[tuple[int, int]] = (2, 0)
+
+    home_nonce_index: int
+    care_of_nonce_index: int
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the option data."""
+        writer.u16(self.home_nonce_index)
+        writer.u16(self.care_of_nonce_index)
+
+    @classmethod
+    def read_data(cls, reader: Reader) -> Self:
+        """Read the option data; raises WireError."""
+        return cls(reader.u16(), reader.u16())
