@@ -1,0 +1,236 @@
+"""IKE messages: the header, the chain of payloads and the Encrypted payload (RFC 7296 sections 3.1, 3.2 and 3.14)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+
+from control.ikev2.errors import UnsupportedCriticalPayload, UnsupportedMajorVersion
+from control.ikev2.numbers import ExchangeType, PayloadType, members_by_value
+from control.ikev2.payloads import PAYLOAD_CLASSES, Payload, UnknownPayload
+from control.ikev2.payloads.packing import pack, unpack
+from control.wire import WireError
+
+MAX_PAYLOADS = 64
+"""Messages with more payloads than this are refused."""
+HEADER_SIZE = 28
+"""Bytes of the IKE header."""
+PAYLOAD_HEADER_SIZE = 4
+"""Bytes of the generic payload header."""
+SPI_SIZE = 8
+"""Bytes of an IKE SPI."""
+ZERO_SPI = bytes(SPI_SIZE)
+"""The responder's SPI in the first message of an IKE SA."""
+
+_HEADER = Struct(">8s8sBBBBII")  # SPIs, next payload, version, exchange, flags, message identifier, length
+_PAYLOAD_HEADER = Struct(">BBH")  # next payload, critical bit, length
+_MAJOR_VERSION = 2
+_VERSION = _MAJOR_VERSION << 4
+_FLAG_INITIATOR = 0x08
+_FLAG_RESPONSE = 0x20
+_CRITICAL = 0x80
+_EXCHANGES = members_by_value(ExchangeType)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The IKE header but for the fields that follow from the rest of the message.
+
+    Attributes:
+        initiator_spi: 8 bytes, chosen by the original initiator of the IKE SA.
+        responder_spi: 8 bytes, zero until the responder has chosen.
+        exchange: an ExchangeType.
+        is_initiator: the sender is the original initiator of the IKE SA.
+        is_response: the message answers the request with the same message identifier.
+        message_id: number of the exchange, counted apart for each side's requests.
+    """
+
+    initiator_spi: bytes
+    responder_spi: bytes
+    exchange: int
+    is_initiator: bool
+    is_response: bool
+    message_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message without an Encrypted payload, or one whose Encrypted payload was opened."""
+
+    header: Header
+    payloads: tuple[Payload, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedMessage:
+    """A message whose contents are still encrypted. Nothing of it is authentic yet.
+
+    Attributes:
+        header: the IKE header.
+        first_inner_type: type of the first payload inside, for ``parse_payloads`` after decryption.
+        associated_data: every byte before ``body``: what an AEAD authenticates besides (RFC 5282 section 5.1).
+        body: initialisation vector, ciphertext and integrity check value.
+    """
+
+    header: Header
+    first_inner_type: int
+    associated_data: bytes = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+def parse_header(data: bytes) -> Header:
+    """The header of a datagram.
+
+    Raises:
+        UnsupportedMajorVersion: another major version of IKE (reason ``bad-version``).
+        WireError: ``truncated``, or ``bad-length`` where the length field differs from the datagram's length.
+    """
+    return _read_header(data)[0]
+
+
+def parse_message(data: bytes) -> Message:
+    """A datagram with an unprotected message.
+
+    Raises:
+        UnsupportedCriticalPayload: see ``parse_payloads``.
+        WireError: as ``parse_header`` and ``parse_payloads`` raise it; ``unexpected-encrypted-payload`` where the
+            message is a protected one.
+    """
+    header, first_type = _read_header(data)
+    return Message(header, _parse_chain(first_type, data, HEADER_SIZE))
+
+
+def parse_payloads(first_type: int, data: bytes) -> tuple[Payload, ...]:
+    """A chain of payloads that has to fill ``data`` exactly, such as the contents of an Encrypted payload.
+
+    Raises:
+        UnsupportedCriticalPayload: a payload of unknown type that must not be skipped.
+        WireError: anything malformed, too many payloads, or an Encrypted payload within.
+    """
+    return _parse_chain(first_type, data, 0)
+
+
+def split_encrypted(data: bytes) -> EncryptedMessage:
+    """A datagram with a protected message, split where decryption needs it.
+
+    Payloads of unknown type before the Encrypted payload are skipped unless critical; known ones have no business
+    there. Whatever this raises was caused by unauthenticated bytes and is no reason to answer.
+
+    Raises:
+        UnsupportedCriticalPayload: an unknown critical payload precedes the Encrypted payload.
+        WireError: as ``parse_header`` raises it; ``unprotected-payload``, ``no-encrypted-payload``,
+            ``trailing-bytes``, ``truncated`` or ``too-many``.
+    """
+    header, next_type = _read_header(data)
+    offset = HEADER_SIZE
+    for _ in range(MAX_PAYLOADS):
+        payload_type = next_type
+        if payload_type == PayloadType.NONE:
+            raise WireError("no-encrypted-payload", f"exchange {header.exchange}")
+        next_type, critical, body_start, body_end = _read_payload_header(data, offset)
+        if payload_type == PayloadType.ENCRYPTED:
+            if body_end != len(data):
+                raise WireError("trailing-bytes", f"{len(data) - body_end} bytes after the encrypted payload")
+            return EncryptedMessage(header, next_type, data[:body_start], data[body_start:])
+        if payload_type in PAYLOAD_CLASSES:
+            raise WireError("unprotected-payload", f"type {payload_type} before the encrypted payload")
+        if critical:
+            raise UnsupportedCriticalPayload(payload_type)
+        offset = body_end
+    raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
+
+
+def encode_payload_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
+    """The type of the first payload (NONE for no payloads) and all payloads with their generic headers."""
+    parts: list[bytes] = []
+    next_type = int(PayloadType.NONE)
+    for payload in reversed(payloads):
+        body = payload.to_wire()
+        critical = _CRITICAL if isinstance(payload, UnknownPayload) and payload.critical else 0
+        parts += (body, pack(_PAYLOAD_HEADER, next_type, critical, PAYLOAD_HEADER_SIZE + len(body)))
+        next_type = payload.payload_type
+    parts.reverse()
+    return next_type, b"".join(parts)
+
+
+def encode_message(message: Message) -> bytes:
+    """The datagram of an unprotected message."""
+    first_type, chain = encode_payload_chain(message.payloads)
+    return _encode_header(message.header, first_type, HEADER_SIZE + len(chain)) + chain
+
+
+def encrypted_prefix(header: Header, first_inner_type: int, body_size: int) -> bytes:
+    """All of a protected message that precedes the Encrypted payload's body of ``body_size`` bytes.
+
+    It is the associated data of an AEAD; the body (initialisation vector, ciphertext, integrity check value) follows.
+    """
+    payload_size = PAYLOAD_HEADER_SIZE + body_size
+    return _encode_header(header, PayloadType.ENCRYPTED, HEADER_SIZE + payload_size) + pack(
+        _PAYLOAD_HEADER, first_inner_type, 0, payload_size
+    )
+
+
+def _read_header(data: bytes) -> tuple[Header, int]:
+    initiator_spi, responder_spi, first_type, version, exchange, flags, message_id, length = unpack(_HEADER, data)
+    header = Header(
+        initiator_spi,
+        responder_spi,
+        _EXCHANGES.get(exchange, exchange),
+        bool(flags & _FLAG_INITIATOR),
+        bool(flags & _FLAG_RESPONSE),
+        message_id,
+    )
+    if version >> 4 != _MAJOR_VERSION:
+        raise UnsupportedMajorVersion(version >> 4, header)
+    if length != len(data):
+        raise WireError("bad-length", f"message of {length} bytes in {len(data)}")
+    return header, first_type
+
+
+def _read_payload_header(data: bytes, offset: int) -> tuple[int, bool, int, int]:
+    next_type, flags, length = unpack(_PAYLOAD_HEADER, data, offset)
+    if length < PAYLOAD_HEADER_SIZE:
+        raise WireError("bad-length", f"payload of {length} bytes")
+    end = offset + length
+    if end > len(data):
+        raise WireError("truncated", f"payload of {length} bytes, {len(data) - offset} left")
+    return next_type, bool(flags & _CRITICAL), offset + PAYLOAD_HEADER_SIZE, end
+
+
+def _parse_chain(next_type: int, data: bytes, offset: int) -> tuple[Payload, ...]:
+    payloads: list[Payload] = []
+    while next_type != PayloadType.NONE:
+        if len(payloads) == MAX_PAYLOADS:
+            raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
+        payload_type = next_type
+        next_type, critical, start, offset = _read_payload_header(data, offset)
+        payload_class = PAYLOAD_CLASSES.get(payload_type)
+        if payload_class is not None:
+            payloads.append(payload_class.from_wire(data[start:offset]))
+        elif payload_type == PayloadType.ENCRYPTED:
+            raise WireError("unexpected-encrypted-payload", "among payloads to be read in the clear")
+        elif critical:
+            raise UnsupportedCriticalPayload(payload_type)
+        else:
+            payloads.append(UnknownPayload(payload_type, critical, data[start:offset]))
+    if offset != len(data):
+        raise WireError("trailing-bytes", f"{len(data) - offset} bytes after the last payload")
+    return tuple(payloads)
+
+
+def _encode_header(header: Header, first_type: int, length: int) -> bytes:
+    if len(header.initiator_spi) != SPI_SIZE or len(header.responder_spi) != SPI_SIZE:
+        raise WireError("bad-spi-size", "IKE header")
+    flags = (_FLAG_INITIATOR if header.is_initiator else 0) | (_FLAG_RESPONSE if header.is_response else 0)
+    return pack(
+        _HEADER,
+        header.initiator_spi,
+        header.responder_spi,
+        first_type,
+        _VERSION,
+        header.exchange,
+        flags,
+        header.message_id,
+        length,
+    )

@@ -1,0 +1,34 @@
+"""Extensible Authentication Protocol payload (RFC 7296 section 3.16)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import ClassVar, Self
+
+from control.ikev2.numbers import PayloadType
+from control.ikev2.payloads.packing import unpack
+from control.wire import WireError
+
+_FIXED = Struct(">BBH")  # code, identifier, length
+
+
+@dataclass(frozen=True, slots=True)
+class EapPayload:
+    """One EAP message (RFC 3748 section 4), header included."""
+
+    data: bytes = field(repr=False)
+
+    payload_type: ClassVar[PayloadType] = PayloadType.EAP
+
+    def to_wire(self) -> bytes:
+        """The payload body."""
+        return self.data
+
+    @classmethod
+    def from_wire(cls, body: bytes) -> Self:
+        """Parse a payload body; WireError("truncated" or "bad-length") unless it is exactly one EAP message."""
+        _code, _identifier, length = unpack(_FIXED, body)
+        if length != len(body):
+            raise WireError("bad-length", f"EAP message of {length} bytes in {len(body)}")
+        return cls(body)

@@ -1,0 +1,153 @@
+"""Identities and the Identification payloads that carry them (RFC 7296 section 3.5)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+from struct import Struct
+from typing import ClassVar, Self
+
+from control.ikev2.numbers import IdentificationType, PayloadType, members_by_value
+from control.ikev2.payloads.packing import pack, unpack
+from control.wire import WireError
+
+_FIXED = Struct(">B3s")  # type, reserved
+_RESERVED = bytes(3)
+_TYPES = members_by_value(IdentificationType)
+_ADDRESS_SIZES: dict[int, int] = {IdentificationType.IPV4_ADDR: 4, IdentificationType.IPV6_ADDR: 16}
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_GRAPHIC_ASCII = re.compile(rb"[!-~]+")
+_NUMBERED = re.compile(r"type-([0-9]{1,3}):((?:[0-9a-f]{2})*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an IKE peer is, as named to others and looked up in policy.
+
+    Two identities are equal when type and bytes are: names are not folded to lower case.
+
+    Attributes:
+        type: an IdentificationType.
+        data: the name in the encoding of its type.
+    """
+
+    type: int
+    data: bytes
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """The identity written as an IP address, ``user@realm``, a host name or what ``str`` gave for any other.
+
+        Raises:
+            ValueError: the text is none of these.
+        """
+        address = _address(text)
+        if address is not None:
+            is_ipv6 = isinstance(address, IPv6Address)
+            return cls(IdentificationType.IPV6_ADDR if is_ipv6 else IdentificationType.IPV4_ADDR, address.packed)
+        numbered = _NUMBERED.fullmatch(text)
+        if numbered and int(numbered[1]) <= 0xFF:
+            number = int(numbered[1])
+            return cls(_TYPES.get(number, number), bytes.fromhex(numbered[2]))
+        if "@" in text and text.isprintable():
+            return cls(IdentificationType.RFC822_ADDR, text.encode())
+        if _HOST_NAME.fullmatch(text):
+            return cls(IdentificationType.FQDN, text.encode("ascii"))
+        raise ValueError(f"{text!r} is no IP address, user@realm or host name")
+
+    def __str__(self) -> str:
+        """The form ``from_text`` reads; no two identities share one, so it may serve as a key.
+
+        A name that would be read as another type, like a host name that looks like an address, is written as
+        ``type-NUMBER:HEX``, as are types without a text form.
+        """
+        text = self._natural_text()
+        if text is not None:
+            try:
+                if Identity.from_text(text) == self:
+                    return text
+            except ValueError:
+                pass
+        return f"type-{int(self.type)}:{self.data.hex()}"
+
+    def to_wire(self) -> bytes:
+        """The body of an Identification payload, reserved bytes zero."""
+        return pack(_FIXED, self.type, _RESERVED) + self.data
+
+    def _natural_text(self) -> str | None:
+        if self.type == IdentificationType.IPV6_ADDR and len(self.data) == 16:
+            return str(IPv6Address(self.data))
+        if self.type == IdentificationType.IPV4_ADDR and len(self.data) == 4:
+            return str(IPv4Address(self.data))
+        if self.type in (IdentificationType.FQDN, IdentificationType.RFC822_ADDR):
+            return self.data.decode(errors="replace")
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class IdentificationPayload:
+    """What IDi and IDr have in common.
+
+    Attributes:
+        identity: who the side claims to be.
+        reserved: the three reserved bytes as received. The AUTH payload covers them (RFC 7296 section 2.15), so
+            authentication of a peer has to use ``to_wire`` of the payload, not of the identity.
+    """
+
+    identity: Identity
+    reserved: bytes = _RESERVED
+
+    def to_wire(self) -> bytes:
+        """The payload body."""
+        return pack(_FIXED, self.identity.type, self.reserved) + self.identity.data
+
+    @classmethod
+    def from_wire(cls, body: bytes) -> Self:
+        """Parse a payload body; WireError("truncated" or "bad-identity").
+
+        Names with control characters are refused, for they end up in logs and tables.
+        """
+        identification_type, reserved = unpack(_FIXED, body)
+        data = body[_FIXED.size :]
+        if not _is_sound(identification_type, data):
+            raise WireError("bad-identity", f"type {identification_type}, {len(data)} bytes")
+        return cls(Identity(_TYPES.get(identification_type, identification_type), data), reserved)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentificationInitiator(IdentificationPayload):
+    """IDi: the identity of the IKE SA's initiator."""
+
+    payload_type: ClassVar[PayloadType] = PayloadType.IDENTIFICATION_INITIATOR
+
+
+@dataclass(frozen=True, slots=True)
+class IdentificationResponder(IdentificationPayload):
+    """IDr: the identity of the responder, or in a request the one the initiator wishes to reach."""
+
+    payload_type: ClassVar[PayloadType] = PayloadType.IDENTIFICATION_RESPONDER
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    for family in (IPv6Address, IPv4Address):
+        try:
+            # An address with a scope is not one by which others could know a host.
+            return None if "%" in text else family(text)
+        except ValueError:
+            continue
+    return None
+
+
+def _is_sound(identification_type: int, data: bytes) -> bool:
+    if identification_type in _ADDRESS_SIZES:
+        return len(data) == _ADDRESS_SIZES[identification_type]
+    if identification_type == IdentificationType.FQDN:
+        return _GRAPHIC_ASCII.fullmatch(data) is not None
+    if identification_type == IdentificationType.RFC822_ADDR:
+        try:
+            return len(data) > 0 and data.decode().isprintable()
+        except UnicodeDecodeError:
+            return False
+    return len(data) > 0
