@@ -1,0 +1,1 @@
+"""Demonstration, benches and the laboratory of network namespaces they run in."""

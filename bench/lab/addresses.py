@@ -1,0 +1,41 @@
+"""The address plan of the laboratory, all within 2001:db8::/32 (RFC 3849)."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+
+#: Home prefix of the home agent that fails; in the same-prefix case its successor serves it too.
+HOME_PREFIX = IPv6Network("2001:db8:100::/64")
+#: Home prefix of the surviving home agent in the new-home-address case.
+SECOND_HOME_PREFIX = IPv6Network("2001:db8:200::/64")
+CORRESPONDENT_PREFIX = IPv6Network("2001:db8:c::/64")
+#: Care-of addresses of simulated nodes.
+ACCESS_PREFIX = IPv6Network("2001:db8:acce::/64")
+
+_FIRST_NODE_HOST = 0x1000
+_ROUTER_HOST = 0xFFFE
+
+
+def home_agent_prefix(number: int) -> IPv6Network:
+    """Link of home agent `number`, counted from 1."""
+    return IPv6Network((int(IPv6Address("2001:db8:a0::")) + (number << 80), 64))
+
+
+def node_prefix(number: int) -> IPv6Network:
+    """Visited link of mobile node `number`, counted from 1."""
+    return IPv6Network((int(IPv6Address("2001:db8:b::")) + (number << 64), 64))
+
+
+def router_address(prefix: IPv6Network) -> IPv6Address:
+    """The core's address on a link."""
+    return prefix[_ROUTER_HOST]
+
+
+def home_address(number: int, prefix: IPv6Network = HOME_PREFIX) -> IPv6Address:
+    """Configured home address of node `number`, counted from 1."""
+    return prefix[_FIRST_NODE_HOST + number]
+
+
+def simulated_care_of_address(number: int) -> IPv6Address:
+    """Care-of address of simulated node `number`, counted from 1."""
+    return ACCESS_PREFIX[_FIRST_NODE_HOST + number]

@@ -1,0 +1,177 @@
+"""One run of the laboratory: makes namespaces, processes, pins and files, and removes all of them."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import itertools
+import os
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from bench.lab.errors import LabError, LabInterrupted
+from bench.lab.namespaces import Namespace, existing_namespaces
+from bench.lab.processes import LabProcess, stop_all
+
+RUN_ROOT = Path("/run/homeagent-lab")
+BPFFS = Path("/sys/fs/bpf")
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_RUN_NUMBERS = itertools.count()
+_KIND = re.compile(r"[a-z]+")
+
+
+class Laboratory:
+    """A context manager around one run.
+
+    `kind` names the sort of run ("demo", "failover", "test"). All names begin with `ha-KIND-PID-N-`. A run holds a
+    lock on `/run/homeagent-lab/RUN/lock` for as long as it lives, so that the next run of the same kind can tell
+    what a crashed one left behind from what another living one still uses.
+    """
+
+    def __init__(self, kind: str) -> None:
+        if not _KIND.fullmatch(kind):
+            raise LabError(f"the kind of a run is made of lower-case letters, not {kind!r}")
+        self.kind = kind
+        self.run_name = f"ha-{kind}-{os.getpid()}-{next(_RUN_NUMBERS)}"
+        self.directory = RUN_ROOT / self.run_name
+        self.namespaces: dict[str, Namespace] = {}
+        self.processes: list[LabProcess] = []
+        self._pins: list[Path] = []
+        self._on_close: list[Callable[[], None]] = []
+        self._lock: int | None = None
+        self._previous_handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Laboratory:
+        """Remove leftovers of crashed runs, then begin."""
+        if os.geteuid() != 0:
+            raise LabError("network namespaces and XDP need root: run this with sudo")
+        RUN_ROOT.mkdir(mode=0o755, exist_ok=True)
+        remove_leftovers(self.kind)
+        self.directory.mkdir(mode=0o700)
+        self._lock = _lock_run(self.directory)
+        atexit.register(self.close)
+        if threading.current_thread() is threading.main_thread():
+            for number in _INTERRUPTS:
+                self._previous_handlers[number] = signal.signal(number, _interrupt)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove everything, whatever happened."""
+        self.close()
+
+    def namespace(self, role: str) -> Namespace:
+        """Make the namespace of `role` ("cn", "ha1", "mn3"); its name is RUN-ROLE."""
+        namespace = Namespace(f"{self.run_name}-{role}", role)
+        self.namespaces[role] = namespace
+        namespace.create()
+        return namespace
+
+    def pin_path(self, role: str) -> Path:
+        """Where `role`'s data path pins its maps; removed at the end."""
+        path = BPFFS / pin_name(self.run_name, role)
+        if path not in self._pins:
+            self._pins.append(path)
+        return path
+
+    def subdirectory(self, name: str) -> Path:
+        """A directory for one part's configuration, keys and sockets; private and removed at the end."""
+        path = self.directory / name
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path
+
+    def spawn(self, namespace: Namespace, name: str, command: Sequence[str], *, stdin: bool = False) -> LabProcess:
+        """Start a process inside `namespace`; it is stopped at the end of the run at the latest."""
+        process = LabProcess.start(name, namespace.enter_command(command), self.directory, stdin=stdin)
+        self.processes.append(process)
+        return process
+
+    def on_close(self, action: Callable[[], None]) -> None:
+        """Have `action` called at the end, before anything is removed (latest first)."""
+        self._on_close.append(action)
+
+    def close(self) -> None:
+        """Stop every process and remove every name; safe to call again. Interrupts are held off meanwhile."""
+        if self._lock is None:
+            return
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread:
+            for number in _INTERRUPTS:
+                signal.signal(number, signal.SIG_IGN)
+        try:
+            while self._on_close:
+                self._on_close.pop()()
+        finally:
+            stop_all(self.processes)
+            _remove_run(self.run_name, self._pins)
+            os.close(self._lock)
+            self._lock = None
+            atexit.unregister(self.close)
+            if in_main_thread:
+                _restore(self._previous_handlers)
+
+
+def pin_name(run_name: str, role: str) -> str:
+    """Name of the bpffs directory of one role of a run (bpffs allows no dots in names)."""
+    return f"homeagent-{run_name}-{role}"
+
+
+def remove_leftovers(kind: str) -> list[str]:
+    """Remove what crashed runs of `kind` left; the names of those runs."""
+    removed = []
+    for directory in sorted(RUN_ROOT.glob(f"ha-{kind}-*")):
+        try:
+            lock = _lock_run(directory)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # alive, or just removed by its own run
+        _remove_run(directory.name, ())
+        os.close(lock)
+        removed.append(directory.name)
+    return removed
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise LabInterrupted(number)
+
+
+def _restore(handlers: Mapping[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _lock_run(directory: Path) -> int:
+    """Take the run's lock without waiting; the kernel releases it when its holder dies, however it dies."""
+    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_run(run_name: str, pins: Sequence[Path]) -> None:
+    """Remove namespaces (first the processes in them), pins and files of a run, all found by its name."""
+    for name in existing_namespaces(f"{run_name}-"):
+        namespace = Namespace(name, name.removeprefix(f"{run_name}-"))
+        for pid in namespace.process_ids():
+            if pid != os.getpid():
+                _kill_process(pid)
+        namespace.delete()
+    for path in {*pins, *BPFFS.glob(pin_name(run_name, "*"))}:
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(RUN_ROOT / run_name, ignore_errors=True)
+
+
+def _kill_process(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
