@@ -1,0 +1,169 @@
+"""Protection of the Encrypted payload (RFC 7296 section 3.14, RFC 5282 for AES-GCM)."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from typing import Protocol
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+
+from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm, IntegrityAlgorithm
+
+_BLOCK = 16
+_GCM_IV = 8
+_GCM_TAG = 16
+_SALT = 4
+_INTEGRITY: dict[IntegrityAlgorithm, tuple[str, int]] = {
+    IntegrityAlgorithm.HMAC_SHA2_256_128: ("sha256", 16),
+    IntegrityAlgorithm.HMAC_SHA2_384_192: ("sha384", 24),
+    IntegrityAlgorithm.HMAC_SHA2_512_256: ("sha512", 32),
+}
+
+
+class ProtectionError(ValueError):
+    """An Encrypted payload that does not verify.
+
+    Attributes:
+        reason: ``bad-integrity`` or ``bad-padding``.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class MessageCipher(Protocol):
+    """Both directions of one IKE SA's encryption."""
+
+    def body_size(self, plaintext_size: int) -> int:
+        """Bytes of the Encrypted payload's body for a chain of payloads of ``plaintext_size`` bytes."""
+        ...
+
+    def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
+        """The body: IV, ciphertext and integrity check.
+
+        Args:
+            plaintext: the chain of payloads.
+            associated_data: the message from its first byte to the Encrypted payload's generic header.
+        """
+        ...
+
+    def open(self, body: bytes, associated_data: bytes) -> bytes:
+        """The chain of payloads in ``body``; ProtectionError if it does not verify."""
+        ...
+
+
+class GcmCipher:
+    """AES-GCM with a 16-byte integrity check; the IV is a counter, which need not be secret (RFC 5282 section 3.1)."""
+
+    __slots__ = ("_counter", "_receive", "_receive_salt", "_send", "_send_salt")
+
+    def __init__(self, send_key: bytes, receive_key: bytes) -> None:
+        self._send = AESGCM(send_key[:-_SALT])
+        self._send_salt = send_key[-_SALT:]
+        self._receive = AESGCM(receive_key[:-_SALT])
+        self._receive_salt = receive_key[-_SALT:]
+        self._counter = 0
+
+    def body_size(self, plaintext_size: int) -> int:
+        """See MessageCipher."""
+        return _GCM_IV + plaintext_size + 1 + _GCM_TAG
+
+    def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
+        """See MessageCipher."""
+        self._counter += 1
+        iv = self._counter.to_bytes(_GCM_IV, "big")
+        return iv + self._send.encrypt(self._send_salt + iv, plaintext + b"\0", associated_data)
+
+    def open(self, body: bytes, associated_data: bytes) -> bytes:
+        """See MessageCipher."""
+        if len(body) < _GCM_IV + 1 + _GCM_TAG:
+            raise ProtectionError("bad-integrity")
+        try:
+            plaintext = self._receive.decrypt(self._receive_salt + body[:_GCM_IV], body[_GCM_IV:], associated_data)
+        except InvalidTag:
+            raise ProtectionError("bad-integrity") from None
+        return _without_padding(plaintext)
+
+
+class CbcCipher:
+    """AES-CBC with an HMAC over the whole message up to the check (RFC 3602, RFC 4868)."""
+
+    __slots__ = ("_digest", "_icv_size", "_random", "_receive", "_receive_key", "_send", "_send_key")
+
+    def __init__(
+        self,
+        integrity: IntegrityAlgorithm,
+        send_keys: tuple[bytes, bytes],
+        receive_keys: tuple[bytes, bytes],
+        random: Callable[[int], bytes],
+    ) -> None:
+        """Make the cipher.
+
+        Args:
+            integrity: the HMAC.
+            send_keys: encryption and integrity key of what this side sends.
+            receive_keys: the same of what it receives.
+            random: source of IVs, which must be unpredictable.
+        """
+        self._digest, self._icv_size = _INTEGRITY[integrity]
+        self._send, self._send_key = AES(send_keys[0]), send_keys[1]
+        self._receive, self._receive_key = AES(receive_keys[0]), receive_keys[1]
+        self._random = random
+
+    def body_size(self, plaintext_size: int) -> int:
+        """See MessageCipher."""
+        return _BLOCK + (plaintext_size + _BLOCK) // _BLOCK * _BLOCK + self._icv_size
+
+    def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
+        """See MessageCipher."""
+        padding = -(len(plaintext) + 1) % _BLOCK
+        iv = self._random(_BLOCK)
+        encryptor = Cipher(self._send, CBC(iv)).encryptor()
+        padded = plaintext + bytes(padding) + padding.to_bytes(1, "big")
+        sealed = iv + encryptor.update(padded) + encryptor.finalize()
+        return sealed + self._icv(self._send_key, associated_data + sealed)
+
+    def open(self, body: bytes, associated_data: bytes) -> bytes:
+        """See MessageCipher."""
+        sealed, icv = body[: -self._icv_size], body[-self._icv_size :]
+        if len(sealed) < 2 * _BLOCK or len(sealed) % _BLOCK:
+            raise ProtectionError("bad-integrity")
+        if not hmac.compare_digest(icv, self._icv(self._receive_key, associated_data + sealed)):
+            raise ProtectionError("bad-integrity")
+        decryptor = Cipher(self._receive, CBC(sealed[:_BLOCK])).decryptor()
+        return _without_padding(decryptor.update(sealed[_BLOCK:]) + decryptor.finalize())
+
+    def _icv(self, key: bytes, data: bytes) -> bytes:
+        return hmac.digest(key, data, self._digest)[: self._icv_size]
+
+
+def _without_padding(plaintext: bytes) -> bytes:
+    payload_size = len(plaintext) - 1 - plaintext[-1]
+    if payload_size < 0:
+        raise ProtectionError("bad-padding")
+    return plaintext[:payload_size]
+
+
+def make_cipher(
+    suite: CipherSuite,
+    send_keys: tuple[bytes, bytes],
+    receive_keys: tuple[bytes, bytes],
+    random: Callable[[int], bytes],
+) -> MessageCipher:
+    """The cipher of an IKE SA.
+
+    Args:
+        suite: the negotiated algorithms.
+        send_keys: encryption and integrity key (SK_e, SK_a) of what this side sends.
+        receive_keys: the same of what it receives.
+        random: source of unpredictable IVs.
+    """
+    if suite.encryption is EncryptionAlgorithm.AES_GCM_16:
+        return GcmCipher(send_keys[0], receive_keys[0])
+    return CbcCipher(suite.integrity, send_keys, receive_keys, random)

@@ -1,0 +1,87 @@
+"""The keys of IKE SAs and of their children (RFC 7296 sections 2.14 and 2.17)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from control.ikev2.numbers import Prf
+from control.ikev2.prf import prf_plus, prf_size, skeyseed
+from control.ikev2.proposals import IkeSuite
+from control.ipsec.algorithms import CipherSuite
+
+
+@dataclass(frozen=True, slots=True)
+class IkeKeys:
+    """The seven secrets of an IKE SA; ``i`` keys protect what the original initiator sends."""
+
+    sk_d: bytes = field(repr=False)
+    sk_ai: bytes = field(repr=False)
+    sk_ar: bytes = field(repr=False)
+    sk_ei: bytes = field(repr=False)
+    sk_er: bytes = field(repr=False)
+    sk_pi: bytes = field(repr=False)
+    sk_pr: bytes = field(repr=False)
+
+    @classmethod
+    def derive(
+        cls, suite: IkeSuite, shared_secret: bytes, initiator_nonce: bytes, responder_nonce: bytes, spis: bytes
+    ) -> IkeKeys:
+        """The keys that follow from IKE_SA_INIT.
+
+        Args:
+            suite: the negotiated algorithms.
+            shared_secret: g^ir.
+            initiator_nonce: Ni.
+            responder_nonce: Nr.
+            spis: SPIi | SPIr.
+        """
+        seed = skeyseed(suite.prf, initiator_nonce, responder_nonce, shared_secret)
+        prf_key, integrity_key = prf_size(suite.prf), suite.cipher.integrity_key_size
+        encryption_key = suite.cipher.encryption_key_size
+        sizes = (prf_key, integrity_key, integrity_key, encryption_key, encryption_key, prf_key, prf_key)
+        material = prf_plus(suite.prf, seed, initiator_nonce + responder_nonce + spis, sum(sizes))
+        return cls(*_split(material, sizes))
+
+
+@dataclass(frozen=True, slots=True)
+class ChildKeys:
+    """Encryption and integrity keys of a child SA; ``i`` keys protect what the exchange's initiator sends."""
+
+    encryption_i: bytes = field(repr=False)
+    integrity_i: bytes = field(repr=False)
+    encryption_r: bytes = field(repr=False)
+    integrity_r: bytes = field(repr=False)
+
+    @classmethod
+    def derive(
+        cls,
+        prf: Prf,
+        sk_d: bytes,
+        cipher: CipherSuite,
+        initiator_nonce: bytes,
+        responder_nonce: bytes,
+        shared_secret: bytes = b"",
+    ) -> ChildKeys:
+        """KEYMAT of a child SA.
+
+        Args:
+            prf: the IKE SA's function.
+            sk_d: the IKE SA's key for deriving others.
+            cipher: the child's algorithms.
+            initiator_nonce: Ni of the exchange that makes the child.
+            responder_nonce: Nr of that exchange.
+            shared_secret: g^ir of that exchange, empty without perfect forward secrecy.
+        """
+        encryption_key, integrity_key = cipher.encryption_key_size, cipher.integrity_key_size
+        sizes = (encryption_key, integrity_key, encryption_key, integrity_key)
+        material = prf_plus(prf, sk_d, shared_secret + initiator_nonce + responder_nonce, sum(sizes))
+        return cls(*_split(material, sizes))
+
+
+def _split(material: bytes, sizes: tuple[int, ...]) -> list[bytes]:
+    parts = []
+    offset = 0
+    for size in sizes:
+        parts.append(material[offset : offset + size])
+        offset += size
+    return parts

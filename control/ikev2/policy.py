@@ -1,0 +1,135 @@
+"""What the application decides: the configuration of an endpoint and the policy towards its peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.x509 import Certificate
+
+from control.ikev2.child import ChildPolicy
+from control.ikev2.payloads.configuration import ConfigurationPayload
+from control.ikev2.payloads.identification import Identity
+from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS, EspProposal, IkeProposal
+from control.ipsec.traffic_selector import TrafficSelector
+
+if TYPE_CHECKING:
+    from control.ikev2.sa import IkeSa
+
+PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
+
+KeyLog = Callable[[str, str, str, str, str, str, str, str], None]
+"""Called once per IKE SA with what a row of Wireshark's ``ikev2_decryption_table`` holds: initiator SPI, responder SPI,
+SK_ei, SK_er (hexadecimal), encryption name, SK_ai, SK_ar (hexadecimal), integrity name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The certificate this side authenticates with.
+
+    Attributes:
+        certificates: the chain, this side's own first; trust anchors need not be in it.
+        private_key: RSA (2048 bits or more), ECDSA on P-256 or P-384, or Ed25519.
+        rsa_pss: sign with RSASSA-PSS (RFC 8247 section 3.2) rather than PKCS #1 v1.5 where the peer takes RFC 7427.
+    """
+
+    certificates: tuple[Certificate, ...]
+    private_key: PrivateKey = field(repr=False)
+    rsa_pss: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RetransmissionPolicy:
+    """When a request is repeated and when the peer counts as dead (RFC 7296 section 2.1).
+
+    Attributes:
+        initial_s: seconds until the first repetition.
+        base: factor from one waiting time to the next.
+        tries: how often the request is sent in all; after the last one's waiting time it fails.
+        jitter: largest share by which a waiting time is lengthened at random, so that thousands of exchanges begun
+            together do not stay in step.
+    """
+
+    initial_s: float = 0.5
+    base: float = 1.8
+    tries: int = 7
+    jitter: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class IkeConfiguration:
+    """What all security associations of an endpoint share.
+
+    Attributes:
+        local_identity: who this side is.
+        wall_clock: seconds since the epoch, for the validity of certificates.
+        credentials: this side's certificate, None if it has only shared keys.
+        trust_anchors: certificates that peers' chains must end at.
+        ike_proposals: algorithms for IKE SAs, most preferred first.
+        esp_proposals: algorithms for child SAs, most preferred first.
+        retransmission: timing of requests.
+        cookie_threshold: from this many half-open SAs on, strangers must return a cookie.
+        half_open_limit: most half-open SAs of strangers; further ones are dropped.
+        half_open_lifetime_s: seconds a peer has from its IKE_SA_INIT to a complete IKE_AUTH.
+        linger_s: seconds an ended SA stays to repeat its last answer to a retransmission.
+        child_limit: most child SAs of one IKE SA.
+        stranger_replies_per_s: most unprotected error replies per second (RFC 7296 section 2.21.4).
+        key_log: told the keys of every IKE SA, for Wireshark; None in production.
+    """
+
+    local_identity: Identity
+    wall_clock: Callable[[], float]
+    credentials: Credentials | None = None
+    trust_anchors: tuple[Certificate, ...] = ()
+    ike_proposals: tuple[IkeProposal, ...] = DEFAULT_IKE_PROPOSALS
+    esp_proposals: tuple[EspProposal, ...] = DEFAULT_ESP_PROPOSALS
+    retransmission: RetransmissionPolicy = RetransmissionPolicy()
+    cookie_threshold: int = 256
+    half_open_limit: int = 16384
+    half_open_lifetime_s: float = 30.0
+    linger_s: float = 10.0
+    child_limit: int = 64
+    stranger_replies_per_s: float = 20.0
+    key_log: KeyLog | None = field(default=None, repr=False)
+
+
+class PeerPolicy(Protocol):
+    """Asked by the engine while it answers; every method returns at once."""
+
+    def shared_key(self, local: Identity, remote: Identity) -> bytes | None:
+        """The key shared with ``remote``; None means that both sides use certificates."""
+        ...
+
+    def accept_peer(self, remote: Identity, as_initiator: bool) -> bool:
+        """Whether to talk to ``remote`` at all.
+
+        Called before the peer's proof is checked, to spare the work: ``remote`` is only claimed then.
+
+        Args:
+            remote: the identity the peer claims.
+            as_initiator: whether this side began.
+        """
+        ...
+
+    def select_child(
+        self,
+        sa: IkeSa,
+        local_selectors: tuple[TrafficSelector, ...],
+        remote_selectors: tuple[TrafficSelector, ...],
+    ) -> ChildPolicy | None:
+        """What to grant of a child SA the peer asks for; None answers TS_UNACCEPTABLE.
+
+        Args:
+            sa: the IKE SA; ``sa.remote_identity`` is authenticated, ``sa.peer_configuration`` holds its CP payload.
+            local_selectors: traffic of this side as proposed by the peer.
+            remote_selectors: traffic of the peer as proposed by it.
+        """
+        ...
+
+    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationPayload | None:
+        """The answer to a CFG_REQUEST in the peer's IKE_AUTH, None for no CP payload in the answer."""
+        ...
