@@ -54,3 +54,8 @@ def make_association() -> Callable[..., SecurityAssociation]:
 @pytest.fixture
 def random_bytes() -> Callable[[int], bytes]:
     return random.Random(7).randbytes
+
+
+@pytest.fixture
+def suites() -> list[CipherSuite]:
+    return SUITES

@@ -1,0 +1,186 @@
+"""The userspace back end: two of them talk; what is not covered, known or new does not pass."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from ipaddress import IPv6Address
+
+import pytest
+
+from control.ipsec.algorithms import AES_128_GCM, CipherSuite
+from control.ipsec.backend import IpsecBackend
+from control.ipsec.errors import EspError, IpsecBackendError, NoSecurityAssociation
+from control.ipsec.esp import LAST_SEQUENCE_NUMBER, EspOutbound
+from control.ipsec.security_association import SecurityAssociation
+from control.ipsec.traffic_selector import TrafficSelector
+from control.ipsec.userspace import UserspaceIpsec
+
+HOME_AGENT = IPv6Address("2001:db8:a1::1")
+HOME_ADDRESS = IPv6Address("2001:db8:100::17")
+STRANGER = IPv6Address("2001:db8:bad::1")
+BINDING_UPDATE = bytes.fromhex("3b010500") + bytes(12)
+ACKNOWLEDGEMENT = bytes.fromhex("3b010600") + bytes(12)
+
+
+def association(
+    spi: int, source: IPv6Address, destination: IPv6Address, suite: CipherSuite = AES_128_GCM, protocol: int = 135
+) -> SecurityAssociation:
+    keys = random.Random(spi)
+    return SecurityAssociation(
+        spi=spi,
+        source=source,
+        destination=destination,
+        source_selectors=(TrafficSelector.host(source, protocol),),
+        destination_selectors=(TrafficSelector.host(destination, protocol),),
+        suite=suite,
+        encryption_key=keys.randbytes(suite.encryption_key_size),
+        integrity_key=keys.randbytes(suite.integrity_key_size),
+    )
+
+
+def connect(node: UserspaceIpsec, agent: UserspaceIpsec, suite: CipherSuite = AES_128_GCM, protocol: int = 135) -> int:
+    """Install a pair on both sides; the home agent's inbound SPI."""
+    to_agent, to_node = agent.allocate_spi(), node.allocate_spi()
+    up = (to_agent, HOME_ADDRESS, HOME_AGENT, suite, protocol)
+    down = (to_node, HOME_AGENT, HOME_ADDRESS, suite, protocol)
+    agent.install(association(*up), association(*down))
+    node.install(association(*down), association(*up))
+    return to_agent
+
+
+@pytest.fixture
+def node() -> UserspaceIpsec:
+    return UserspaceIpsec(random.Random(1).randbytes)
+
+
+@pytest.fixture
+def agent() -> UserspaceIpsec:
+    return UserspaceIpsec(random.Random(2).randbytes)
+
+
+def update(node: UserspaceIpsec, payload: bytes = BINDING_UPDATE, port: int = 0x0500) -> bytes:
+    return node.protect(HOME_ADDRESS, HOME_AGENT, 135, payload, port, 1.0)
+
+
+def reason_of(call: Callable[..., object], *arguments: object) -> str:
+    with pytest.raises(EspError) as caught:
+        call(*arguments)
+    return caught.value.reason
+
+
+def test_two_back_ends_talk(suite: CipherSuite, node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
+    backend: IpsecBackend = agent
+    spi = connect(node, agent, suite)
+    opened = agent.unprotect(HOME_ADDRESS, HOME_AGENT, update(node), 2.0)
+    assert (opened.protocol, opened.payload, opened.security_association.spi) == (135, BINDING_UPDATE, spi)
+    answer = agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 0x0600, 2.0)
+    assert node.unprotect(HOME_AGENT, HOME_ADDRESS, answer, 3.0).payload == ACKNOWLEDGEMENT
+
+    ((inbound, outbound),) = backend.list()
+    for usage in (inbound.usage, outbound.usage):
+        assert (usage.packets, usage.bytes, usage.errors, usage.last_used_at) == (1, 16, 0, 2.0)
+    assert agent.statistics == {"protected": 1, "unprotected": 1}
+
+
+def test_nothing_leaves_without_an_association(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
+    connect(node, agent)
+    with pytest.raises(NoSecurityAssociation):
+        node.protect(HOME_ADDRESS, STRANGER, 135, BINDING_UPDATE, 0x0500, 1.0)
+    with pytest.raises(NoSecurityAssociation):
+        node.protect(HOME_ADDRESS, HOME_AGENT, 58, b"\x92\0\0\0", 0x9200, 1.0)
+    assert node.statistics == {"no-security-association": 2}
+
+
+def test_the_newest_association_is_taken_and_the_older_one_is_still_heard(
+    node: UserspaceIpsec, agent: UserspaceIpsec
+) -> None:
+    older = connect(node, agent)
+    before = update(node)
+    newer = connect(node, agent)
+    assert int.from_bytes(update(node)[:4], "big") == newer
+    assert agent.unprotect(HOME_ADDRESS, HOME_AGENT, before, 1.0).security_association.spi == older
+
+
+def test_an_association_for_another_protocol_is_passed_over(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
+    mobility = connect(node, agent)
+    discovery = connect(node, agent, protocol=58)
+    assert int.from_bytes(update(node)[:4], "big") == mobility
+    packet = node.protect(HOME_ADDRESS, HOME_AGENT, 58, b"\x92\0\0\0", 0x9200, 1.0)
+    assert int.from_bytes(packet[:4], "big") == discovery
+
+
+def test_a_removed_pair_is_gone_both_ways(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
+    older, newer = connect(node, agent), connect(node, agent)
+    packet = update(node)
+    agent.remove(newer)
+    assert reason_of(agent.unprotect, HOME_ADDRESS, HOME_AGENT, packet, 1.0) == "unknown-spi"
+    assert agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 0x0600, 1.0)
+    agent.remove(older)
+    agent.remove(older)
+    with pytest.raises(NoSecurityAssociation):
+        agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 0x0600, 1.0)
+    assert agent.list() == ()
+    assert len(agent) == 0
+
+
+def test_replays_are_refused_and_counted(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
+    connect(node, agent)
+    packet = update(node)
+    agent.unprotect(HOME_ADDRESS, HOME_AGENT, packet, 1.0)
+    for _ in range(2):
+        assert reason_of(agent.unprotect, HOME_ADDRESS, HOME_AGENT, packet, 1.0) == "replay"
+    assert agent.statistics == {"unprotected": 1, "replay": 2}
+    assert agent.list()[0][0].usage.errors == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "destination"), [(STRANGER, HOME_AGENT), (HOME_ADDRESS, STRANGER), (HOME_AGENT, HOME_ADDRESS)]
+)
+def test_addresses_outside_the_selectors_are_refused(
+    node: UserspaceIpsec, agent: UserspaceIpsec, source: IPv6Address, destination: IPv6Address
+) -> None:
+    """A node that signs for another node's home address gets nowhere (RFC 4301 section 5.2)."""
+    connect(node, agent)
+    assert reason_of(agent.unprotect, source, destination, update(node), 1.0) == "selector-mismatch"
+    assert agent.statistics == {"selector-mismatch": 1}
+
+
+def test_another_protocol_inside_is_refused(agent: UserspaceIpsec, node: UserspaceIpsec) -> None:
+    spi = connect(node, agent)
+    rogue = EspOutbound(association(spi, HOME_ADDRESS, HOME_AGENT), random.Random(1).randbytes)
+    packet = rogue.protect(b"\x80\0\0\0", 58)
+    assert reason_of(agent.unprotect, HOME_ADDRESS, HOME_AGENT, packet, 1.0) == "selector-mismatch"
+
+
+def test_strangers_get_the_typed_error_and_leave_nothing_behind(agent: UserspaceIpsec) -> None:
+    for packet, reason in ((b"", "truncated"), (b"\0" * 7, "truncated"), (b"\xff" * 40, "unknown-spi")):
+        assert reason_of(agent.unprotect, STRANGER, HOME_AGENT, packet, 1.0) == reason
+    assert agent.statistics == {"truncated": 2, "unknown-spi": 1}
+    assert agent.list() == ()
+
+
+def test_an_exhausted_association_says_so(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
+    connect(node, agent)
+    esp = node._outbound[(HOME_ADDRESS, HOME_AGENT)][0]
+    esp.sequence_number = LAST_SEQUENCE_NUMBER
+    assert reason_of(update, node) == "sequence-exhausted"
+    assert node.statistics == {"sequence-exhausted": 1}
+
+
+def test_an_spi_is_installed_once(agent: UserspaceIpsec, node: UserspaceIpsec) -> None:
+    spi = connect(node, agent)
+    pair = (association(spi, HOME_ADDRESS, HOME_AGENT), association(0x999, HOME_AGENT, HOME_ADDRESS))
+    with pytest.raises(IpsecBackendError) as caught:
+        agent.install(*pair)
+    assert caught.value.reason == "spi-in-use"
+    assert len(agent.list()) == 1
+
+
+def test_allocated_spis_are_fresh_and_not_reserved() -> None:
+    backend = UserspaceIpsec(lambda size: bytes(size))  # the start that comes across the reserved values first
+    spis = [backend.allocate_spi() for _ in range(5000)]
+    assert len(set(spis)) == 5000
+    assert min(spis) >= 256
+    backend.install(association(spis[-1] + 1, HOME_ADDRESS, HOME_AGENT), association(300, HOME_AGENT, HOME_ADDRESS))
+    assert backend.allocate_spi() == spis[-1] + 2
