@@ -1,0 +1,295 @@
+"""The keys of the configuration file, one struct per section: names, types, bounds, defaults and what they mean.
+
+The reference in docs/configuration.md is generated from here (``python -m control.config.reference``), and error
+messages take their "what would be right" from here. Times are in seconds and say so in their names.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from control.config.values import Identity, ListenAddress
+
+
+def _about(description: str, example: object, **constraints: Any) -> Meta:
+    return Meta(description=description, examples=[example], **constraints)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A section of the file."""
+
+
+class HomeAgentSettings(Settings, frozen=True, kw_only=True):
+    """Who this home agent is."""
+
+    name: Annotated[
+        str,
+        _about(
+            "Name of this home agent in the cluster: the owner of its lease, nodes and bindings. Unique per store.",
+            "ha1",
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+            extra={"wanted": "a name of letters, digits, dots, hyphens and underscores, at most 63 of them"},
+        ),
+    ]
+    address: Annotated[
+        IPv6Address,
+        _about("The home agent address: mobile nodes tunnel, register and speak IKE to it.", "2001:db8:a1::1"),
+    ]
+    identity: Annotated[
+        Identity,
+        _about(
+            "IKE identity of this home agent. A certificate has to name it. Without it, the address is the identity.",
+            "ha1.example.org",
+        ),
+    ] = Identity()
+    home_prefixes: Annotated[
+        tuple[IPv6Network, ...],
+        _about(
+            "Prefixes that home addresses come from. New home addresses are assigned from the first one.",
+            ["2001:db8:100::/64"],
+            min_length=1,
+        ),
+    ]
+
+
+class DatapathSettings(Settings, frozen=True, kw_only=True):
+    """The XDP programs and their maps. `homeagent datapath load` reads this; the daemon opens what it has pinned."""
+
+    interfaces: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[^/\s:]{1,15}$")], ...],
+        _about(
+            "Interfaces that get the XDP program: those towards correspondents and those towards mobile nodes.",
+            ["core0"],
+            min_length=1,
+            extra={"wanted": "a list of one or more interface names, each of at most 15 characters"},
+        ),
+    ]
+    pin_path: Annotated[
+        Path,
+        _about("Folder on a BPF file system for pinned programs and maps.", "/sys/fs/bpf/homeagent"),
+    ] = Path("/sys/fs/bpf/homeagent")
+    max_bindings: Annotated[
+        int,
+        _about(
+            "Capacity of the binding map. It cannot change while loaded: unload, then load.",
+            131072,
+            ge=1,
+            le=16_777_216,
+        ),
+    ] = 131072
+    xdp_mode: Annotated[
+        Literal["auto", "native", "generic"],
+        _about(
+            "How to attach: in the driver (native), in the stack (generic, slow), or native where it works (auto).",
+            "auto",
+        ),
+    ] = "auto"
+
+
+class IkeSettings(Settings, frozen=True, kw_only=True):
+    """IKEv2. Certificates are needed as soon as one mobile node authenticates by certificate."""
+
+    certificate: Annotated[
+        Path | None,
+        _about("PEM file with this home agent's certificate, followed by intermediate ones.", "ha1.pem"),
+    ] = None
+    private_key: Annotated[
+        Path | None,
+        _about("PEM file with the certificate's key: RSA, ECDSA P-256 or P-384, or Ed25519. Mode 0600.", "ha1.key"),
+    ] = None
+    trust_anchors: Annotated[
+        tuple[Path, ...],
+        _about("PEM files with the certificates that mobile nodes' chains have to end at.", ["ca.pem"]),
+    ] = ()
+    cookie_threshold: Annotated[
+        int,
+        _about(
+            "Half-open exchanges begun by others at which cookies are demanded (RFC 7296 section 2.6); 0: always.",
+            256,
+            ge=0,
+            le=1_000_000,
+        ),
+    ] = 256
+
+
+class MobilitySettings(Settings, frozen=True, kw_only=True):
+    """Registrations (RFC 6275)."""
+
+    max_lifetime_s: Annotated[
+        int,
+        _about(
+            "Longest binding lifetime granted; the wire counts in steps of 4 seconds.",
+            3600,
+            ge=4,
+            le=262_140,
+        ),
+    ] = 3600
+
+
+class BootstrapSettings(Settings, frozen=True, kw_only=True):
+    """How fast the nodes of a failed home agent are brought back."""
+
+    concurrency: Annotated[
+        int,
+        _about("Nodes being brought back at the same time, at most.", 64, ge=1, le=65_536),
+    ] = 64
+    rate_per_s: Annotated[
+        float,
+        _about("Nodes begun per second, at most.", 200.0, gt=0, le=100_000),
+    ] = 200.0
+    attempts: Annotated[
+        int,
+        _about("Attempts per node before it is given up.", 5, ge=1, le=100),
+    ] = 5
+    backoff_initial_s: Annotated[
+        float,
+        _about("Wait before the second attempt; it doubles from attempt to attempt, with jitter.", 1.0, gt=0, le=3600),
+    ] = 1.0
+    backoff_max_s: Annotated[
+        float,
+        _about("Longest wait between two attempts.", 30.0, gt=0, le=3600),
+    ] = 30.0
+    give_up_after_s: Annotated[
+        float,
+        _about("A node that is not back this long after its takeover began is given up.", 300.0, gt=0, le=86_400),
+    ] = 300.0
+
+
+class ClusterSettings(Settings, frozen=True, kw_only=True):
+    """The state shared with the other home agents, and when to take over from them."""
+
+    store: Annotated[
+        Path,
+        _about(
+            "SQLite database of nodes, bindings and leases. Home agents that name the same file form a cluster.",
+            "/var/lib/homeagent/state.db",
+        ),
+    ] = Path("/var/lib/homeagent/state.db")
+    lease_s: Annotated[
+        float,
+        _about("A home agent that has not renewed its lease for this long counts as failed.", 3.0, ge=0.5, le=3600),
+    ] = 3.0
+    heartbeat_s: Annotated[
+        float,
+        _about(
+            "Time between renewals; at most half the lease, so that one late renewal is forgiven.", 1.0, ge=0.1, le=1800
+        ),
+    ] = 1.0
+    take_over: Annotated[
+        bool,
+        _about("Whether this home agent takes over from failed ones by itself. `homeagent takeover` always can.", True),
+    ] = True
+
+
+class ControlSettings(Settings, frozen=True, kw_only=True):
+    """The socket by which `homeagent status` and the other commands reach the daemon."""
+
+    socket: Annotated[
+        Path,
+        _about("Unix socket, mode 0600. At most 107 octets long.", "/run/homeagent/control.sock"),
+    ] = Path("/run/homeagent/control.sock")
+
+
+class MetricsSettings(Settings, frozen=True, kw_only=True):
+    """Prometheus."""
+
+    listen: Annotated[
+        ListenAddress | None,
+        _about(
+            'Where /metrics is served; "" for nowhere. It has no access control: keep it on loopback.', "[::1]:9716"
+        ),
+    ] = ListenAddress("::1", 9716)
+
+
+class KeyExportSettings(Settings, frozen=True, kw_only=True):
+    """Session keys for Wireshark. Whoever reads these files can read the traffic: for the laboratory only."""
+
+    ike: Annotated[
+        Path | None,
+        _about(
+            'File to append IKE keys to, in the form of Wireshark\'s `ikev2_decryption_table`; "": off.',
+            "ikev2_decryption_table",
+        ),
+    ] = None
+    esp: Annotated[
+        Path | None,
+        _about('File to append ESP keys to, in the form of Wireshark\'s `esp_sa`; "": off.', "esp_sa"),
+    ] = None
+
+
+class NodesSettings(Settings, frozen=True, kw_only=True):
+    """The mobile nodes this home agent is authorised to serve."""
+
+    file: Annotated[
+        Path | None,
+        _about("File with one `[[node]]` for each mobile node, see below.", "nodes.toml"),
+    ] = None
+
+
+class NodeEntry(Settings, frozen=True, kw_only=True):
+    """A mobile node, in the file that `[nodes] file` names. Identities and home addresses are unique."""
+
+    identity: Annotated[
+        Identity,
+        _about("IKE identity of the node.", "mn1@example.org"),
+    ]
+    home_address: Annotated[
+        IPv6Address,
+        _about("The home address it was subscribed with.", "2001:db8:100::11"),
+    ]
+    authentication: Annotated[
+        Literal["certificate", "shared-key"],
+        _about("How node and home agent prove who they are.", "shared-key"),
+    ] = "certificate"
+    shared_key: Annotated[
+        str | None,
+        _about("The shared key: text, or 0x and hexadecimal digits.", "0x8f3c52d1e07a4b96"),
+    ] = None
+    shared_key_file: Annotated[
+        Path | None,
+        _about(
+            "A file with the shared key instead, in the same form; a line feed at the end does not count.", "mn1.psk"
+        ),
+    ] = None
+
+    def __repr__(self) -> str:
+        return f"NodeEntry({self.identity!r})"
+
+
+class Configuration(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole configuration file, checked.
+
+    Attributes:
+        path: the file it was read from; relative paths in it were relative to its folder and are absolute here.
+    """
+
+    path: Path
+    home_agent: HomeAgentSettings
+    datapath: DatapathSettings
+    ike: IkeSettings = IkeSettings()
+    mobility: MobilitySettings = MobilitySettings()
+    bootstrap: BootstrapSettings = BootstrapSettings()
+    cluster: ClusterSettings = ClusterSettings()
+    control: ControlSettings = ControlSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    key_export: KeyExportSettings = KeyExportSettings()
+    nodes: NodesSettings = NodesSettings()
+
+
+SECTIONS: dict[str, type[Settings]] = {
+    "home_agent": HomeAgentSettings,
+    "datapath": DatapathSettings,
+    "ike": IkeSettings,
+    "mobility": MobilitySettings,
+    "bootstrap": BootstrapSettings,
+    "cluster": ClusterSettings,
+    "control": ControlSettings,
+    "metrics": MetricsSettings,
+    "key_export": KeyExportSettings,
+    "nodes": NodesSettings,
+}

@@ -1,0 +1,188 @@
+"""The file of mobile nodes: quick and careful reading give the same, mistakes are named, secrets stay secret."""
+
+from __future__ import annotations
+
+import tomllib
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control.config import ConfigurationError, load_configuration, load_nodes
+from control.config.nodes import Node, simple_tables
+
+CONFIGURATION = """\
+[home_agent]
+name = "ha1"
+address = "2001:db8:a1::1"
+home_prefixes = ["2001:db8:100::/64"]
+[datapath]
+interfaces = ["core0"]
+[nodes]
+file = "nodes.toml"
+"""
+CERTIFICATES = '[ike]\ncertificate = "ha1.pem"\nprivate_key = "ha1.key"\ntrust_anchors = ["ca.pem"]\n'
+
+NODE = """\
+[[node]]
+identity = "mn1@example.org"
+home_address = "2001:db8:100::11"
+authentication = "shared-key"
+shared_key = "very secret words"
+"""
+
+
+def load(folder: Path, nodes: str, added: str = "") -> list[Node]:
+    (folder / "homeagent.toml").write_text(CONFIGURATION + added)
+    (folder / "nodes.toml").write_text(nodes)
+    return load_nodes(load_configuration(folder / "homeagent.toml"))
+
+
+def complaints(folder: Path, nodes: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        load(folder, nodes)
+    return [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems]
+
+
+def test_a_node_with_a_shared_key(tmp_path: Path) -> None:
+    (node,) = load(tmp_path, NODE)
+    assert node.identity == "mn1@example.org"
+    assert node.home_address == IPv6Address("2001:db8:100::11")
+    assert node.authentication == "shared-key"
+    assert node.shared_key == b"very secret words"
+
+
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    (node,) = load(tmp_path, NODE)
+    assert "very secret" not in repr(node)
+    assert "very secret" not in f"{node.shared_key}"
+    for mistake in (
+        NODE.replace('"very', "very"),
+        NODE + NODE,
+        NODE.replace("shared-key", "certificate"),
+        NODE.replace('"very secret words"', "4711"),
+        NODE.replace('"very', '"0xvery'),
+    ):
+        text = "".join(complaints(tmp_path, mistake))
+        assert "secret words" not in text
+        assert "4711" not in text
+
+
+def test_a_key_in_hexadecimal_and_a_key_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mn.psk").write_text("0x00ff10\n")
+    (first,) = load(tmp_path, NODE.replace("very secret words", "0x00ff10"))
+    (second,) = load(
+        tmp_path, NODE.replace("shared_key = ", "shared_key_file = ").replace("very secret words", "mn.psk")
+    )
+    assert first.shared_key == second.shared_key == b"\x00\xff\x10"
+
+
+def test_a_node_with_a_certificate_needs_ours(tmp_path: Path) -> None:
+    nodes = '[[node]]\nidentity = "mn1@example.org"\nhome_address = "2001:db8:100::11"\n'
+    (node,) = load(tmp_path, nodes, CERTIFICATES)
+    assert (node.authentication, node.shared_key) == ("certificate", None)
+    (complaint,) = complaints(tmp_path, nodes)
+    assert "mn1@example.org authenticates by certificate, but [ike] has no certificate and private_key" in complaint
+
+
+@pytest.mark.parametrize(
+    ("nodes", "complaint"),
+    [
+        (
+            NODE + NODE.replace("::11", "::12"),
+            "nodes.toml:7: node.identity: mn1@example.org is already that of the node in line 1. "
+            "Remove one of the two nodes.",
+        ),
+        (
+            NODE + NODE.replace("mn1", "mn2").replace("100::11", "100:0::11"),
+            "nodes.toml:8: node.home_address: 2001:db8:100::11 is already that of the node in line 1. "
+            "Remove one of the two nodes.",
+        ),
+        (
+            NODE.replace("identity", "identiy"),
+            "nodes.toml:2: node.identiy: there is no such key. Did you mean identity?",
+        ),
+        (
+            NODE.replace("mn1@example.org", "mn1@"),
+            'nodes.toml:2: node.identity: "mn1@" is not an IPv6 address, a name like mn1@example.org or a domain name. '
+            'Write for example identity = "mn1@example.org".',
+        ),
+        (
+            NODE.replace("shared_key = ", "# "),
+            "nodes.toml:4: node.authentication: a node without its shared key. "
+            "Give either shared_key or shared_key_file.",
+        ),
+        (
+            NODE.replace("very secret words", ""),
+            "nodes.toml:4: node.authentication: a node without its shared key. "
+            "Give either shared_key or shared_key_file.",
+        ),
+        (
+            NODE.replace("shared_key = ", "shared_key_file = "),
+            "nodes.toml:5: node.shared_key_file: {folder}/very secret words: there is no such file. "
+            "Create it or name another one.",
+        ),
+        (
+            NODE.replace('"shared-key"', '"certificate"'),
+            "nodes.toml:5: node.shared_key: a shared key for a node that authenticates by certificate. "
+            'Write authentication = "shared-key", or remove shared_key.',
+        ),
+        (
+            NODE.replace("[[node]]", "[node]"),
+            "nodes.toml:1: node: not a list of tables. Write [[node]] with two brackets each.",
+        ),
+        (
+            NODE.replace("[[node]]", "[[nodes]]"),
+            "nodes.toml:1: nodes: there is no such key or table. Write one [[node]] for each node.",
+        ),
+    ],
+)
+def test_mistakes(tmp_path: Path, nodes: str, complaint: str) -> None:
+    assert complaints(tmp_path, nodes)[0] == complaint.format(folder=tmp_path)
+
+
+def test_many_mistakes_are_cut_short(tmp_path: Path) -> None:
+    found = complaints(tmp_path, "".join(NODE.replace("mn1", f"mn{i}@") for i in range(50)))
+    assert len(found) == 21
+    assert found[-1].startswith("nodes.toml: 30 more mistakes like these")
+
+
+def test_quick_and_careful_reading_give_the_same(tmp_path: Path) -> None:
+    text = "# all of them\n\n" + "".join(
+        f"  [[node]] # {number}\r\n"
+        + NODE.partition("\n")[2].replace("mn1", f"mn{number}").replace("::11", f"::{number:x}")
+        for number in range(1, 200)
+    )
+    quick = load(tmp_path, text)
+    careful = load(tmp_path, text.replace('authentication = "shared-key"', "authentication = 'shared-key'"))
+    assert simple_tables(text) is not None
+    assert quick == careful
+    assert len(quick) == 199
+
+
+_LINE = st.sampled_from(
+    [
+        "[[node]]",
+        "[node]",
+        'a = "b"',
+        'b = "c" # d',
+        "b='c'",
+        'a="\\n"',
+        'a = "b',
+        "# x",
+        "",
+        "\t",
+        "c = 1",
+        '"a" = "b"',
+    ]
+)
+
+
+@given(st.lists(_LINE | st.text(alphabet='ab"#=[]\\\n\r\t node\x00\x7f', max_size=12), max_size=6))
+def test_simple_tables_are_what_tomllib_reads(lines: list[str]) -> None:
+    text = "\n".join(lines)
+    tables = simple_tables(text)
+    if tables is not None:
+        assert tomllib.loads(text).get("node", []) == tables
