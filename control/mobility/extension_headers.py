@@ -88,6 +88,8 @@ def build_ipv6(
     Raises:
         WireError: a field does not fit, a payload over 65,535 bytes for one.
     """
+    if traffic_class >> 8 or flow_label >> 20:
+        raise WireError("field-overflow", f"traffic class {traffic_class}, flow label {flow_label}")
     writer = Writer()
     writer.u32(_VERSION << 28 | traffic_class << 20 | flow_label)
     writer.u16(len(payload))

@@ -1,0 +1,155 @@
+"""The home agent's binding cache: where each of its mobile nodes is (RFC 6275 sections 9.1 and 10.1)."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from control.mobility.numbers import MAX_DELETE_BINDING_TIMEOUT_S
+
+_HEAP_SLACK = 64
+"""Outdated heap entries always tolerated, so that a small cache is not rebuilt over and over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A home registration.
+
+    Attributes:
+        home_address: the address the mobile node keeps.
+        care_of_address: where it is now.
+        home_agent: address of the home agent it registered with; differs from ours for a node that was taken over
+            and has not registered with us yet.
+        identity: whom IKEv2 authenticated as the owner of the home address.
+        lifetime_expires_at: end of the binding, wall-clock seconds since the epoch: it survives restarts.
+        sequence_number: of the last Binding Update accepted.
+        key_management: the K bit that was acknowledged: the IKE SA follows the node.
+        link_local: the L bit: the link-local address with the same interface identifier is defended too.
+    """
+
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    home_agent: IPv6Address
+    identity: str
+    lifetime_expires_at: float
+    sequence_number: int
+    key_management: bool = False
+    link_local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Deregistered:
+    """What is remembered of a binding that its node deleted."""
+
+    identity: str
+    sequence_number: int
+    forget_at: float
+
+
+class BindingCache:
+    """Bindings by home address, with their ends of life in order.
+
+    Home registrations are never evicted (RFC 6275 section 10.3.1), so the capacity is for admission: ask ``full``
+    before a new binding is promised. ``put`` itself never refuses, as the binding is stored by then.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        """An empty cache.
+
+        Args:
+            capacity: bindings to hold at most, as far as admission goes.
+
+        Raises:
+            ValueError: the capacity is not positive.
+        """
+        if capacity < 1:
+            raise ValueError(f"capacity {capacity}")
+        self.capacity = capacity
+        self._bindings: dict[IPv6Address, Binding] = {}
+        self._deregistered: dict[IPv6Address, _Deregistered] = {}
+        # (end of life, home address); an entry counts only while the binding still ends then.
+        self._ends: list[tuple[float, int]] = []
+
+    def __len__(self) -> int:
+        return len(self._bindings)
+
+    @property
+    def full(self) -> bool:
+        """Whether a new binding should be refused."""
+        return len(self._bindings) >= self.capacity
+
+    def bindings(self) -> list[Binding]:
+        """All bindings, in no order: a snapshot."""
+        return list(self._bindings.values())
+
+    def get(self, home_address: IPv6Address) -> Binding | None:
+        """The binding of a home address; it may have ended if :meth:`expire` was not called since."""
+        return self._bindings.get(home_address)
+
+    def put(self, binding: Binding) -> None:
+        """Enter a binding in place of the one its home address may have."""
+        self._deregistered.pop(binding.home_address, None)
+        self._bindings[binding.home_address] = binding
+        heapq.heappush(self._ends, (binding.lifetime_expires_at, int(binding.home_address)))
+        if len(self._ends) > 2 * len(self._bindings) + _HEAP_SLACK:
+            self._rebuild_ends()
+
+    def remove(self, home_address: IPv6Address) -> Binding | None:
+        """Take a binding out and return it; None if there was none."""
+        return self._bindings.pop(home_address, None)
+
+    def deregister(self, home_address: IPv6Address, identity: str, sequence_number: int, now: float) -> None:
+        """Take a binding out that its node deleted.
+
+        The sequence number is remembered for MAX_DELETE_BCE_TIMEOUT, so that an older Binding Update still under way
+        does not bring the binding back (RFC 6275 section 10.3.2).
+        """
+        self.remove(home_address)
+        self._deregistered.pop(home_address, None)  # so that the dictionary stays in order of time
+        self._deregistered[home_address] = _Deregistered(identity, sequence_number, now + MAX_DELETE_BINDING_TIMEOUT_S)
+
+    def deregistered_sequence_number(self, home_address: IPv6Address, identity: str, now: float) -> int | None:
+        """The sequence number with which ``identity`` lately deleted its binding, None if it did not."""
+        deregistered = self._deregistered.get(home_address)
+        if deregistered is None or deregistered.identity != identity or deregistered.forget_at <= now:
+            return None
+        return deregistered.sequence_number
+
+    def expire(self, now: float) -> list[Binding]:
+        """Take out and return all bindings whose lifetime has passed.
+
+        Args:
+            now: wall-clock seconds since the epoch.
+        """
+        self._forget_deregistered(now)
+        expired = []
+        while self._ends and self._ends[0][0] <= now:
+            binding = self._current(heapq.heappop(self._ends))
+            if binding is not None:
+                del self._bindings[binding.home_address]
+                expired.append(binding)
+        return expired
+
+    def next_expiry(self) -> float | None:
+        """When the next binding ends, wall-clock seconds since the epoch; None for an empty cache."""
+        while self._ends and self._current(self._ends[0]) is None:
+            heapq.heappop(self._ends)
+        return self._ends[0][0] if self._ends else None
+
+    def _current(self, end: tuple[float, int]) -> Binding | None:
+        """The binding a heap entry speaks of, None if the entry is out of date."""
+        binding = self._bindings.get(IPv6Address(end[1]))
+        return binding if binding is not None and binding.lifetime_expires_at == end[0] else None
+
+    def _rebuild_ends(self) -> None:
+        self._ends = [(binding.lifetime_expires_at, int(address)) for address, binding in self._bindings.items()]
+        heapq.heapify(self._ends)
+
+    def _forget_deregistered(self, now: float) -> None:
+        # In order of insertion, and all stay equally long: the first that must stay ends the search.
+        while self._deregistered:
+            address, deregistered = next(iter(self._deregistered.items()))
+            if deregistered.forget_at > now:
+                return
+            del self._deregistered[address]

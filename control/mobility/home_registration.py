@@ -1,0 +1,367 @@
+"""What a home agent makes of a Binding Update (RFC 6275 sections 9.5.1, 10.3.1 and 10.3.2, RFC 4877).
+
+Nothing here sends or stores: :meth:`HomeRegistration.process` says what should become of a Binding Update, the caller
+stores that, and :meth:`HomeRegistration.commit` then makes it so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv6Address, IPv6Network
+
+from control.mobility.addresses import is_unicast, is_unicast_routable
+from control.mobility.binding_cache import Binding, BindingCache
+from control.mobility.messages import BindingAcknowledgement, BindingAcknowledgementStatus, BindingUpdate
+from control.mobility.numbers import LIFETIME_UNIT_S, MAX_LIFETIME_UNITS
+from control.mobility.options import (
+    BindingRefreshAdvice,
+    DnsUpdate,
+    DnsUpdateStatus,
+    MobilityOption,
+    NonceIndices,
+    find_option,
+)
+from control.mobility.sequence_number import is_newer
+
+_Status = BindingAcknowledgementStatus
+
+_REJECTION_REASONS = {
+    _Status.ADMINISTRATIVELY_PROHIBITED: "administratively-prohibited",
+    _Status.INSUFFICIENT_RESOURCES: "insufficient-resources",
+    _Status.NOT_HOME_SUBNET: "not-home-subnet",
+    _Status.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE: "not-home-agent-for-this-mobile-node",
+    _Status.DUPLICATE_ADDRESS_DETECTION_FAILED: "duplicate-address-detection-failed",
+    _Status.SEQUENCE_NUMBER_OUT_OF_WINDOW: "sequence-number-out-of-window",
+    _Status.REGISTRATION_TYPE_CHANGE_DISALLOWED: "registration-type-change-disallowed",
+}
+
+
+class Change(Enum):
+    """What a Binding Update changes."""
+
+    INSTALL = "install"
+    """A new binding, or one whose care-of address or home agent is new: the data path changes."""
+    REFRESH = "refresh"
+    """The same care-of address: only lifetime, sequence number and flags."""
+    REMOVE = "remove"
+    """The binding goes; it may be gone already (a repeated request)."""
+    NONE = "none"
+    """Nothing: the Binding Update was refused or discarded."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomePrefix:
+    """A prefix of the home link.
+
+    Attributes:
+        network: the prefix.
+        valid_until: when it stops being valid, wall-clock seconds since the epoch; bindings end by then.
+        preferred_until: when it becomes deprecated; bindings that outlast this are told to discover prefixes.
+    """
+
+    network: IPv6Network
+    valid_until: float = math.inf
+    preferred_until: float = math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationOutcome:
+    """What should become of a Binding Update.
+
+    Attributes:
+        acknowledgement: what to answer, to the IPv6 source address of the Binding Update, with a type 2 routing header
+            if that had a Home Address option (RFC 6275 section 9.5.4). None: discard silently.
+        change: what changes.
+        binding: the binding to store (INSTALL, REFRESH) or the one that goes (REMOVE, None if it is gone already).
+        previous: the binding there was before, whose care-of address the data path and IKE may still use.
+        reason: slug for counters and logs.
+        home_address: the home address in question.
+        identity: who asked, None if nobody was authenticated.
+        sequence_number: that of the Binding Update.
+        decided_at: the ``now`` of the decision.
+    """
+
+    acknowledgement: BindingAcknowledgement | None
+    change: Change
+    binding: Binding | None
+    previous: Binding | None
+    reason: str
+    home_address: IPv6Address
+    identity: str | None
+    sequence_number: int
+    decided_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A Binding Update with what is known around it."""
+
+    update: BindingUpdate
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    identity: str | None
+    now: float
+
+    def discard(self, reason: str) -> RegistrationOutcome:
+        return self._outcome(None, Change.NONE, None, None, reason)
+
+    def reject(self, status: BindingAcknowledgementStatus, sequence_number: int | None = None) -> RegistrationOutcome:
+        number = self.update.sequence_number if sequence_number is None else sequence_number
+        acknowledgement = BindingAcknowledgement(status, number)
+        return self._outcome(acknowledgement, Change.NONE, None, None, _REJECTION_REASONS[status])
+
+    def accept(
+        self,
+        acknowledgement: BindingAcknowledgement,
+        change: Change,
+        binding: Binding | None,
+        previous: Binding | None,
+        reason: str,
+    ) -> RegistrationOutcome:
+        return self._outcome(acknowledgement, change, binding, previous, reason)
+
+    def _outcome(
+        self,
+        acknowledgement: BindingAcknowledgement | None,
+        change: Change,
+        binding: Binding | None,
+        previous: Binding | None,
+        reason: str,
+    ) -> RegistrationOutcome:
+        return RegistrationOutcome(
+            acknowledgement=acknowledgement,
+            change=change,
+            binding=binding,
+            previous=previous,
+            reason=reason,
+            home_address=self.home_address,
+            identity=self.identity,
+            sequence_number=self.update.sequence_number,
+            decided_at=self.now,
+        )
+
+
+class HomeRegistration:
+    """The rules of one home agent.
+
+    Attributes:
+        home_agent: the home agent's address.
+        cache: its bindings.
+    """
+
+    def __init__(
+        self,
+        home_agent: IPv6Address,
+        home_prefixes: Iterable[HomePrefix | IPv6Network],
+        max_lifetime_s: float,
+        cache: BindingCache,
+        *,
+        key_management: bool = True,
+        refresh_advice_s: float | None = None,
+        may_use: Callable[[str, IPv6Address], bool] | None = None,
+        is_duplicate: Callable[[IPv6Address], bool] | None = None,
+    ) -> None:
+        """Set up the rules.
+
+        Args:
+            home_agent: the home agent's address.
+            home_prefixes: the prefixes it serves; a bare network is valid for ever.
+            max_lifetime_s: longest lifetime granted, rounded down to units of four seconds.
+            cache: its bindings.
+            key_management: whether the caller moves the IKE SA to a new care-of address; only then may the K bit be
+                acknowledged (RFC 6275 section 10.3.1, RFC 4877 section 7.4).
+            refresh_advice_s: advise nodes to register again after this time. Leave it out where bindings are kept in
+                nonvolatile storage (RFC 6275 section 10.3.1).
+            may_use: whether an authenticated identity may use a home address; without it, the first to register does.
+            is_duplicate: whether somebody else on the home link was found to use a home address; asked only when
+                there is no binding yet.
+
+        Raises:
+            ValueError: the lifetime is below one unit.
+        """
+        self.home_agent = home_agent
+        self.cache = cache
+        self._prefixes = tuple(
+            prefix if isinstance(prefix, HomePrefix) else HomePrefix(prefix) for prefix in home_prefixes
+        )
+        self._max_lifetime_units = min(int(max_lifetime_s // LIFETIME_UNIT_S), MAX_LIFETIME_UNITS)
+        if self._max_lifetime_units < 1:
+            raise ValueError(f"a lifetime of {max_lifetime_s} s is below {LIFETIME_UNIT_S} s")
+        self._key_management = key_management
+        self._refresh_advice_units = None if refresh_advice_s is None else int(refresh_advice_s // LIFETIME_UNIT_S)
+        self._may_use = may_use
+        self._is_duplicate = is_duplicate
+
+    def process(
+        self,
+        binding_update: BindingUpdate,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        authenticated_identity: str | None,
+        now: float,
+    ) -> RegistrationOutcome:
+        """Decide on a Binding Update. Changes nothing.
+
+        Args:
+            binding_update: the message.
+            home_address: from the Home Address option, else the IPv6 source address.
+            care_of_address: the IPv6 source address on the wire; an Alternate Care-of Address option overrides it.
+            authenticated_identity: the IKEv2 identity behind the security association that protected the message;
+                None if none did, in which case it is discarded (RFC 6275 section 5.1).
+            now: wall-clock seconds since the epoch.
+        """
+        claimed = binding_update.alternate_care_of_address or care_of_address
+        request = _Request(binding_update, home_address, claimed, authenticated_identity, now)
+        if authenticated_identity is None:
+            return request.discard("unauthenticated")
+        if not is_unicast_routable(home_address):
+            return request.discard("bad-home-address")
+        if not is_unicast(care_of_address):
+            return request.discard("bad-source-address")
+        if not is_unicast_routable(claimed):
+            return request.discard("bad-care-of-address")
+        binding = self._live_binding(home_address, now)
+        owned = binding is None or binding.identity == authenticated_identity
+        if not binding_update.home_registration:
+            # Every binding here is a home registration: a correspondent's registration would change its type.
+            if binding is not None and owned:
+                return request.reject(_Status.REGISTRATION_TYPE_CHANGE_DISALLOWED)
+            return request.discard("not-a-home-registration")
+        if find_option(binding_update.options, NonceIndices) is not None:
+            return request.discard("nonce-indices-in-home-registration")
+        if not owned:
+            return request.reject(_Status.ADMINISTRATIVELY_PROHIBITED)
+        last = self._last_sequence_number(binding, home_address, authenticated_identity, now)
+        if last is not None and not is_newer(binding_update.sequence_number, last):
+            return request.reject(_Status.SEQUENCE_NUMBER_OUT_OF_WINDOW, last)
+        if binding_update.lifetime_units == 0 or claimed == home_address:
+            return self._deregister(request, binding, known=last is not None)
+        return self._register(request, authenticated_identity, binding)
+
+    def commit(self, outcome: RegistrationOutcome) -> bool:
+        """Put an outcome into the cache, once it is stored.
+
+        Returns:
+            Whether it took effect: not if nothing was to change, nor if since the decision a newer Binding Update of
+            the node or one of another identity was committed. Then the acknowledgement must not be sent.
+        """
+        if outcome.change is Change.NONE or outcome.identity is None:
+            return False
+        current = self._live_binding(outcome.home_address, outcome.decided_at)
+        if current is not None and current.identity != outcome.identity:
+            return False
+        last = self._last_sequence_number(current, outcome.home_address, outcome.identity, outcome.decided_at)
+        if last is not None and not is_newer(outcome.sequence_number, last):
+            return False
+        if outcome.change is Change.REMOVE:
+            self.cache.deregister(outcome.home_address, outcome.identity, outcome.sequence_number, outcome.decided_at)
+        elif outcome.binding is not None:
+            self.cache.put(outcome.binding)
+        return True
+
+    def _live_binding(self, home_address: IPv6Address, now: float) -> Binding | None:
+        binding = self.cache.get(home_address)
+        return binding if binding is not None and binding.lifetime_expires_at > now else None
+
+    def _last_sequence_number(
+        self, binding: Binding | None, home_address: IPv6Address, identity: str, now: float
+    ) -> int | None:
+        """The last sequence number this home agent accepted from the node, None if any is acceptable.
+
+        A binding taken over from another home agent does not count: the node never sent us its number.
+        """
+        if binding is not None:
+            return binding.sequence_number if binding.home_agent == self.home_agent else None
+        return self.cache.deregistered_sequence_number(home_address, identity, now)
+
+    def _deregister(self, request: _Request, binding: Binding | None, known: bool) -> RegistrationOutcome:
+        """RFC 6275 section 10.3.2; ``known``: a binding that is gone was here a moment ago, the answer got lost."""
+        if binding is None and not known:
+            return request.reject(_Status.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE)
+        acknowledgement = BindingAcknowledgement(
+            status=_Status.ACCEPTED,
+            sequence_number=request.update.sequence_number,
+            lifetime_units=0,
+            key_management=self._keeps_key_management(request),
+            options=_dns_update_reply(request.update),
+        )
+        return request.accept(acknowledgement, Change.REMOVE, binding, binding, "deregistered")
+
+    def _register(self, request: _Request, identity: str, previous: Binding | None) -> RegistrationOutcome:
+        """RFC 6275 section 10.3.1."""
+        prefix = self._prefix_of(request.home_address)
+        granted = 0 if prefix is None else self._grantable_units(request, prefix)
+        if prefix is None or granted < 1:
+            return request.reject(_Status.NOT_HOME_SUBNET)
+        if self._may_use is not None and not self._may_use(identity, request.home_address):
+            return request.reject(_Status.ADMINISTRATIVELY_PROHIBITED)
+        if previous is None and self.cache.get(request.home_address) is None and self.cache.full:
+            return request.reject(_Status.INSUFFICIENT_RESOURCES)
+        if previous is None and self._is_duplicate is not None and self._is_duplicate(request.home_address):
+            return request.reject(_Status.DUPLICATE_ADDRESS_DETECTION_FAILED)
+        binding = Binding(
+            home_address=request.home_address,
+            care_of_address=request.care_of_address,
+            home_agent=self.home_agent,
+            identity=identity,
+            lifetime_expires_at=request.now + granted * LIFETIME_UNIT_S,
+            sequence_number=request.update.sequence_number,
+            key_management=self._keeps_key_management(request),
+            link_local=request.update.link_local,
+        )
+        acknowledgement = BindingAcknowledgement(
+            status=_accepted_status(prefix, granted, request.now),
+            sequence_number=request.update.sequence_number,
+            lifetime_units=granted,
+            key_management=binding.key_management,
+            options=self._refresh_advice(granted) + _dns_update_reply(request.update),
+        )
+        if previous is not None and _same_place(previous, binding):
+            return request.accept(acknowledgement, Change.REFRESH, binding, previous, "refreshed")
+        return request.accept(acknowledgement, Change.INSTALL, binding, previous, "registered")
+
+    def _prefix_of(self, home_address: IPv6Address) -> HomePrefix | None:
+        return next((prefix for prefix in self._prefixes if home_address in prefix.network), None)
+
+    def _grantable_units(self, request: _Request, prefix: HomePrefix) -> int:
+        """The lifetime: not above the wish, the policy or the rest of the prefix's valid lifetime."""
+        return min(
+            request.update.lifetime_units, self._max_lifetime_units, _units_until(prefix.valid_until, request.now)
+        )
+
+    def _keeps_key_management(self, request: _Request) -> bool:
+        # Security associations here always come from IKEv2, the second condition of RFC 6275 section 10.3.1.
+        return request.update.key_management and self._key_management
+
+    def _refresh_advice(self, granted: int) -> tuple[MobilityOption, ...]:
+        if self._refresh_advice_units is None or not 0 < self._refresh_advice_units < granted:
+            return ()
+        return (BindingRefreshAdvice(self._refresh_advice_units),)
+
+
+def _units_until(deadline: float, now: float) -> int:
+    """Whole lifetime units until ``deadline``; for ever is one more than the field can hold."""
+    remaining = min(deadline - now, (MAX_LIFETIME_UNITS + 1) * LIFETIME_UNIT_S)
+    return int(remaining // LIFETIME_UNIT_S)
+
+
+def _accepted_status(prefix: HomePrefix, granted: int, now: float) -> BindingAcknowledgementStatus:
+    """Status 1 if the prefix is deprecated within the binding's lifetime or invalid at its end (section 10.3.1)."""
+    if _units_until(prefix.preferred_until, now) < granted or _units_until(prefix.valid_until, now) <= granted:
+        return _Status.ACCEPTED_BUT_PREFIX_DISCOVERY_NECESSARY
+    return _Status.ACCEPTED
+
+
+def _same_place(previous: Binding, binding: Binding) -> bool:
+    return previous.care_of_address == binding.care_of_address and previous.home_agent == binding.home_agent
+
+
+def _dns_update_reply(update: BindingUpdate) -> tuple[MobilityOption, ...]:
+    """A wish for a DNS update is answered (RFC 5026 section 6), with a refusal: this home agent updates no DNS."""
+    wish = find_option(update.options, DnsUpdate)
+    if wish is None:
+        return ()
+    return (DnsUpdate(wish.name, wish.remove, DnsUpdateStatus.ADMINISTRATIVELY_PROHIBITED),)
