@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from control.ipsec.errors import EspError
-from control.ipsec.esp_cipher import esp_cipher
+from control.ipsec.esp_cipher import EspCipher, esp_cipher
 from control.ipsec.replay_window import ReplayWindow
 from control.ipsec.security_association import SecurityAssociation
 
@@ -49,7 +49,7 @@ class EspOutbound:
         self.security_association = sa
         self.sequence_number = 0
         """The last one used."""
-        self._cipher = esp_cipher(sa.suite, sa.encryption_key, sa.integrity_key)
+        self._cipher: EspCipher | None = None
         self._random = random
         self._spi = sa.spi.to_bytes(4, "big")
 
@@ -66,10 +66,13 @@ class EspOutbound:
         if self.sequence_number >= LAST_SEQUENCE_NUMBER:
             raise EspError("sequence-exhausted", f"SPI {self.security_association.spi:#010x}")
         self.sequence_number += 1
+        cipher = self._cipher
+        if cipher is None:
+            cipher = self._cipher = _cipher_of(self.security_association)
         header = self._spi + self.sequence_number.to_bytes(4, "big")
-        pad_length = -(len(payload) + _TRAILER_SIZE) % self._cipher.alignment
+        pad_length = -(len(payload) + _TRAILER_SIZE) % cipher.alignment
         plaintext = payload + _PADDING[:pad_length] + bytes((pad_length, next_header))
-        return header + self._cipher.seal(header, self.sequence_number, plaintext, self._random)
+        return header + cipher.seal(header, self.sequence_number, plaintext, self._random)
 
 
 class EspInbound:
@@ -80,7 +83,7 @@ class EspInbound:
     def __init__(self, security_association: SecurityAssociation) -> None:
         sa = security_association
         self.security_association = sa
-        self._cipher = esp_cipher(sa.suite, sa.encryption_key, sa.integrity_key)
+        self._cipher: EspCipher | None = None
         self._window = ReplayWindow(sa.replay_window)
 
     def unprotect(self, packet: bytes) -> tuple[int, bytes]:
@@ -90,9 +93,11 @@ class EspInbound:
             EspError: ``truncated``, ``unknown-spi`` (not this association's), ``replay``, ``too-old``,
                 ``bad-length``, ``bad-icv``, ``bad-padding`` or ``dummy-packet``.
         """
-        cipher = self._cipher
         if read_spi(packet) != self.security_association.spi:
             raise EspError("unknown-spi")
+        cipher = self._cipher
+        if cipher is None:
+            cipher = self._cipher = _cipher_of(self.security_association)
         encrypted_size = len(packet) - _HEADER_SIZE - cipher.overhead
         if encrypted_size < _TRAILER_SIZE:
             raise EspError("truncated", f"{len(packet)} bytes")
@@ -106,6 +111,12 @@ class EspInbound:
         plaintext = cipher.open(header, packet[_HEADER_SIZE:])
         self._window.accept(sequence_number)
         return _strip_trailer(plaintext)
+
+
+def _cipher_of(security_association: SecurityAssociation) -> EspCipher:
+    """Set up with the first packet: a key schedule takes kilobytes, and many associations never carry one."""
+    sa = security_association
+    return esp_cipher(sa.suite, sa.encryption_key, sa.integrity_key)
 
 
 def _strip_trailer(plaintext: bytes) -> tuple[int, bytes]:

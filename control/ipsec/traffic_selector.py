@@ -62,7 +62,9 @@ class TrafficSelector:
 
     def matches_host(self, address: IPv6Address, protocol: int) -> bool:
         """Whether address and protocol fall into this selector, whatever the port."""
-        return self.first_address <= address <= self.last_address and self.protocol in (ANY_PROTOCOL, protocol)
+        # Only `<` is quick on IPv6Address; `<=` is made of it and `==` at twice the cost, and this runs per packet.
+        outside = address < self.first_address or self.last_address < address
+        return not outside and self.protocol in (ANY_PROTOCOL, protocol)
 
     def _matches_port(self, port: int | None) -> bool:
         if port is None:
