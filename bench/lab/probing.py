@@ -1,0 +1,113 @@
+"""The correspondent's traffic: echo probes to every home address, and bulk transfers to one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from typing import Any
+
+from bench.lab.errors import LabError
+from bench.lab.laboratory import Laboratory
+from bench.lab.processes import LabProcess
+from bench.lab.product import bench_command
+from bench.lab.streams import FileFollower, JsonObject
+from bench.lab.topology import Host
+
+_BULK_PORT = 5001
+
+
+class EchoProbes:
+    """The prober process in the correspondent's namespace, and what it has said so far."""
+
+    def __init__(self, laboratory: Laboratory, correspondent: Host, targets: int, *options: str) -> None:
+        command = bench_command("prober", "--targets", str(targets), *options)
+        self._process = laboratory.spawn(correspondent.namespace, "prober", command, stdin=True)
+        self._follower = FileFollower(self._process.output)
+        self.targets = targets
+        #: Targets that have answered at least once.
+        self.reached = 0
+        #: Seconds from the mark to the first answer after it, by target.
+        self.outages: dict[int, float] = {}
+        self.interval_s = float(self._follower.wait_for("started", 20.0)["interval_s"])
+
+    def set_target(self, target: int, address: IPv6Address) -> None:
+        """Probe this address as `target` from now on."""
+        self._command(f"target {target} {address}")
+
+    def mark(self, at: float) -> None:
+        """The failure happened at this CLOCK_MONOTONIC time."""
+        self.outages.clear()
+        self._command(f"mark {at!r}")
+
+    def poll(self) -> list[JsonObject]:
+        """Take in what the prober has said; the targets' first answers after the mark among it.
+
+        Raises:
+            LabError: the prober has ended.
+        """
+        self._process.require_running()
+        answered = []
+        for row in self._follower.read():
+            if row["event"] == "progress":
+                self.reached = int(row["reached"])
+            elif row["event"] == "answered":
+                self.outages[int(row["target"])] = float(row["outage_s"])
+                answered.append(row)
+        return answered
+
+    def report(self) -> list[JsonObject]:
+        """Every target's history."""
+        self._command("report")
+        targets: list[JsonObject] = self._follower.wait_for("report", 20.0)["targets"]
+        return targets
+
+    def stop(self) -> None:
+        """End the probing."""
+        self._command("stop")
+        self._process.wait(10.0)
+
+    def _command(self, line: str) -> None:
+        self._process.stdin.write(line.encode() + b"\n")
+        self._process.stdin.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A bulk transfer that was started; it runs by itself."""
+
+    process: LabProcess
+
+    @property
+    def running(self) -> bool:
+        """Whether it is still under way."""
+        return self.process.running
+
+    def result(self) -> dict[str, Any]:
+        """What the sender measured.
+
+        Raises:
+            LabError: it failed or its content arrived damaged.
+        """
+        lines = self.process.output.read_text().splitlines()
+        result: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+        if self.process.return_code != 0:
+            raise LabError(f"bulk transfer failed: {result.get('error') or result or self.process.complaint()}")
+        return result
+
+
+class BulkTransfers:
+    """Transfers from the correspondent to one mobile node."""
+
+    def __init__(self, laboratory: Laboratory, correspondent: Host, node: Host) -> None:
+        self._laboratory = laboratory
+        self._correspondent = correspondent
+        receiver = laboratory.spawn(
+            node.namespace, "bulk-receive", bench_command("bulk", "receive", "--port", str(_BULK_PORT))
+        )
+        FileFollower(receiver.output).wait_for("listening", 20.0)
+
+    def start(self, name: str, to: IPv6Address, size: int) -> Transfer:
+        """Begin to send `size` bytes to a home address."""
+        command = bench_command("bulk", "send", str(to), "--port", str(_BULK_PORT), "--bytes", str(size))
+        return Transfer(self._laboratory.spawn(self._correspondent.namespace, f"bulk-{name}", command))

@@ -1,0 +1,25 @@
+"""The commands of the product, as an operator would call them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from bench.lab.errors import LabError
+
+
+def homeagent_command(*arguments: str) -> list[str]:
+    """The command line of `homeagent ARGUMENTS`, from the environment this interpreter runs in.
+
+    Raises:
+        LabError: the product is not installed in it.
+    """
+    command = Path(sys.executable).with_name("homeagent")
+    if not command.exists():
+        raise LabError(f"{command} is missing: run `make setup`, then use .venv/bin/python")
+    return [str(command), *arguments]
+
+
+def bench_command(module: str, *arguments: str) -> list[str]:
+    """The command line of a helper program of this package, e.g. `bench_command("prober", "--targets", "4")`."""
+    return [sys.executable, "-m", f"bench.lab.{module}", *arguments]

@@ -1,0 +1,98 @@
+"""The scene of every failover: a correspondent, home agents ha1 and ha2 of one cluster, a routed core between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.lab.addresses import CORRESPONDENT_PREFIX, HOME_PREFIX, SECOND_HOME_PREFIX, home_agent_prefix
+from bench.lab.credentials import Credentials, Subscriber
+from bench.lab.home_agent import HomeAgentOptions, HomeAgentUnderTest
+from bench.lab.laboratory import Laboratory
+from bench.lab.toml import Table
+from bench.lab.topology import STANDBY_METRIC, Host, RoutedCore
+
+
+@dataclass(frozen=True, slots=True)
+class SceneOptions:
+    """What differs between scenes.
+
+    Attributes:
+        new_home_address: ha2 has a home prefix of its own, so that nodes need another home address when it takes
+            over; otherwise both serve the same prefix and the nodes keep theirs.
+        bootstrap: the `[bootstrap]` section of both.
+        cluster: the `[cluster]` section of both, without the store.
+        max_bindings: capacity of the binding maps.
+        key_directory: where both append session keys for Wireshark; None: nowhere.
+    """
+
+    new_home_address: bool = False
+    bootstrap: Table = field(default_factory=dict)
+    cluster: Table = field(default_factory=dict)
+    max_bindings: int = 4096
+    key_directory: Path | None = None
+
+
+class Scene:
+    """Built on construction; the processes start with `start`."""
+
+    def __init__(
+        self,
+        laboratory: Laboratory,
+        credentials: Credentials,
+        subscribers: Sequence[Subscriber],
+        options: SceneOptions,
+    ) -> None:
+        self.laboratory = laboratory
+        self.core = RoutedCore(laboratory)
+        self.correspondent: Host = self.core.attach("cn", CORRESPONDENT_PREFIX, "eth0")
+        second_prefix = SECOND_HOME_PREFIX if options.new_home_address else HOME_PREFIX
+        store = laboratory.subdirectory("cluster") / "state.db"
+        self.home_agents: list[HomeAgentUnderTest] = []
+        for number, prefix in ((1, HOME_PREFIX), (2, second_prefix)):
+            host = self.core.attach_home_agent(f"ha{number}", home_agent_prefix(number), [prefix])
+            agent_options = HomeAgentOptions(
+                home_prefixes=[prefix],
+                store=store,
+                max_bindings=options.max_bindings,
+                bootstrap=options.bootstrap,
+                cluster=options.cluster,
+                key_directory=options.key_directory,
+            )
+            self.home_agents.append(HomeAgentUnderTest(laboratory, host, credentials, subscribers, agent_options))
+        self.core.route(HOME_PREFIX, self.failing.host)
+        if options.new_home_address:
+            self.core.route(SECOND_HOME_PREFIX, self.surviving.host)
+        else:
+            # The floating route takes effect when the link to ha1 loses its carrier.
+            self.core.route(HOME_PREFIX, self.surviving.host, STANDBY_METRIC)
+
+    @property
+    def failing(self) -> HomeAgentUnderTest:
+        """ha1, which the nodes register with and which is going to fail."""
+        return self.home_agents[0]
+
+    @property
+    def surviving(self) -> HomeAgentUnderTest:
+        """ha2, which brings them back."""
+        return self.home_agents[1]
+
+    def load(self) -> None:
+        """Attach XDP at both home agents."""
+        self.core.prime_neighbours(self.correspondent, *(agent.host for agent in self.home_agents))
+        for agent in self.home_agents:
+            agent.begin_load()
+        for agent in self.home_agents:
+            agent.finish_load()
+
+    def serve(self) -> None:
+        """Start both daemons and wait until they answer."""
+        for agent in self.home_agents:
+            agent.serve()
+        for agent in self.home_agents:
+            agent.wait_ready()
+
+    def fail(self) -> float:
+        """ha1 loses power; when its link was down (CLOCK_MONOTONIC)."""
+        return self.failing.fail(self.core)
