@@ -138,8 +138,6 @@ def _parse_proposal(fields: Sequence[int], block: bytes) -> Proposal:
     number, protocol, spi_size, transform_count = fields
     if spi_size not in _SPI_SIZES.get(protocol, (spi_size,)):
         raise WireError("bad-spi-size", f"{spi_size} for protocol {protocol}")
-    if spi_size > len(block):
-        raise WireError("truncated", f"SPI of {spi_size} bytes, {len(block)} left")
     transforms = block[spi_size:]
     # Most proposals a daemon sees repeat the same few lists of algorithms. Long lists are not worth the memory.
     parse = _parse_transforms_cached if len(transforms) <= _CACHED_TRANSFORMS_SIZE else _parse_transforms
@@ -197,7 +195,9 @@ def _parse_attributes(block: bytes, offset: int, end: int) -> tuple[int | None, 
     return key_bits, tuple(unknown)
 
 
-def _encode_transforms(transforms: Sequence[Transform]) -> bytes:
+# A daemon sends the few lists it was configured with, over and over.
+@lru_cache(maxsize=128)
+def _encode_transforms(transforms: tuple[Transform, ...]) -> bytes:
     parts: list[bytes] = []
     for left, transform in zip(range(len(transforms) - 1, -1, -1), transforms, strict=True):
         attributes = _encode_attributes(transform)
