@@ -1,0 +1,45 @@
+/* Constants of the wire and of this program. The loader puts the sizes of the maps and the pin directory in front
+ * of the text as macros: MAX_BINDINGS, MAX_HOME_AGENTS, MAX_PORTS, PIN_DIRECTORY. */
+#pragma once
+
+#define INLINE static inline __attribute__((always_inline))
+
+#define ETHERNET_TYPE_IPV6 0x86DD
+#define ETHERNET_GROUP_BIT 0x01
+
+#define ADDRESS_FAMILY_INET6 10 /* AF_INET6, for bpf_fib_lookup */
+
+#define NEXT_HEADER_HOP_BY_HOP 0
+#define NEXT_HEADER_IPV6 41
+#define NEXT_HEADER_ESP 50
+#define NEXT_HEADER_ICMPV6 58
+#define NEXT_HEADER_DESTINATION_OPTIONS 60
+#define NEXT_HEADER_MOBILITY 135
+
+#define IPV6_HEADER_SIZE 40
+#define IPV6_MINIMUM_MTU 1280 /* RFC 8200 section 5 */
+#define FLOW_INFORMATION_MASK 0x0FFFFFFF /* traffic class and flow label of the first word */
+#define OUTER_HOP_LIMIT 64
+#define HOP_LIMIT_OF_A_NEIGHBOUR 255 /* RFC 4861: neighbour discovery accepts nothing else */
+
+#define ICMPV6_HEADER_SIZE 8
+#define ICMPV6_PACKET_TOO_BIG 2
+#define ICMPV6_TIME_EXCEEDED 3
+#define ICMPV6_FIRST_INFORMATIONAL 128 /* types below are errors */
+#define ICMPV6_ROUTER_SOLICITATION 133
+#define ICMPV6_REDIRECT 137
+#define ICMPV6_HOP_LIMIT 64
+/* An error is cut to the minimum MTU (RFC 4443 section 2.4 (c)). */
+#define ICMPV6_QUOTE_SIZE (IPV6_MINIMUM_MTU - IPV6_HEADER_SIZE - ICMPV6_HEADER_SIZE)
+#define ICMPV6_MESSAGE_WORDS ((IPV6_MINIMUM_MTU - IPV6_HEADER_SIZE) / 4)
+
+/* ICMPv6 errors each processor may send: this many at once, then one per interval (RFC 4443 section 2.4 (f)). */
+#define ICMPV6_BURST 256
+#define ICMPV6_INTERVAL_NS 1000000ULL
+
+#define OPTION_PAD1 0
+#define OPTION_HOME_ADDRESS 0xC9 /* RFC 6275 section 6.3: a node that does not know it discards the packet */
+#define OPTION_CARE_OF_ADDRESS 0x1E /* experimental (RFC 4727), skipped by a node that does not know it */
+#define OPTION_ADDRESS_LENGTH 16
+#define MAX_OPTIONS 8 /* options looked at in one header */
+#define MAX_OPTIONS_SIZE 256 /* bytes looked at in one header */

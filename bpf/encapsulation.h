@@ -1,0 +1,72 @@
+/* Into the tunnel: a packet to a bound home address leaves for the care-of address (RFC 6275 section 10.4.1,
+ * RFC 2473). Everything is decided before the first byte is changed. */
+#pragma once
+
+/* What becomes of a packet to be encapsulated, by its route: a FORWARD_ reason, a PASS_ reason when the kernel's
+ * forwarding takes the outer packet, or a DROP_ reason. */
+INLINE enum reason outer_route_reason(const struct route *route, enum reason forwarded)
+{
+	switch (route->status) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		return can_redirect(route) ? forwarded : PASS_ENCAPSULATED_SLOW_PATH;
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		return PASS_ENCAPSULATED_NO_NEIGHBOUR;
+	case BPF_FIB_LKUP_RET_UNSUPP_LWT:
+		return PASS_ENCAPSULATED_SLOW_PATH;
+	case BPF_FIB_LKUP_RET_FWD_DISABLED:
+		return DROP_FORWARDING_DISABLED;
+	default:
+		return DROP_NO_ROUTE;
+	}
+}
+
+INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header *link,
+			       const struct ipv6_header *packet, void *end, const struct binding *binding)
+{
+	const __be32 version_class_flow = packet->version_class_flow;
+	const __u32 length = packet_length(packet);
+	struct ethernet_header received = *link;
+	struct ethernet_header *new_link;
+	struct ipv6_header *outer, *inner;
+	struct route route = {};
+	struct cursor frame;
+	enum reason reason;
+
+	if (is_neighbour_discovery(packet, end))
+		return PASS_NEIGHBOUR_DISCOVERY;
+	if (!is_forwardable(packet->source))
+		return PASS_UNROUTABLE_SOURCE;
+	if (packet->hop_limit <= 1)
+		return answer_time_exceeded(ctx, packet, end, &binding->home_agent, NULL);
+	if (length + IPV6_HEADER_SIZE > 0xFFFF)
+		return DROP_TOO_BIG;
+
+	find_route(ctx, &route, &binding->home_agent, &binding->care_of_address, version_class_flow, NEXT_HEADER_IPV6,
+		   length + IPV6_HEADER_SIZE);
+	if (route.status == BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		return answer_too_big(ctx, packet, end, route.mtu, &binding->home_agent, NULL);
+	reason = outer_route_reason(&route, FORWARD_ENCAPSULATED);
+	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
+		return reason;
+
+	if (bpf_xdp_adjust_head(ctx, -IPV6_HEADER_SIZE))
+		return DROP_NO_ROOM;
+	frame = cursor_of(ctx);
+	new_link = take_ethernet(&frame);
+	if (!new_link)
+		return DROP_NO_ROOM;
+	outer = take(&frame, sizeof(*outer));
+	if (!outer)
+		return DROP_NO_ROOM;
+	inner = take(&frame, sizeof(*inner));
+	if (!inner)
+		return DROP_NO_ROOM;
+	*new_link = received;
+	if (reason == FORWARD_ENCAPSULATED)
+		write_link(new_link, &route);
+	write_ipv6(outer, version_class_flow, length, NEXT_HEADER_IPV6, OUTER_HOP_LIMIT, &binding->home_agent,
+		   &binding->care_of_address);
+	inner->hop_limit -= 1;
+	count_encapsulated(binding->slot, length);
+	return reason;
+}

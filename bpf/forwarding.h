@@ -1,0 +1,36 @@
+/* The way out: route, next hop and MTU by the kernel's own tables, and the interfaces that can be sent to from XDP. */
+#pragma once
+
+struct route {
+	int status; /* a BPF_FIB_LKUP_RET_ code */
+	__u32 port; /* interface index */
+	__u32 mtu; /* set when the status is BPF_FIB_LKUP_RET_FRAG_NEEDED */
+	__u8 destination[6];
+	__u8 source[6];
+};
+
+INLINE void find_route(struct xdp_md *ctx, struct route *route, const struct ipv6_address *from,
+		       const struct ipv6_address *to, __be32 version_class_flow, __u8 protocol, __u32 length)
+{
+	struct bpf_fib_lookup query = {};
+
+	query.family = ADDRESS_FAMILY_INET6;
+	query.l4_protocol = protocol;
+	query.tot_len = length;
+	query.ifindex = ctx->ingress_ifindex;
+	query.flowinfo = version_class_flow & bpf_htonl(FLOW_INFORMATION_MASK);
+	__builtin_memcpy(query.ipv6_src, from, sizeof(*from));
+	__builtin_memcpy(query.ipv6_dst, to, sizeof(*to));
+	route->status = bpf_fib_lookup(ctx, &query, sizeof(query), 0);
+	route->port = query.ifindex;
+	route->mtu = query.tot_len; /* the same bytes as mtu_result, which older headers do not name */
+	__builtin_memcpy(route->destination, query.dmac, 6);
+	__builtin_memcpy(route->source, query.smac, 6);
+}
+
+/* Whether the packet can leave from here. Chooses the port of a later XDP_REDIRECT and writes nothing: an interface
+ * without XDP would lose the frame, so such a frame is left to the kernel before it is touched. */
+INLINE int can_redirect(const struct route *route)
+{
+	return route->status == BPF_FIB_LKUP_RET_SUCCESS && ports.redirect_map(route->port, XDP_PASS) == XDP_REDIRECT;
+}

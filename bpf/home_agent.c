@@ -1,0 +1,65 @@
+/* The data path of the home agent, attached to every interface it serves. What each frame becomes stands in
+ * reasons.h; docs/architecture.md draws the way of a packet. Compiled by bcc when the data path is loaded. */
+#include <uapi/linux/bpf.h>
+
+#include "consts.h"
+#include "reasons.h"
+#include "structs.h"
+#include "maps.h"
+#include "accounting.h"
+#include "parsing.h"
+#include "forwarding.h"
+#include "writing.h"
+#include "icmp.h"
+#include "encapsulation.h"
+#include "decapsulation.h"
+#include "home_address_option.h"
+
+INLINE enum reason handle_frame(struct xdp_md *ctx)
+{
+	struct cursor frame = cursor_of(ctx);
+	struct ethernet_header *link;
+	struct ipv6_header *packet;
+	struct ipv6_address destination;
+	struct binding *binding;
+
+	link = take_ethernet(&frame);
+	if (!link)
+		return PASS_MALFORMED;
+	if (link->type != bpf_htons(ETHERNET_TYPE_IPV6))
+		return PASS_NOT_IPV6;
+	if (link->destination[0] & ETHERNET_GROUP_BIT)
+		return PASS_GROUP_FRAME;
+	packet = take_ipv6(&frame);
+	if (!packet)
+		return PASS_MALFORMED;
+
+	destination = address_of(packet->destination);
+	binding = bindings.lookup(&destination);
+	if (binding)
+		return encapsulate(ctx, link, packet, frame.end, binding);
+	if (!local.lookup(&destination))
+		return PASS_NOT_OURS;
+	if (packet->next_header == NEXT_HEADER_IPV6)
+		return decapsulate(ctx, link, packet, frame.end);
+	if (packet->next_header == NEXT_HEADER_DESTINATION_OPTIONS)
+		return swap_home_address(packet, frame.end);
+	return PASS_HOME_AGENT;
+}
+
+int home_agent(struct xdp_md *ctx)
+{
+	enum reason reason = handle_frame(ctx);
+
+	count_reason(reason);
+	switch (reason >> REASON_VERDICT_SHIFT) {
+	case VERDICT_FORWARD:
+		return XDP_REDIRECT;
+	case VERDICT_REPLY:
+		return XDP_TX;
+	case VERDICT_PASS:
+		return XDP_PASS;
+	default:
+		return XDP_DROP;
+	}
+}

@@ -1,0 +1,86 @@
+/* Reading a frame: a cursor that never passes the frame's end, and what an address may be used for. */
+#pragma once
+
+struct cursor {
+	void *position;
+	void *end;
+};
+
+INLINE struct cursor cursor_of(struct xdp_md *ctx)
+{
+	struct cursor cursor = {
+		.position = (void *)(long)ctx->data,
+		.end = (void *)(long)ctx->data_end,
+	};
+	return cursor;
+}
+
+/* The next `size` bytes, or NULL when the frame ends before. `size` is a constant. */
+INLINE void *take(struct cursor *cursor, __u32 size)
+{
+	void *taken = cursor->position;
+
+	if (taken + size > cursor->end)
+		return NULL;
+	cursor->position = taken + size;
+	return taken;
+}
+
+INLINE struct ethernet_header *take_ethernet(struct cursor *cursor)
+{
+	return take(cursor, sizeof(struct ethernet_header));
+}
+
+/* The IPv6 header, or NULL unless its version is 6 and all of its payload is in the frame. A jumbogram is refused. */
+INLINE struct ipv6_header *take_ipv6(struct cursor *cursor)
+{
+	struct ipv6_header *header = take(cursor, sizeof(*header));
+
+	if (!header)
+		return NULL;
+	if ((*(__u8 *)header >> 4) != 6)
+		return NULL;
+	if (cursor->position + bpf_ntohs(header->payload_length) > cursor->end)
+		return NULL;
+	if (header->payload_length == 0 && header->next_header == NEXT_HEADER_HOP_BY_HOP)
+		return NULL;
+	return header;
+}
+
+INLINE __u32 packet_length(const struct ipv6_header *header)
+{
+	return IPV6_HEADER_SIZE + bpf_ntohs(header->payload_length);
+}
+
+INLINE struct ipv6_address address_of(const __u64 *words)
+{
+	struct ipv6_address address = { .high = words[0], .low = words[1] };
+	return address;
+}
+
+INLINE int same_address(const struct ipv6_address *one, const __u64 *other)
+{
+	return one->high == other[0] && one->low == other[1];
+}
+
+/* Whether a router may forward from or to the address: not multicast, link-local, loopback or unspecified. */
+INLINE int is_forwardable(const __u64 *words)
+{
+	__u16 first = bpf_ntohll(words[0]) >> 48;
+
+	if ((first & 0xFF00) == 0xFF00 || (first & 0xFFC0) == 0xFE80)
+		return 0;
+	return !(words[0] == 0 && bpf_ntohll(words[1]) <= 1);
+}
+
+/* Neighbour discovery between neighbours (RFC 4861), which a router must not carry elsewhere. */
+INLINE int is_neighbour_discovery(const struct ipv6_header *header, void *end)
+{
+	const __u8 *type = (const __u8 *)(header + 1);
+
+	if (header->next_header != NEXT_HEADER_ICMPV6 || header->hop_limit != HOP_LIMIT_OF_A_NEIGHBOUR)
+		return 0;
+	if ((void *)(type + 1) > end)
+		return 0;
+	return *type >= ICMPV6_ROUTER_SOLICITATION && *type <= ICMPV6_REDIRECT;
+}

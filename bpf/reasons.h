@@ -1,0 +1,83 @@
+/* What became of a frame: the only list of these reasons. `python -m datapath.generate_reasons` writes
+ * datapath/reasons.py from it, and every number is an index of the map `stats`.
+ *
+ * The upper bits are the verdict: 0 = redirected, 1 = answered, 2 = passed to the kernel, 3 = dropped. Numbers are
+ * never reused for another meaning within one schema version. */
+#pragma once
+
+#define REASON_VERDICT_SHIFT 5
+#define VERDICT_FORWARD 0
+#define VERDICT_REPLY 1
+#define VERDICT_PASS 2
+#define VERDICT_DROP 3
+#define MAX_REASONS 128
+
+enum reason {
+	/* To a home address, encapsulated towards the care-of address and sent. */
+	FORWARD_ENCAPSULATED = 0,
+	/* From a mobile node's tunnel, decapsulated and sent to its destination. */
+	FORWARD_DECAPSULATED = 1,
+	/* From one mobile node's tunnel into another's. */
+	FORWARD_REENCAPSULATED = 2,
+
+	/* Did not fit the tunnel: answered with ICMPv6 Packet Too Big. */
+	REPLY_PACKET_TOO_BIG = 32,
+	/* Hop limit used up before the tunnel: answered with ICMPv6 Time Exceeded. */
+	REPLY_TIME_EXCEEDED = 33,
+
+	/* Not IPv6, or behind a VLAN tag. */
+	PASS_NOT_IPV6 = 64,
+	/* Sent to an Ethernet group address, as neighbour discovery is. */
+	PASS_GROUP_FRAME = 65,
+	/* Cut short, or lengths that contradict each other, or a jumbogram. */
+	PASS_MALFORMED = 66,
+	/* To neither a bound home address nor the home agent. */
+	PASS_NOT_OURS = 67,
+	/* To the home agent itself: IKE, Mobility Header, ICMPv6 and the rest. */
+	PASS_HOME_AGENT = 68,
+	/* To the home agent with a Home Address option, source and option swapped. */
+	PASS_HOME_ADDRESS_SWAPPED = 69,
+	/* To the home agent with destination options, nothing to swap. */
+	PASS_DESTINATION_OPTIONS = 70,
+	/* Neighbour discovery sent to a bound home address: never tunnelled. */
+	PASS_NEIGHBOUR_DISCOVERY = 71,
+	/* To a home address from a source no router may forward. */
+	PASS_UNROUTABLE_SOURCE = 72,
+	/* Encapsulated; the kernel forwards it and resolves the next hop. */
+	PASS_ENCAPSULATED_NO_NEIGHBOUR = 73,
+	/* Encapsulated; the kernel forwards it, for the way out has no XDP. */
+	PASS_ENCAPSULATED_SLOW_PATH = 74,
+	/* From a mobile node to the home agent itself, decapsulated. */
+	PASS_DECAPSULATED_LOCAL = 75,
+	/* Decapsulated; the kernel forwards it and resolves the next hop. */
+	PASS_DECAPSULATED_NO_NEIGHBOUR = 76,
+	/* Decapsulated; the kernel forwards or answers it. */
+	PASS_DECAPSULATED_SLOW_PATH = 77,
+	/* Decapsulated with the hop limit used up; the kernel answers it. */
+	PASS_DECAPSULATED_HOP_LIMIT = 78,
+
+	/* No route to the care-of address. */
+	DROP_NO_ROUTE = 96,
+	/* IPv6 forwarding is off on the interface the frame came in by. */
+	DROP_FORWARDING_DISABLED = 97,
+	/* Did not fit the tunnel, and no ICMPv6 error may answer it. */
+	DROP_TOO_BIG = 98,
+	/* Not above 1280 bytes, yet the tunnel's link cannot carry it in one piece. */
+	DROP_LINK_MTU_TOO_SMALL = 99,
+	/* Hop limit used up, and no ICMPv6 error may answer it. */
+	DROP_HOP_LIMIT = 100,
+	/* The home agent's limit on ICMPv6 errors is reached. */
+	DROP_ERROR_RATE_LIMITED = 101,
+	/* The driver left too little room in front of or behind the frame. */
+	DROP_NO_ROOM = 102,
+	/* Tunnelled to the home agent; not well-formed IPv6 inside. */
+	DROP_TUNNEL_MALFORMED = 103,
+	/* Tunnelled to the home agent; the inner source has no binding. */
+	DROP_TUNNEL_NO_BINDING = 104,
+	/* Tunnelled from elsewhere than the care-of address. */
+	DROP_TUNNEL_WRONG_CARE_OF_ADDRESS = 105,
+	/* Tunnelled to a group, link-local or unspecified address. */
+	DROP_TUNNEL_DESTINATION = 106,
+	/* A stranger used the option that replaces a Home Address option. */
+	DROP_FORGED_CARE_OF_ADDRESS = 107,
+};

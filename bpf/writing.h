@@ -1,0 +1,34 @@
+/* Writing headers. Callers have checked the bounds. */
+#pragma once
+
+/* Every header this program makes starts with this word, or with a copy of the inner packet's. */
+#define VERSION_6 bpf_htonl(0x60000000)
+
+INLINE void write_ipv6(struct ipv6_header *header, __be32 version_class_flow, __u32 payload_length, __u8 next_header,
+		       __u8 hop_limit, const struct ipv6_address *source, const struct ipv6_address *destination)
+{
+	header->version_class_flow = version_class_flow;
+	header->payload_length = bpf_htons(payload_length);
+	header->next_header = next_header;
+	header->hop_limit = hop_limit;
+	header->source[0] = source->high;
+	header->source[1] = source->low;
+	header->destination[0] = destination->high;
+	header->destination[1] = destination->low;
+}
+
+/* Towards a next hop. */
+INLINE void write_link(struct ethernet_header *link, const struct route *route)
+{
+	__builtin_memcpy(link->destination, route->destination, 6);
+	__builtin_memcpy(link->source, route->source, 6);
+	link->type = bpf_htons(ETHERNET_TYPE_IPV6);
+}
+
+/* Back to where a frame came from. */
+INLINE void write_swapped_link(struct ethernet_header *link, const struct ethernet_header *received)
+{
+	__builtin_memcpy(link->destination, received->source, 6);
+	__builtin_memcpy(link->source, received->destination, 6);
+	link->type = bpf_htons(ETHERNET_TYPE_IPV6);
+}

@@ -1,0 +1,110 @@
+"""Compiles and verifies the XDP program with bcc. Imports LLVM: only the loader uses this module."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datapath.errors import CompileFailed, CompilerUnavailable
+from datapath.kernel_headers import kernel_source
+from datapath.layout import MAX_HOME_AGENTS, MAX_PORTS, PROGRAM_NAME
+
+_INCLUDE = re.compile(r'^#include "(?P<name>[a-z_]+\.h)"$', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledProgram:
+    """A program in the kernel, not yet attached. It lives as long as this object, a pin or an attachment does."""
+
+    descriptor: int
+    digest: bytes
+    kernel_headers: str
+    module: Any
+
+
+def source_directory() -> Path:
+    """Where the C text is: ``datapath/bpf`` when installed, ``bpf`` beside the package in the source tree."""
+    package = Path(__file__).resolve().parent
+    for candidate in (package / "bpf", package.parent / "bpf"):
+        if (candidate / "home_agent.c").is_file():
+            return candidate
+    raise CompileFailed(f"The program's source is missing beside {package}: install homeagent again.")
+
+
+def program_text(pin_directory: Path, max_bindings: int) -> str:
+    """One text with every header in place (bcc rewrites map access in the main file only) and sizes as macros."""
+    directory = source_directory()
+    macros = {
+        "MAX_BINDINGS": str(max_bindings),
+        "MAX_HOME_AGENTS": str(MAX_HOME_AGENTS),
+        "MAX_PORTS": str(MAX_PORTS),
+        "PIN_DIRECTORY": f'"{pin_directory}"',
+    }
+    defines = "".join(f"#define {name} {value}\n" for name, value in macros.items())
+    main = (directory / "home_agent.c").read_text(encoding="utf-8")
+
+    def include(match: re.Match[str]) -> str:
+        text = (directory / match["name"]).read_text(encoding="utf-8").replace("#pragma once\n", "")
+        return f'#line 1 "{match["name"]}"\n{text}'
+
+    return f'{defines}#line 1 "home_agent.c"\n{_INCLUDE.sub(include, main)}'
+
+
+def compile_program(pin_directory: Path, max_bindings: int) -> CompiledProgram:
+    """Compiles the program and has the kernel verify it; the pinned maps must exist.
+
+    Raises:
+        CompilerUnavailable: bcc cannot be imported.
+        KernelHeadersMissing: nothing to compile against.
+        CompileFailed: the compiler or the verifier says no.
+    """
+    headers = kernel_source()
+    if headers is not None:
+        os.environ["BCC_KERNEL_SOURCE"] = str(headers)
+    try:
+        bcc = importlib.import_module("bcc")
+    except ImportError as error:
+        raise CompilerUnavailable(
+            "The Python module bcc is missing: run `apt-get install python3-bpfcc` and use a virtual environment "
+            "made with `--system-site-packages` on Debian's /usr/bin/python3."
+        ) from error
+    text = program_text(pin_directory, max_bindings)
+    with _captured_stderr() as said:
+        try:
+            module = bcc.BPF(text=text.encode(), cflags=["-Wno-unused-function"])
+            function = module.load_func(PROGRAM_NAME, bcc.BPF.XDP)
+        except Exception as error:  # bcc raises nothing more precise
+            raise CompileFailed(_explain(str(error), said)) from error
+    return CompiledProgram(
+        descriptor=function.fd,
+        digest=hashlib.sha256(text.encode()).digest()[:16],
+        kernel_headers=str(headers or f"/lib/modules/{os.uname().release}/build"),
+        module=module,
+    )
+
+
+def _explain(error: str, said: Path) -> str:
+    log = said.read_text(encoding="utf-8", errors="replace").strip()
+    last = "\n".join(log.splitlines()[-40:])
+    return f"The XDP program was refused ({error}): report this with the text below.\n{last}"
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[Path]:
+    """Sends what the C library writes to standard error into a file, because LLVM and libbpf report there."""
+    saved = os.dup(2)
+    with tempfile.NamedTemporaryFile(prefix="homeagent-compiler-") as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield Path(file.name)
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

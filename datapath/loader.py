@@ -1,0 +1,251 @@
+"""Loads the data path: makes and pins the maps, compiles the program, attaches it. A short step of its own.
+
+Loading again keeps the maps, and with them every binding and counter, and replaces the program on each interface
+without losing a frame. Whatever fails leaves things as they were.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+
+from datapath import attachments as attaching
+from datapath import bpffs, netlink
+from datapath.attachments import Attachment, OwnPrograms
+from datapath.bpf_syscall import Map, map_create, object_pin, program_info
+from datapath.compiler import CompiledProgram, compile_program
+from datapath.errors import DatapathError, NotLoaded, StalePin
+from datapath.layout import (
+    CONFIGURATION,
+    INDEX,
+    MAX_HOME_AGENTS,
+    SCHEMA_VERSION,
+    MapSpecification,
+    map_specifications,
+    pin_directory,
+)
+from datapath.netlink import InterfaceState, XdpMode
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderOptions:
+    """What to load and where.
+
+    Attributes:
+        interfaces: the interfaces to serve, of this thread's network namespace; exactly these afterwards.
+        pin_path: directory on a BPF file system; each home agent of a machine has its own.
+        home_agent_addresses: addresses tunnels and signalling end at.
+        max_bindings: size of the maps of bindings and usage; fixed while the data path stays loaded.
+        xdp_mode: ``native``, ``generic``, or ``auto``: native where the driver has it, else generic.
+    """
+
+    interfaces: Sequence[str]
+    pin_path: Path
+    home_agent_addresses: Sequence[IPv6Address]
+    max_bindings: int
+    xdp_mode: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What was loaded.
+
+    Attributes:
+        maps_reused: whether the maps, and the bindings in them, were there before.
+        verified_instructions: what the verifier walked (its limit is 1,000,000); 0 if the kernel does not tell.
+        compile_s: seconds bcc and the verifier took.
+    """
+
+    pin_path: Path
+    interfaces: list[Attachment]
+    program_id: int
+    program_tag: str
+    maps_reused: bool
+    max_bindings: int
+    verified_instructions: int
+    kernel_headers: str
+    compile_s: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same, of types JSON has."""
+        return asdict(self) | {"pin_path": str(self.pin_path)}
+
+
+def load(options: LoaderOptions) -> LoadReport:
+    """Loads the data path, or brings the loaded one up to date; raises DatapathError subclasses."""
+    _check(options)
+    directory = pin_directory(options.pin_path)
+    bpffs.ensure_directory(directory)
+    with bpffs.locked(options.pin_path), OwnPrograms(options.pin_path) as own:
+        try:
+            states = [netlink.interface_state(name) for name in options.interfaces]
+            created = _ensure_maps(directory, options.max_bindings)
+        except BaseException:
+            _remove_if_empty(directory)
+            raise
+        try:
+            return _load_program(options, directory, states, own, maps_reused=not created)
+        except BaseException:
+            (directory / attaching.PROGRAM_PINS[1]).unlink(missing_ok=True)
+            for path in created:
+                path.unlink(missing_ok=True)
+            _remove_if_empty(directory)
+            raise
+
+
+def _check(options: LoaderOptions) -> None:
+    if not options.interfaces:
+        raise DatapathError("No interface is named: set datapath.interfaces to those facing the network.")
+    if len(set(options.interfaces)) != len(options.interfaces):
+        raise DatapathError("An interface is named twice: correct datapath.interfaces.")
+    if not 1 <= len(options.home_agent_addresses) <= MAX_HOME_AGENTS:
+        raise DatapathError(f"Between 1 and {MAX_HOME_AGENTS} home agent addresses are needed.")
+    if not 1 <= options.max_bindings <= 1 << 24:
+        raise DatapathError("max_bindings must be between 1 and 16777216: correct datapath.max_bindings.")
+    if options.xdp_mode not in tuple(XdpMode):
+        raise DatapathError(f"xdp_mode is {options.xdp_mode!r}: set it to auto, native or generic.")
+
+
+def _remove_if_empty(directory: Path) -> None:
+    for path in (directory, directory.parent):
+        try:
+            path.rmdir()
+        except OSError:
+            return
+
+
+def _ensure_maps(directory: Path, max_bindings: int) -> list[Path]:
+    """Makes the maps that are not pinned, checks those that are; returns what it made."""
+    created: list[Path] = []
+    try:
+        for specification in map_specifications(max_bindings):
+            path = directory / specification.name
+            try:
+                with Map.open(path) as present:
+                    _check_pin(path, present, specification)
+            except NotLoaded:
+                descriptor = map_create(
+                    specification.type,
+                    specification.key_size,
+                    specification.value_size,
+                    specification.max_entries,
+                    specification.name,
+                )
+                try:
+                    object_pin(descriptor, path)
+                finally:
+                    os.close(descriptor)
+                created.append(path)
+    except BaseException:
+        for path in created:
+            path.unlink(missing_ok=True)
+        raise
+    return created
+
+
+def _check_pin(path: Path, present: Map, wanted: MapSpecification) -> None:
+    info = present.info
+    remedy = (
+        "run `homeagent datapath unload` and load again; the daemon then installs the bindings anew from its store."
+    )
+    if (info.type, info.key_size, info.value_size) != (wanted.type, wanted.key_size, wanted.value_size):
+        raise StalePin(f"{path} was pinned with another layout: {remedy}")
+    if info.max_entries != wanted.max_entries:
+        raise StalePin(
+            f"{path} was pinned with {info.max_entries} entries and {wanted.max_entries} are configured: {remedy}"
+        )
+
+
+def _load_program(
+    options: LoaderOptions, directory: Path, states: list[InterfaceState], own: OwnPrograms, *, maps_reused: bool
+) -> LoadReport:
+    started = time.monotonic()
+    program = compile_program(directory, options.max_bindings)
+    compile_s = time.monotonic() - started
+    pin, next_pin = (directory / name for name in attaching.PROGRAM_PINS)
+    next_pin.unlink(missing_ok=True)
+    object_pin(program.descriptor, next_pin)
+    with Map.open(directory / "local") as local:
+        obsolete = _add_local(local, options.home_agent_addresses)
+        attachments = _attach_all(options, directory, states, program, own)
+        for key in obsolete:
+            local.delete(key)
+    _write_configuration(directory, options.max_bindings, program)
+    next_pin.rename(pin)
+    info = program_info(program.descriptor)
+    return LoadReport(
+        pin_path=options.pin_path,
+        interfaces=attachments,
+        program_id=info.id,
+        program_tag=info.tag,
+        maps_reused=maps_reused,
+        max_bindings=options.max_bindings,
+        verified_instructions=info.verified_instructions,
+        kernel_headers=program.kernel_headers,
+        compile_s=compile_s,
+    )
+
+
+def _add_local(local: Map, addresses: Sequence[IPv6Address]) -> list[bytes]:
+    """Adds the addresses; returns the keys that are to go once the new program is on."""
+    wanted = {address.packed for address in addresses}
+    present = set(local.keys())
+    for key in wanted - present:
+        local.update(key, INDEX.pack(1))
+    return list(present - wanted)
+
+
+def _attach_all(
+    options: LoaderOptions,
+    directory: Path,
+    states: list[InterfaceState],
+    program: CompiledProgram,
+    own: OwnPrograms,
+) -> list[Attachment]:
+    requested = XdpMode(options.xdp_mode)
+    with Map.open(directory / "attachments") as rows, Map.open(directory / "ports") as ports:
+        before = {row.index: row for row in attaching.read_rows(rows)}
+        done: list[Attachment] = []
+        try:
+            for state in states:
+                known = before.get(state.index)
+                note = known.note if known and known.name == state.name else ""
+                done.append(attaching.attach(state, program.descriptor, requested, own, note))
+        except BaseException:
+            for state in states[: len(done)]:
+                attaching.restore(state, program.descriptor, own)
+            raise
+        _record(rows, ports, done)
+        for index in before.keys() - {state.index for state in states}:
+            _drop_interface(index, own)
+            attaching.remove_row(rows, ports, index)
+    return done
+
+
+def _record(rows: Map, ports: Map, done: list[Attachment]) -> None:
+    """Records the attachments; with modes mixed, only native ones are ports, for native XDP sends to no others."""
+    has_native = any(attachment.actual_mode is XdpMode.NATIVE for attachment in done)
+    for attachment in done:
+        is_port = not has_native or attachment.actual_mode is XdpMode.NATIVE
+        attaching.write_row(rows, ports, attachment, is_port=is_port)
+
+
+def _drop_interface(index: int, own: OwnPrograms) -> None:
+    """Takes the program off an interface that is no longer served; one that is gone or another's is let be."""
+    try:
+        state = netlink.interface_state(index)
+        if state.program in own.descriptors:
+            attaching.detach(state, own)
+    except (netlink.NetlinkRefused, DatapathError):
+        return
+
+
+def _write_configuration(directory: Path, max_bindings: int, program: CompiledProgram) -> None:
+    with Map.open(directory / "config") as config:
+        value = CONFIGURATION.pack(SCHEMA_VERSION, max_bindings, int(time.time()), program.digest)
+        config.update(INDEX.pack(0), value)

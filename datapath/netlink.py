@@ -1,0 +1,161 @@
+"""Attaching XDP programs over rtnetlink.
+
+An attachment made this way belongs to the interface: it outlives the process, and one message replaces one program by
+another without a moment between.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from datapath.errors import DatapathError, InterfaceMissing
+
+
+class XdpMode(StrEnum):
+    """How XDP is asked for, or how it runs (never ``auto``)."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    GENERIC = "generic"
+
+
+class NetlinkRefused(DatapathError):
+    """The kernel refused; ``detail`` is its own explanation."""
+
+    reason = "netlink-refused"
+
+    def __init__(self, error: int, detail: str) -> None:
+        super().__init__(detail or os.strerror(error))
+        self.errno = error
+        self.detail = detail or os.strerror(error)
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceState:
+    """An interface and the XDP programs on it (program identifiers; 0 is none)."""
+
+    name: str
+    index: int
+    mtu: int
+    native_program: int
+    generic_program: int
+
+    @property
+    def program(self) -> int:
+        """The attached program, 0 if none."""
+        return self.native_program or self.generic_program
+
+    @property
+    def mode(self) -> XdpMode | None:
+        """The mode of the attached program."""
+        if self.native_program:
+            return XdpMode.NATIVE
+        return XdpMode.GENERIC if self.generic_program else None
+
+
+class _Message(IntEnum):
+    ERROR = 2
+    NEW_LINK = 16
+    GET_LINK = 18
+    SET_LINK = 19
+
+
+_REQUEST, _ACKNOWLEDGE, _CAPPED, _WITH_ATTRIBUTES = 0x1, 0x4, 0x100, 0x200
+_SOL_NETLINK, _CAP_ACK, _EXTENDED_ACK = 270, 10, 11
+_IFLA_NAME, _IFLA_MTU, _IFLA_XDP = 3, 4, 43
+_XDP_FD, _XDP_FLAGS, _XDP_DRIVER_ID, _XDP_GENERIC_ID, _XDP_EXPECTED_FD = 1, 3, 5, 6, 8
+_FLAG_IF_NONE, _FLAG_GENERIC, _FLAG_NATIVE, _FLAG_REPLACE = 1, 2, 4, 16
+_NESTED, _TYPE_MASK = 0x8000, 0x3FFF
+_HEADER = struct.Struct("=IHHII")
+_LINK = struct.Struct("=BxHiII")
+
+
+def interface_state(interface: str | int) -> InterfaceState:
+    """State of an interface of this thread's network namespace, by name or index; raises InterfaceMissing."""
+    index = interface if isinstance(interface, int) else 0
+    attributes = b"" if isinstance(interface, int) else _attribute(_IFLA_NAME, interface.encode() + b"\0")
+    try:
+        reply = _exchange(_Message.GET_LINK, _LINK.pack(0, 0, index, 0, 0) + attributes)
+    except NetlinkRefused as error:
+        if error.errno in (errno.ENODEV, errno.EINVAL, errno.ERANGE):
+            raise InterfaceMissing(
+                f"There is no interface {interface} here: correct datapath.interfaces, or create it first."
+            ) from error
+        raise
+    _, _, index, _, _ = _LINK.unpack_from(reply)
+    top = dict(_attributes(reply[_LINK.size :]))
+    xdp = dict(_attributes(top.get(_IFLA_XDP, b"")))
+    return InterfaceState(
+        name=top.get(_IFLA_NAME, b"").rstrip(b"\0").decode(),
+        index=index,
+        mtu=int.from_bytes(top.get(_IFLA_MTU, b""), "little"),
+        native_program=int.from_bytes(xdp.get(_XDP_DRIVER_ID, b""), "little"),
+        generic_program=int.from_bytes(xdp.get(_XDP_GENERIC_ID, b""), "little"),
+    )
+
+
+def attach(index: int, program: int, mode: XdpMode, replacing: int | None = None) -> None:
+    """Attaches the program (a descriptor), in place of ``replacing`` (another) or where there is none.
+
+    Raises:
+        NetlinkRefused: with the kernel's own words.
+    """
+    _set_program(index, program, mode, replacing)
+
+
+def detach(index: int, attached: int, mode: XdpMode) -> None:
+    """Takes the program ``attached`` (a descriptor) off, if it is the one that is on."""
+    _set_program(index, -1, mode, attached)
+
+
+def _set_program(index: int, program: int, mode: XdpMode, replacing: int | None) -> None:
+    flags = _FLAG_NATIVE if mode is XdpMode.NATIVE else _FLAG_GENERIC
+    nested = _attribute(_XDP_FD, struct.pack("=i", program))
+    if replacing is None:
+        flags |= _FLAG_IF_NONE
+    else:
+        flags |= _FLAG_REPLACE
+        nested += _attribute(_XDP_EXPECTED_FD, struct.pack("=i", replacing))
+    nested += _attribute(_XDP_FLAGS, struct.pack("=I", flags))
+    _exchange(_Message.SET_LINK, _LINK.pack(0, 0, index, 0, 0) + _attribute(_IFLA_XDP | _NESTED, nested))
+
+
+def _exchange(message: _Message, body: bytes) -> bytes:
+    """Sends one request; returns the body of the link message that answers, or nothing for an acknowledgement."""
+    flags = _REQUEST | (_ACKNOWLEDGE if message is _Message.SET_LINK else 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as channel:
+        channel.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
+        channel.setsockopt(_SOL_NETLINK, _EXTENDED_ACK, 1)
+        channel.sendto(_HEADER.pack(_HEADER.size + len(body), message, flags, 1, 0) + body, (0, 0))
+        reply = channel.recv(65536)
+    length, kind, reply_flags, _, _ = _HEADER.unpack_from(reply)
+    payload = reply[_HEADER.size : length]
+    if kind != _Message.ERROR:
+        return payload
+    (code,) = struct.unpack_from("=i", payload)
+    if code == 0:
+        return b""
+    detail = b""
+    if reply_flags & _WITH_ATTRIBUTES and reply_flags & _CAPPED:
+        detail = dict(_attributes(payload[4 + _HEADER.size :])).get(1, b"")
+    raise NetlinkRefused(-code, detail.rstrip(b"\0").decode(errors="replace"))
+
+
+def _attribute(kind: int, data: bytes) -> bytes:
+    return struct.pack("=HH", len(data) + 4, kind) + data + bytes(-len(data) % 4)
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    offset = 0
+    while offset + 4 <= len(data):
+        length, kind = struct.unpack_from("=HH", data, offset)
+        if length < 4:
+            return
+        yield kind & _TYPE_MASK, data[offset + 4 : offset + length]
+        offset += (length + 3) // 4 * 4

@@ -1,0 +1,105 @@
+"""What became of a frame.
+
+Written by ``python -m datapath.generate_reasons`` from bpf/reasons.h: do not edit.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Verdict(IntEnum):
+    """What the program had the kernel do with the frame."""
+
+    FORWARD = 0
+    REPLY = 1
+    PASS = 2
+    DROP = 3
+
+
+class Reason(IntEnum):
+    """An index of the map ``stats``."""
+
+    FORWARD_ENCAPSULATED = 0
+    FORWARD_DECAPSULATED = 1
+    FORWARD_REENCAPSULATED = 2
+    REPLY_PACKET_TOO_BIG = 32
+    REPLY_TIME_EXCEEDED = 33
+    PASS_NOT_IPV6 = 64
+    PASS_GROUP_FRAME = 65
+    PASS_MALFORMED = 66
+    PASS_NOT_OURS = 67
+    PASS_HOME_AGENT = 68
+    PASS_HOME_ADDRESS_SWAPPED = 69
+    PASS_DESTINATION_OPTIONS = 70
+    PASS_NEIGHBOUR_DISCOVERY = 71
+    PASS_UNROUTABLE_SOURCE = 72
+    PASS_ENCAPSULATED_NO_NEIGHBOUR = 73
+    PASS_ENCAPSULATED_SLOW_PATH = 74
+    PASS_DECAPSULATED_LOCAL = 75
+    PASS_DECAPSULATED_NO_NEIGHBOUR = 76
+    PASS_DECAPSULATED_SLOW_PATH = 77
+    PASS_DECAPSULATED_HOP_LIMIT = 78
+    DROP_NO_ROUTE = 96
+    DROP_FORWARDING_DISABLED = 97
+    DROP_TOO_BIG = 98
+    DROP_LINK_MTU_TOO_SMALL = 99
+    DROP_HOP_LIMIT = 100
+    DROP_ERROR_RATE_LIMITED = 101
+    DROP_NO_ROOM = 102
+    DROP_TUNNEL_MALFORMED = 103
+    DROP_TUNNEL_NO_BINDING = 104
+    DROP_TUNNEL_WRONG_CARE_OF_ADDRESS = 105
+    DROP_TUNNEL_DESTINATION = 106
+    DROP_FORGED_CARE_OF_ADDRESS = 107
+
+    @property
+    def slug(self) -> str:
+        """The name as a metric label and in JSON."""
+        return self.name.lower().replace("_", "-")
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the program had the kernel do with the frame."""
+        return Verdict(self >> 5)
+
+    @property
+    def description(self) -> str:
+        """One sentence for people."""
+        return _DESCRIPTIONS[self]
+
+
+_DESCRIPTIONS = {
+    Reason.FORWARD_ENCAPSULATED: "To a home address, encapsulated towards the care-of address and sent.",
+    Reason.FORWARD_DECAPSULATED: "From a mobile node's tunnel, decapsulated and sent to its destination.",
+    Reason.FORWARD_REENCAPSULATED: "From one mobile node's tunnel into another's.",
+    Reason.REPLY_PACKET_TOO_BIG: "Did not fit the tunnel: answered with ICMPv6 Packet Too Big.",
+    Reason.REPLY_TIME_EXCEEDED: "Hop limit used up before the tunnel: answered with ICMPv6 Time Exceeded.",
+    Reason.PASS_NOT_IPV6: "Not IPv6, or behind a VLAN tag.",
+    Reason.PASS_GROUP_FRAME: "Sent to an Ethernet group address, as neighbour discovery is.",
+    Reason.PASS_MALFORMED: "Cut short, or lengths that contradict each other, or a jumbogram.",
+    Reason.PASS_NOT_OURS: "To neither a bound home address nor the home agent.",
+    Reason.PASS_HOME_AGENT: "To the home agent itself: IKE, Mobility Header, ICMPv6 and the rest.",
+    Reason.PASS_HOME_ADDRESS_SWAPPED: "To the home agent with a Home Address option, source and option swapped.",
+    Reason.PASS_DESTINATION_OPTIONS: "To the home agent with destination options, nothing to swap.",
+    Reason.PASS_NEIGHBOUR_DISCOVERY: "Neighbour discovery sent to a bound home address: never tunnelled.",
+    Reason.PASS_UNROUTABLE_SOURCE: "To a home address from a source no router may forward.",
+    Reason.PASS_ENCAPSULATED_NO_NEIGHBOUR: "Encapsulated; the kernel forwards it and resolves the next hop.",
+    Reason.PASS_ENCAPSULATED_SLOW_PATH: "Encapsulated; the kernel forwards it, for the way out has no XDP.",
+    Reason.PASS_DECAPSULATED_LOCAL: "From a mobile node to the home agent itself, decapsulated.",
+    Reason.PASS_DECAPSULATED_NO_NEIGHBOUR: "Decapsulated; the kernel forwards it and resolves the next hop.",
+    Reason.PASS_DECAPSULATED_SLOW_PATH: "Decapsulated; the kernel forwards or answers it.",
+    Reason.PASS_DECAPSULATED_HOP_LIMIT: "Decapsulated with the hop limit used up; the kernel answers it.",
+    Reason.DROP_NO_ROUTE: "No route to the care-of address.",
+    Reason.DROP_FORWARDING_DISABLED: "IPv6 forwarding is off on the interface the frame came in by.",
+    Reason.DROP_TOO_BIG: "Did not fit the tunnel, and no ICMPv6 error may answer it.",
+    Reason.DROP_LINK_MTU_TOO_SMALL: "Not above 1280 bytes, yet the tunnel's link cannot carry it in one piece.",
+    Reason.DROP_HOP_LIMIT: "Hop limit used up, and no ICMPv6 error may answer it.",
+    Reason.DROP_ERROR_RATE_LIMITED: "The home agent's limit on ICMPv6 errors is reached.",
+    Reason.DROP_NO_ROOM: "The driver left too little room in front of or behind the frame.",
+    Reason.DROP_TUNNEL_MALFORMED: "Tunnelled to the home agent; not well-formed IPv6 inside.",
+    Reason.DROP_TUNNEL_NO_BINDING: "Tunnelled to the home agent; the inner source has no binding.",
+    Reason.DROP_TUNNEL_WRONG_CARE_OF_ADDRESS: "Tunnelled from elsewhere than the care-of address.",
+    Reason.DROP_TUNNEL_DESTINATION: "Tunnelled to a group, link-local or unspecified address.",
+    Reason.DROP_FORGED_CARE_OF_ADDRESS: "A stranger used the option that replaces a Home Address option.",
+}
