@@ -1,0 +1,92 @@
+"""`python -m bench.failover`: how long, and at what cost, a home agent brings back the nodes of a failed one.
+
+Real processes in network namespaces: two home agents with real XDP, a simulator that plays the mobile nodes, a
+correspondent that pings every home address. The first home agent loses power; the second one does the rest.
+Needs root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.lab.errors import LabError, LabInterrupted
+from bench.rehearsal.options import FailoverOptions
+from bench.rehearsal.progress import make_reporter
+from bench.rehearsal.report import build_report, print_report
+from bench.rehearsal.run import Rehearsal
+
+_DEFAULTS = FailoverOptions()
+_MAX_NODES = 50_000
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
+    """The options of a command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.failover", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--mobile-nodes", type=int, default=_DEFAULTS.mobile_nodes, metavar="N", help="simulated mobile nodes")
+    add("--concurrency", type=int, default=_DEFAULTS.concurrency, metavar="C", help="nodes in recovery at once")
+    add("--rate", type=float, default=_DEFAULTS.rate_per_s, metavar="R", help="recoveries begun per second")
+    add("--loss", type=float, default=_DEFAULTS.loss_percent, metavar="PCT", help="loss of packets, each direction")
+    add("--auth", choices=("psk", "cert"), default=_DEFAULTS.authentication, help="shared keys or certificates")
+    prefix = parser.add_mutually_exclusive_group()
+    prefix.add_argument("--same-prefix", action="store_true", help="both serve one home prefix (the default)")
+    prefix.add_argument("--new-home-address", action="store_true", help="the second one has a prefix of its own")
+    add("--seed", type=int, default=_DEFAULTS.seed, metavar="S", help="of the loss and the nodes' timers")
+    add("--lease", type=float, default=_DEFAULTS.lease_s, metavar="S", help="silence that counts as a failure")
+    add("--probe-rate", type=float, default=_DEFAULTS.probe_rate_per_s, metavar="R", help="pings per second, at most")
+    add("--give-up-after", type=float, default=_DEFAULTS.give_up_after_s, metavar="S", help="per node")
+    add("--json", type=Path, metavar="FILE", help="write the result to this file")
+    add("--output", type=Path, metavar="DIR", help="keep the processes' logs there")
+    parsed = parser.parse_args(arguments)
+    if not 1 <= parsed.mobile_nodes <= _MAX_NODES:
+        parser.error(f"--mobile-nodes takes 1 to {_MAX_NODES}")
+    if not 0 <= parsed.loss < 100:
+        parser.error("--loss takes 0 to less than 100 percent")
+    if min(parsed.concurrency, parsed.rate, parsed.lease, parsed.probe_rate, parsed.give_up_after) <= 0:
+        parser.error("--concurrency, --rate, --lease, --probe-rate and --give-up-after take positive numbers")
+    return FailoverOptions(
+        mobile_nodes=parsed.mobile_nodes,
+        concurrency=parsed.concurrency,
+        rate_per_s=parsed.rate,
+        loss_percent=parsed.loss,
+        authentication=parsed.auth,
+        new_home_address=parsed.new_home_address,
+        seed=parsed.seed,
+        lease_s=parsed.lease,
+        probe_rate_per_s=parsed.probe_rate,
+        give_up_after_s=parsed.give_up_after,
+        json_file=parsed.json,
+        output=parsed.output,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rehearse once; 0 only if every node was recovered."""
+    options = parse_options(arguments)
+    console = Console(stderr=True)
+    try:
+        with make_reporter(console) as reporter:
+            measured = Rehearsal(options, reporter).run()
+    except LabInterrupted as interrupt:
+        console.print("Interrupted; everything was removed.")
+        return 128 + interrupt.signal_number
+    except LabError as error:
+        console.print(f"The rehearsal could not be completed: {error}", style="red", markup=False, soft_wrap=True)
+        return 1
+    report = build_report(options, measured)
+    if options.json_file is not None:
+        options.json_file.write_text(json.dumps(report, indent=2) + "\n")
+    print_report(report, Console())
+    return 0 if report["recovered"] == options.mobile_nodes else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

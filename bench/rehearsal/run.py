@@ -1,0 +1,198 @@
+"""A rehearsed failover with real processes: thousands of nodes registered at ha1, then ha1 loses power."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv6Address
+from typing import Any
+
+from bench.lab.addresses import home_address
+from bench.lab.counters import counter_changes
+from bench.lab.credentials import Credentials
+from bench.lab.errors import LabError
+from bench.lab.laboratory import Laboratory
+from bench.lab.mobile_nodes import SimulatedNodes, SimulatorOptions
+from bench.lab.probing import EchoProbes
+from bench.lab.scene import Scene, SceneOptions
+from bench.rehearsal.machine import calibration_ms
+from bench.rehearsal.options import FailoverOptions
+from bench.rehearsal.progress import Reporter
+from bench.rehearsal.report import Measurements
+
+_STEP_S = 0.05
+# Asking costs the home agent CPU, which is what is being measured.
+_STATUS_INTERVAL_S = 1.0
+_PROBE_INTERVAL_S = 0.1
+_REGISTRATION_RATE_PER_S = 300.0
+# A node of the last batch may still wait for its next ping when the takeover has finished.
+_ANSWER_GRACE_S = 10.0
+_SPARE_BINDINGS = 4
+
+
+class Rehearsal:
+    """One run; use `run`."""
+
+    def __init__(self, options: FailoverOptions, reporter: Reporter) -> None:
+        self._options = options
+        self._reporter = reporter
+        self._simulator_summary: dict[str, Any] = {}
+
+    def run(self) -> Measurements:
+        """Build, register, fail, recover, remove everything.
+
+        Raises:
+            LabError: it could not be carried out, or a step took too long.
+        """
+        with Laboratory("failover") as laboratory, self._kept_logs(laboratory):
+            return self._perform(laboratory)
+
+    def _perform(self, laboratory: Laboratory) -> Measurements:
+        calibration_before = calibration_ms()
+        scene, nodes = self._build(laboratory)
+        self._register(nodes)
+        probes = self._start_probes(laboratory, scene)
+        datapath_before = scene.surviving.show_datapath()
+        usage_before = scene.surviving.daemon.usage()
+        at = scene.fail()
+        failed_at = time.time() - (time.monotonic() - at)
+        probes.mark(at)
+        takeover = self._recover(scene, nodes, probes)
+        usage_after = scene.surviving.daemon.usage()
+        finished_at = takeover.get("finished_at") or time.time()
+        self._wait_for_answers(nodes, probes, int(takeover["recovered"]))
+        outages: list[float | None] = [history["outage_s"] for history in probes.report()]
+        return Measurements(
+            outages_s=outages,
+            probe_interval_s=probes.interval_s,
+            takeover=takeover,
+            failed_at=failed_at,
+            finished_after_s=float(finished_at) - failed_at,
+            usage_before=usage_before,
+            usage_after=usage_after,
+            packets=counter_changes(datapath_before, scene.surviving.show_datapath()),
+            simulator=self._simulator_summary,
+            calibration_ms=(calibration_before, calibration_ms()),
+        )
+
+    def _build(self, laboratory: Laboratory) -> tuple[Scene, SimulatedNodes]:
+        options = self._options
+        self._reporter.phase("building", 3)
+        credentials = Credentials(options.authentication)
+        numbers = range(1, options.mobile_nodes + 1)
+        subscribers = [credentials.subscriber(number, home_address(number)) for number in numbers]
+        scene_options = SceneOptions(
+            new_home_address=options.new_home_address,
+            bootstrap={
+                "concurrency": options.concurrency,
+                "rate_per_s": options.rate_per_s,
+                "give_up_after_s": options.give_up_after_s,
+            },
+            cluster={"lease_s": options.lease_s, "heartbeat_s": options.lease_s / 3},
+            max_bindings=1 << (options.mobile_nodes * _SPARE_BINDINGS).bit_length(),
+        )
+        scene = Scene(laboratory, credentials, subscribers, scene_options)
+        simulator_options = SimulatorOptions(
+            rate_per_s=_REGISTRATION_RATE_PER_S, loss_percent=options.loss_percent, seed=options.seed
+        )
+        nodes = SimulatedNodes(laboratory, scene.core, credentials, subscribers, scene.failing, simulator_options)
+        self._reporter.advance(1)
+        scene.core.prime_neighbours(nodes.host)
+        scene.load()
+        self._reporter.advance(2)
+        scene.serve()
+        self._reporter.advance(3)
+        return scene, nodes
+
+    def _register(self, nodes: SimulatedNodes) -> None:
+        self._reporter.phase("registering", self._options.mobile_nodes)
+        nodes.start()
+        self._wait("the first registration of every node", lambda: self._all_registered(nodes), self._patience_s())
+
+    def _all_registered(self, nodes: SimulatedNodes) -> bool:
+        nodes.process.require_running()
+        for row in nodes.events.read():
+            self._take_summary(row)
+            if row["event"] == "all-registered":
+                self._reporter.advance(self._options.mobile_nodes)
+                return True
+        self._reporter.advance(int(self._simulator_summary.get("registered", 0)))
+        return False
+
+    def _start_probes(self, laboratory: Laboratory, scene: Scene) -> EchoProbes:
+        number = self._options.mobile_nodes
+        self._reporter.phase("first pings", number)
+        arguments = ("--interval", str(_PROBE_INTERVAL_S), "--rate", str(self._options.probe_rate_per_s))
+        probes = EchoProbes(laboratory, scene.correspondent, number, "--until-answered", *arguments)
+        for index in range(number):
+            probes.set_target(index, home_address(index + 1))
+
+        def all_reached() -> bool:
+            probes.poll()
+            self._reporter.advance(probes.reached)
+            return probes.reached == number
+
+        self._wait("a first ping of every node", all_reached, self._patience_s())
+        return probes
+
+    def _recover(self, scene: Scene, nodes: SimulatedNodes, probes: EchoProbes) -> dict[str, Any]:
+        """Wait for ha2 to finish; its account of the takeover."""
+        self._reporter.phase("recovering", self._options.mobile_nodes)
+        takeover: dict[str, Any] = {}
+        next_status = 0.0
+
+        def finished() -> bool:
+            nonlocal takeover, next_status
+            scene.surviving.daemon.require_running()
+            self._follow(nodes, probes)
+            if time.monotonic() < next_status:
+                return False
+            next_status = time.monotonic() + _STATUS_INTERVAL_S
+            takeover = scene.surviving.status().get("takeover") or {}
+            settled = int(takeover.get("recovered", 0)) + int(takeover.get("given_up", 0))
+            return settled >= self._options.mobile_nodes
+
+        self._wait("the end of the takeover", finished, self._patience_s() + self._options.give_up_after_s)
+        return takeover
+
+    def _wait_for_answers(self, nodes: SimulatedNodes, probes: EchoProbes, expected: int) -> None:
+        deadline = time.monotonic() + _ANSWER_GRACE_S
+        while len(probes.outages) < expected and time.monotonic() < deadline:
+            self._follow(nodes, probes)
+            time.sleep(_STEP_S)
+
+    def _follow(self, nodes: SimulatedNodes, probes: EchoProbes) -> None:
+        nodes.process.require_running()
+        for row in nodes.events.read():
+            self._take_summary(row)
+            if row["event"] == "home-address-assigned":
+                number = int(str(row["node"]).partition("@")[0].removeprefix("mn"))
+                probes.set_target(number - 1, IPv6Address(row["home_address"]))
+        probes.poll()
+        self._reporter.advance(len(probes.outages))
+
+    def _take_summary(self, row: dict[str, Any]) -> None:
+        if row["event"] == "summary":
+            self._simulator_summary = {name: value for name, value in row.items() if name not in ("time", "event")}
+
+    def _patience_s(self) -> float:
+        return 60.0 + self._options.mobile_nodes * 0.1
+
+    def _wait(self, what: str, done: Callable[[], bool], timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            if time.monotonic() > deadline:
+                raise LabError(f"waited {timeout_s:g} s in vain for {what}; --output DIR keeps the logs")
+            time.sleep(_STEP_S)
+
+    @contextmanager
+    def _kept_logs(self, laboratory: Laboratory) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self._options.output is not None:
+                self._options.output.mkdir(parents=True, exist_ok=True)
+                for path in [*laboratory.directory.glob("*.out"), *laboratory.directory.glob("*.err")]:
+                    shutil.copy(path, self._options.output / path.name)
