@@ -87,7 +87,7 @@ class BindingErrorResponder:
         return BindingError(status, home_address)
 
     def _take_token(self, now: float) -> bool:
-        self._tokens = min(self._burst, self._tokens + max(0.0, now - self._filled_at) * self._rate)
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._rate)
         self._filled_at = now
         if self._tokens < 1.0:
             return False
