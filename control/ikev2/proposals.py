@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from control.ikev2.numbers import DiffieHellmanGroup, ExtendedSequenceNumbers, Prf, ProtocolId, TransformType
 from control.ikev2.payloads.security_association import Proposal, SecurityAssociationPayload, Transform
@@ -86,7 +85,6 @@ def describe_cipher(cipher: CipherSuite) -> str:
     return name if cipher.integrity is IntegrityAlgorithm.NONE else f"{name}/{cipher.integrity.name}"
 
 
-@lru_cache(maxsize=64)
 def ike_offer(proposals: tuple[IkeProposal, ...]) -> SecurityAssociationPayload:
     """The SA payload that offers ``proposals`` for an IKE SA."""
     return SecurityAssociationPayload(
@@ -107,33 +105,41 @@ def ike_offer(proposals: tuple[IkeProposal, ...]) -> SecurityAssociationPayload:
     )
 
 
-def esp_offer(proposals: tuple[EspProposal, ...], spi: int, *, with_groups: bool) -> SecurityAssociationPayload:
-    """The SA payload that offers ``proposals`` for a child SA.
+class EspOffer:
+    """The SA payloads that offer some ESP proposals, made once but for the SPI."""
 
-    Args:
-        proposals: the algorithms.
-        spi: the SPI this side will receive on.
-        with_groups: whether the exchange carries a key exchange; IKE_AUTH never does (RFC 7296 section 1.2).
-    """
-    encoded = spi.to_bytes(4, "big")
-    return SecurityAssociationPayload(
-        tuple(
-            Proposal(number, ProtocolId.ESP, encoded, transforms)
-            for number, transforms in enumerate(_esp_transforms(proposals, with_groups), 1)
+    __slots__ = ("_plain", "_with_groups", "proposals")
+
+    def __init__(self, proposals: tuple[EspProposal, ...]) -> None:
+        self.proposals = proposals
+        self._plain = tuple(_esp_transforms(proposal, ()) for proposal in proposals)
+        self._with_groups = tuple(_esp_transforms(proposal, proposal.groups) for proposal in proposals)
+
+    @property
+    def first_group(self) -> DiffieHellmanGroup | None:
+        """The most preferred group for perfect forward secrecy, None for none."""
+        return next((group for proposal in self.proposals for group in proposal.groups), None)
+
+    def payload(self, spi: int, *, with_groups: bool) -> SecurityAssociationPayload:
+        """The offer.
+
+        Args:
+            spi: the SPI this side will receive on.
+            with_groups: whether the exchange may carry a key exchange; IKE_AUTH never does (RFC 7296 section 1.2).
+        """
+        encoded = spi.to_bytes(4, "big")
+        offered = self._with_groups if with_groups else self._plain
+        return SecurityAssociationPayload(
+            tuple(Proposal(number, ProtocolId.ESP, encoded, transforms) for number, transforms in enumerate(offered, 1))
         )
-    )
 
 
-@lru_cache(maxsize=128)
-def _esp_transforms(proposals: tuple[EspProposal, ...], with_groups: bool) -> tuple[tuple[Transform, ...], ...]:
-    return tuple(
-        (
-            *_encryption_transforms(proposal.encryption),
-            *_transforms(TransformType.INTEGRITY, proposal.integrity),
-            *_transforms(TransformType.DIFFIE_HELLMAN, proposal.groups if with_groups else ()),
-            Transform(TransformType.EXTENDED_SEQUENCE_NUMBERS, ExtendedSequenceNumbers.NONE),
-        )
-        for proposal in proposals
+def _esp_transforms(proposal: EspProposal, groups: Iterable[int]) -> tuple[Transform, ...]:
+    return (
+        *_encryption_transforms(proposal.encryption),
+        *_transforms(TransformType.INTEGRITY, proposal.integrity),
+        *_transforms(TransformType.DIFFIE_HELLMAN, groups),
+        Transform(TransformType.EXTENDED_SEQUENCE_NUMBERS, ExtendedSequenceNumbers.NONE),
     )
 
 

@@ -1,0 +1,267 @@
+"""Certificates of peers: path to a trust anchor, validity and identity (RFC 5280 section 6, RFC 4945 section 5)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha1
+from ipaddress import IPv6Address
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.hashes import MD5, SHA1
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+
+from control.ikev2.authentication import PublicKey
+from control.ikev2.numbers import IdentificationType
+from control.ikev2.payloads.identification import Identity
+
+MAX_CHAIN = 8
+"""Certificates of a peer looked at; more are refused."""
+
+_MIN_RSA_BITS = 2048
+_MAX_RSA_BITS = 8192
+_CURVES = ("secp256r1", "secp384r1", "secp521r1")
+_HANDLED_EXTENSIONS = frozenset(
+    (
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+    )
+)
+_ACCEPTED_PURPOSES = frozenset(
+    (
+        ExtendedKeyUsageOID.IPSEC_IKE,
+        ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
+        ExtendedKeyUsageOID.SERVER_AUTH,
+        ExtendedKeyUsageOID.CLIENT_AUTH,
+    )
+)
+_MALFORMED = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+class CertificateError(Exception):
+    """A chain that does not prove the peer's identity.
+
+    Attributes:
+        reason: slug, such as ``untrusted-certificate`` or ``expired-certificate``.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Validated:
+    """What is worth remembering of a chain whose signatures were checked."""
+
+    public_key: PublicKey
+    identities: frozenset[tuple[int, bytes]]
+    not_before: float
+    not_after: float
+
+
+class CertificateValidator:
+    """Checks peers' chains, and remembers those it has checked: only their dates are looked at again.
+
+    Revocation is not checked.
+
+    Args:
+        trust_anchors: where chains must end. A peer's own certificate may itself be a trust anchor.
+        wall_clock: seconds since the epoch.
+        cache_size: most chains remembered.
+    """
+
+    def __init__(
+        self, trust_anchors: Iterable[x509.Certificate], wall_clock: Callable[[], float], cache_size: int = 16384
+    ) -> None:
+        self._anchors: dict[x509.Name, list[x509.Certificate]] = {}
+        for anchor in trust_anchors:
+            self._anchors.setdefault(anchor.subject, []).append(anchor)
+        self._wall_clock = wall_clock
+        self._cache_size = cache_size
+        self._cache: OrderedDict[tuple[bytes, ...], _Validated] = OrderedDict()
+        self.key_hashes = b"".join(_key_hash(anchor) for anchors in self._anchors.values() for anchor in anchors)
+        """The body of a CERTREQ payload: SHA-1 hashes of the anchors' keys (RFC 7296 section 3.7)."""
+
+    def __len__(self) -> int:
+        """How many chains are remembered."""
+        return len(self._cache)
+
+    def validate(self, chain: Sequence[bytes], identity: Identity) -> PublicKey:
+        """The key of the peer's certificate.
+
+        Args:
+            chain: DER certificates, the peer's own first.
+            identity: whom the peer claims to be, which has to be in its certificate.
+
+        Raises:
+            CertificateError: for whatever is wrong with the chain.
+        """
+        validated = self._remembered(tuple(chain))
+        now = self._wall_clock()
+        if now < validated.not_before:
+            raise CertificateError("certificate-not-yet-valid")
+        if now > validated.not_after:
+            raise CertificateError("expired-certificate")
+        if _identity_key(identity) not in validated.identities:
+            raise CertificateError("identity-not-in-certificate", str(identity))
+        return validated.public_key
+
+    def _remembered(self, chain: tuple[bytes, ...]) -> _Validated:
+        validated = self._cache.get(chain)
+        if validated is None:
+            validated = self._check(chain)
+            self._cache[chain] = validated
+            if len(self._cache) > self._cache_size:
+                self._cache.popitem(last=False)
+        return validated
+
+    def _check(self, chain: tuple[bytes, ...]) -> _Validated:
+        if not 0 < len(chain) <= MAX_CHAIN:
+            raise CertificateError("no-certificate" if not chain else "too-many-certificates", f"{len(chain)}")
+        try:
+            certificates = [x509.load_der_x509_certificate(data) for data in chain]
+            leaf = certificates[0]
+            path = self._path(leaf, certificates[1:], ())
+            if path is None:
+                raise CertificateError("untrusted-certificate", leaf.issuer.rfc4514_string())
+            for certificate in path:
+                _check_strength(certificate)
+            _check_end_entity(leaf)
+            return _Validated(
+                _public_key(leaf),
+                frozenset(_identities(leaf)),
+                max(certificate.not_valid_before_utc.timestamp() for certificate in path),
+                min(certificate.not_valid_after_utc.timestamp() for certificate in path),
+            )
+        except _MALFORMED as error:
+            raise CertificateError("malformed-certificate", type(error).__name__) from None
+
+    def _path(
+        self, certificate: x509.Certificate, others: list[x509.Certificate], below: tuple[x509.Certificate, ...]
+    ) -> tuple[x509.Certificate, ...] | None:
+        """Certificates from the leaf to a trust anchor, None if there is no such path."""
+        path = (*below, certificate)
+        if certificate in self._anchors.get(certificate.subject, ()):
+            return path
+        for anchor in self._anchors.get(certificate.issuer, ()):
+            if _issued(anchor, certificate, len(below)):
+                return (*path, anchor)
+        for other in others:
+            if other.subject == certificate.issuer and other not in path and _issued(other, certificate, len(below)):
+                longer = self._path(other, others, path)
+                if longer is not None:
+                    return longer
+        return None
+
+
+def _issued(issuer: x509.Certificate, certificate: x509.Certificate, below: int) -> bool:
+    """Whether ``issuer`` may sign certificates and has signed this one, with ``below`` CAs under it in the path."""
+    try:
+        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        return False
+    if not constraints.ca or (constraints.path_length is not None and below > constraints.path_length):
+        return False
+    usage = _key_usage(issuer)
+    if usage is not None and not usage.key_cert_sign:
+        return False
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, *_MALFORMED):
+        return False
+    return True
+
+
+def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _check_strength(certificate: x509.Certificate) -> None:
+    if isinstance(certificate.signature_hash_algorithm, SHA1 | MD5):
+        raise CertificateError("weak-certificate", "signed with a broken hash")
+    for extension in certificate.extensions:
+        # Name constraints are among those not handled: ignoring them would be worse than refusing the chain.
+        if extension.critical and extension.oid not in _HANDLED_EXTENSIONS:
+            raise CertificateError("unhandled-critical-extension", extension.oid.dotted_string)
+
+
+def _check_end_entity(leaf: x509.Certificate) -> None:
+    usage = _key_usage(leaf)
+    if usage is not None and not (usage.digital_signature or usage.content_commitment):
+        raise CertificateError("wrong-key-usage")
+    try:
+        purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    if _ACCEPTED_PURPOSES.isdisjoint(purposes):
+        raise CertificateError("wrong-key-usage", "extended key usage")
+
+
+def _public_key(leaf: x509.Certificate) -> PublicKey:
+    key = leaf.public_key()
+    if isinstance(key, RSAPublicKey):
+        if _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
+            return key
+        raise CertificateError("weak-certificate", f"RSA key of {key.key_size} bits")
+    if isinstance(key, EllipticCurvePublicKey) and key.curve.name in _CURVES:
+        return key
+    if isinstance(key, Ed25519PublicKey):
+        return key
+    raise CertificateError("unsupported-certificate", type(key).__name__)
+
+
+def _identities(leaf: x509.Certificate) -> Iterable[tuple[int, bytes]]:
+    """Every identity the certificate proves (RFC 4945 section 3.1), in the form of ``_identity_key``."""
+    yield int(IdentificationType.DER_ASN1_DN), leaf.subject.public_bytes()
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return
+    for name in names:
+        if isinstance(name, x509.DNSName):
+            yield int(IdentificationType.FQDN), name.value.encode().lower()
+        elif isinstance(name, x509.RFC822Name):
+            yield int(IdentificationType.RFC822_ADDR), _fold_mailbox(name.value.encode())
+        elif isinstance(name, x509.IPAddress) and hasattr(name.value, "packed"):
+            is_ipv6 = isinstance(name.value, IPv6Address)
+            kind = IdentificationType.IPV6_ADDR if is_ipv6 else IdentificationType.IPV4_ADDR
+            yield int(kind), name.value.packed
+
+
+def _identity_key(identity: Identity) -> tuple[int, bytes]:
+    """Type and bytes with host names in lower case."""
+    if identity.type == IdentificationType.FQDN:
+        return int(identity.type), identity.data.lower()
+    if identity.type == IdentificationType.RFC822_ADDR:
+        return int(identity.type), _fold_mailbox(identity.data)
+    return int(identity.type), identity.data
+
+
+def _fold_mailbox(mailbox: bytes) -> bytes:
+    """Only the host part is the same in either case (RFC 5280 section 7.5)."""
+    local, at, host = mailbox.rpartition(b"@")
+    return local + at + host.lower()
+
+
+def _key_hash(certificate: x509.Certificate) -> bytes:
+    encoded = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return sha1(encoded, usedforsecurity=False).digest()

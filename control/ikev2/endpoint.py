@@ -1,0 +1,243 @@
+"""The IKEv2 endpoint: every IKE SA of a daemon or node, found by SPI. It does no input or output of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+
+from control.ikev2.address import Datagram, SocketAddress
+from control.ikev2.certificates import CertificateValidator
+from control.ikev2.child import ChildRequest
+from control.ikev2.dh import KeyPairPool, is_supported
+from control.ikev2.environment import Environment
+from control.ikev2.errors import UnsupportedMajorVersion
+from control.ikev2.events import Event
+from control.ikev2.exchanges import init
+from control.ikev2.message import Header, Message, encode_message, parse_header
+from control.ikev2.numbers import ExchangeType, NotifyType
+from control.ikev2.payloads import ConfigurationPayload, Identity, NotifyPayload
+from control.ikev2.policy import IkeConfiguration, PeerPolicy
+from control.ikev2.reception import receive_request, receive_response, repeat_response
+from control.ikev2.sa import IkeSa
+from control.ikev2.states import Role, Trigger
+from control.wire import WireError
+
+_MAJOR_VERSION = 2
+_RECEIVED_SLUGS: dict[tuple[int, bool], str] = {
+    (exchange, is_response): f"received-{exchange.name.lower().replace('_', '-')}-{kind}"
+    for exchange in ExchangeType
+    for is_response, kind in ((False, "request"), (True, "response"))
+}
+
+
+class IkeEndpoint:
+    """Takes datagrams and times, gives datagrams, events and the time of the next timer.
+
+    Args:
+        configuration: settings of all SAs.
+        policy: what the application decides.
+        random: source of random bytes, fit for keys.
+        allocate_spi: gives SPIs for inbound ESP that are not in use.
+        certificates: checks peers' certificates; None makes one from the configuration's trust anchors. Endpoints with
+            the same anchors may share one.
+
+    Raises:
+        ValueError: the configuration names a Diffie-Hellman group that is not supported.
+    """
+
+    def __init__(
+        self,
+        configuration: IkeConfiguration,
+        policy: PeerPolicy,
+        random: Callable[[int], bytes],
+        allocate_spi: Callable[[], int],
+        certificates: CertificateValidator | None = None,
+    ) -> None:
+        groups = {group for proposal in configuration.ike_proposals for group in proposal.groups}
+        groups |= {group for proposal in configuration.esp_proposals for group in proposal.groups}
+        for group in groups:
+            if not is_supported(group):
+                raise ValueError(f"Diffie-Hellman group {group.name} is not supported")
+        self._environment = Environment(configuration, policy, random, allocate_spi, certificates)
+
+    def __len__(self) -> int:
+        """How many IKE SAs there are, half-open and lingering ones included."""
+        return len(self._environment.by_spi)
+
+    @property
+    def configuration(self) -> IkeConfiguration:
+        """The settings."""
+        return self._environment.configuration
+
+    @property
+    def statistics(self) -> Counter[str]:
+        """Counters by slug."""
+        return self._environment.statistics
+
+    @property
+    def key_pairs(self) -> KeyPairPool:
+        """Key pairs made in advance; refill it when there is nothing else to do."""
+        return self._environment.key_pairs
+
+    @property
+    def certificates(self) -> CertificateValidator:
+        """The certificates seen; validating a known peer's chain in advance spares the work in a burst."""
+        return self._environment.certificates
+
+    @property
+    def half_open(self) -> int:
+        """How many IKE SAs strangers have begun and not completed."""
+        return len(self._environment.half_open)
+
+    def sas(self) -> Collection[IkeSa]:
+        """All IKE SAs; a view that changes with them."""
+        return self._environment.by_spi.values()
+
+    def sas_with(self, peer: Identity) -> tuple[IkeSa, ...]:
+        """The established IKE SAs with an authenticated identity, oldest first."""
+        return tuple(self._environment.by_peer.get(peer, ()))
+
+    def connect(
+        self,
+        local: SocketAddress,
+        remote: SocketAddress,
+        now: float,
+        *,
+        first_child: ChildRequest,
+        remote_identity: Identity | None = None,
+        configuration: ConfigurationPayload | None = None,
+        initial_contact: bool = False,
+        context: object = None,
+    ) -> IkeSa:
+        """Begin an IKE SA; IkeEstablished or IkeFailed follows.
+
+        Args:
+            local: address to send from.
+            remote: address of the peer.
+            now: monotonic seconds.
+            first_child: the child SA to make along with it.
+            remote_identity: whom to reach, sent as IDr and demanded of the peer; needed for a shared key. None accepts
+                whoever has a certificate and the policy's approval.
+            configuration: the CP payload to send: an unsolicited CFG_REPLY or a CFG_REQUEST.
+            initial_contact: tell the peer that this side knows of no other SAs with it.
+            context: kept as ``IkeSa.context``.
+        """
+        sa = IkeSa(self._environment, Role.INITIATOR, local, remote, now)
+        sa.context = context
+        if sa.handshake is not None:
+            sa.handshake.remote_identity = remote_identity
+            sa.handshake.first_child = first_child
+            sa.handshake.configuration = configuration
+            sa.handshake.initial_contact = initial_contact
+        sa.change(Trigger.SEND_INIT)
+        sa.exchanges.submit(init.InitExchange(self.configuration.ike_proposals[0].groups[0]), now)
+        sa.reschedule()
+        return sa
+
+    def receive_datagram(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
+        """Take a UDP payload; never raises for whatever it holds.
+
+        Args:
+            data: the payload, without a non-ESP marker.
+            local: the address it came to.
+            remote: the address it came from.
+            now: monotonic seconds.
+        """
+        environment = self._environment
+        try:
+            header = parse_header(data)
+        except UnsupportedMajorVersion as error:
+            self._refuse_version(error, local, remote, now)
+            return
+        except WireError as error:
+            environment.count(f"dropped-{error.reason}")
+            return
+        environment.count(_RECEIVED_SLUGS.get((header.exchange, header.is_response), "received-unknown-exchange"))
+        if header.exchange == ExchangeType.IKE_SA_INIT and not header.is_response:
+            self._receive_init_request(header, data, local, remote, now)
+            return
+        sa = self._find(header)
+        if sa is None:
+            self._refuse_unknown_spi(header, local, remote, now)
+            return
+        if header.exchange == ExchangeType.IKE_SA_INIT:
+            init.receive_response(sa, data, now)
+        elif header.is_response:
+            receive_response(sa, header, data, now)
+        else:
+            receive_request(sa, header, data, local, remote, now)
+        sa.reschedule()
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        """The datagrams to send, each returned once."""
+        datagrams, self._environment.outbox = self._environment.outbox, []
+        return datagrams
+
+    def events(self) -> list[tuple[IkeSa, Event]]:
+        """What has happened, in order, each event returned once."""
+        events, self._environment.event_queue = self._environment.event_queue, []
+        return events
+
+    def next_timer(self) -> float | None:
+        """When handle_timer wants to be called next, None for never."""
+        return self._environment.timers.next_deadline()
+
+    def handle_timer(self, now: float) -> None:
+        """Repeat requests and drop what has expired."""
+        while (sa := self._environment.timers.pop_due(now)) is not None:
+            sa.handle_timer(now)
+
+    def _find(self, header: Header) -> IkeSa | None:
+        """The SA of a message: this side's SPI is the one the sender did not choose; both have to agree."""
+        local_spi, remote_spi = header.responder_spi, header.initiator_spi
+        if not header.is_initiator:
+            local_spi, remote_spi = remote_spi, local_spi
+        sa = self._environment.by_spi.get(local_spi)
+        if sa is None or (sa.role is Role.INITIATOR) is header.is_initiator:
+            return None
+        if header.exchange != ExchangeType.IKE_SA_INIT and sa.remote_spi != remote_spi:
+            return None
+        return sa
+
+    def _receive_init_request(
+        self, header: Header, data: bytes, local: SocketAddress, remote: SocketAddress, now: float
+    ) -> None:
+        environment = self._environment
+        known = environment.half_open.get((remote, header.initiator_spi))
+        if known is not None:
+            if known.exchanges.is_repetition(data):
+                repeat_response(known, local, remote)
+            else:
+                environment.count("dropped-duplicate-spi")
+        elif header.message_id == 0 and header.is_initiator and not any(header.responder_spi):
+            init.answer(environment, IkeSa, data, local, remote, now)
+        else:
+            environment.count("dropped-bad-initiation")
+
+    def _refuse_unknown_spi(self, header: Header, local: SocketAddress, remote: SocketAddress, now: float) -> None:
+        """A request for an SA this side has forgotten may be told so (RFC 7296 section 2.21.4)."""
+        self._environment.count("dropped-unknown-spi")
+        if not header.is_response:
+            self._answer_stranger(header, NotifyType.INVALID_IKE_SPI, local, remote, now)
+
+    def _refuse_version(
+        self, error: UnsupportedMajorVersion, local: SocketAddress, remote: SocketAddress, now: float
+    ) -> None:
+        self._environment.count(f"dropped-{error.reason}")
+        if error.major_version > _MAJOR_VERSION and not error.header.is_response:
+            self._answer_stranger(error.header, NotifyType.INVALID_MAJOR_VERSION, local, remote, now)
+
+    def _answer_stranger(
+        self, request: Header, notify: NotifyType, local: SocketAddress, remote: SocketAddress, now: float
+    ) -> None:
+        if not self._environment.stranger_replies.take(now):
+            return
+        header = Header(
+            request.initiator_spi,
+            request.responder_spi,
+            request.exchange,
+            not request.is_initiator,
+            True,
+            request.message_id,
+        )
+        self._environment.send(encode_message(Message(header, (NotifyPayload(notify),))), local, remote)

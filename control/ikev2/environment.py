@@ -1,0 +1,116 @@
+"""What all security associations of an endpoint share: configuration, policy, indexes, output."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from control.ikev2.address import Datagram, SocketAddress
+from control.ikev2.authentication import SUPPORTED_HASHES
+from control.ikev2.certificates import CertificateValidator
+from control.ikev2.cookies import CookieJar
+from control.ikev2.dh import KeyPairPool
+from control.ikev2.events import Event
+from control.ikev2.message import ZERO_SPI
+from control.ikev2.numbers import CertificateEncoding
+from control.ikev2.payloads import (
+    CertificatePayload,
+    CertificateRequestPayload,
+    Identity,
+    NotifyPayload,
+    SecurityAssociationPayload,
+)
+from control.ikev2.policy import IkeConfiguration, PeerPolicy
+from control.ikev2.proposals import EspOffer, ike_offer
+from control.ikev2.rate_limit import TokenBucket
+from control.ikev2.timers import TimerHeap
+
+if TYPE_CHECKING:
+    from control.ikev2.sa import IkeSa
+
+_IKE_SPI_SIZE = 8
+
+
+class Environment:
+    """Shared by the endpoint, its security associations and their exchanges.
+
+    Attributes:
+        configuration: settings.
+        policy: what the application decides.
+        random: source of random bytes.
+        allocate_spi: source of SPIs for inbound ESP.
+        key_pairs: key pairs made in idle time.
+        certificates: checks peers' certificates.
+        cookies: makes and checks cookies for strangers.
+        stranger_replies: limits unprotected error replies.
+        statistics: counters by slug.
+        timers: deadlines of all SAs.
+        by_spi: every SA by the SPI this side chose.
+        half_open: SAs of strangers by where they came from and their SPI.
+        by_peer: established SAs by authenticated identity of the peer.
+        outbox: datagrams to send.
+        event_queue: events not yet fetched.
+    """
+
+    def __init__(
+        self,
+        configuration: IkeConfiguration,
+        policy: PeerPolicy,
+        random: Callable[[int], bytes],
+        allocate_spi: Callable[[], int],
+        certificates: CertificateValidator | None,
+    ) -> None:
+        self.configuration = configuration
+        self.policy = policy
+        self.random = random
+        self.allocate_spi = allocate_spi
+        self.key_pairs = KeyPairPool()
+        self.certificates = certificates or CertificateValidator(configuration.trust_anchors, configuration.wall_clock)
+        self.cookies = CookieJar(random)
+        self.stranger_replies = TokenBucket(configuration.stranger_replies_per_s)
+        self.statistics: Counter[str] = Counter()
+        self.timers: TimerHeap[IkeSa] = TimerHeap()
+        self.by_spi: dict[bytes, IkeSa] = {}
+        self.half_open: dict[tuple[SocketAddress, bytes], IkeSa] = {}
+        self.by_peer: dict[Identity, list[IkeSa]] = {}
+        self.outbox: list[Datagram] = []
+        self.event_queue: list[tuple[IkeSa, Event]] = []
+        self._encode_what_never_changes()
+
+    def _encode_what_never_changes(self) -> None:
+        configuration = self.configuration
+        self.ike_offer: SecurityAssociationPayload = ike_offer(configuration.ike_proposals)
+        self.esp_offer = EspOffer(configuration.esp_proposals)
+        self.signature_hashes = NotifyPayload.signature_hash_algorithms(SUPPORTED_HASHES)
+        self.certificate_request: tuple[CertificateRequestPayload, ...] = ()
+        if self.certificates.key_hashes:
+            authorities = self.certificates.key_hashes
+            self.certificate_request = (CertificateRequestPayload(CertificateEncoding.X509_SIGNATURE, authorities),)
+        self.certificate_payloads: tuple[CertificatePayload, ...] = ()
+        if configuration.credentials is not None:
+            self.certificate_payloads = tuple(
+                CertificatePayload(CertificateEncoding.X509_SIGNATURE, certificate.public_bytes(Encoding.DER))
+                for certificate in configuration.credentials.certificates
+            )
+
+    def new_ike_spi(self) -> bytes:
+        """An SPI for an IKE SA that none of this side has."""
+        while True:
+            spi = self.random(_IKE_SPI_SIZE)
+            if spi != ZERO_SPI and spi not in self.by_spi:
+                return spi
+
+    def send(self, data: bytes, local: SocketAddress, remote: SocketAddress) -> None:
+        """Queue a datagram."""
+        self.outbox.append(Datagram(data, local, remote))
+
+    def emit(self, sa: IkeSa, event: Event) -> None:
+        """Queue an event."""
+        self.event_queue.append((sa, event))
+
+    def count(self, slug: str) -> None:
+        """Add one to a counter."""
+        self.statistics[slug] += 1

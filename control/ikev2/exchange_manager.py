@@ -1,0 +1,185 @@
+"""Message identifiers, the window, retransmission and repeated answers (RFC 7296 sections 2.1 to 2.3).
+
+The window is one request in each direction: further requests of this side wait in a queue.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from control.ikev2.events import ExchangeSent
+from control.ikev2.exchanges.base import Exchange
+from control.ikev2.numbers import ExchangeType
+from control.ikev2.policy import RetransmissionPolicy
+
+if TYPE_CHECKING:
+    from control.ikev2.sa import IkeSa
+
+_LAST_MESSAGE_ID = 0xFFFFFFFF
+_SENT_SLUGS = {exchange: f"sent-{exchange.name.lower().replace('_', '-')}-request" for exchange in ExchangeType}
+
+
+class _Outstanding:
+    """A request that is not answered yet."""
+
+    __slots__ = ("data", "exchange", "message_id", "next_at", "tries", "waiting_s")
+
+    def __init__(self, exchange: Exchange, message_id: int, data: bytes, waiting_s: float) -> None:
+        self.exchange = exchange
+        self.message_id = message_id
+        self.data = data
+        self.tries = 0
+        self.waiting_s = waiting_s
+        self.next_at = 0.0
+
+
+class ExchangeManager:
+    """The requests and answers of one IKE SA.
+
+    Attributes:
+        expected_id: message identifier of the peer's next request.
+        last_response: the answer to the peer's previous request.
+    """
+
+    __slots__ = ("_next_id", "_outstanding", "_queue", "_request_digest", "_sa", "expected_id", "last_response")
+
+    def __init__(self, sa: IkeSa) -> None:
+        self._sa = sa
+        self._next_id = 0
+        self._outstanding: _Outstanding | None = None
+        self._queue: deque[Exchange] | None = None
+        self._request_digest = 0
+        self.expected_id = 0
+        self.last_response: bytes | None = None
+
+    @property
+    def current(self) -> Exchange | None:
+        """The exchange whose answer is awaited."""
+        return None if self._outstanding is None else self._outstanding.exchange
+
+    @property
+    def request_data(self) -> bytes:
+        """The outstanding request as sent, empty without one."""
+        return b"" if self._outstanding is None else self._outstanding.data
+
+    @property
+    def next_at(self) -> float | None:
+        """When the outstanding request has to be repeated or given up."""
+        return None if self._outstanding is None else self._outstanding.next_at
+
+    @property
+    def waiting(self) -> int:
+        """How many exchanges wait for the window."""
+        return len(self._queue) if self._queue else 0
+
+    def submit(self, exchange: Exchange, now: float) -> None:
+        """Start ``exchange`` as soon as the window is open."""
+        if self._outstanding is None:
+            self._begin(exchange, now)
+        else:
+            if self._queue is None:
+                self._queue = deque()
+            self._queue.append(exchange)
+
+    def clear_queue(self) -> None:
+        """Drop the exchanges that have not begun."""
+        self._queue = None
+
+    def abandon(self) -> None:
+        """Drop all exchanges, begun or not."""
+        self._queue = None
+        self._outstanding = None
+
+    def restart(self, now: float) -> None:
+        """Send the current exchange's request anew, built again, with the same message identifier.
+
+        Only IKE_SA_INIT may do so (RFC 7296 section 2.6).
+        """
+        if self._outstanding is not None:
+            self._next_id = self._outstanding.message_id
+            exchange = self._outstanding.exchange
+            self._outstanding = None
+            self._begin(exchange, now)
+
+    def finish(self, message_id: int, exchange_type: int) -> Exchange | None:
+        """The exchange that a verified answer completes, None if it answers nothing outstanding."""
+        if not self.awaits(message_id, exchange_type):
+            return None
+        exchange = self.current
+        self._outstanding = None
+        return exchange
+
+    def awaits(self, message_id: int, exchange_type: int) -> bool:
+        """Whether an answer with this identifier is expected."""
+        outstanding = self._outstanding
+        return (
+            outstanding is not None
+            and outstanding.message_id == message_id
+            and outstanding.exchange.exchange_type == exchange_type
+        )
+
+    def advance(self, now: float) -> None:
+        """Start waiting exchanges if the window is open."""
+        while self._outstanding is None and self._queue:
+            self._begin(self._queue.popleft(), now)
+
+    def handle_timer(self, now: float) -> None:
+        """Repeat the outstanding request or give up."""
+        outstanding = self._outstanding
+        if outstanding is None or now < outstanding.next_at:
+            return
+        if outstanding.tries < self._policy.tries:
+            self._transmit(outstanding, now)
+            return
+        self.abandon()
+        self._sa.environment.count("requests-unanswered")
+        self._sa.peer_unresponsive(now)
+
+    def hasten_failure(self) -> None:
+        """Repeat the outstanding request once more at most: there is reason to believe that it will not succeed."""
+        if self._outstanding is not None:
+            self._outstanding.tries = max(self._outstanding.tries, self._policy.tries - 1)
+
+    def is_repetition(self, data: bytes) -> bool:
+        """Whether ``data`` is the peer's previous request, bit for bit."""
+        return self.last_response is not None and hash(data) == self._request_digest
+
+    def answered(self, request: bytes, response: bytes) -> None:
+        """Remember the answer to the peer's request; the digest is keyed by the interpreter's hash seed."""
+        self._request_digest = hash(request)
+        self.last_response = response
+        self.expected_id += 1
+
+    @property
+    def _policy(self) -> RetransmissionPolicy:
+        return self._sa.environment.configuration.retransmission
+
+    def _begin(self, exchange: Exchange, now: float) -> None:
+        payloads = exchange.build(self._sa, now)
+        if payloads is None:
+            return
+        message_id = self._next_id
+        if message_id >= _LAST_MESSAGE_ID:
+            # Identifiers must never wrap (RFC 7296 section 2.2).
+            self._sa.peer_unresponsive(now)
+            return
+        self._next_id += 1
+        data = self._sa.encode_request(exchange.exchange_type, message_id, payloads)
+        self._outstanding = _Outstanding(exchange, message_id, data, self._policy.initial_s)
+        self._transmit(self._outstanding, now)
+
+    def _transmit(self, outstanding: _Outstanding, now: float) -> None:
+        sa = self._sa
+        environment = sa.environment
+        exchange_type = outstanding.exchange.exchange_type
+        repeated = outstanding.tries > 0
+        environment.send(outstanding.data, sa.local, sa.remote)
+        environment.emit(sa, ExchangeSent(exchange_type, repeated))
+        environment.count("retransmissions" if repeated else _SENT_SLUGS[exchange_type])
+        outstanding.tries += 1
+        outstanding.next_at = now + outstanding.waiting_s * (1 + self._policy.jitter * self._fraction())
+        outstanding.waiting_s *= self._policy.base
+
+    def _fraction(self) -> float:
+        return int.from_bytes(self._sa.environment.random(2), "big") / 0x10000

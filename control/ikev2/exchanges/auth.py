@@ -1,0 +1,231 @@
+"""IKE_AUTH: both sides prove who they are and make the first child SA (RFC 7296 sections 1.2 and 2.15)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from control.ikev2.authentication import (
+    AuthenticationError,
+    authenticate_with_shared_key,
+    authenticate_with_signature,
+    signed_octets,
+    verify_shared_key,
+    verify_signature,
+)
+from control.ikev2.certificates import CertificateError
+from control.ikev2.events import ChildFailed
+from control.ikev2.exchanges.base import error_in, first, notification, slug
+from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant
+from control.ikev2.exchanges.create_child import refuse_child
+from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange
+from control.ikev2.keys import IkeKeys
+from control.ikev2.numbers import CertificateEncoding, ConfigurationType, ExchangeType, NotifyType
+from control.ikev2.payloads import (
+    AuthenticationPayload,
+    CertificatePayload,
+    ConfigurationPayload,
+    IdentificationInitiator,
+    IdentificationResponder,
+    Identity,
+    NotifyPayload,
+    Payload,
+    SecurityAssociationPayload,
+)
+from control.ikev2.states import Role, State
+
+if TYPE_CHECKING:
+    from control.ikev2.handshake import Handshake
+    from control.ikev2.sa import IkeSa
+
+_AUTHENTICATION_FAILED = NotifyPayload(NotifyType.AUTHENTICATION_FAILED)
+
+
+class AuthExchange:
+    """This side, having begun, proves its identity first."""
+
+    __slots__ = ("_offer",)
+
+    exchange_type = ExchangeType.IKE_AUTH
+
+    def __init__(self) -> None:
+        self._offer: ChildOffer | None = None
+
+    def build(self, sa: IkeSa, now: float) -> tuple[Payload, ...] | None:
+        """See Exchange."""
+        handshake, environment = sa.handshake, sa.environment
+        if handshake is None or handshake.keys is None or handshake.first_child is None:
+            return None
+        wanted = handshake.remote_identity
+        key = environment.policy.shared_key(sa.local_identity, wanted) if wanted is not None else None
+        try:
+            proof = _prove(sa, handshake, handshake.keys, key)
+        except AuthenticationError as error:
+            sa.fail("no-credentials", str(error), now=now)
+            return None
+        offer = self._offer = ChildOffer(sa, handshake.first_child)
+        contact = (NotifyPayload(NotifyType.INITIAL_CONTACT),) if handshake.initial_contact else ()
+        return (
+            IdentificationInitiator(sa.local_identity),
+            *(environment.certificate_payloads if key is None else ()),
+            *contact,
+            *(environment.certificate_request if key is None else ()),
+            *(() if wanted is None else (IdentificationResponder(wanted),)),
+            proof,
+            *(() if handshake.configuration is None else (handshake.configuration,)),
+            *offer.mode(),
+            offer.security_association(with_groups=False),
+            *offer.selectors(),
+        )
+
+    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+        """See Exchange."""
+        handshake = sa.handshake
+        if sa.state is not State.AUTH_SENT or handshake is None or handshake.keys is None or self._offer is None:
+            return
+        identification = first(payloads, IdentificationResponder)
+        proof = first(payloads, AuthenticationPayload)
+        refusal = error_in(payloads)
+        if proof is None and refusal is not None:
+            sa.fail(slug(refusal), "the peer refused", now=now)
+            return
+        try:
+            if identification is None or proof is None:
+                raise AuthenticationError("incomplete-answer", "IDr or AUTH is missing")
+            peer = identification.identity
+            if handshake.remote_identity is not None and peer != handshake.remote_identity:
+                raise AuthenticationError("wrong-identity", f"{peer} instead of {handshake.remote_identity}")
+            _check_peer(sa, handshake, handshake.keys, identification, proof, payloads)
+        except (AuthenticationError, CertificateError) as error:
+            sa.environment.count(f"authentication-{error.reason}")
+            exchange = DeleteIkeExchange(NotifyType.AUTHENTICATION_FAILED)
+            sa.refuse(exchange, "authentication-failed", str(error), now)
+            return
+        sa.establish(peer, first(payloads, ConfigurationPayload), now)
+        self._finish_child(sa, handshake, self._offer, payloads, now)
+
+    def _finish_child(
+        self, sa: IkeSa, handshake: Handshake, offer: ChildOffer, payloads: tuple[Payload, ...], now: float
+    ) -> None:
+        refusal = error_in(payloads)
+        if refusal is not None:
+            _child_failed(sa, offer, slug(refusal), "the peer refused")
+            return
+        secrets = ChildSecrets(handshake.initiator_nonce, handshake.responder_nonce)
+        try:
+            child = offer.accept(sa, payloads, secrets)
+        except ChildRefused as error:
+            _child_failed(sa, offer, error.reason, str(error))
+            sa.exchanges.submit(DeleteChildExchange(offer.inbound_spi), now)
+            return
+        sa.add_child(child)
+
+
+def _child_failed(sa: IkeSa, offer: ChildOffer, reason: str, detail: str) -> None:
+    sa.environment.count(f"child-failed-{reason}")
+    sa.environment.emit(sa, ChildFailed(offer.request.name, reason, detail))
+
+
+def _prove(sa: IkeSa, handshake: Handshake, keys: IkeKeys, key: bytes | None) -> AuthenticationPayload:
+    """This side's AUTH payload, with the shared key if there is one."""
+    if sa.suite is None:
+        raise AuthenticationError("no-keys")
+    if sa.role is Role.INITIATOR:
+        message, nonce, sk_p = handshake.init_request, handshake.responder_nonce, keys.sk_pi
+    else:
+        message, nonce, sk_p = handshake.init_response, handshake.initiator_nonce, keys.sk_pr
+    octets = signed_octets(message, nonce, sa.suite.prf, sk_p, sa.local_identity.to_wire())
+    if key is not None:
+        return authenticate_with_shared_key(sa.suite.prf, key, octets)
+    credentials = sa.environment.configuration.credentials
+    if credentials is None:
+        raise AuthenticationError("no-credentials", "neither shared key nor certificate for this peer")
+    return authenticate_with_signature(credentials, octets, handshake.peer_hashes)
+
+
+def _check_peer(
+    sa: IkeSa,
+    handshake: Handshake,
+    keys: IkeKeys,
+    identification: IdentificationInitiator | IdentificationResponder,
+    proof: AuthenticationPayload,
+    payloads: tuple[Payload, ...],
+) -> bytes | None:
+    """Check the peer's proof; returns the shared key, None where both sides use certificates.
+
+    Raises:
+        AuthenticationError: the proof is wrong, or policy does not want the peer.
+        CertificateError: its certificate does not prove the identity.
+    """
+    if sa.suite is None:
+        raise AuthenticationError("no-keys")
+    environment, peer = sa.environment, identification.identity
+    if not environment.policy.accept_peer(peer, sa.role is Role.INITIATOR):
+        raise AuthenticationError("unknown-peer", str(peer))
+    if sa.role is Role.INITIATOR:
+        message, nonce, sk_p = handshake.init_response, handshake.initiator_nonce, keys.sk_pr
+    else:
+        message, nonce, sk_p = handshake.init_request, handshake.responder_nonce, keys.sk_pi
+    octets = signed_octets(message, nonce, sa.suite.prf, sk_p, identification.to_wire())
+    key = environment.policy.shared_key(sa.local_identity, peer)
+    if key is not None:
+        verify_shared_key(proof, sa.suite.prf, key, octets)
+        return key
+    chain = [
+        payload.data
+        for payload in payloads
+        if isinstance(payload, CertificatePayload) and payload.encoding == CertificateEncoding.X509_SIGNATURE
+    ]
+    verify_signature(proof, environment.certificates.validate(chain, peer), octets)
+    return None
+
+
+def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
+    """Answer the peer's IKE_AUTH request."""
+    handshake = sa.handshake
+    identification = first(payloads, IdentificationInitiator)
+    proof = first(payloads, AuthenticationPayload)
+    try:
+        if handshake is None or handshake.keys is None or identification is None or proof is None:
+            raise AuthenticationError("incomplete-request", "IDi or AUTH is missing")
+        key = _check_peer(sa, handshake, handshake.keys, identification, proof, payloads)
+        own_proof = _prove(sa, handshake, handshake.keys, key)
+    except (AuthenticationError, CertificateError) as error:
+        sa.environment.count(f"authentication-{error.reason}")
+        sa.fail("authentication-failed", str(error), now=now, linger=True)
+        return (_AUTHENTICATION_FAILED,)
+    peer = identification.identity
+    if notification(payloads, NotifyType.INITIAL_CONTACT) is not None:
+        _close_older(sa, peer, now)
+    configuration = first(payloads, ConfigurationPayload)
+    sa.establish(peer, configuration, now)
+    secrets = ChildSecrets(handshake.initiator_nonce, handshake.responder_nonce)
+    return (
+        IdentificationResponder(sa.local_identity),
+        *(sa.environment.certificate_payloads if key is None else ()),
+        own_proof,
+        *_answer_configuration(sa, configuration),
+        *_answer_child(sa, payloads, secrets),
+    )
+
+
+def _close_older(sa: IkeSa, peer: Identity, now: float) -> None:
+    """The peer has lost all it knew: its other SAs are of no use (section 2.4)."""
+    for older in tuple(sa.environment.by_peer.get(peer, ())):
+        if older is not sa and older.state is State.ESTABLISHED:
+            older.close("initial-contact", now=now)
+
+
+def _answer_configuration(sa: IkeSa, configuration: ConfigurationPayload | None) -> tuple[Payload, ...]:
+    if configuration is None or configuration.type != ConfigurationType.REQUEST:
+        return ()
+    reply = sa.environment.policy.configuration_reply(sa, configuration)
+    return () if reply is None else (reply,)
+
+
+def _answer_child(sa: IkeSa, payloads: tuple[Payload, ...], secrets: ChildSecrets) -> tuple[Payload, ...]:
+    if first(payloads, SecurityAssociationPayload) is None:
+        return ()
+    try:
+        return grant(sa, payloads, None).establish(sa, secrets)
+    except ChildRefused as refusal:
+        return refuse_child(sa, refusal)

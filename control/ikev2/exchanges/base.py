@@ -1,0 +1,67 @@
+"""What every exchange this side begins has in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from control.ikev2.numbers import ExchangeType, NotifyType
+from control.ikev2.payloads import NotifyPayload, Payload
+
+if TYPE_CHECKING:
+    from control.ikev2.sa import IkeSa
+
+_Wanted = TypeVar("_Wanted", bound=Payload)
+
+FATAL_ERRORS = frozenset(
+    (NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, NotifyType.INVALID_SYNTAX, NotifyType.AUTHENTICATION_FAILED)
+)
+"""Errors that end an IKE SA without a Delete payload (RFC 7296 section 2.21.2)."""
+
+
+class Exchange(Protocol):
+    """One request of this side and what to do with its answer."""
+
+    @property
+    def exchange_type(self) -> ExchangeType:
+        """The type in the header."""
+        ...
+
+    def build(self, sa: IkeSa, now: float) -> tuple[Payload, ...] | None:
+        """The payloads of the request; None if there is nothing to ask any more."""
+        ...
+
+    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+        """Take the peer's authentic answer."""
+        ...
+
+
+def first(payloads: Iterable[Payload], wanted: type[_Wanted]) -> _Wanted | None:
+    """The first payload of a class, None if there is none."""
+    for payload in payloads:
+        if isinstance(payload, wanted):
+            return payload
+    return None
+
+
+def notification(payloads: Iterable[Payload], kind: NotifyType) -> NotifyPayload | None:
+    """The first notification of a type, None if there is none."""
+    for payload in payloads:
+        if isinstance(payload, NotifyPayload) and payload.type == kind:
+            return payload
+    return None
+
+
+def error_in(payloads: Iterable[Payload]) -> NotifyPayload | None:
+    """The first notification of an error, None if there is none."""
+    for payload in payloads:
+        if isinstance(payload, NotifyPayload) and payload.is_error:
+            return payload
+    return None
+
+
+def slug(error: NotifyPayload) -> str:
+    """The name of an error for counters and events."""
+    if isinstance(error.type, NotifyType):
+        return error.type.name.lower().replace("_", "-")
+    return f"error-{error.type}"

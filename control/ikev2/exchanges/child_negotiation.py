@@ -1,0 +1,209 @@
+"""Negotiation of a child SA inside IKE_AUTH and CREATE_CHILD_SA (RFC 7296 sections 1.3.1, 2.9 and 2.17)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from control.ikev2.child import ChildPolicy, ChildRequest, ChildSa
+from control.ikev2.exchanges.base import first, notification
+from control.ikev2.keys import ChildKeys
+from control.ikev2.numbers import NotifyType
+from control.ikev2.payloads import (
+    NotifyPayload,
+    Payload,
+    SecurityAssociationPayload,
+    TrafficSelectorInitiator,
+    TrafficSelectorResponder,
+)
+from control.ikev2.proposals import EspChoice, EspOffer, accepted_esp, choose_esp
+from control.ipsec.traffic_selector import TrafficSelector
+
+if TYPE_CHECKING:
+    from control.ikev2.sa import IkeSa
+
+_USE_TRANSPORT_MODE = NotifyPayload(NotifyType.USE_TRANSPORT_MODE)
+
+
+class ChildRefused(Exception):
+    """No child SA comes of a request.
+
+    Attributes:
+        notify: the error to answer with, where this side is asked.
+        reason: slug.
+    """
+
+    def __init__(self, notify: NotifyType, detail: str = "") -> None:
+        super().__init__(detail)
+        self.notify = notify
+        self.reason = notify.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSecrets:
+    """What the keys of a child SA are made of.
+
+    Attributes:
+        initiator_nonce: Ni of the exchange.
+        responder_nonce: Nr of the exchange.
+        shared_secret: g^ir of the exchange, empty without perfect forward secrecy.
+    """
+
+    initiator_nonce: bytes
+    responder_nonce: bytes
+    shared_secret: bytes = field(default=b"", repr=False)
+
+
+class ChildOffer:
+    """A child SA this side asks for."""
+
+    __slots__ = ("inbound_spi", "offer", "request")
+
+    def __init__(self, sa: IkeSa, request: ChildRequest) -> None:
+        self.request = request
+        self.offer = sa.environment.esp_offer if request.proposals is None else EspOffer(request.proposals)
+        self.inbound_spi = sa.environment.allocate_spi()
+
+    def mode(self) -> tuple[Payload, ...]:
+        """The notification that asks for transport mode."""
+        return (_USE_TRANSPORT_MODE,) if self.request.transport_mode else ()
+
+    def security_association(self, *, with_groups: bool) -> SecurityAssociationPayload:
+        """The SA payload."""
+        return self.offer.payload(self.inbound_spi, with_groups=with_groups)
+
+    def selectors(self) -> tuple[Payload, ...]:
+        """TSi and TSr."""
+        return (
+            TrafficSelectorInitiator(self.request.local_selectors),
+            TrafficSelectorResponder(self.request.remote_selectors),
+        )
+
+    def accept(self, sa: IkeSa, payloads: Sequence[Payload], secrets: ChildSecrets) -> ChildSa:
+        """The child SA the responder agreed to; ChildRefused if its answer goes beyond what was asked for."""
+        answer = first(payloads, SecurityAssociationPayload)
+        choice = accepted_esp(self.offer.proposals, answer) if answer is not None else None
+        local = first(payloads, TrafficSelectorInitiator)
+        remote = first(payloads, TrafficSelectorResponder)
+        if choice is None:
+            raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN, "the answer chooses none of the proposals")
+        if bool(secrets.shared_secret) != (choice.suite.group is not None):
+            raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN, "key exchange and chosen group do not agree")
+        if local is None or remote is None:
+            raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer has no traffic selectors")
+        if not _narrowed(local.ipv6_selectors, self.request.local_selectors) or not _narrowed(
+            remote.ipv6_selectors, self.request.remote_selectors
+        ):
+            raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer widens the traffic selectors")
+        return make_child(
+            sa,
+            choice,
+            self.inbound_spi,
+            secrets,
+            ChildPolicy(local.ipv6_selectors, remote.ipv6_selectors, self.request.name),
+            initiated=True,
+            transport_mode=self.request.transport_mode
+            and notification(payloads, NotifyType.USE_TRANSPORT_MODE) is not None,
+        )
+
+
+def _narrowed(answer: tuple[TrafficSelector, ...], requested: tuple[TrafficSelector, ...]) -> bool:
+    return bool(answer) and all(any(wide.contains(narrow) for wide in requested) for narrow in answer)
+
+
+@dataclass(frozen=True, slots=True)
+class ChildGrant:
+    """A child SA this side agrees to, before it has keys."""
+
+    choice: EspChoice
+    policy: ChildPolicy
+    transport_mode: bool
+
+    def establish(
+        self, sa: IkeSa, secrets: ChildSecrets, key_exchange: tuple[Payload, ...] = ()
+    ) -> tuple[Payload, ...]:
+        """Make the child SA; returns the payloads of the answer, with ``key_exchange`` (Nr, KEr) in its place."""
+        spi = sa.environment.allocate_spi()
+        sa.add_child(
+            make_child(sa, self.choice, spi, secrets, self.policy, initiated=False, transport_mode=self.transport_mode)
+        )
+        return (
+            *((_USE_TRANSPORT_MODE,) if self.transport_mode else ()),
+            self.choice.answer(spi),
+            *key_exchange,
+            TrafficSelectorInitiator(self.policy.remote_selectors),
+            TrafficSelectorResponder(self.policy.local_selectors),
+        )
+
+
+def grant(sa: IkeSa, payloads: Sequence[Payload], preferred_group: int | None) -> ChildGrant:
+    """What to agree to of the peer's request; ChildRefused if nothing.
+
+    Args:
+        sa: the established IKE SA.
+        payloads: the request.
+        preferred_group: the group of its KE payload, None without one.
+    """
+    environment = sa.environment
+    offer = first(payloads, SecurityAssociationPayload)
+    choice = choose_esp(environment.configuration.esp_proposals, offer, preferred_group) if offer is not None else None
+    if choice is None:
+        raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN)
+    if len(sa.children) >= environment.configuration.child_limit:
+        raise ChildRefused(NotifyType.NO_ADDITIONAL_SAS)
+    remote = first(payloads, TrafficSelectorInitiator)
+    local = first(payloads, TrafficSelectorResponder)
+    if local is None or remote is None or not local.ipv6_selectors or not remote.ipv6_selectors:
+        raise ChildRefused(NotifyType.TS_UNACCEPTABLE)
+    policy = environment.policy.select_child(sa, local.ipv6_selectors, remote.ipv6_selectors)
+    if policy is None:
+        raise ChildRefused(NotifyType.TS_UNACCEPTABLE)
+    wants_transport = notification(payloads, NotifyType.USE_TRANSPORT_MODE) is not None
+    return ChildGrant(choice, policy, wants_transport and policy.transport_mode)
+
+
+def make_child(
+    sa: IkeSa,
+    choice: EspChoice,
+    spi: int,
+    secrets: ChildSecrets,
+    policy: ChildPolicy,
+    *,
+    initiated: bool,
+    transport_mode: bool,
+) -> ChildSa:
+    """The child SA with its keys.
+
+    Args:
+        sa: the IKE SA.
+        choice: the algorithms and the peer's SPI.
+        spi: this side's SPI.
+        secrets: what the keys are made of.
+        policy: the agreed selectors.
+        initiated: whether this side began the exchange.
+        transport_mode: the agreed mode.
+    """
+    if sa.suite is None:
+        raise ChildRefused(NotifyType.TEMPORARY_FAILURE)
+    cipher = choice.suite.cipher
+    keys = ChildKeys.derive(
+        sa.suite.prf, sa.sk_d, cipher, secrets.initiator_nonce, secrets.responder_nonce, secrets.shared_secret
+    )
+    from_initiator = (keys.encryption_i, keys.integrity_i)
+    from_responder = (keys.encryption_r, keys.integrity_r)
+    outbound, inbound = (from_initiator, from_responder) if initiated else (from_responder, from_initiator)
+    return ChildSa(
+        inbound_spi=spi,
+        outbound_spi=choice.peer_spi,
+        suite=cipher,
+        inbound_encryption_key=inbound[0],
+        inbound_integrity_key=inbound[1],
+        outbound_encryption_key=outbound[0],
+        outbound_integrity_key=outbound[1],
+        local_selectors=policy.local_selectors,
+        remote_selectors=policy.remote_selectors,
+        transport_mode=transport_mode,
+        name=policy.name,
+        initiated=initiated,
+    )

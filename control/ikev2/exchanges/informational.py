@@ -1,0 +1,120 @@
+"""INFORMATIONAL: deletion of child and IKE SAs, liveness, error reports (RFC 7296 sections 1.4 and 2.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from control.ikev2.events import PeerAlive
+from control.ikev2.exchanges.base import FATAL_ERRORS, error_in, slug
+from control.ikev2.numbers import ExchangeType, NotifyType, ProtocolId
+from control.ikev2.payloads import DeletePayload, NotifyPayload, Payload
+from control.ikev2.states import State
+
+if TYPE_CHECKING:
+    from control.ikev2.sa import IkeSa
+
+_SPI_SIZE = 4
+
+
+class LivenessExchange:
+    """An empty request, to see whether the peer is there."""
+
+    __slots__ = ()
+
+    exchange_type = ExchangeType.INFORMATIONAL
+
+    def build(self, sa: IkeSa, now: float) -> tuple[Payload, ...] | None:
+        """See Exchange."""
+        return ()
+
+    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+        """See Exchange."""
+        if not closed_by_error(sa, payloads, now):
+            sa.environment.emit(sa, PeerAlive())
+
+
+class DeleteChildExchange:
+    """Tells the peer that a child SA, named by this side's inbound SPI, is closed."""
+
+    __slots__ = ("_inbound_spi",)
+
+    exchange_type = ExchangeType.INFORMATIONAL
+
+    def __init__(self, inbound_spi: int) -> None:
+        self._inbound_spi = inbound_spi
+
+    def build(self, sa: IkeSa, now: float) -> tuple[Payload, ...] | None:
+        """See Exchange."""
+        return (DeletePayload(ProtocolId.ESP, (self._inbound_spi.to_bytes(_SPI_SIZE, "big"),)),)
+
+    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+        """See Exchange: this side's half went when the deletion was asked for, so the peer's answer adds nothing."""
+        closed_by_error(sa, payloads, now)
+
+
+class DeleteIkeExchange:
+    """Tells the peer that the IKE SA is over, by a Delete payload or by the error that ended it."""
+
+    __slots__ = ("_error",)
+
+    exchange_type = ExchangeType.INFORMATIONAL
+
+    def __init__(self, error: NotifyType | None = None) -> None:
+        self._error = error
+
+    def build(self, sa: IkeSa, now: float) -> tuple[Payload, ...] | None:
+        """See Exchange."""
+        return (DeletePayload(ProtocolId.IKE) if self._error is None else NotifyPayload(self._error),)
+
+    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+        """See Exchange."""
+        sa.finish_closing(now)
+
+
+def closed_by_error(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> bool:
+    """Close ``sa`` if the peer's message says that it has; returns whether it was so."""
+    error = error_in(payloads)
+    if error is None or error.type not in FATAL_ERRORS or sa.state is not State.ESTABLISHED:
+        return False
+    sa.close(slug(error), now=now)
+    return True
+
+
+def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
+    """Answer the peer's INFORMATIONAL request."""
+    closed_spis: list[bytes] = []
+    for payload in payloads:
+        if isinstance(payload, DeletePayload):
+            if payload.protocol == ProtocolId.IKE:
+                _peer_deleted(sa, "deleted-by-peer", now)
+                return ()
+            if payload.protocol == ProtocolId.ESP:
+                closed_spis += _close_children(sa, payload.spis)
+        elif isinstance(payload, NotifyPayload) and payload.type in FATAL_ERRORS:
+            _peer_deleted(sa, slug(payload), now)
+            return ()
+    if closed_spis:
+        return (DeletePayload(ProtocolId.ESP, tuple(closed_spis)),)
+    return ()
+
+
+def _peer_deleted(sa: IkeSa, reason: str, now: float) -> None:
+    if sa.state is State.CLOSING:
+        # Both sides closed it at once: each has told the other.
+        sa.finish_closing(now, linger=True)
+    else:
+        sa.close(reason, now=now, linger=True)
+
+
+def _close_children(sa: IkeSa, peer_spis: tuple[bytes, ...]) -> list[bytes]:
+    """Close the children the peer names by its own SPIs; returns this side's SPIs of them.
+
+    Those already closed by this side are not among them, as both sides' requests have crossed (section 1.4.1).
+    """
+    by_outbound_spi = {child.outbound_spi: child for child in sa.children.values()}
+    closed = []
+    for spi in peer_spis:
+        child = by_outbound_spi.get(int.from_bytes(spi, "big"))
+        if child is not None and sa.remove_child(child.inbound_spi, "deleted-by-peer") is not None:
+            closed.append(child.inbound_spi.to_bytes(_SPI_SIZE, "big"))
+    return closed

@@ -1,0 +1,296 @@
+"""IKE_SA_INIT: algorithms, nonces and the key exchange, in the clear (RFC 7296 sections 1.2, 2.6 and 2.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from control.ikev2.address import SocketAddress
+from control.ikev2.dh import InvalidPublicValue
+from control.ikev2.environment import Environment
+from control.ikev2.errors import UnsupportedCriticalPayload
+from control.ikev2.exchanges.auth import AuthExchange
+from control.ikev2.exchanges.base import error_in, first, notification, slug
+from control.ikev2.exchanges.create_child import NONCE_SIZE
+from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, parse_header, parse_message
+from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
+from control.ikev2.payloads import (
+    KeyExchangePayload,
+    NoncePayload,
+    NotifyPayload,
+    Payload,
+    SecurityAssociationPayload,
+)
+from control.ikev2.proposals import IkeChoice, accepted_ike, choose_ike
+from control.ikev2.security import use_shared_secret
+from control.ikev2.states import Role, State, Trigger
+from control.wire import WireError
+
+if TYPE_CHECKING:
+    from control.ikev2.handshake import Handshake
+    from control.ikev2.sa import IkeSa
+
+_MAX_COOKIE = 64
+_MAX_RESTARTS = 6
+
+
+class InitExchange:
+    """This side begins an IKE SA.
+
+    Args:
+        group: the group to try first.
+    """
+
+    __slots__ = ("_cookie", "_group", "_restarts")
+
+    exchange_type = ExchangeType.IKE_SA_INIT
+
+    def __init__(self, group: DiffieHellmanGroup) -> None:
+        self._group = group
+        self._cookie: bytes | None = None
+        self._restarts = 0
+
+    def build(self, sa: IkeSa, now: float) -> tuple[Payload, ...] | None:
+        """See Exchange. Nonce and SPI stay the same when it is sent anew, so that a cookie stays good."""
+        environment, handshake = sa.environment, sa.handshake
+        if handshake is None:
+            return None
+        if not handshake.initiator_nonce:
+            handshake.initiator_nonce = environment.random(NONCE_SIZE)
+        if handshake.key_pair is None or handshake.key_pair.group is not self._group:
+            handshake.key_pair = environment.key_pairs.take(self._group)
+        cookie = () if self._cookie is None else (NotifyPayload(NotifyType.COOKIE, data=self._cookie),)
+        return (
+            *cookie,
+            environment.ike_offer,
+            KeyExchangePayload(self._group, handshake.key_pair.public),
+            NoncePayload(handshake.initiator_nonce),
+            environment.signature_hashes,
+        )
+
+    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+        """See Exchange: the keys are there, IKE_AUTH follows."""
+        sa.change(Trigger.SEND_AUTH)
+        sa.exchanges.submit(AuthExchange(), now)
+
+    def take_cookie(self, sa: IkeSa, cookie: bytes, now: float) -> None:
+        """Return the cookie the responder asks to see."""
+        if not 0 < len(cookie) <= _MAX_COOKIE or cookie == self._cookie:
+            sa.environment.count("dropped-useless-cookie")
+            return
+        self._cookie = cookie
+        self._restart(sa, now)
+
+    def take_group(self, sa: IkeSa, error: NotifyPayload, now: float) -> None:
+        """Use the group the responder prefers, if this side has offered it."""
+        try:
+            wanted = error.key_exchange_group()
+        except WireError:
+            wanted = DiffieHellmanGroup.NONE
+        offered = {group for proposal in sa.environment.configuration.ike_proposals for group in proposal.groups}
+        group = next((group for group in offered if group == wanted), None)
+        if group is None or group is self._group:
+            sa.environment.count("dropped-useless-group")
+            return
+        self._group = group
+        self._restart(sa, now)
+
+    def _restart(self, sa: IkeSa, now: float) -> None:
+        self._restarts += 1
+        if self._restarts <= _MAX_RESTARTS:
+            sa.exchanges.restart(now)
+        else:
+            sa.environment.count("dropped-endless-restart")
+
+
+def receive_response(sa: IkeSa, data: bytes, now: float) -> None:
+    """Take an answer to this side's IKE_SA_INIT.
+
+    Nothing of it is authentic, so whatever is wrong with it is ignored: the right answer may still come (2.21.1).
+    """
+    exchange = sa.exchanges.current
+    if sa.state is not State.INIT_SENT or not isinstance(exchange, InitExchange) or sa.handshake is None:
+        sa.environment.count("dropped-unexpected-response")
+        return
+    try:
+        message = parse_message(data)
+    except WireError as error:
+        sa.environment.count(f"dropped-{error.reason}")
+        return
+    cookie = notification(message.payloads, NotifyType.COOKIE)
+    wrong_group = notification(message.payloads, NotifyType.INVALID_KE_PAYLOAD)
+    refusal = error_in(message.payloads)
+    if message.header.responder_spi != ZERO_SPI and first(message.payloads, KeyExchangePayload) is not None:
+        _take_answer(sa, sa.handshake, message, data, now)
+    elif cookie is not None:
+        exchange.take_cookie(sa, cookie.data, now)
+    elif wrong_group is not None:
+        exchange.take_group(sa, wrong_group, now)
+    elif refusal is not None:
+        sa.handshake.hint = slug(refusal)
+        sa.exchanges.hasten_failure()
+    else:
+        sa.environment.count("dropped-incomplete-response")
+
+
+def _take_answer(sa: IkeSa, handshake: Handshake, message: Message, data: bytes, now: float) -> None:
+    environment, payloads = sa.environment, message.payloads
+    answer = first(payloads, SecurityAssociationPayload)
+    key_exchange = first(payloads, KeyExchangePayload)
+    nonce = first(payloads, NoncePayload)
+    if answer is None or key_exchange is None or nonce is None or handshake.key_pair is None:
+        environment.count("dropped-incomplete-response")
+        return
+    suite = accepted_ike(environment.configuration.ike_proposals, answer)
+    group = handshake.key_pair.group
+    if suite is None or suite.group is not group or key_exchange.group != group:
+        handshake.hint = "bad-proposal-chosen"
+        sa.exchanges.hasten_failure()
+        return
+    try:
+        secret = handshake.key_pair.exchange(key_exchange.data)
+    except InvalidPublicValue as error:
+        environment.count(f"dropped-{error.reason}")
+        return
+    request = sa.exchanges.request_data
+    exchange = sa.exchanges.finish(message.header.message_id, ExchangeType.IKE_SA_INIT)
+    if exchange is None:
+        environment.count("dropped-unexpected-response")
+        return
+    sa.remote_spi = message.header.responder_spi
+    handshake.responder_nonce = nonce.nonce
+    handshake.init_request, handshake.init_response = request, data
+    handshake.peer_hashes = _signature_hashes(payloads)
+    use_shared_secret(sa, handshake, suite, secret)
+    exchange.complete(sa, payloads, now)
+
+
+def _signature_hashes(payloads: Sequence[Payload]) -> frozenset[int] | None:
+    listed = notification(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
+    if listed is None:
+        return None
+    try:
+        return frozenset(listed.hash_algorithms())
+    except WireError:
+        return frozenset()
+
+
+def answer(
+    environment: Environment,
+    make_sa: type[IkeSa],
+    data: bytes,
+    local: SocketAddress,
+    remote: SocketAddress,
+    now: float,
+) -> None:
+    """Answer a stranger's IKE_SA_INIT request.
+
+    An SA is made only for a request that is complete, acceptable and, under load, bears a cookie.
+    """
+    try:
+        message = parse_message(data)
+    except UnsupportedCriticalPayload as error:
+        environment.count("dropped-unsupported-critical-payload")
+        if environment.stranger_replies.take(now):
+            notify = NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data=bytes((error.payload_type,)))
+            _reply(environment, parse_header(data), notify, local, remote)
+        return
+    except WireError as error:
+        environment.count(f"dropped-{error.reason}")
+        return
+    header, payloads = message.header, message.payloads
+    offer = first(payloads, SecurityAssociationPayload)
+    key_exchange = first(payloads, KeyExchangePayload)
+    nonce = first(payloads, NoncePayload)
+    if offer is None or key_exchange is None or nonce is None:
+        environment.count("dropped-incomplete-request")
+        return
+    if not _is_welcome(environment, message, nonce.nonce, local, remote, now):
+        return
+    choice = choose_ike(environment.configuration.ike_proposals, offer, key_exchange.group)
+    if choice is None:
+        environment.count("refused-no-proposal-chosen")
+        _reply(environment, header, NotifyPayload(NotifyType.NO_PROPOSAL_CHOSEN), local, remote)
+        return
+    if choice.suite.group != key_exchange.group:
+        environment.count("refused-invalid-ke-payload")
+        _reply(environment, header, NotifyPayload.invalid_ke_payload(choice.suite.group), local, remote)
+        return
+    key_pair = environment.key_pairs.take(choice.suite.group)
+    try:
+        secret = key_pair.exchange(key_exchange.data)
+    except InvalidPublicValue as error:
+        environment.count(f"dropped-{error.reason}")
+        return
+    sa = make_sa(environment, Role.RESPONDER, local, remote, now)
+    _accept(sa, message, data, choice, KeyExchangePayload(key_pair.group, key_pair.public), nonce.nonce, secret, now)
+
+
+def _is_welcome(
+    environment: Environment,
+    message: Message,
+    nonce: bytes,
+    local: SocketAddress,
+    remote: SocketAddress,
+    now: float,
+) -> bool:
+    """Whether there is room for one more half-open SA; when it gets tight, strangers have to return a cookie."""
+    half_open = len(environment.half_open)
+    if half_open >= environment.configuration.half_open_limit:
+        environment.count("dropped-half-open-limit")
+        return False
+    if half_open < environment.configuration.cookie_threshold:
+        return True
+    spi = message.header.initiator_spi
+    returned = notification(message.payloads, NotifyType.COOKIE)
+    if returned is not None:
+        if environment.cookies.check(returned.data, nonce, remote, spi, now):
+            environment.count("cookies-accepted")
+            return True
+        environment.count("cookies-refused")
+    environment.count("cookies-sent")
+    cookie = NotifyPayload(NotifyType.COOKIE, data=environment.cookies.bake(nonce, remote, spi, now))
+    _reply(environment, message.header, cookie, local, remote)
+    return False
+
+
+def _accept(
+    sa: IkeSa,
+    message: Message,
+    data: bytes,
+    choice: IkeChoice,
+    key_exchange: KeyExchangePayload,
+    nonce: bytes,
+    secret: bytes,
+    now: float,
+) -> None:
+    environment, handshake = sa.environment, sa.handshake
+    if handshake is None:
+        return
+    sa.remote_spi = message.header.initiator_spi
+    handshake.initiator_nonce = nonce
+    handshake.responder_nonce = environment.random(NONCE_SIZE)
+    handshake.peer_hashes = _signature_hashes(message.payloads)
+    handshake.init_request = data
+    payloads: tuple[Payload, ...] = (
+        choice.payload,
+        key_exchange,
+        NoncePayload(handshake.responder_nonce),
+        *environment.certificate_request,
+        *(() if handshake.peer_hashes is None else (environment.signature_hashes,)),
+    )
+    header = sa.header(ExchangeType.IKE_SA_INIT, message.header.message_id, is_response=True)
+    response = handshake.init_response = encode_message(Message(header, payloads))
+    use_shared_secret(sa, handshake, choice.suite, secret)
+    sa.enter_half_open(now)
+    sa.exchanges.answered(data, response)
+    sa.reschedule()
+    environment.send(response, sa.local, sa.remote)
+
+
+def _reply(
+    environment: Environment, request: Header, notify: NotifyPayload, local: SocketAddress, remote: SocketAddress
+) -> None:
+    """Answer a stranger in the clear, without keeping anything."""
+    header = Header(request.initiator_spi, request.responder_spi, request.exchange, False, True, request.message_id)
+    environment.send(encode_message(Message(header, (notify,))), local, remote)

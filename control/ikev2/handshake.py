@@ -1,0 +1,44 @@
+"""What an IKE SA needs to know only until it is established."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from control.ikev2.child import ChildRequest
+from control.ikev2.dh import KeyPair
+from control.ikev2.keys import IkeKeys
+from control.ikev2.payloads import ConfigurationPayload, Identity
+
+
+@dataclass(slots=True)
+class Handshake:
+    """The material of IKE_SA_INIT and the wishes for IKE_AUTH.
+
+    Attributes:
+        initiator_nonce: Ni.
+        responder_nonce: Nr.
+        key_pair: the initiator's, until the secret is computed.
+        init_request: the IKE_SA_INIT request that was answered, as sent.
+        init_response: its answer, as sent.
+        keys: what followed from them.
+        peer_hashes: the peer's SIGNATURE_HASH_ALGORITHMS, None if it sent none.
+        remote_identity: whom the initiator wants to reach, None for anybody its policy accepts.
+        first_child: the child SA the initiator wants to have with the IKE SA.
+        configuration: the initiator's CP payload.
+        initial_contact: whether the initiator says that it has no older SAs with the peer.
+        hint: what an unauthenticated refusal of IKE_SA_INIT said, to be reported if nothing better comes.
+    """
+
+    initiator_nonce: bytes = b""
+    responder_nonce: bytes = b""
+    key_pair: KeyPair | None = field(default=None, repr=False)
+    init_request: bytes = field(default=b"", repr=False)
+    init_response: bytes = field(default=b"", repr=False)
+    keys: IkeKeys | None = None
+    peer_hashes: Collection[int] | None = None
+    remote_identity: Identity | None = None
+    first_child: ChildRequest | None = None
+    configuration: ConfigurationPayload | None = None
+    initial_contact: bool = False
+    hint: str | None = None

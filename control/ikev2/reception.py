@@ -1,0 +1,128 @@
+"""What happens to a protected message: window, decryption, dispatch, answer (RFC 7296 sections 2.1 to 2.3 and 2.21)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from control.ikev2.address import SocketAddress
+from control.ikev2.cipher import ProtectionError
+from control.ikev2.errors import UnsupportedCriticalPayload
+from control.ikev2.exchanges import auth, create_child, informational
+from control.ikev2.message import Header, parse_payloads, split_encrypted
+from control.ikev2.numbers import ExchangeType, NotifyType
+from control.ikev2.payloads import NotifyPayload, Payload
+from control.ikev2.sa import IkeSa
+from control.ikev2.states import State
+from control.wire import WireError
+
+Answer = Callable[[IkeSa, tuple[Payload, ...], float], tuple[Payload, ...]]
+
+_ANSWERS: dict[tuple[State, int], Answer] = {
+    (State.HALF_OPEN, ExchangeType.IKE_AUTH): auth.answer,
+    (State.ESTABLISHED, ExchangeType.CREATE_CHILD_SA): create_child.answer,
+    (State.ESTABLISHED, ExchangeType.INFORMATIONAL): informational.answer,
+    (State.CLOSING, ExchangeType.CREATE_CHILD_SA): create_child.answer,
+    (State.CLOSING, ExchangeType.INFORMATIONAL): informational.answer,
+}
+
+
+def receive_request(
+    sa: IkeSa, header: Header, data: bytes, local: SocketAddress, remote: SocketAddress, now: float
+) -> None:
+    """Take a protected request for ``sa``; a repeated one gets the same answer again without any cryptography."""
+    exchanges, environment = sa.exchanges, sa.environment
+    if header.message_id != exchanges.expected_id:
+        if header.message_id == exchanges.expected_id - 1 and exchanges.is_repetition(data):
+            repeat_response(sa, local, remote)
+        else:
+            environment.count("dropped-unexpected-message-id")
+        return
+    answer = _ANSWERS.get((sa.state, header.exchange))
+    if answer is None:
+        environment.count("dropped-unexpected-request")
+        return
+    opened = _open(sa, data)
+    if opened is None:
+        return
+    sa.last_heard_at = now
+    is_fatal = False
+    try:
+        payloads = parse_payloads(*opened)
+    except UnsupportedCriticalPayload as error:
+        environment.count("refused-unsupported-critical-payload")
+        refusal = NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data=bytes((error.payload_type,)))
+        response: tuple[Payload, ...] = (refusal,)
+        is_fatal = sa.state is State.HALF_OPEN
+    except WireError as error:
+        environment.count(f"refused-{error.reason}")
+        response = (NotifyPayload(NotifyType.INVALID_SYNTAX),)
+        is_fatal = True
+    else:
+        response = answer(sa, payloads, now)
+    encoded = sa.protect(sa.header(header.exchange, header.message_id, is_response=True), response)
+    exchanges.answered(data, encoded)
+    environment.send(encoded, local, remote)
+    if is_fatal:
+        _end(sa, now)
+
+
+def repeat_response(sa: IkeSa, local: SocketAddress, remote: SocketAddress) -> None:
+    """Send the answer to the peer's last request once more."""
+    if sa.exchanges.last_response is not None:
+        sa.environment.count("responses-repeated")
+        sa.environment.send(sa.exchanges.last_response, local, remote)
+
+
+def receive_response(sa: IkeSa, header: Header, data: bytes, now: float) -> None:
+    """Take a protected answer for ``sa``."""
+    exchanges, environment = sa.exchanges, sa.environment
+    if not exchanges.awaits(header.message_id, header.exchange):
+        environment.count("dropped-unexpected-response")
+        return
+    opened = _open(sa, data)
+    if opened is None:
+        return
+    sa.last_heard_at = now
+    exchange = exchanges.finish(header.message_id, header.exchange)
+    try:
+        payloads = parse_payloads(*opened)
+    except WireError as error:
+        # The peer and this side do not understand each other: clean up rather than guess (section 2.21).
+        environment.count(f"bad-response-{error.reason}")
+        _give_up(sa, now)
+        return
+    if exchange is not None:
+        exchange.complete(sa, payloads, now)
+    exchanges.advance(now)
+
+
+def _open(sa: IkeSa, data: bytes) -> tuple[int, bytes] | None:
+    """Type of the first payload and the decrypted chain, None if the message is not authentic."""
+    if sa.cipher is None:
+        sa.environment.count("dropped-unexpected-encryption")
+        return None
+    try:
+        encrypted = split_encrypted(data)
+        return encrypted.first_inner_type, sa.cipher.open(encrypted.body, encrypted.associated_data)
+    except (WireError, ProtectionError) as error:
+        sa.environment.count(f"dropped-{error.reason}")
+        return None
+
+
+def _end(sa: IkeSa, now: float) -> None:
+    """This side has answered with an error that ends the IKE SA."""
+    if sa.state is State.HALF_OPEN:
+        sa.fail("invalid-syntax", "malformed IKE_AUTH", now=now, linger=True)
+    elif sa.state is State.ESTABLISHED:
+        sa.close("invalid-syntax", now=now, linger=True)
+    elif sa.state is State.CLOSING:
+        sa.finish_closing(now, linger=True)
+
+
+def _give_up(sa: IkeSa, now: float) -> None:
+    if sa.state is State.AUTH_SENT:
+        sa.fail("invalid-syntax", "malformed answer", now=now)
+    elif sa.state is State.ESTABLISHED:
+        sa.delete(now)
+    elif sa.state is State.CLOSING:
+        sa.finish_closing(now)

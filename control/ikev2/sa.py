@@ -1,0 +1,339 @@
+"""One IKE security association: what it knows, its life and what the application can do with it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+
+from control.ikev2.address import SocketAddress
+from control.ikev2.child import ChildRequest, ChildSa
+from control.ikev2.cipher import MessageCipher
+from control.ikev2.environment import Environment
+from control.ikev2.events import ChildClosed, ChildEstablished, IkeClosed, IkeEstablished, IkeFailed
+from control.ikev2.exchange_manager import ExchangeManager
+from control.ikev2.exchanges.create_child import CreateChildExchange
+from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange, LivenessExchange
+from control.ikev2.handshake import Handshake
+from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, encode_payload_chain, encrypted_prefix
+from control.ikev2.numbers import ExchangeType
+from control.ikev2.payloads import ConfigurationPayload, Identity, Payload
+from control.ikev2.proposals import IkeSuite
+from control.ikev2.states import Role, State, Trigger, next_state
+
+
+class NotEstablished(RuntimeError):
+    """The caller asked for something that only an established IKE SA can do."""
+
+
+class IkeSa:
+    """An IKE SA; made by :class:`control.ikev2.endpoint.IkeEndpoint` only.
+
+    Attributes:
+        environment: what it shares with the endpoint's other SAs.
+        role: whether this side began.
+        state: see State.
+        local_spi: 8 bytes, this side's SPI.
+        remote_spi: 8 bytes, the peer's SPI, zero until known.
+        local: address requests are sent from.
+        remote: address requests are sent to; the application may assign another when the peer has moved.
+        local_identity: who this side is.
+        remote_identity: the authenticated identity of the peer, None before.
+        peer_configuration: the CP payload of the peer's IKE_AUTH.
+        suite: the negotiated algorithms, None before.
+        children: child SAs by this side's inbound SPI.
+        context: whatever the application wants to keep with it.
+        handshake_started_at: when IKE_SA_INIT was sent or received.
+        established_at: when both sides were authenticated, None before.
+        last_heard_at: when the last authentic message came, None before the first.
+        exchanges: message identifiers and retransmission.
+        cipher: protects messages, None before there are keys.
+        sk_d: the key that child keys are derived from.
+        handshake: material of the handshake, None once it is over.
+        expires_at: when a half-open or lingering SA is dropped.
+        deadline: of the timer heap.
+    """
+
+    __slots__ = (
+        "_close_reason",
+        "_half_open_key",
+        "children",
+        "cipher",
+        "context",
+        "deadline",
+        "environment",
+        "established_at",
+        "exchanges",
+        "expires_at",
+        "handshake",
+        "handshake_started_at",
+        "last_heard_at",
+        "local",
+        "local_identity",
+        "local_spi",
+        "peer_configuration",
+        "remote",
+        "remote_identity",
+        "remote_spi",
+        "role",
+        "sk_d",
+        "state",
+        "suite",
+    )
+
+    def __init__(
+        self, environment: Environment, role: Role, local: SocketAddress, remote: SocketAddress, now: float
+    ) -> None:
+        self.environment = environment
+        self.role = role
+        self.state = State.IDLE
+        self.local_spi = environment.new_ike_spi()
+        self.remote_spi = ZERO_SPI
+        self.local = local
+        self.remote = remote
+        self.local_identity: Identity = environment.configuration.local_identity
+        self.remote_identity: Identity | None = None
+        self.peer_configuration: ConfigurationPayload | None = None
+        self.suite: IkeSuite | None = None
+        self.children: dict[int, ChildSa] = {}
+        self.context: object = None
+        self.handshake_started_at = now
+        self.established_at: float | None = None
+        self.last_heard_at: float | None = None
+        self.exchanges = ExchangeManager(self)
+        self.cipher: MessageCipher | None = None
+        self.sk_d = b""
+        self.handshake: Handshake | None = Handshake()
+        self.expires_at: float | None = None
+        self.deadline: float | None = None
+        self._half_open_key: tuple[SocketAddress, bytes] | None = None
+        self._close_reason: str | None = None
+        environment.by_spi[self.local_spi] = self
+
+    def __repr__(self) -> str:
+        return f"<IkeSa {self.local_spi.hex()} {self.role.value} {self.state.value} {self.remote}>"
+
+    # What the application asks for
+
+    @property
+    def local_address(self) -> IPv6Address:
+        """This side's address."""
+        return self.local.address
+
+    @property
+    def remote_address(self) -> IPv6Address:
+        """The peer's address."""
+        return self.remote.address
+
+    @property
+    def initiator_spi(self) -> bytes:
+        """The SPI of the side that began."""
+        return self.local_spi if self.role is Role.INITIATOR else self.remote_spi
+
+    @property
+    def responder_spi(self) -> bytes:
+        """The SPI of the side that answered."""
+        return self.remote_spi if self.role is Role.INITIATOR else self.local_spi
+
+    @property
+    def is_established(self) -> bool:
+        """Whether both sides are authenticated and neither has ended it."""
+        return self.state is State.ESTABLISHED
+
+    def create_child(self, request: ChildRequest, now: float) -> None:
+        """Ask for a further child SA; ChildEstablished or ChildFailed follows."""
+        self._require_established()
+        self.exchanges.submit(CreateChildExchange(request), now)
+        self.reschedule()
+
+    def delete_child(self, child: ChildSa | int, now: float) -> None:
+        """Close a child SA, given itself or its inbound SPI; ChildClosed follows at once. Unknown ones are ignored."""
+        spi = child if isinstance(child, int) else child.inbound_spi
+        if self.remove_child(spi, "deleted") is not None and self.is_established:
+            self.exchanges.submit(DeleteChildExchange(spi), now)
+            self.reschedule()
+
+    def probe_liveness(self, now: float) -> None:
+        """Ask the peer for a sign of life: PeerAlive follows, or IkeClosed("timeout").
+
+        Any request serves as well, so nothing is sent while one is under way.
+        """
+        self._require_established()
+        if self.exchanges.current is None:
+            self.exchanges.submit(LivenessExchange(), now)
+            self.reschedule()
+
+    def delete(self, now: float) -> None:
+        """Close the IKE SA and its children.
+
+        ChildClosed follows at once for each child, IkeClosed when the peer has answered or does not. An SA that is
+        not established yet is abandoned.
+        """
+        if self.state is not State.ESTABLISHED:
+            self.abandon(now)
+            return
+        self._close_reason = "deleted"
+        self.begin_closing(DeleteIkeExchange(), now)
+        self.reschedule()
+
+    def abandon(self, now: float) -> None:
+        """Forget the IKE SA and its children at once, without a word to the peer."""
+        if self.state in (State.INIT_SENT, State.AUTH_SENT, State.HALF_OPEN):
+            self.fail("abandoned", now=now)
+        elif self.state is State.ESTABLISHED:
+            self.close("abandoned", now=now)
+        elif self.state is State.CLOSING:
+            self.finish_closing(now)
+
+    def _require_established(self) -> None:
+        if self.state is not State.ESTABLISHED:
+            raise NotEstablished(f"the IKE SA is {self.state.value}")
+
+    # Its life, driven by the exchanges
+
+    def change(self, trigger: Trigger) -> None:
+        """Move to the state the table says."""
+        self.state = next_state(self.state, trigger)
+
+    def enter_half_open(self, now: float) -> None:
+        """Begin to count as a stranger's SA, for a limited time."""
+        self.change(Trigger.ANSWER_INIT)
+        self._half_open_key = (self.remote, self.remote_spi)
+        self.environment.half_open[self._half_open_key] = self
+        self.expires_at = now + self.environment.configuration.half_open_lifetime_s
+
+    def establish(self, peer: Identity, configuration: ConfigurationPayload | None, now: float) -> None:
+        """Both sides are authenticated."""
+        self.change(Trigger.AUTHENTICATED)
+        self._leave_half_open()
+        self.expires_at = None
+        self.handshake = None
+        self.remote_identity = peer
+        self.peer_configuration = configuration
+        self.established_at = now
+        self.environment.by_peer.setdefault(peer, []).append(self)
+        self.environment.emit(self, IkeEstablished(peer, configuration))
+        self.environment.count("established")
+
+    def add_child(self, child: ChildSa) -> None:
+        """A child SA was agreed."""
+        self.children[child.inbound_spi] = child
+        self.environment.emit(self, ChildEstablished(child))
+
+    def remove_child(self, inbound_spi: int, reason: str) -> ChildSa | None:
+        """A child SA is over."""
+        child = self.children.pop(inbound_spi, None)
+        if child is not None:
+            self.environment.emit(self, ChildClosed(child, reason))
+        return child
+
+    def fail(self, reason: str, detail: str = "", *, now: float, linger: bool = False) -> None:
+        """The handshake came to nothing; with ``linger`` the refusal stays to be repeated."""
+        self._report_failure(reason, detail)
+        self._end(now, linger)
+
+    def refuse(self, exchange: DeleteIkeExchange, reason: str, detail: str, now: float) -> None:
+        """The handshake came to nothing and the peer, which believes otherwise, is told by ``exchange``."""
+        self._report_failure(reason, detail)
+        self.begin_closing(exchange, now)
+
+    def close(self, reason: str, *, now: float, linger: bool = False) -> None:
+        """The established SA is over and the peer knows, or cannot be told."""
+        self._close_children()
+        self.environment.emit(self, IkeClosed(reason))
+        self._end(now, linger)
+
+    def begin_closing(self, exchange: DeleteIkeExchange, now: float) -> None:
+        """Tell the peer that the SA is over."""
+        self.change(Trigger.CLOSE)
+        self._close_children()
+        self.exchanges.clear_queue()
+        self.exchanges.submit(exchange, now)
+
+    def finish_closing(self, now: float, *, linger: bool = False) -> None:
+        """The peer knows that the SA is over, or does not answer."""
+        if self._close_reason is not None:
+            self.environment.emit(self, IkeClosed(self._close_reason))
+        self._end(now, linger)
+
+    def peer_unresponsive(self, now: float) -> None:
+        """The peer did not answer a request."""
+        if self.state is State.CLOSING:
+            self.finish_closing(now)
+        elif self.state is State.ESTABLISHED:
+            self.close("timeout", now=now)
+        else:
+            hint = self.handshake.hint if self.handshake is not None else None
+            self.fail(hint or "timeout", "the peer does not answer" if hint is None else "", now=now)
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        if self.expires_at is not None and now >= self.expires_at:
+            if self.state is State.HALF_OPEN:
+                self.environment.count("half-open-expired")
+                self.fail("timeout", "no valid IKE_AUTH came", now=now)
+            else:
+                self._end(now, linger=False)
+        else:
+            self.exchanges.handle_timer(now)
+        self.reschedule()
+
+    def reschedule(self) -> None:
+        """Tell the timer heap when this SA wants attention next."""
+        if self.state is State.CLOSED:
+            deadline = None
+        else:
+            deadlines = [at for at in (self.exchanges.next_at, self.expires_at) if at is not None]
+            deadline = min(deadlines, default=None)
+        self.environment.timers.set(self, deadline)
+
+    def _report_failure(self, reason: str, detail: str) -> None:
+        self.environment.emit(self, IkeFailed(reason, detail))
+        self.environment.count(f"failed-{reason}")
+
+    def _close_children(self) -> None:
+        for spi in list(self.children):
+            self.remove_child(spi, "ike-closed")
+
+    def _leave_half_open(self) -> None:
+        if self._half_open_key is not None:
+            self.environment.half_open.pop(self._half_open_key, None)
+            self._half_open_key = None
+
+    def _end(self, now: float, linger: bool) -> None:
+        peers = self.environment.by_peer.get(self.remote_identity) if self.remote_identity is not None else None
+        if peers is not None and self in peers:
+            peers.remove(self)
+            if not peers and self.remote_identity is not None:
+                del self.environment.by_peer[self.remote_identity]
+        self.handshake = None
+        self.exchanges.abandon()
+        if linger:
+            # A stranger's SA goes on counting against the limit of half-open ones while it lingers.
+            self.change(Trigger.LINGER)
+            self.expires_at = now + self.environment.configuration.linger_s
+            return
+        self.change(Trigger.FORGET)
+        self._leave_half_open()
+        self.environment.by_spi.pop(self.local_spi, None)
+        self.environment.timers.set(self, None)
+
+    # Messages
+
+    def header(self, exchange: int, message_id: int, *, is_response: bool) -> Header:
+        """The header of a message from this side."""
+        is_initiator = self.role is Role.INITIATOR
+        return Header(self.initiator_spi, self.responder_spi, exchange, is_initiator, is_response, message_id)
+
+    def encode_request(self, exchange: ExchangeType, message_id: int, payloads: tuple[Payload, ...]) -> bytes:
+        """A request as bytes; every one but IKE_SA_INIT is protected."""
+        header = self.header(exchange, message_id, is_response=False)
+        if exchange is ExchangeType.IKE_SA_INIT:
+            return encode_message(Message(header, payloads))
+        return self.protect(header, payloads)
+
+    def protect(self, header: Header, payloads: tuple[Payload, ...]) -> bytes:
+        """A protected message as bytes."""
+        if self.cipher is None:
+            raise NotEstablished("there are no keys yet")
+        first_type, chain = encode_payload_chain(payloads)
+        prefix = encrypted_prefix(header, first_type, self.cipher.body_size(len(chain)))
+        return prefix + self.cipher.seal(chain, prefix)

@@ -1,0 +1,32 @@
+"""Putting the keys of an IKE SA to use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from control.ikev2.cipher import make_cipher
+from control.ikev2.key_log import log_row
+from control.ikev2.keys import IkeKeys
+from control.ikev2.states import Role
+
+if TYPE_CHECKING:
+    from control.ikev2.handshake import Handshake
+    from control.ikev2.proposals import IkeSuite
+    from control.ikev2.sa import IkeSa
+
+
+def use_shared_secret(sa: IkeSa, handshake: Handshake, suite: IkeSuite, secret: bytes) -> None:
+    """Derive the keys of ``sa``, whose SPIs and nonces are known, and protect its messages from now on."""
+    environment = sa.environment
+    handshake.key_pair = None
+    keys = handshake.keys = IkeKeys.derive(
+        suite, secret, handshake.initiator_nonce, handshake.responder_nonce, sa.initiator_spi + sa.responder_spi
+    )
+    sa.suite = suite
+    sa.sk_d = keys.sk_d
+    send, receive = (keys.sk_ei, keys.sk_ai), (keys.sk_er, keys.sk_ar)
+    if sa.role is Role.RESPONDER:
+        send, receive = receive, send
+    sa.cipher = make_cipher(suite.cipher, send, receive, environment.random)
+    if environment.configuration.key_log is not None:
+        environment.configuration.key_log(*log_row(sa.initiator_spi, sa.responder_spi, suite, keys))
