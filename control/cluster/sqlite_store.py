@@ -1,0 +1,297 @@
+"""The state store in one SQLite file, shared by the home agents of one host.
+
+Write-ahead logging with synchronous=NORMAL: a returned write survives the death of the process (SIGKILL included);
+after a power failure the last moments may be missing, but nothing is torn. Every write is one IMMEDIATE transaction,
+so the check of the fencing token and the write it guards cannot be separated.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+
+from control.cluster.sqlite_errors import typed_error
+from control.cluster.sqlite_schema import prepare_schema
+from control.cluster.store import (
+    BindingRecord,
+    ClaimedNode,
+    FencedOut,
+    Lease,
+    LeaseHeld,
+    LeaseLost,
+    LeaseRecord,
+    NodeRecord,
+    StoreError,
+)
+
+DEFAULT_BUSY_TIMEOUT_S = 2.0
+_WAL_ATTEMPTS = 20
+
+_NODE_COLUMNS = "identity, home_address, care_of_address, owner, fence, last_seen"
+_BINDING_COLUMNS = (
+    "home_address, care_of_address, home_agent, home_agent_address, identity, "
+    "lifetime_expires_at, sequence_number, key_management"
+)
+_UPSERT_BINDING = f"INSERT OR REPLACE INTO bindings ({_BINDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_UPSERT_NODE = f"INSERT OR REPLACE INTO nodes ({_NODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+_UPSERT_NODE_OF_BINDING = f"""
+    INSERT INTO nodes ({_NODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (identity) DO UPDATE SET
+        home_address = excluded.home_address, care_of_address = excluded.care_of_address, owner = excluded.owner,
+        fence = excluded.fence, last_seen = max(last_seen, excluded.last_seen)
+"""
+
+
+# A claimed binding that its node has replaced by one with this agent, perhaps under another home address.
+_DELETE_SUPERSEDED = "DELETE FROM bindings WHERE identity = ? AND home_agent = ? AND home_agent_address != ?"
+_NODE_WIDTH = 6
+_SELECT_NODES_WITH_BINDINGS = """
+    SELECT n.identity, n.home_address, n.care_of_address, n.owner, n.fence, n.last_seen,
+        b.home_address, b.care_of_address, b.home_agent, b.home_agent_address, b.identity,
+        b.lifetime_expires_at, b.sequence_number, b.key_management
+    FROM nodes n LEFT JOIN bindings b ON b.identity = n.identity AND b.home_agent = ?
+    WHERE n.owner = ? ORDER BY n.identity
+"""
+
+
+class SqliteStore:
+    """A :class:`control.cluster.store.StateStore` in a file. Not to be shared between threads."""
+
+    def __init__(self, path: str | Path, *, busy_timeout_s: float = DEFAULT_BUSY_TIMEOUT_S) -> None:
+        """Open the store, creating it if the file does not exist or is empty.
+
+        Args:
+            path: the file; SQLite keeps two more beside it, named ``…-wal`` and ``…-shm``.
+            busy_timeout_s: how long to wait for another process's transaction.
+
+        Raises:
+            StoreError: it cannot be opened, or is not a store this version understands; nothing was changed.
+        """
+        self._path = Path(path)
+        with self._typed_errors():
+            self._connection = sqlite3.connect(self._path, timeout=busy_timeout_s, isolation_level=None)
+        try:
+            with self._transaction():
+                prepare_schema(self._connection, self._path)
+            self._use_write_ahead_log()
+        except StoreError:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """See :meth:`control.cluster.store.StateStore.close`."""
+        with self._typed_errors():
+            self._connection.close()
+
+    def acquire_lease(
+        self, name: str, address: IPv6Address, now: float, duration: float, *, capacity: int = 0
+    ) -> Lease:
+        """See :meth:`control.cluster.store.StateStore.acquire_lease`."""
+        with self._transaction() as connection:
+            token = _next_token(connection)
+            connection.execute(
+                "INSERT OR REPLACE INTO leases (home_agent, address, token, expires_at, capacity) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (name, address.packed, token, now + duration, capacity),
+            )
+        return Lease(name, token, now + duration)
+
+    def renew_lease(self, lease: Lease, now: float, duration: float) -> Lease:
+        """See :meth:`control.cluster.store.StateStore.renew_lease`."""
+        with self._transaction() as connection:
+            renewed = connection.execute(
+                "UPDATE leases SET expires_at = ? WHERE home_agent = ? AND token = ?",
+                (now + duration, lease.home_agent, lease.token),
+            )
+            if not renewed.rowcount:
+                raise LeaseLost(lease.home_agent, lease.token)
+        return Lease(lease.home_agent, lease.token, now + duration)
+
+    def release_lease(self, lease: Lease) -> None:
+        """See :meth:`control.cluster.store.StateStore.release_lease`."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM leases WHERE home_agent = ? AND token = ?", (lease.home_agent, lease.token))
+
+    def lapsed_leases(self, now: float) -> list[LeaseRecord]:
+        """See :meth:`control.cluster.store.StateStore.lapsed_leases`."""
+        return sorted((lease for lease in self.leases() if lease.expires_at <= now), key=lambda lease: lease.expires_at)
+
+    def leases(self) -> list[LeaseRecord]:
+        """See :meth:`control.cluster.store.StateStore.leases`."""
+        query = "SELECT home_agent, address, token, expires_at, capacity FROM leases ORDER BY home_agent"
+        with self._typed_errors():
+            return [
+                LeaseRecord(home_agent, IPv6Address(address), token, expires_at, capacity)
+                for home_agent, address, token, expires_at, capacity in self._connection.execute(query)
+            ]
+
+    def claim(self, failed: str, by: Lease, now: float, *, force: bool = False) -> list[ClaimedNode]:
+        """See :meth:`control.cluster.store.StateStore.claim`."""
+        with self._transaction() as connection:
+            if not _lease_runs(connection, by, now):
+                raise LeaseLost(by.home_agent, by.token)
+            row = connection.execute("SELECT expires_at FROM leases WHERE home_agent = ?", (failed,)).fetchone()
+            if row is not None and row[0] > now and not force:
+                raise LeaseHeld(failed, row[0] - now)
+            if failed == by.home_agent:
+                return []
+            return _take_over(connection, failed, by)
+
+    def write_bindings(self, lease: Lease, bindings: Iterable[BindingRecord], now: float | None = None) -> None:
+        """See :meth:`control.cluster.store.StateStore.write_bindings`."""
+        records = list(bindings)
+        last_seen = 0.0 if now is None else now
+        node_rows = [
+            (b.identity, b.home_address.packed, b.care_of_address.packed, lease.home_agent, lease.token, last_seen)
+            for b in records
+        ]
+        superseded = [(b.identity, lease.home_agent, b.home_agent_address.packed) for b in records]
+        with self._fenced_transaction(lease) as connection:
+            connection.executemany(_DELETE_SUPERSEDED, superseded)
+            connection.executemany(_UPSERT_BINDING, [_binding_row(b, lease.home_agent) for b in records])
+            connection.executemany(_UPSERT_NODE_OF_BINDING, node_rows)
+
+    def remove_bindings(self, lease: Lease, home_addresses: Iterable[IPv6Address]) -> None:
+        """See :meth:`control.cluster.store.StateStore.remove_bindings`."""
+        rows = [(address.packed, lease.home_agent) for address in home_addresses]
+        with self._fenced_transaction(lease) as connection:
+            connection.executemany("DELETE FROM bindings WHERE home_address = ? AND home_agent = ?", rows)
+
+    def bindings(self, owner: str) -> list[BindingRecord]:
+        """See :meth:`control.cluster.store.StateStore.bindings`."""
+        query = f"SELECT {_BINDING_COLUMNS} FROM bindings WHERE home_agent = ? ORDER BY home_address"
+        with self._typed_errors():
+            return [_binding(row) for row in self._connection.execute(query, (owner,))]
+
+    def upsert_nodes(self, lease: Lease, nodes: Iterable[NodeRecord]) -> None:
+        """See :meth:`control.cluster.store.StateStore.upsert_nodes`."""
+        rows = [_node_row(node, lease) for node in nodes]
+        with self._fenced_transaction(lease) as connection:
+            connection.executemany(_UPSERT_NODE, rows)
+
+    def nodes(self, owner: str) -> list[NodeRecord]:
+        """See :meth:`control.cluster.store.StateStore.nodes`."""
+        query = f"SELECT {_NODE_COLUMNS} FROM nodes WHERE owner = ? ORDER BY identity"
+        with self._typed_errors():
+            return [_node(row) for row in self._connection.execute(query, (owner,))]
+
+    def _use_write_ahead_log(self) -> None:
+        with self._typed_errors():
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+        # SQLite does not wait when two processes switch a new file over at the same moment, it refuses one of them.
+        for attempts_left in reversed(range(_WAL_ATTEMPTS)):
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.Error as error:
+                refused = typed_error(error, self._path)
+                if refused.reason != "locked" or not attempts_left:
+                    raise refused from error
+            with self._transaction():
+                pass  # waits for the other one's turn to end
+
+    @contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise typed_error(error, self._path) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction: all of it or, on any error, nothing."""
+        connection = self._connection
+        with self._typed_errors():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    @contextmanager
+    def _fenced_transaction(self, lease: Lease) -> Iterator[sqlite3.Connection]:
+        with self._transaction() as connection:
+            query = "SELECT 1 FROM leases WHERE home_agent = ? AND token = ?"
+            if connection.execute(query, (lease.home_agent, lease.token)).fetchone() is None:
+                raise FencedOut(lease.home_agent, lease.token)
+            yield connection
+
+
+def _next_token(connection: sqlite3.Connection) -> int:
+    """The next fencing token of the whole store: unique for ever, even when the leases it went to are gone."""
+    token: int = connection.execute(
+        "UPDATE fence SET last_token = last_token + 1 WHERE id = 0 RETURNING last_token"
+    ).fetchone()[0]
+    return token
+
+
+def _lease_runs(connection: sqlite3.Connection, lease: Lease, now: float) -> bool:
+    query = "SELECT 1 FROM leases WHERE home_agent = ? AND token = ? AND expires_at > ?"
+    return connection.execute(query, (lease.home_agent, lease.token, now)).fetchone() is not None
+
+
+def _take_over(connection: sqlite3.Connection, failed: str, by: Lease) -> list[ClaimedNode]:
+    """Move leases, nodes and bindings of ``failed`` to the holder of ``by``."""
+    connection.execute("DELETE FROM leases WHERE home_agent = ?", (failed,))
+    # A node that meanwhile registered with another agent under another home address needs nobody.
+    connection.execute(
+        "DELETE FROM bindings WHERE home_agent = ? AND identity NOT IN (SELECT identity FROM nodes WHERE owner = ?)",
+        (failed, failed),
+    )
+    claimed = [_claimed_node(row, by) for row in connection.execute(_SELECT_NODES_WITH_BINDINGS, (failed, failed))]
+    connection.execute("UPDATE nodes SET owner = ?, fence = ? WHERE owner = ?", (by.home_agent, by.token, failed))
+    connection.execute("UPDATE bindings SET home_agent = ? WHERE home_agent = ?", (by.home_agent, failed))
+    return claimed
+
+
+def _claimed_node(row: tuple[Any, ...], by: Lease) -> ClaimedNode:
+    node = replace(_node(row[:_NODE_WIDTH]), owner=by.home_agent, fence=by.token)
+    binding_row = row[_NODE_WIDTH:]
+    if binding_row[0] is None:
+        return ClaimedNode(node, None)
+    return ClaimedNode(node, replace(_binding(binding_row), home_agent=by.home_agent))
+
+
+def _node(row: tuple[Any, ...]) -> NodeRecord:
+    identity, home_address, care_of_address, owner, fence, last_seen = row
+    care_of = None if care_of_address is None else IPv6Address(care_of_address)
+    return NodeRecord(identity, IPv6Address(home_address), care_of, owner, fence, last_seen)
+
+
+def _node_row(node: NodeRecord, lease: Lease) -> tuple[object, ...]:
+    care_of = None if node.care_of_address is None else node.care_of_address.packed
+    return (node.identity, node.home_address.packed, care_of, lease.home_agent, lease.token, node.last_seen)
+
+
+def _binding(row: tuple[Any, ...]) -> BindingRecord:
+    home_address, care_of_address, home_agent, home_agent_address, identity, expires_at, sequence_number, k_bit = row
+    return BindingRecord(
+        IPv6Address(home_address),
+        IPv6Address(care_of_address),
+        home_agent,
+        IPv6Address(home_agent_address),
+        identity,
+        expires_at,
+        sequence_number,
+        bool(k_bit),
+    )
+
+
+def _binding_row(binding: BindingRecord, home_agent: str) -> tuple[object, ...]:
+    return (
+        binding.home_address.packed,
+        binding.care_of_address.packed,
+        home_agent,
+        binding.home_agent_address.packed,
+        binding.identity,
+        binding.lifetime_expires_at,
+        binding.sequence_number,
+        int(binding.key_management),
+    )

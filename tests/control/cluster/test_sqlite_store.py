@@ -1,0 +1,278 @@
+"""The SQLite store: what it keeps, whom it lets write, who gets whose nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from ipaddress import IPv6Address
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from control.cluster.sqlite_store import SqliteStore
+from control.cluster.store import (
+    BindingRecord,
+    FencedOut,
+    LeaseHeld,
+    LeaseLost,
+    LeaseRecord,
+    NodeRecord,
+    StateStore,
+)
+
+OpenStore = Callable[[], SqliteStore]
+MakeBinding = Callable[..., BindingRecord]
+
+HA1, HA2, HA3 = (IPv6Address(f"2001:db8:a{n}::1") for n in (1, 2, 3))
+T0 = 1_700_000_000.0
+
+
+def test_what_is_written_is_read_by_another_process(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    store: StateStore = open_store()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    bindings = [make_binding(n) for n in range(5)]
+    store.write_bindings(lease, bindings, T0)
+    assert open_store().bindings("ha1") == bindings
+    assert open_store().bindings("ha2") == []
+    assert open_store().nodes("ha1") == [
+        NodeRecord(b.identity, b.home_address, b.care_of_address, "ha1", lease.token, T0) for b in bindings
+    ]
+
+
+def test_a_binding_is_replaced_by_its_home_address(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    store = open_store()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.write_bindings(lease, [make_binding(1)], T0)
+    moved = make_binding(1, care_of_address=IPv6Address("2001:db8:d::1"), sequence_number=9)
+    store.write_bindings(lease, [moved])
+    assert store.bindings("ha1") == [moved]
+    (node,) = store.nodes("ha1")
+    assert node.care_of_address == moved.care_of_address
+    assert node.last_seen == T0  # a write that does not say when does not say "never" either
+
+
+def test_removed_bindings_are_gone_and_their_nodes_stay(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    store = open_store()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    one, two = make_binding(1), make_binding(2)
+    store.write_bindings(lease, [one, two])
+    store.remove_bindings(lease, [one.home_address, IPv6Address("2001:db8:100::dead")])
+    assert open_store().bindings("ha1") == [two]
+    assert [node.identity for node in store.nodes("ha1")] == [one.identity, two.identity]
+
+
+def test_nodes_are_the_writers(open_store: OpenStore) -> None:
+    store = open_store()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    node = NodeRecord("mn@example.org", IPv6Address("2001:db8:100::1"), None, "someone else", 99, 0.0)
+    store.upsert_nodes(lease, [node])
+    assert store.nodes("ha1") == [replace(node, owner="ha1", fence=lease.token)]
+    seen = replace(node, care_of_address=IPv6Address("2001:db8:c::1"), last_seen=T0)
+    store.upsert_nodes(lease, [seen])
+    assert store.nodes("ha1") == [replace(seen, owner="ha1", fence=lease.token)]
+
+
+def test_a_lease_lapses_unless_renewed(open_store: OpenStore) -> None:
+    one, other = open_store(), open_store()
+    lease = one.acquire_lease("ha1", HA1, T0, 3.0, capacity=1000)
+    assert other.leases() == [LeaseRecord("ha1", HA1, lease.token, T0 + 3.0, 1000)]
+    assert other.lapsed_leases(T0 + 2.9) == []
+    lease = one.renew_lease(lease, T0 + 2.0, 3.0)
+    assert lease.expires_at == T0 + 5.0
+    assert other.lapsed_leases(T0 + 4.9) == []
+    assert other.lapsed_leases(T0 + 5.0) == other.leases()
+    assert one.renew_lease(lease, T0 + 6.0, 3.0).token == lease.token  # late, but nobody claimed it
+    assert other.lapsed_leases(T0 + 6.0) == []
+
+
+def test_the_longest_dead_comes_first(open_store: OpenStore) -> None:
+    store = open_store()
+    for name, moment in (("ha1", 2.0), ("ha2", 1.0), ("ha3", 9.0)):
+        store.acquire_lease(name, HA1, T0 + moment, 3.0)
+    assert [lease.home_agent for lease in store.lapsed_leases(T0 + 6.0)] == ["ha2", "ha1"]
+
+
+def test_tokens_only_grow_even_when_leases_are_gone(open_store: OpenStore) -> None:
+    store = open_store()
+    tokens = []
+    for _ in range(3):
+        lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+        tokens.append(lease.token)
+        store.release_lease(lease)
+    tokens.append(store.acquire_lease("ha2", HA2, T0, 3.0).token)
+    assert tokens == sorted(set(tokens))
+
+
+def test_a_restarted_agent_fences_out_its_predecessor(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    zombie, fresh = open_store(), open_store()
+    old = zombie.acquire_lease("ha1", HA1, T0, 3.0)
+    zombie.write_bindings(old, [make_binding(1)])
+    new = fresh.acquire_lease("ha1", HA1, T0 + 1.0, 3.0)
+    for write in (
+        lambda: zombie.write_bindings(old, [make_binding(2)]),
+        lambda: zombie.remove_bindings(old, [make_binding(1).home_address]),
+        lambda: zombie.upsert_nodes(old, [NodeRecord("mn", IPv6Address("::1"))]),
+    ):
+        with pytest.raises(FencedOut):
+            write()
+    with pytest.raises(LeaseLost):
+        zombie.renew_lease(old, T0 + 1.0, 3.0)
+    zombie.release_lease(old)
+    assert [lease.token for lease in fresh.leases()] == [new.token]
+    assert fresh.bindings("ha1") == [make_binding(1)]
+
+
+def test_a_claim_moves_everything_and_fences_the_failed_agent_out(
+    open_store: OpenStore, make_binding: MakeBinding
+) -> None:
+    failed, survivor = open_store(), open_store()
+    lease1 = failed.acquire_lease("ha1", HA1, T0, 3.0)
+    lease2 = survivor.acquire_lease("ha2", HA2, T0, 30.0)
+    bindings = [make_binding(n) for n in range(3)]
+    failed.write_bindings(lease1, bindings, T0)
+    failed.upsert_nodes(lease1, [NodeRecord("unbound@example.org", IPv6Address("2001:db8:100::77"))])
+    own = make_binding(9, home_agent="ha2", home_agent_address=HA2)
+    survivor.write_bindings(lease2, [own])
+
+    claimed = survivor.claim("ha1", lease2, T0 + 3.0)
+    assert [c.binding for c in claimed] == [replace(b, home_agent="ha2") for b in bindings] + [None]
+    assert {(c.node.owner, c.node.fence) for c in claimed} == {("ha2", lease2.token)}
+    assert [c.node.identity for c in claimed] == [b.identity for b in bindings] + ["unbound@example.org"]
+    # Those yet to be brought back still name the failed agent's address: a restarted survivor can tell.
+    assert [b.home_agent_address for b in survivor.bindings("ha2")] == [HA1, HA1, HA1, HA2]
+    assert survivor.bindings("ha1") == []
+    assert survivor.nodes("ha1") == []
+    assert [lease.home_agent for lease in survivor.leases()] == ["ha2"]
+
+    with pytest.raises(FencedOut) as caught:
+        failed.write_bindings(lease1, [make_binding(50)])
+    assert "Acquire a new lease" in str(caught.value)
+    with pytest.raises(FencedOut):
+        failed.remove_bindings(lease1, [bindings[0].home_address])
+    with pytest.raises(LeaseLost):
+        failed.renew_lease(lease1, T0 + 3.0, 3.0)
+    assert len(survivor.bindings("ha2")) == 4
+
+
+def test_of_two_survivors_one_gets_the_nodes(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    failed, second, third = open_store(), open_store(), open_store()
+    failed.write_bindings(failed.acquire_lease("ha1", HA1, T0, 3.0), [make_binding(1)])
+    lease2 = second.acquire_lease("ha2", HA2, T0, 30.0)
+    lease3 = third.acquire_lease("ha3", HA3, T0, 30.0)
+    assert len(second.claim("ha1", lease2, T0 + 4.0)) == 1
+    assert third.claim("ha1", lease3, T0 + 4.0) == []
+
+
+def test_the_living_are_claimed_only_by_force(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    one, two = open_store(), open_store()
+    lease1, lease2 = one.acquire_lease("ha1", HA1, T0, 3.0), two.acquire_lease("ha2", HA2, T0, 30.0)
+    one.write_bindings(lease1, [make_binding(1)])
+    with pytest.raises(LeaseHeld) as caught:
+        two.claim("ha1", lease2, T0 + 2.0)
+    assert "alive" in str(caught.value)
+    one.write_bindings(lease1, [make_binding(2)])
+    assert len(two.claim("ha1", lease2, T0 + 2.0, force=True)) == 2
+    with pytest.raises(FencedOut):
+        one.write_bindings(lease1, [make_binding(3)])
+
+
+def test_who_is_dead_itself_claims_nothing(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    one, two = open_store(), open_store()
+    one.write_bindings(one.acquire_lease("ha1", HA1, T0, 3.0), [make_binding(1)])
+    lapsed = two.acquire_lease("ha2", HA2, T0, 3.0)
+    with pytest.raises(LeaseLost):
+        two.claim("ha1", lapsed, T0 + 3.0)
+    void = lapsed
+    two.acquire_lease("ha2", HA2, T0 + 3.0, 3.0)
+    with pytest.raises(LeaseLost):
+        two.claim("ha1", void, T0 + 3.0)
+    assert len(one.bindings("ha1")) == 1
+
+
+def test_an_agent_that_left_in_order_is_no_corpse_but_can_be_claimed(
+    open_store: OpenStore, make_binding: MakeBinding
+) -> None:
+    one, two = open_store(), open_store()
+    lease1 = one.acquire_lease("ha1", HA1, T0, 3.0)
+    one.write_bindings(lease1, [make_binding(1)])
+    one.release_lease(lease1)
+    lease2 = two.acquire_lease("ha2", HA2, T0, 30.0)
+    assert two.lapsed_leases(T0 + 20.0) == []
+    with pytest.raises(FencedOut):
+        one.write_bindings(lease1, [make_binding(2)])
+    assert len(two.claim("ha1", lease2, T0 + 20.0)) == 1
+
+
+def test_claiming_oneself_changes_nothing(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    store = open_store()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.write_bindings(lease, [make_binding(1)])
+    assert store.claim("ha1", lease, T0, force=True) == []
+    store.write_bindings(lease, [make_binding(2)])
+    assert len(store.bindings("ha1")) == 2
+
+
+def test_a_node_that_came_by_itself_is_not_claimed_back(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    one, two, three = open_store(), open_store(), open_store()
+    lease1 = one.acquire_lease("ha1", HA1, T0, 3.0)
+    one.write_bindings(lease1, [make_binding(1), make_binding(2)])
+    lease2 = two.acquire_lease("ha2", HA2, T0, 30.0)
+    same_address = make_binding(1, home_agent="ha2", home_agent_address=HA2)
+    new_address = make_binding(2, home_agent="ha2", home_agent_address=HA2, home_address=IPv6Address("2001:db8:200::2"))
+    two.write_bindings(lease2, [same_address, new_address])
+    assert [b.identity for b in one.bindings("ha1")] == ["mn2@example.org"]  # the old address, not removed yet
+    one.remove_bindings(lease1, [same_address.home_address])  # not ha1's any more
+    lease3 = three.acquire_lease("ha3", HA3, T0, 30.0)
+    assert three.claim("ha1", lease3, T0 + 5.0) == []
+    assert two.bindings("ha2") == [same_address, new_address]
+    assert three.bindings("ha3") == []
+
+
+def test_a_node_brought_back_under_a_new_address_leaves_no_claimed_binding_behind(
+    open_store: OpenStore, make_binding: MakeBinding
+) -> None:
+    one, two = open_store(), open_store()
+    one.write_bindings(one.acquire_lease("ha1", HA1, T0, 3.0), [make_binding(1), make_binding(2)])
+    lease2 = two.acquire_lease("ha2", HA2, T0, 30.0)
+    two.claim("ha1", lease2, T0 + 3.0)
+    back = make_binding(1, home_agent="ha2", home_agent_address=HA2, home_address=IPv6Address("2001:db8:200::1"))
+    two.write_bindings(lease2, [back])
+    assert two.bindings("ha2") == [make_binding(2, home_agent="ha2"), back]
+
+
+def test_an_agent_that_comes_back_finds_its_nodes_gone(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    one, two = open_store(), open_store()
+    one.write_bindings(one.acquire_lease("ha1", HA1, T0, 3.0), [make_binding(1)])
+    two.claim("ha1", two.acquire_lease("ha2", HA2, T0, 30.0), T0 + 3.0)
+    again = one.acquire_lease("ha1", HA1, T0 + 10.0, 3.0)
+    assert one.bindings("ha1") == []
+    own = make_binding(1)  # the node registers with ha1 again, of its own accord
+    one.write_bindings(again, [own])
+    assert one.bindings("ha1") == [own]
+    assert two.bindings("ha2") == []
+
+
+addresses = st.binary(min_size=16, max_size=16).map(IPv6Address)
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+records = st.builds(
+    BindingRecord,
+    home_address=addresses,
+    care_of_address=addresses,
+    home_agent=st.just("ha1"),
+    home_agent_address=addresses,
+    identity=texts,
+    lifetime_expires_at=st.floats(0, 1e11),
+    sequence_number=st.integers(0, 65535),
+    key_management=st.booleans(),
+)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(records, max_size=20, unique_by=(lambda b: b.home_address, lambda b: b.identity)))
+def test_any_binding_comes_back_as_it_was(open_store: OpenStore, bindings: list[BindingRecord]) -> None:
+    store = open_store()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.remove_bindings(lease, [b.home_address for b in store.bindings("ha1")])
+    store.write_bindings(lease, bindings)
+    assert store.bindings("ha1") == sorted(bindings, key=lambda b: b.home_address)
