@@ -1,0 +1,446 @@
+"""A mobile node without I/O: packets and time in; packets, datagrams, events and timers out.
+
+It registers with a home agent by itself (IKEv2 as initiator, RFC 4877 and RFC 6275 section 11.7), and lets a trusted
+home agent take it over (IKEv2 as responder, then Home Agent Switch: draft-li-mip6-ha-init-bootstrap-00). Only what came
+under an ESP security association with an authenticated home agent changes anything; everything else is counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import IPv6Address
+from random import Random
+
+import control.ikev2.events as ike
+from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
+from control.ikev2.certificates import CertificateValidator
+from control.ikev2.child import ChildRequest, ChildSa
+from control.ikev2.endpoint import IkeEndpoint
+from control.ikev2.payloads.identification import Identity
+from control.ikev2.policy import IkeConfiguration
+from control.ikev2.sa import IkeSa
+from control.ipsec.errors import EspError
+from control.ipsec.traffic_selector import PROTOCOL_MOBILITY, TrafficSelector
+from control.ipsec.userspace import UserspaceIpsec
+from control.mobile_node.associations import Association, Associations, InstalledCallback
+from control.mobile_node.attempts import Attempts, WantedHomeAgent
+from control.mobile_node.events import (
+    Deregistered,
+    HomeAddressAssigned,
+    HomeAgentSwitched,
+    IkeEstablished,
+    IkeStarted,
+    NodeEvent,
+    RegistrationFailed,
+)
+from control.mobile_node.policy import MOBILITY_CHILD, MobileNodePolicy
+from control.mobile_node.registrar import Registrar
+from control.mobile_node.registration import RegistrationState, Step, Verdict, status_slug
+from control.mobile_node.settings import NodeSettings
+from control.mobile_node.signalling import PROTOCOL_ESP, MobileSignalling
+from control.mobility.addresses import UNSPECIFIED
+from control.mobility.extension_headers import IPV6_HEADER_SIZE, PROTOCOL_IPV6, parse_ipv6
+from control.mobility.messages import (
+    BindingAcknowledgement,
+    BindingError,
+    BindingRefreshRequest,
+    HomeAgentSwitch,
+    MobilityMessage,
+    UnknownMobilityMessage,
+)
+from control.mobility.messages.binding_error import BindingErrorStatus
+from control.mobility.numbers import MOBILITY_HEADER_PROTOCOL
+from control.wire import WireError
+
+_NEXT_HEADER_IPV6 = bytes((PROTOCOL_IPV6,))
+
+
+class MobileNode:
+    """One mobile node at one care-of address.
+
+    Attributes:
+        settings: what it was told at the start.
+        identity: its IKE identity as text.
+        endpoint: its IKEv2 engine.
+        ipsec: its security associations.
+        statistics: packets accepted and refused, by slug.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        ike_configuration: IkeConfiguration,
+        random: Random,
+        *,
+        certificates: CertificateValidator | None = None,
+        installed: InstalledCallback | None = None,
+    ) -> None:
+        """A node that is registered nowhere and waits.
+
+        Args:
+            settings: addresses, trust and timers.
+            ike_configuration: identity, credentials and algorithms.
+            random: all randomness, keys included; ``random.SystemRandom()`` except in simulations.
+            certificates: checks home agents' certificates; nodes with the same trust anchors may share one.
+            installed: told every pair of security associations put to work, for key files.
+        """
+        self.settings = settings
+        self.identity = str(ike_configuration.local_identity)
+        self.statistics: Counter[str] = Counter()
+        self.ipsec = UserspaceIpsec(random.randbytes)
+        self._policy = MobileNodePolicy(settings)
+        self.endpoint = IkeEndpoint(
+            ike_configuration, self._policy, random.randbytes, self.ipsec.allocate_spi, certificates
+        )
+        self._random = random
+        self._events: list[NodeEvent] = []
+        self._signalling = MobileSignalling(settings.care_of_address, self.ipsec)
+        self._registrar = Registrar(settings, self._signalling, random, self.statistics, self._events)
+        self._associations = Associations(self.ipsec, settings.association_limit, installed)
+        self._attempts = Attempts(settings.retry, random)
+        self._care_of_address = settings.care_of_address.packed
+        self._next_home_agent: WantedHomeAgent | None = None
+
+    @property
+    def home_address(self) -> IPv6Address:
+        """The home address in use."""
+        return self._policy.home_address
+
+    @property
+    def home_agent(self) -> IPv6Address | None:
+        """The home agent the node is registered with or registering with, None without one."""
+        return self._registrar.home_agent
+
+    @property
+    def registered(self) -> bool:
+        """Whether an acknowledged binding is in force."""
+        return self._registrar.in_force
+
+    # Inputs
+
+    def register(self, home_agent: IPv6Address, identity: str | None, now: float) -> None:
+        """Go to a home agent, and keep trying: IKEv2 as initiator, then a Binding Update.
+
+        Args:
+            home_agent: its address.
+            identity: the IKE identity it has to prove; None for any trusted one.
+            now: monotonic seconds.
+        """
+        self._attempts.give_up(now)
+        self._attempts.wanted = WantedHomeAgent(home_agent, identity)
+        self._attempt(now)
+
+    def deregister(self, now: float) -> None:
+        """Give the registration up and stay away; where there is one, Deregistered follows."""
+        self._attempts.give_up(now)
+        self._attempts.wanted = None
+        if self._registrar.registration is not None:
+            self._registrar.registration.leave(now)
+            self._run_registration(now)
+
+    def close(self, now: float) -> None:
+        """Tell all home agents that their IKE SAs are over; the last thing to do before the node goes."""
+        self._registrar.drop()
+        self._associations.leave_all(now)
+        self._process_ike_events(now)
+
+    def receive_ike(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
+        """A datagram on the IKE port of the care-of address."""
+        self.endpoint.receive_datagram(data, local, remote, now)
+        self._process_ike_events(now)
+
+    def receive_packet(self, packet: bytes, now: float) -> bytes | None:
+        """A whole IPv6 packet for the care-of address that is not IKE. Returns a tunnelled packet, else None."""
+        if packet[6:7] == _NEXT_HEADER_IPV6 and packet[24:40] == self._care_of_address:
+            # The shortest way for bulk traffic. Behind the payload there may be padding of the link.
+            end = IPV6_HEADER_SIZE + int.from_bytes(packet[4:6], "big")
+            return self._registrar.receive_tunnelled(packet[8:24], packet[IPV6_HEADER_SIZE:end])
+        try:
+            parsed = parse_ipv6(packet)
+        except WireError as error:
+            self.statistics[f"packet-{error.reason}"] += 1
+            return None
+        if parsed.destination != self.settings.care_of_address:
+            self.statistics["not-for-care-of-address"] += 1
+        elif parsed.next_header == PROTOCOL_ESP and parsed.routing_header_2 is not None:
+            self.receive_protected(parsed.payload, parsed.source, parsed.routing_header_2, now)
+        elif parsed.next_header == MOBILITY_HEADER_PROTOCOL:
+            self.statistics["unprotected-mobility-message"] += 1
+        else:
+            self.statistics["unexpected-packet"] += 1
+        return None
+
+    def receive_protected(self, packet: bytes, home_agent: IPv6Address, home_address: IPv6Address, now: float) -> None:
+        """An ESP packet that came with a type 2 routing header.
+
+        Args:
+            packet: from the SPI on.
+            home_agent: its source.
+            home_address: the address in the routing header.
+            now: monotonic seconds.
+        """
+        try:
+            message, security_association = self._signalling.open(packet, home_agent, home_address, now)
+        except EspError as error:
+            self.statistics[f"esp-{error.reason}"] += 1
+            return
+        except WireError as error:
+            self.statistics[f"mobility-{error.reason}"] += 1
+            return
+        association = self._associations.of_spi(security_association.spi)
+        if association is None:
+            self.statistics["esp-unknown-owner"] += 1
+            return
+        self._receive_message(association, message, now)
+
+    def receive_tunnelled(self, outer_source: IPv6Address, inner: bytes) -> bytes | None:
+        """What came out of the tunnel, if the home agent sent it and it is for the home address; else None, counted."""
+        return self._registrar.receive_tunnelled(outer_source.packed, inner)
+
+    def tunnel(self, inner: bytes) -> bytes | None:
+        """The whole packet that carries ``inner`` to the home agent; None, counted, if it cannot go."""
+        return self._registrar.tunnel.send(inner)
+
+    def handle_timer(self, now: float) -> None:
+        """Let time pass: retransmissions, refreshes, expiry, new attempts."""
+        self.endpoint.handle_timer(now)
+        self._process_ike_events(now)
+        self._run_registration(now)
+        if self._attempts.due(now):
+            self._attempt(now)
+
+    # Outputs
+
+    def next_timer(self) -> float | None:
+        """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
+        times = (self.endpoint.next_timer(), self._registrar.next_timer, self._attempts.retry_at)
+        return min((time for time in times if time is not None), default=None)
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        """IKE datagrams, drained."""
+        return self.endpoint.datagrams_to_send()
+
+    def packets_to_send(self) -> list[bytes]:
+        """Whole IPv6 packets of protected signalling, drained."""
+        packets, self._registrar.packets = self._registrar.packets, []
+        return packets
+
+    def events(self) -> list[NodeEvent]:
+        """What happened, drained."""
+        events = self._events.copy()
+        self._events.clear()
+        return events
+
+    # The node's own attempts
+
+    def _attempt(self, now: float) -> None:
+        """Turn to the wanted home agent: over security associations that exist, else with a new IKE SA."""
+        wanted = self._attempts.wanted
+        if wanted is None:
+            return
+        self._attempts.retry_at = None
+        association = self._associations.protecting(wanted.address, self.home_address)
+        if association is not None:
+            self._register_over(association, now)
+            return
+        identity = wanted.identity or self.settings.home_agent_identities.get(wanted.address)
+        if identity is None and self.settings.shared_key is not None:
+            # With a shared key the initiator has to know whom it proves itself to.
+            self._attempts.wanted = None
+            self._events.append(RegistrationFailed(wanted.address, "home-agent-identity-unknown"))
+            return
+        sa = self.endpoint.connect(
+            SocketAddress(self.settings.care_of_address, IKE_PORT),
+            SocketAddress(wanted.address, IKE_PORT),
+            now,
+            remote_identity=Identity.from_text(identity) if identity is not None else None,
+            first_child=ChildRequest(
+                local_selectors=(TrafficSelector.host(self.home_address, PROTOCOL_MOBILITY),),
+                remote_selectors=(TrafficSelector.host(wanted.address, PROTOCOL_MOBILITY),),
+                name=MOBILITY_CHILD,
+            ),
+        )
+        self._attempts.begun(sa)
+        self._events.append(IkeStarted(wanted.address, initiated_here=True))
+
+    def _attempt_failed(self, home_agent: IPv6Address, reason: str, now: float) -> None:
+        self._events.append(RegistrationFailed(home_agent, reason))
+        self._attempts.failed(now)
+
+    # IKE events
+
+    def _process_ike_events(self, now: float) -> None:
+        while events := self.endpoint.events():
+            for sa, event in events:
+                self._process_ike_event(sa, event, now)
+
+    def _process_ike_event(self, sa: IkeSa, event: ike.Event, now: float) -> None:
+        own_attempt = sa is self._attempts.sa
+        match event:
+            case ike.IkeEstablished():
+                association = self._associations.established(sa, self.home_address, initiated_here=own_attempt, now=now)
+                handshake_s = now - sa.handshake_started_at
+                self._events.append(
+                    IkeEstablished(association.home_agent, association.identity, own_attempt, handshake_s)
+                )
+            case ike.ChildEstablished(child=child):
+                self._child_established(sa, child, own_attempt, now)
+            case ike.ChildFailed(reason=reason):
+                if own_attempt:
+                    self._attempt_failed(sa.remote_address, f"child-{reason}", now)
+                    sa.delete(now)
+            case ike.ChildClosed(child=child):
+                self._associations.child_closed(child)
+            case ike.IkeFailed(reason=reason):
+                self.statistics[f"ike-{reason}"] += 1
+                if own_attempt:
+                    self._attempt_failed(sa.remote_address, reason, now)
+            case ike.IkeClosed(reason=reason):
+                self._ike_closed(sa, reason, now)
+
+    def _child_established(self, sa: IkeSa, child: ChildSa, own_attempt: bool, now: float) -> None:
+        association = self._associations.of(sa)
+        if association is None:
+            return
+        failure = self._associations.install(association, child, now)
+        if failure is not None:
+            self.statistics[f"child-{failure}"] += 1
+            if own_attempt:
+                self._attempt_failed(association.home_agent, f"child-{failure}", now)
+            sa.delete(now)
+        elif own_attempt and child.name == MOBILITY_CHILD:
+            self._register_over(association, now)
+
+    def _ike_closed(self, sa: IkeSa, reason: str, now: float) -> None:
+        association = self._associations.closed(sa)
+        if sa is self._attempts.sa:
+            self._attempt_failed(sa.remote_address, reason, now)
+            return
+        registration = self._registrar.registration
+        if association is None or registration is None or association.home_agent != registration.home_agent:
+            return
+        if self._associations.protecting(registration.home_agent, registration.home_address) is None:
+            # Nothing is left to refresh the binding with: ask for new associations before it runs out.
+            self.statistics["home-agent-closed-ike"] += 1
+            if self._attempts.idle:
+                self._attempts.failed(now)
+
+    # Mobility messages; all of them came under ESP
+
+    def _receive_message(self, association: Association, message: MobilityMessage, now: float) -> None:
+        match message:
+            case HomeAgentSwitch():
+                if message.bootstrap:
+                    self._bootstrapped(association, message, now)
+                else:
+                    self._sent_elsewhere(association, message, now)
+            case BindingAcknowledgement():
+                self._acknowledged(association, message, now)
+            case BindingRefreshRequest():
+                self._refresh_asked_for(association, "binding-refresh-request", now)
+            case BindingError(status=BindingErrorStatus.UNKNOWN_BINDING):
+                self._refresh_asked_for(association, "binding-unknown-to-home-agent", now)
+            case UnknownMobilityMessage():
+                self.statistics["unknown-mobility-message"] += 1
+                status = BindingErrorStatus.UNRECOGNIZED_MOBILITY_HEADER_TYPE
+                answer = BindingError(status, UNSPECIFIED)
+                self._registrar.send(answer, association.home_address, association.home_agent, now)
+            case _:
+                self.statistics["unexpected-mobility-message"] += 1
+
+    def _bootstrapped(self, association: Association, message: HomeAgentSwitch, now: float) -> None:
+        """A new home agent stands in for a failed one (draft-li-mip6-ha-init-bootstrap-00 section 4.3)."""
+        if association.home_agent not in message.addresses:
+            # It may only speak for itself: nobody else has proved that they are to serve the node.
+            self.statistics["switch-to-unauthenticated-home-agent"] += 1
+            return
+        old = self.home_agent
+        if association.switched and old == association.home_agent:
+            self.statistics["repeated-home-agent-switch"] += 1
+            self._register_over(association, now)
+            return
+        association.switched = True
+        self._attempts.give_up(now)
+        # Should the registration fail now, the old home agent is no longer the one to turn to.
+        self._attempts.wanted = WantedHomeAgent(association.home_agent, association.identity)
+        self._next_home_agent = None
+        self._registrar.drop()
+        self._associations.forget_all_but(association, now)
+        self._events.append(HomeAgentSwitched(old, association.home_agent, bootstrap=True))
+        if association.home_address != self.home_address:
+            previous, self._policy.home_address = self.home_address, association.home_address
+            self._events.append(HomeAddressAssigned(association.home_address, previous, association.home_agent))
+        self._register_over(association, now)
+
+    def _sent_elsewhere(self, association: Association, message: HomeAgentSwitch, now: float) -> None:
+        """The home agent sends its node away: de-register, then turn to one it names (RFC 5142 section 5)."""
+        registration = self._registrar.registration
+        if registration is None or association.home_agent != registration.home_agent:
+            self.statistics["switch-not-from-home-agent"] += 1
+            return
+        if registration.state is RegistrationState.LEAVING:
+            self.statistics["repeated-home-agent-switch"] += 1
+            return
+        others = [address for address in message.addresses if address != registration.home_agent]
+        self._attempts.give_up(now)
+        self._attempts.wanted = None
+        if others:
+            chosen = self._random.choice(others)
+            self._next_home_agent = WantedHomeAgent(chosen, None)
+            self._events.append(HomeAgentSwitched(registration.home_agent, chosen, bootstrap=False))
+        else:
+            self._events.append(RegistrationFailed(registration.home_agent, "no-home-agent-named"))
+        registration.leave(now)
+        self._run_registration(now)
+
+    def _refresh_asked_for(self, association: Association, slug: str, now: float) -> None:
+        self.statistics[slug] += 1
+        registration = self._registrar.registration
+        if registration is None or registration.home_agent != association.home_agent:
+            return
+        if registration.state is RegistrationState.REGISTERED:
+            registration.update_now(now)
+            self._run_registration(now)
+
+    # The registration
+
+    def _register_over(self, association: Association, now: float) -> None:
+        self._registrar.register(association.home_agent, association.home_address, now)
+        self._run_registration(now)
+
+    def _run_registration(self, now: float) -> None:
+        home_agent = self._registrar.home_agent
+        step = self._registrar.run(now)
+        if home_agent is None or step is None:
+            return
+        if step is Step.LEFT_UNANSWERED:
+            self._left(home_agent, acknowledged=False, now=now)
+            return
+        # The home agent does not answer, so what is shared with it is of no use any more.
+        association = self._associations.protecting(home_agent, self.home_address)
+        if association is not None:
+            self._associations.forget(association, now)
+        self._attempt_failed(home_agent, "no-acknowledgement", now)
+
+    def _acknowledged(self, association: Association, message: BindingAcknowledgement, now: float) -> None:
+        if association.home_agent != self._registrar.home_agent:
+            self.statistics["unexpected-acknowledgement"] += 1
+            return
+        match self._registrar.acknowledge(message, now):
+            case Verdict.ACCEPTED:
+                self._attempts.succeeded(WantedHomeAgent(association.home_agent, association.identity))
+            case Verdict.DEREGISTERED:
+                self._left(association.home_agent, acknowledged=True, now=now)
+            case Verdict.RESEND:
+                self._run_registration(now)
+            case Verdict.REFUSED:
+                self._attempt_failed(association.home_agent, f"refused-{status_slug(message.status)}", now)
+            case Verdict.UNEXPECTED:
+                self.statistics["unexpected-acknowledgement"] += 1
+
+    def _left(self, home_agent: IPv6Address, *, acknowledged: bool, now: float) -> None:
+        """The registration was given up; turn to the home agent the node was sent to, if any."""
+        self._events.append(Deregistered(home_agent, acknowledged))
+        following, self._next_home_agent = self._next_home_agent, None
+        if following is not None:
+            self.register(following.address, following.identity, now)

@@ -1,0 +1,88 @@
+"""What a mobile node lets home agents do over IKEv2.
+
+RFC 4877 section 4, draft-li-mip6-ha-init-bootstrap-00 section 4.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+
+from control.ikev2.child import ChildPolicy
+from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType
+from control.ikev2.payloads.configuration import ConfigurationPayload
+from control.ikev2.payloads.identification import Identity
+from control.ikev2.sa import IkeSa
+from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
+from control.mobile_node.settings import NodeSettings
+from control.mobility.addresses import is_unicast_routable
+from control.wire import WireError
+
+MOBILITY_CHILD = "mobility"
+PREFIX_DISCOVERY_CHILD = "prefix-discovery"
+
+_GRANTED = ((PROTOCOL_MOBILITY, MOBILITY_CHILD), (PROTOCOL_ICMPV6, PREFIX_DISCOVERY_CHILD))
+
+
+class MobileNodePolicy:
+    """The answers the IKEv2 engine asks for.
+
+    Attributes:
+        home_address: the home address in use now; the node keeps it up to date.
+    """
+
+    def __init__(self, settings: NodeSettings) -> None:
+        self.home_address = settings.home_address
+        self._settings = settings
+
+    def shared_key(self, local: Identity, remote: Identity) -> bytes | None:
+        """The node's key, the same with every trusted home agent."""
+        return self._settings.shared_key
+
+    def accept_peer(self, remote: Identity, as_initiator: bool) -> bool:
+        """Only trusted home agents are peers."""
+        return self._settings.trusts(str(remote))
+
+    def select_child(
+        self,
+        sa: IkeSa,
+        local_selectors: tuple[TrafficSelector, ...],
+        remote_selectors: tuple[TrafficSelector, ...],
+    ) -> ChildPolicy | None:
+        """Narrow a proposal to signalling between the home agent it comes from and the node's home address.
+
+        That is the address the node has, or the one this home agent assigned in its IKE_AUTH.
+        """
+        home_address = offered_home_address(sa) or self.home_address
+        for protocol, name in _GRANTED:
+            local = _narrow(local_selectors, TrafficSelector.host(home_address, protocol))
+            remote = _narrow(remote_selectors, TrafficSelector.host(sa.remote_address, protocol))
+            if local and remote:
+                return ChildPolicy(local, remote, name)
+        return None
+
+    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationPayload | None:
+        """A mobile node has no configuration to give."""
+        return None
+
+
+def offered_home_address(sa: IkeSa) -> IPv6Address | None:
+    """The home address in the peer's CFG_REPLY, solicited or not; None if there is none, or none that can be used.
+
+    The unsolicited one is the point where draft-li-mip6-ha-init-bootstrap-00 section 4.4 departs from RFC 7296.
+    """
+    configuration = sa.peer_configuration
+    if configuration is None or configuration.type != ConfigurationType.REPLY:
+        return None
+    attribute = configuration.first(ConfigurationAttributeType.INTERNAL_IP6_ADDRESS)
+    if attribute is None:
+        return None
+    try:
+        address, _ = attribute.parse_internal_ip6_address()
+    except WireError:
+        return None
+    return address if is_unicast_routable(address) else None
+
+
+def _narrow(proposed: tuple[TrafficSelector, ...], allowed: TrafficSelector) -> tuple[TrafficSelector, ...]:
+    common = (selector.intersection(allowed) for selector in proposed)
+    return tuple(selector for selector in common if selector is not None)
