@@ -80,7 +80,7 @@ def compile_program(pin_directory: Path, max_bindings: int) -> CompiledProgram:
     with _captured_stderr() as said:
         try:
             module = bcc.BPF(text=text.encode(), cflags=["-Wno-unused-function"])
-            function = module.load_func(PROGRAM_NAME, bcc.BPF.XDP)
+            function = module.load_func(PROGRAM_NAME.encode(), bcc.BPF.XDP)
         except Exception as error:  # bcc raises nothing more precise
             raise CompileFailed(_explain(str(error), said)) from error
     return CompiledProgram(
