@@ -1,0 +1,101 @@
+"""Raw IPv6 sockets for signalling: protocol payloads in, whole packets out."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from control.mobility.extension_headers import parse_swapped_destination_options
+from control.sockets.ike_udp import enlarge_receive_buffer
+
+_RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
+_BATCH = 256
+_LARGEST_PACKET = 65_535
+_ANCILLARY_SPACE = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class SignallingPacket:
+    """A packet as a raw socket sees it after XDP put the home address in the place of the source.
+
+    Attributes:
+        payload: what follows the extension headers, beginning with the protocol's own header.
+        source: the IPv6 source: the home address if the packet had a Home Address option.
+        care_of_address: where the packet really came from, None if it had no Home Address option.
+    """
+
+    payload: bytes
+    source: IPv6Address
+    care_of_address: IPv6Address | None
+
+
+class SignallingSocket:
+    """Receives one IP protocol (ESP 50, Mobility Header 135) addressed to the home agent."""
+
+    def __init__(self, address: IPv6Address, protocol: int) -> None:
+        """Open and bind.
+
+        Raises:
+            OSError: no CAP_NET_RAW, or the address is not on this machine.
+        """
+        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
+        try:
+            enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVDSTOPTS, 1)
+            self._socket.bind((str(address), 0))
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """The descriptor, for the event loop."""
+        return self._socket.fileno()
+
+    def receive(self) -> Iterator[SignallingPacket]:
+        """What has arrived, at most a batch of it."""
+        for _ in range(_BATCH):
+            try:
+                payload, ancillary, _, peer = self._socket.recvmsg(_LARGEST_PACKET, _ANCILLARY_SPACE)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                continue
+            yield SignallingPacket(payload, IPv6Address(peer[0].partition("%")[0]), _care_of_address(ancillary))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+class PacketSender:
+    """Sends whole IPv6 packets, headers included (IPPROTO_RAW)."""
+
+    def __init__(self) -> None:
+        """Open.
+
+        Raises:
+            OSError: no CAP_NET_RAW.
+        """
+        self.dropped = 0
+        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
+
+    def send(self, packet: bytes) -> None:
+        """Send one packet to the destination in its header; counted in ``dropped`` if the kernel refuses it."""
+        destination = str(IPv6Address(packet[24:40]))
+        try:
+            self._socket.sendto(packet, (destination, 0))
+        except OSError:
+            self.dropped += 1
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def _care_of_address(ancillary: list[tuple[int, int, bytes]]) -> IPv6Address | None:
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_DSTOPTS:
+            return parse_swapped_destination_options(data)
+    return None
