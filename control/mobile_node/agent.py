@@ -185,15 +185,14 @@ class Agent:
 
 def _ike_configuration(configuration: AgentConfiguration) -> IkeConfiguration:
     node = configuration.node
-    folder = configuration.path.parent
     identity = Identity.from_text(str(node.identity))
     if node.certificate is None or node.private_key is None or node.authentication != "certificate":
         return IkeConfiguration(local_identity=identity, wall_clock=time.time)
     return IkeConfiguration(
         local_identity=identity,
         wall_clock=time.time,
-        credentials=load_node_credentials(node.certificate, node.private_key, folder),
-        trust_anchors=tuple(anchor for path in node.trust_anchors for anchor in load_chain(path, folder)),
+        credentials=load_node_credentials(node.certificate, node.private_key),
+        trust_anchors=tuple(anchor for path in node.trust_anchors for anchor in load_chain(path)),
     )
 
 

@@ -185,12 +185,19 @@ def load_simulation(path: Path) -> SimulationConfiguration:
     """
     path = path.absolute()
     configuration = _read(path, SimulationConfiguration)
+    nodes = [_with_absolute_paths(node, path.parent) for node in configuration.nodes]
     nodes_file = configuration.simulator.nodes_file
     if nodes_file is not None:
         more = _read(nodes_file, _NodesFile)
-        configuration = msgspec.structs.replace(configuration, nodes=(*configuration.nodes, *more.nodes))
+        nodes += [_with_absolute_paths(node, nodes_file.parent) for node in more.nodes]
+    configuration = msgspec.structs.replace(configuration, nodes=tuple(nodes))
     _check_nodes(nodes_file or path, configuration)
     return configuration
+
+
+def is_pem(text: str) -> bool:
+    """Whether a value is PEM text rather than a path."""
+    return text.lstrip().startswith("-----BEGIN")
 
 
 def shared_key(text: str) -> SharedKey:
@@ -289,6 +296,15 @@ def _validation_problem(path: Path, source: TomlSource | None, error: msgspec.Va
     return Problem(path, line, key, wrong[:1].lower() + wrong[1:], "docs/mobile-node.md says what belongs here.")
 
 
+def _with_absolute_paths(node: SimulatedNodeEntry, folder: Path) -> SimulatedNodeEntry:
+    paths = {
+        key: str(folder / value)
+        for key in ("certificate", "private_key")
+        if (value := getattr(node, key)) is not None and not is_pem(value)
+    }
+    return msgspec.structs.replace(node, **paths) if paths else node
+
+
 def _check_nodes(file: Path, configuration: SimulationConfiguration) -> None:
     """Refuse nodes that no simulation can be made of."""
     simulator = configuration.simulator
@@ -306,6 +322,12 @@ def _check_nodes(file: Path, configuration: SimulationConfiguration) -> None:
         if (node.shared_key is None) == (node.certificate is None):
             remedy = "Give shared_key, or certificate and private_key."
             raise _node_mistake(file, key, "exactly one of shared_key and certificate is needed", remedy)
+        if node.shared_key is not None:
+            try:
+                shared_key(node.shared_key)
+            except ValueError:
+                remedy = "Write text, or 0x and pairs of hexadecimal digits."
+                raise _node_mistake(file, f"{key}.shared_key", "not a shared key", remedy) from None
         if (node.certificate is None) != (node.private_key is None):
             raise _node_mistake(file, key, "certificate and private_key go together", "Give both.")
         if node.certificate is not None and not simulator.trust_anchors:

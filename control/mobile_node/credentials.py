@@ -13,23 +13,21 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from control.config import ConfigurationError, Problem
 from control.config.toml_source import read_text
 from control.ikev2.policy import Credentials
+from control.mobile_node.configuration import is_pem
 
-_PEM = "-----BEGIN"
 
-
-def load_node_credentials(certificate: str | Path, private_key: str | Path, folder: Path) -> Credentials:
+def load_node_credentials(certificate: str | Path, private_key: str | Path) -> Credentials:
     """A node's own certificate chain, leaf first, and its key.
 
     Args:
         certificate: path or PEM text.
         private_key: path or PEM text.
-        folder: what relative paths are relative to.
 
     Raises:
         ConfigurationError: unreadable, or key and certificate do not belong together.
     """
-    certificates = load_chain(certificate, folder)
-    text, file = _text(private_key, folder)
+    certificates = load_chain(certificate)
+    text, file = _text(private_key)
     try:
         key = load_pem_private_key(text.encode(), password=None)
     except (ValueError, TypeError):
@@ -41,23 +39,23 @@ def load_node_credentials(certificate: str | Path, private_key: str | Path, fold
     return Credentials(certificates=certificates, private_key=key)
 
 
-def load_chain(source: str | Path, folder: Path) -> tuple[x509.Certificate, ...]:
+def load_chain(source: str | Path) -> tuple[x509.Certificate, ...]:
     """All certificates of a PEM file or text.
 
     Raises:
         ConfigurationError: there are none.
     """
-    text, file = _text(source, folder)
+    text, file = _text(source)
     try:
         return tuple(x509.load_pem_x509_certificates(text.encode()))
     except ValueError:
         raise _mistake(file, "holds no PEM certificate", "Write it as -----BEGIN CERTIFICATE-----.") from None
 
 
-def _text(source: str | Path, folder: Path) -> tuple[str, Path]:
-    if isinstance(source, str) and source.lstrip().startswith(_PEM):
-        return source, folder
-    file = folder / source
+def _text(source: str | Path) -> tuple[str, Path]:
+    if isinstance(source, str) and is_pem(source):
+        return source, Path("PEM text")
+    file = Path(source)
     return read_text(file), file
 
 

@@ -46,14 +46,14 @@ ESP = 50
 @dataclass
 class HomeAgentPolicy:
     address: IPv6Address
-    home_addresses: set[IPv6Address]
+    home_addresses: IPv6Network
     key: bytes
 
     def shared_key(self, local, remote):
         return self.key
 
     def accept_peer(self, remote, as_initiator):
-        return str(remote) == NODE_IDENTITY
+        return str(remote).endswith("@mn.example.org")
 
     def select_child(self, sa, local_selectors, remote_selectors):
         home_address = remote_selectors[0].first_address
@@ -76,11 +76,12 @@ class SmallHomeAgent:
         self.address = address
         self.identity = identity
         self.ipsec = UserspaceIpsec(random.randbytes)
-        self.policy = HomeAgentPolicy(address, {HOME_ADDRESS, OTHER_HOME_ADDRESS}, key)
+        self.policy = HomeAgentPolicy(address, IPv6Network("2001:db8::/32"), key)
         configuration = IkeConfiguration(local_identity=Identity.from_text(identity), wall_clock=lambda: EPOCH)
         self.endpoint = IkeEndpoint(configuration, self.policy, random.randbytes, self.ipsec.allocate_spi)
         self.cache = BindingCache(100)
         self.rules = HomeRegistration(address, [IPv6Network(prefix)], max_lifetime_s, self.cache)
+        self.care_of_addresses: dict[IPv6Address, IPv6Address] = {}
         self.packets: list[bytes] = []
         self.received: list[MobilityMessage] = []
         self.ike_events: list[ike.Event] = []
@@ -92,17 +93,26 @@ class SmallHomeAgent:
 
     # Initiative
 
-    def bootstrap(self, now, home_address=HOME_ADDRESS, *, assign=False, care_of_address=CARE_OF_ADDRESS):
+    def bootstrap(
+        self,
+        now,
+        home_address=HOME_ADDRESS,
+        *,
+        assign=False,
+        care_of_address=CARE_OF_ADDRESS,
+        identity=NODE_IDENTITY,
+    ):
         """IKEv2 towards the node; when it is up, the child SA for the Mobility Header and a Home Agent Switch."""
         reply = None
         if assign:
             attribute = ConfigurationAttribute.internal_ip6_address(home_address, 64)
             reply = ConfigurationPayload(ConfigurationType.REPLY, (attribute,))
+        self.care_of_addresses[home_address] = care_of_address
         self.endpoint.connect(
             SocketAddress(self.address),
             SocketAddress(care_of_address),
             now,
-            remote_identity=Identity.from_text(NODE_IDENTITY),
+            remote_identity=Identity.from_text(identity),
             first_child=self._child(home_address, PROTOCOL_ICMPV6),
             configuration=reply,
             context=home_address,
@@ -121,7 +131,8 @@ class SmallHomeAgent:
         self.packets.append(build_to_mobile_node(self.address, care_of_address, home_address, protocol, payload))
 
     def send_switch(self, now, home_address=HOME_ADDRESS):
-        self.send(HomeAgentSwitch(self.addresses_in_switch, bootstrap=True), now, home_address)
+        switch = HomeAgentSwitch(self.addresses_in_switch, bootstrap=True)
+        self.send(switch, now, home_address, care_of_address=self.care_of_addresses[home_address])
 
     def _child(self, home_address, protocol):
         return ChildRequest(

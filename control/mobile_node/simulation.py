@@ -1,0 +1,246 @@
+"""Thousands of mobile nodes in one process, without I/O: whole IPv6 packets in and out, time and events.
+
+No kernel stack stands behind a node: the simulation speaks UDP for IKE itself, and answers echo requests on the home
+address through the tunnel, so that a prober at a correspondent node sees when a node is reachable.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from random import Random
+
+from control.ikev2.address import IKE_PORT, SocketAddress
+from control.mobile_node.events import NodeEvent, Registered, RegistrationFailed
+from control.mobile_node.node import MobileNode
+from control.mobile_node.simulated_node import SimulatedNode
+from control.mobile_node.upper_layers import PROTOCOL_UDP, build_udp, echo, parse_udp
+from control.mobile_node.weather import Weather
+from control.mobility.extension_headers import IPV6_HEADER_SIZE
+from control.wire import WireError
+
+_LARGEST_BACKLOG_S = 0.1
+"""A simulation that was held up does not start registrations for longer than this at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationSettings:
+    """How a simulation goes.
+
+    Attributes:
+        home_agent: where nodes register at the start; None: they wait for a home agent to come.
+        home_agent_identity: the identity it has to prove, None for any trusted one.
+        rate_per_s: first registrations started per second.
+        concurrency: first registrations in flight.
+        loss_percent: of packets, in each direction.
+        delay_s: of each packet, in each direction.
+        jitter_s: further delay of each packet, at most.
+    """
+
+    home_agent: IPv6Address | None = None
+    home_agent_identity: str | None = None
+    rate_per_s: float = 200.0
+    concurrency: int = 128
+    loss_percent: float = 0.0
+    delay_s: float = 0.0
+    jitter_s: float = 0.0
+
+
+class Simulation:
+    """All nodes and the network between them and the outside.
+
+    Attributes:
+        nodes: by care-of address as 16 bytes.
+        counters: packets by slug.
+        all_registered_at: monotonic seconds when the last node had been registered once; None before.
+        started_at: monotonic seconds of the start.
+    """
+
+    def __init__(
+        self, nodes: Iterable[MobileNode], settings: SimulationSettings, random: Random, now: float, wall: float
+    ) -> None:
+        """Nodes that know nothing yet; the first registrations start with the first timer.
+
+        Args:
+            nodes: with care-of addresses of their own.
+            settings: how it goes.
+            random: loss and jitter.
+            now: monotonic seconds.
+            wall: seconds since the epoch at the same moment.
+        """
+        self.nodes = {node.settings.care_of_address.packed: SimulatedNode(node) for node in nodes}
+        self.counters: Counter[str] = Counter()
+        self.all_registered_at: float | None = None
+        self.started_at = now
+        self._settings = settings
+        self._wall_offset = wall - now
+        conditions = (settings.loss_percent, settings.delay_s, settings.jitter_s)
+        self._inwards = Weather(*conditions, random)
+        self._outwards = Weather(*conditions, random)
+        self._to_start = deque(self.nodes.values() if settings.home_agent is not None else ())
+        self._starting: set[int] = set()
+        self._next_start = now
+        self._unregistered = len(self.nodes)
+        self._timers: list[tuple[float, int, SimulatedNode]] = []
+        self._timer_count = 0
+        self._packets: list[bytes] = []
+        self._events: list[tuple[str, NodeEvent]] = []
+
+    # Inputs
+
+    def receive_packet(self, packet: bytes, now: float) -> None:
+        """A whole IPv6 packet from outside."""
+        self.counters["packets-received"] += 1
+        arriving = self._inwards.send(packet, now)
+        if arriving is not None:
+            self._deliver(arriving, now)
+
+    def handle_timer(self, now: float) -> None:
+        """Let time pass: packets under way, timers of nodes, registrations to start."""
+        for packet in self._inwards.arrived(now):
+            self._deliver(packet, now)
+        while self._timers and self._timers[0][0] <= now:
+            when, _, simulated = heapq.heappop(self._timers)
+            if simulated.timer == when:
+                simulated.timer = None
+                simulated.node.handle_timer(now)
+                self._after(simulated, now)
+        self._start_registrations(now)
+        self._packets += self._outwards.arrived(now)
+
+    # Outputs
+
+    def next_timer(self) -> float | None:
+        """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
+        times = [self._inwards.next_arrival, self._outwards.next_arrival]
+        if self._timers:
+            times.append(self._timers[0][0])
+        if self._to_start and len(self._starting) < self._settings.concurrency:
+            times.append(self._next_start)
+        return min((time for time in times if time is not None), default=None)
+
+    def packets_to_send(self) -> list[bytes]:
+        """Whole IPv6 packets for the outside, drained."""
+        packets, self._packets = self._packets, []
+        return packets
+
+    def events(self) -> list[tuple[str, NodeEvent]]:
+        """What happened, with the identity of the node, drained."""
+        events, self._events = self._events, []
+        return events
+
+    def summary(self) -> dict[str, int]:
+        """How the nodes stand, in numbers."""
+        states = Counter(simulated.state for simulated in self.nodes.values())
+        return {
+            "nodes": len(self.nodes),
+            "registered": states["registered"],
+            "registering": states["registering"],
+            "idle": states["idle"],
+            "switched": sum(simulated.switches > 0 for simulated in self.nodes.values()),
+            "failures": sum(simulated.failures for simulated in self.nodes.values()),
+            "packets_received": self.counters["packets-received"],
+            "packets_sent": self.counters["packets-sent"],
+            "lost": self._inwards.lost + self._outwards.lost,
+        }
+
+    def report(self) -> dict[str, object]:
+        """Every node's history, and all counters."""
+        counters = Counter(self.counters)
+        for simulated in self.nodes.values():
+            counters.update(simulated.node.statistics)
+            counters.update({f"ike-{slug}": count for slug, count in simulated.node.endpoint.statistics.items()})
+        counters.update({"lost-inwards": self._inwards.lost, "lost-outwards": self._outwards.lost})
+        return {
+            "summary": self.summary(),
+            "nodes": [simulated.report() for simulated in self.nodes.values()],
+            "counters": dict(sorted(counters.items())),
+        }
+
+    # Inside
+
+    def _deliver(self, packet: bytes, now: float) -> None:
+        simulated = self.nodes.get(packet[24:40]) if len(packet) >= IPV6_HEADER_SIZE else None
+        if simulated is None:
+            self.counters["no-such-node"] += 1
+            return
+        if packet[6] == PROTOCOL_UDP:
+            self._deliver_udp(simulated, packet, now)
+        else:
+            inner = simulated.node.receive_packet(packet, now)
+            if inner is not None:
+                self._receive_inner(simulated, inner, now)
+        self._after(simulated, now)
+
+    def _deliver_udp(self, simulated: SimulatedNode, packet: bytes, now: float) -> None:
+        source = IPv6Address(packet[8:24])
+        try:
+            datagram = parse_udp(source, simulated.care_of_address, packet[IPV6_HEADER_SIZE:])
+        except WireError as error:
+            self.counters[f"udp-{error.reason}"] += 1
+            return
+        if datagram.destination_port != IKE_PORT:
+            self.counters["udp-closed-port"] += 1
+            return
+        remote = SocketAddress(source, datagram.source_port)
+        simulated.node.receive_ike(datagram.data, SocketAddress(simulated.care_of_address), remote, now)
+
+    def _receive_inner(self, simulated: SimulatedNode, inner: bytes, now: float) -> None:
+        simulated.last_tunnelled_packet = now + self._wall_offset
+        answer = echo(inner)
+        if answer is None:
+            self.counters["tunnelled-unanswered"] += 1
+            return
+        outer = simulated.node.tunnel(answer)
+        if outer is not None:
+            self._send(outer, now)
+
+    def _after(self, simulated: SimulatedNode, now: float) -> None:
+        """Collect what a node wants to send and say, and when it wants to be woken."""
+        node = simulated.node
+        for datagram in node.datagrams_to_send():
+            local, remote = datagram.local, datagram.remote
+            self._send(build_udp(local.address, local.port, remote.address, remote.port, datagram.data), now)
+        for packet in node.packets_to_send():
+            self._send(packet, now)
+        for event in node.events():
+            self._note(simulated, event, now)
+        when = node.next_timer()
+        if when is not None and when != simulated.timer:
+            self._timer_count += 1
+            heapq.heappush(self._timers, (when, self._timer_count, simulated))
+        simulated.timer = when
+
+    def _note(self, simulated: SimulatedNode, event: NodeEvent, now: float) -> None:
+        first = isinstance(event, Registered) and simulated.first_registered is None
+        simulated.note(event, now + self._wall_offset)
+        self._events.append((simulated.node.identity, event))
+        if isinstance(event, Registered | RegistrationFailed):
+            self._starting.discard(id(simulated))
+        if first:
+            self._unregistered -= 1
+            if not self._unregistered:
+                self.all_registered_at = now
+
+    def _send(self, packet: bytes, now: float) -> None:
+        self.counters["packets-sent"] += 1
+        leaving = self._outwards.send(packet, now)
+        if leaving is not None:
+            self._packets.append(leaving)
+
+    def _start_registrations(self, now: float) -> None:
+        settings = self._settings
+        if settings.home_agent is None:
+            return
+        self._next_start = max(self._next_start, now - _LARGEST_BACKLOG_S)
+        while self._to_start and self._next_start <= now and len(self._starting) < settings.concurrency:
+            simulated = self._to_start.popleft()
+            self._next_start += 1 / settings.rate_per_s
+            if simulated.first_registered is not None:
+                continue
+            self._starting.add(id(simulated))
+            simulated.node.register(settings.home_agent, settings.home_agent_identity, now)
+            self._after(simulated, now)

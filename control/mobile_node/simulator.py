@@ -1,0 +1,230 @@
+"""The simulator: one TUN device that thousands of simulated mobile nodes stand behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import selectors
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from cryptography import x509
+
+from control.config import ConfigurationError
+from control.ikev2.certificates import CertificateValidator
+from control.ikev2.payloads.identification import Identity
+from control.ikev2.policy import IkeConfiguration
+from control.mobile_node.configuration import SimulationConfiguration, load_simulation, shared_key
+from control.mobile_node.credentials import load_chain, load_node_credentials
+from control.mobile_node.event_log import EventLog
+from control.mobile_node.key_files import KeyFiles
+from control.mobile_node.network import NetworkError, open_simulated_link
+from control.mobile_node.node import MobileNode
+from control.mobile_node.settings import NodeSettings
+from control.mobile_node.signals import SignalPipe
+from control.mobile_node.simulation import Simulation, SimulationSettings
+from control.sockets.tun import TunDevice, TunError
+
+
+def run_simulator(config_path: Path, *, loss_percent: float | None = None, events: Path | None = None) -> int:
+    """Simulate until SIGTERM, SIGINT or the line ``stop`` on standard input.
+
+    Args:
+        config_path: the simulation's file.
+        loss_percent: overrides the file's.
+        events: where to append events as JSON lines; None for standard output.
+
+    Returns:
+        The exit status: 0; 1 if the network cannot be set up; 2 if the configuration cannot be used.
+    """
+    try:
+        configuration = load_simulation(config_path)
+        with ExitStack() as stack:
+            log = EventLog(events, time.time)
+            stack.callback(log.close)
+            Simulator(configuration, loss_percent, log, stack).run()
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except (NetworkError, TunError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"{error}. Check the path, and run as root in a network namespace of its own.", file=sys.stderr)
+        return 1
+    return 0
+
+
+class Simulator:
+    """A simulation with its TUN device and the loop around them."""
+
+    def __init__(
+        self,
+        configuration: SimulationConfiguration,
+        loss_percent: float | None,
+        log: EventLog,
+        stack: ExitStack,
+    ) -> None:
+        """Set everything up.
+
+        Args:
+            configuration: the file.
+            loss_percent: overrides the file's.
+            log: where events go.
+            stack: takes what has to be undone.
+
+        Raises:
+            ConfigurationError, NetworkError, TunError, OSError: it cannot be set up.
+        """
+        settings = configuration.simulator
+        self._configuration = configuration
+        self._log = log
+        shared_random = random.Random(settings.seed)
+        self._simulation = Simulation(
+            _nodes(configuration, shared_random),
+            SimulationSettings(
+                home_agent=settings.home_agent,
+                home_agent_identity=str(settings.home_agent_identity) if settings.home_agent_identity else None,
+                rate_per_s=settings.rate_per_s,
+                concurrency=settings.concurrency,
+                loss_percent=settings.loss_percent if loss_percent is None else loss_percent,
+                delay_s=settings.delay_ms / 1000,
+                jitter_s=settings.jitter_ms / 1000,
+            ),
+            shared_random,
+            time.monotonic(),
+            time.time(),
+        )
+        self._tun = TunDevice(settings.tun)
+        stack.callback(self._tun.close)
+        open_simulated_link(settings.tun, settings.care_of_prefix, forwarding=settings.forwarding)
+        self._signals = SignalPipe()
+        stack.callback(self._signals.close)
+        self._commands = b""
+        self._announced = False
+        self._next_summary = time.monotonic() + settings.summary_interval_s if settings.summary_interval_s else None
+        self._done = False
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        simulation = self._simulation
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._tun, selectors.EVENT_READ, self._read_tun)
+            selector.register(self._signals, selectors.EVENT_READ, self._read_signals)
+            self._watch_standard_input(selector)
+            prefix = str(self._configuration.simulator.care_of_prefix)
+            self._log.write({"event": "started", "nodes": len(simulation.nodes), "care_of_prefix": prefix})
+            self._log.flush()
+            while not self._done:
+                for key, _ in selector.select(self._timeout()):
+                    action: Callable[[], None] = key.data
+                    action()
+                now = time.monotonic()
+                simulation.handle_timer(now)
+                self._flush(now)
+        if self._configuration.simulator.report is not None:
+            self._report()
+        self._log.write({"event": "stopped", **simulation.summary()})
+
+    def _timeout(self) -> float | None:
+        times = [at for at in (self._simulation.next_timer(), self._next_summary) if at is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _flush(self, now: float) -> None:
+        for packet in self._simulation.packets_to_send():
+            self._tun.send(packet)
+        events = self._simulation.events()
+        for identity, event in events:
+            self._log.node_event(identity, event)
+        if self._simulation.all_registered_at is not None and not self._announced:
+            self._announced = True
+            duration = self._simulation.all_registered_at - self._simulation.started_at
+            nodes = len(self._simulation.nodes)
+            self._log.write({"event": "all-registered", "nodes": nodes, "duration_s": round(duration, 3)})
+        if self._next_summary is not None and now >= self._next_summary:
+            self._next_summary = now + self._configuration.simulator.summary_interval_s
+            self._log.write({"event": "summary", **self._simulation.summary()})
+        elif not events:
+            return
+        self._log.flush()
+
+    def _read_tun(self) -> None:
+        simulation = self._simulation
+        now = time.monotonic()
+        for packet in self._tun.receive():
+            simulation.receive_packet(packet, now)
+
+    def _read_signals(self) -> None:
+        if self._signals.report_asked_for():
+            self._report()
+        if self._signals.stop_asked_for():
+            self._done = True
+
+    def _watch_standard_input(self, selector: selectors.BaseSelector) -> None:
+        try:
+            selector.register(sys.stdin.fileno(), selectors.EVENT_READ, lambda: self._read_commands(selector))
+        except (OSError, ValueError):
+            # A closed or an ordinary file: nobody will ask for anything there.
+            return
+
+    def _read_commands(self, selector: selectors.BaseSelector) -> None:
+        data = os.read(sys.stdin.fileno(), 4096)
+        if not data:
+            selector.unregister(sys.stdin.fileno())
+            return
+        *lines, self._commands = (self._commands + data).split(b"\n")
+        for line in lines:
+            command = line.strip().decode("utf-8", "replace")
+            if command == "report":
+                self._report()
+            elif command == "stop":
+                self._done = True
+            elif command:
+                self._log.write({"event": "unknown-command", "command": command, "known": ["report", "stop"]})
+                self._log.flush()
+
+    def _report(self) -> None:
+        report = {"time": time.time(), **self._simulation.report()}
+        path = self._configuration.simulator.report
+        if path is None:
+            self._log.write({"event": "report", **report})
+        else:
+            # A reader must never see half a report.
+            partial = path.with_name(path.name + ".partial")
+            partial.write_text(json.dumps(report) + "\n")
+            partial.replace(path)
+            self._log.write({"event": "report", "file": str(path)})
+        self._log.flush()
+
+
+def _nodes(configuration: SimulationConfiguration, shared_random: random.Random) -> Iterator[MobileNode]:
+    """The engines; what nodes have in common they share, or thousands of them would not fit."""
+    settings = configuration.simulator
+    anchors: tuple[x509.Certificate, ...] = tuple(
+        anchor for path in settings.trust_anchors for anchor in load_chain(path)
+    )
+    validator = CertificateValidator(anchors, time.time)
+    keys = KeyFiles(configuration.key_export)
+    for entry in configuration.nodes:
+        credentials = None
+        if entry.certificate is not None and entry.private_key is not None:
+            credentials = load_node_credentials(entry.certificate, entry.private_key)
+        ike = IkeConfiguration(
+            local_identity=Identity.from_text(str(entry.identity)),
+            wall_clock=time.time,
+            credentials=credentials,
+            trust_anchors=anchors,
+            key_log=keys.ike,
+        )
+        node_settings = NodeSettings(
+            home_address=entry.home_address,
+            care_of_address=entry.care_of_address,
+            trusted_home_agents=settings.trusted_home_agents,
+            shared_key=shared_key(entry.shared_key) if entry.shared_key is not None else None,
+            lifetime_s=settings.lifetime_s,
+        )
+        yield MobileNode(node_settings, ike, shared_random, certificates=validator, installed=keys.esp)
