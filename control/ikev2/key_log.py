@@ -33,3 +33,12 @@ def log_row(
         keys.sk_ar.hex(),
         _INTEGRITY_NAMES[suite.cipher.integrity],
     )
+
+
+def wireshark_line(*row: str) -> str:
+    """The row as a line of the file ``ikev2_decryption_table`` in a Wireshark profile, without its newline.
+
+    Also the value of ``tshark -o uat:ikev2_decryption_table:…``. Hexadecimal fields stand bare, names in quotes.
+    """
+    initiator_spi, responder_spi, sk_ei, sk_er, encryption, sk_ai, sk_ar, integrity = row
+    return f'{initiator_spi},{responder_spi},{sk_ei},{sk_er},"{encryption}",{sk_ai},{sk_ar},"{integrity}"'

@@ -71,6 +71,9 @@ class CreateChildExchange:
 
     def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
         """See Exchange."""
+        if sa.state is not State.ESTABLISHED:
+            # This side has begun to close the IKE SA since, and with it goes whatever the peer has made.
+            return
         error = error_in(payloads)
         if error is not None:
             self._refused(sa, error, payloads, now)
