@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -236,3 +236,17 @@ def pin_path() -> Iterator[Path]:
     for directory in [*path.glob("v*"), path]:
         with contextlib.suppress(FileNotFoundError):
             directory.rmdir()
+
+
+@pytest.fixture
+def namespaces() -> Iterator[Callable[[str], Namespace]]:
+    """Makes named namespaces, and removes them all at the end."""
+    made: list[Namespace] = []
+
+    def make(name: str) -> Namespace:
+        made.append(Namespace(f"dp{os.getpid()}-{name}"))
+        return made[-1]
+
+    yield make
+    for namespace in made:
+        namespace.remove()
