@@ -1,0 +1,193 @@
+"""Bringing many nodes back: jobs started as the scheduler allows, their results counted.
+
+draft-li-mip6-ha-init-bootstrap-00 section 5: "An initiator Home Agent SHOULD control the number of IKE exchange
+simultaneously […] SHOULD also bring best effort to recover those MN that were served by the failed HA."
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from ipaddress import IPv6Address
+from itertools import count
+from typing import Protocol
+
+from control.bootstrap.job import JobAction, RebootstrapJob, SwitchTimeouts
+from control.bootstrap.scheduler import Progress, Scheduler
+
+# An answer that says the peers do not trust each other: asking again changes nothing.
+_HOPELESS = frozenset(("authentication-failed", "certificate-invalid", "peer-refused"))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeToRecover:
+    """A node that needs this home agent.
+
+    Attributes:
+        identity: its IKE identity as text.
+        home_address: the home address it will have here.
+        care_of_address: where it was last registered.
+        new_home_address: whether ``home_address`` is new to the node.
+        switch: see :class:`RebootstrapJob`.
+        priority: smaller comes first.
+    """
+
+    identity: str
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    new_home_address: bool = False
+    switch: bool = True
+    priority: float = 0.0
+
+
+class JobDriver(Protocol):
+    """Carries out what a job decides."""
+
+    def perform(self, job: RebootstrapJob, action: JobAction, now: float) -> None:
+        """Carry ``action`` out; results come back through the methods of :class:`Takeover`."""
+
+    def given_up(self, node: NodeToRecover, reason: str, now: float) -> None:
+        """No further attempt will be made for ``node``."""
+
+
+class Takeover:
+    """All jobs of a home agent, started by its scheduler.
+
+    Attributes:
+        handshake_s: durations, in seconds, from the first IKE_SA_INIT of an attempt to its security associations
+            for the Mobility Header; at most ``sample_limit`` of them.
+        failures: failed attempts by reason.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        driver: JobDriver,
+        *,
+        timeouts: SwitchTimeouts | None = None,
+        sample_limit: int = 200_000,
+        observe_handshake: Callable[[float], None] | None = None,
+    ) -> None:
+        self.handshake_s: list[float] = []
+        self.failures: Counter[str] = Counter()
+        self._scheduler = scheduler
+        self._driver = driver
+        self._timeouts = timeouts
+        self._sample_limit = sample_limit
+        self._observe_handshake = observe_handshake
+        self._nodes: dict[str, NodeToRecover] = {}
+        self._jobs: dict[str, RebootstrapJob] = {}
+        self._timers: list[tuple[float, int, RebootstrapJob]] = []
+        self._order = count()
+
+    def submit(self, nodes: Iterable[NodeToRecover], now: float) -> int:
+        """Queue nodes; those already queued or under way are left as they are. Returns how many were new."""
+        added = 0
+        for node in nodes:
+            if node.identity in self._nodes:
+                continue
+            self._nodes[node.identity] = node
+            self._scheduler.submit(node.identity, node.priority, now)
+            added += 1
+        return added
+
+    def job(self, identity: str) -> RebootstrapJob | None:
+        """The attempt under way for a node."""
+        return self._jobs.get(identity)
+
+    def progress(self, now: float) -> Progress:
+        """How far the whole is."""
+        return self._scheduler.progress(now)
+
+    @property
+    def active(self) -> bool:
+        """Whether any node still waits or is under way."""
+        return bool(self._nodes)
+
+    def next_timer(self) -> float | None:
+        """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
+        times = [time for time in (self._scheduler.next_timer(),) if time is not None]
+        if self._timers:
+            times.append(self._timers[0][0])
+        return min(times, default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Repeat what is due and start what may start."""
+        while self._timers and self._timers[0][0] <= now:
+            _, _, job = heappop(self._timers)
+            if not job.finished and self._jobs.get(job.identity) is job:
+                self._carry_out(job, job.handle_timer(now), now)
+        for identity in self._scheduler.start_ready(now):
+            self._start(self._nodes[identity], now)
+
+    def ike_established(self, job: RebootstrapJob, now: float) -> None:
+        """The IKE SA of ``job`` is up."""
+        self._carry_out(job, job.ike_established(), now)
+
+    def mobility_child_established(self, job: RebootstrapJob, now: float) -> None:
+        """The security associations for the Mobility Header of ``job`` are installed."""
+        if job.started_at is not None:
+            elapsed = now - job.started_at
+            if len(self.handshake_s) < self._sample_limit:
+                self.handshake_s.append(elapsed)
+            if self._observe_handshake is not None:
+                self._observe_handshake(elapsed)
+        self._carry_out(job, job.mobility_child_established(now), now)
+
+    def binding_registered(self, identity: str, now: float) -> bool:
+        """A Binding Update of the node was acknowledged, whoever began. Returns whether it had been waited for."""
+        if self._nodes.pop(identity, None) is None:
+            return False
+        job = self._jobs.pop(identity, None)
+        if job is not None:
+            job.binding_registered()
+        self._scheduler.succeeded(identity, now)
+        return True
+
+    def job_failed(self, job: RebootstrapJob, reason: str, now: float) -> None:
+        """An attempt failed for ``reason``; the scheduler decides about another."""
+        if self._jobs.get(job.identity) is job:
+            self._carry_out(job, job.failed(reason), now)
+
+    def cancel(self, now: float) -> None:
+        """Give everything up, because another agent brings the nodes back."""
+        for identity in list(self._nodes):
+            job = self._jobs.pop(identity, None)
+            self._scheduler.cancel(identity)
+            del self._nodes[identity]
+            if job is not None:
+                for action in job.failed("cancelled"):
+                    self._driver.perform(job, action, now)
+
+    def _start(self, node: NodeToRecover, now: float) -> None:
+        job = RebootstrapJob(
+            node.identity,
+            node.home_address,
+            node.care_of_address,
+            new_home_address=node.new_home_address,
+            switch=node.switch,
+            timeouts=self._timeouts,
+        )
+        self._jobs[node.identity] = job
+        self._carry_out(job, job.start(now), now)
+
+    def _carry_out(self, job: RebootstrapJob, actions: list[JobAction], now: float) -> None:
+        for action in actions:
+            self._driver.perform(job, action, now)
+        if job.next_timer is not None:
+            heappush(self._timers, (job.next_timer, next(self._order), job))
+        if job.finished and self._jobs.get(job.identity) is job:
+            self._settle(job, now)
+
+    def _settle(self, job: RebootstrapJob, now: float) -> None:
+        del self._jobs[job.identity]
+        if job.failure is None:
+            self._nodes.pop(job.identity, None)
+            self._scheduler.succeeded(job.identity, now)
+            return
+        self.failures[job.failure] += 1
+        final = self._scheduler.failed(job.identity, job.failure, now, retry=job.failure not in _HOPELESS)
+        if final:
+            self._driver.given_up(self._nodes.pop(job.identity), job.failure, now)

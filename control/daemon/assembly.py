@@ -1,0 +1,113 @@
+"""The home agent engine from a configuration: the one place that knows which parts go into it."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from control.bootstrap.scheduler import Scheduler
+from control.bootstrap.takeover import Takeover
+from control.config import Configuration
+from control.config.nodes import Node
+from control.daemon.credentials import load_certificates, load_credentials
+from control.daemon.key_export import KeyExport
+from control.home_agent.directory import AuthorisedNode, NodeDirectory
+from control.home_agent.engine import HomeAgent
+from control.home_agent.policy import HomeAgentPolicy
+from control.home_agent.registrations import Registrations
+from control.home_agent.signalling import ProtectedSignalling
+from control.home_agent.unprotected import UnprotectedSignalling
+from control.ikev2.endpoint import IkeEndpoint
+from control.ikev2.payloads.identification import Identity
+from control.ikev2.policy import IkeConfiguration, KeyLog
+from control.ipsec.userspace import UserspaceIpsec
+from control.mobility.binding_cache import BindingCache
+from control.mobility.binding_error import BindingErrorResponder
+from control.mobility.home_registration import HomeRegistration
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The engine with those of its parts that are looked at from outside."""
+
+    agent: HomeAgent
+    ipsec: UserspaceIpsec
+
+
+def assemble(
+    configuration: Configuration,
+    nodes: list[Node],
+    *,
+    now: float,
+    keys: KeyExport,
+    observe_handshake: Callable[[float], None],
+) -> Assembly:
+    """Put the engine together.
+
+    Args:
+        configuration: the file.
+        nodes: the nodes it authorises.
+        now: monotonic seconds.
+        keys: where keys are exported to, if anywhere.
+        observe_handshake: told the duration of every completed handshake, in seconds.
+
+    Raises:
+        ConfigurationError: a certificate or key file is not what it should be.
+    """
+    settings = configuration.home_agent
+    directory = NodeDirectory(
+        (AuthorisedNode(str(node.identity), node.home_address, node.shared_key) for node in nodes),
+        settings.home_prefixes,
+    )
+    ipsec = UserspaceIpsec(os.urandom)
+    signalling = ProtectedSignalling(settings.address, ipsec, keys.write_esp if keys.exports_esp else None)
+    endpoint = IkeEndpoint(
+        _ike_configuration(configuration, keys.ike_key_log),
+        HomeAgentPolicy(settings.address, directory),
+        os.urandom,
+        ipsec.allocate_spi,
+    )
+    rules = HomeRegistration(
+        settings.address,
+        settings.home_prefixes,
+        configuration.mobility.max_lifetime_s,
+        BindingCache(configuration.datapath.max_bindings),
+        key_management=False,  # IKE SAs do not follow a node to a new care-of address yet
+        may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
+    )
+    agent = HomeAgent(
+        settings.address,
+        directory,
+        endpoint,
+        signalling,
+        Registrations(rules, signalling),
+        UnprotectedSignalling(settings.address, BindingErrorResponder(now)),
+    )
+    bootstrap = configuration.bootstrap
+    scheduler = Scheduler(
+        concurrency=bootstrap.concurrency,
+        rate_per_s=bootstrap.rate_per_s,
+        attempts=bootstrap.attempts,
+        backoff_initial_s=bootstrap.backoff_initial_s,
+        backoff_max_s=bootstrap.backoff_max_s,
+        give_up_after_s=bootstrap.give_up_after_s,
+        random=random.SystemRandom(),
+    )
+    agent.attach(Takeover(scheduler, agent, observe_handshake=observe_handshake))
+    return Assembly(agent, ipsec)
+
+
+def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> IkeConfiguration:
+    settings = configuration.home_agent
+    anchors = [certificate for path in configuration.ike.trust_anchors for certificate in load_certificates(path)]
+    return IkeConfiguration(
+        local_identity=Identity.from_text(settings.identity or str(settings.address)),
+        wall_clock=time.time,
+        credentials=load_credentials(configuration),
+        trust_anchors=tuple(anchors),
+        cookie_threshold=configuration.ike.cookie_threshold,
+        key_log=key_log,
+    )

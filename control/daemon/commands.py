@@ -1,0 +1,84 @@
+"""What the daemon answers on its control socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from control.cluster.store import LeaseLost, StoreError
+from control.control_socket import Arguments, Command, CommandError, Reply, Row
+from control.daemon.membership import Membership
+from control.daemon.status import Status
+from control.daemon.timeline import Timeline
+
+_PROGRESS_EVERY_S = 0.25
+# Rows between which the loop gets its turn: a listing of a hundred thousand bindings must not hold up packets.
+_ROWS_AT_ONCE = 500
+
+
+def commands(status: Status, membership: Membership, timeline: Timeline) -> Mapping[str, Command]:
+    """The commands by name."""
+    handlers = _Handlers(status, membership, timeline)
+    return {
+        "status": handlers.status,
+        "bindings": handlers.bindings,
+        "sas": handlers.sas,
+        "takeover": handlers.takeover,
+        "events": handlers.events,
+    }
+
+
+class _Handlers:
+    def __init__(self, status: Status, membership: Membership, timeline: Timeline) -> None:
+        self._status = status
+        self._membership = membership
+        self._timeline = timeline
+
+    async def status(self, arguments: Arguments, reply: Reply) -> Row:
+        """One object that says how the home agent is."""
+        return self._status.status()
+
+    async def bindings(self, arguments: Arguments, reply: Reply) -> Row:
+        """A row for each binding."""
+        return {"bindings": await _send_all(reply, self._status.bindings())}
+
+    async def sas(self, arguments: Arguments, reply: Reply) -> Row:
+        """A row for each IKE SA with its child SAs."""
+        return {"ike_sas": await _send_all(reply, self._status.security_associations())}
+
+    async def takeover(self, arguments: Arguments, reply: Reply) -> Row:
+        """Claim the nodes of a home agent; rows of progress until all of them are back or given up."""
+        home_agent = arguments.get("home_agent")
+        if not isinstance(home_agent, str) or not home_agent:
+            raise CommandError("no home agent was named", "Name the one to take over from, as `status` lists it.")
+        try:
+            queued = self._membership.take_over_from(home_agent, self._status.wall())
+        except LeaseLost:
+            raise CommandError(
+                "this home agent has no lease itself", "Look at `homeagent status`; it is acquired again by itself."
+            ) from None
+        except StoreError as error:
+            raise CommandError(f"the state store refuses ({error})", "Look at the daemon's log.") from None
+        while self._status.takeover_active():
+            await reply.row(self._status.takeover())
+            await asyncio.sleep(_PROGRESS_EVERY_S)
+        return {"queued": queued, **self._status.takeover()}
+
+    async def events(self, arguments: Arguments, reply: Reply) -> Row:
+        """The timeline: what is kept of it, then what comes, until the client leaves."""
+        queue = self._timeline.follow()
+        try:
+            await _send_all(reply, self._timeline.recent() if arguments.get("recent", True) else [])
+            while arguments.get("follow", True):
+                await reply.row(await queue.get())
+        finally:
+            self._timeline.unfollow(queue)
+        return {}
+
+
+async def _send_all(reply: Reply, rows: list[Row]) -> int:
+    for index, row in enumerate(rows, 1):
+        await reply.row(row)
+        if index % _ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return len(rows)

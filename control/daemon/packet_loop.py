@@ -1,0 +1,110 @@
+"""Sockets and timers around the home agent engine: everything that arrives goes in, everything it decides goes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import ExitStack
+from ipaddress import IPv6Address
+
+from control.home_agent.engine import HomeAgent
+from control.home_agent.signalling import PROTOCOL_ESP
+from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
+from control.sockets.ike_udp import IkeSocket
+from control.sockets.raw_ipv6 import PacketSender, SignallingSocket
+
+
+class PacketLoop:
+    """Feeds one engine.
+
+    ``settle`` is called after every batch of input and before anything leaves: it stores what has to be stored.
+    """
+
+    def __init__(
+        self,
+        agent: HomeAgent,
+        loop: asyncio.AbstractEventLoop,
+        wall: Callable[[], float],
+        settle: Callable[[float, float], None],
+    ) -> None:
+        self._agent = agent
+        self._loop = loop
+        self._wall = wall
+        self._settle = settle
+        self._timer: asyncio.TimerHandle | None = None
+        self._sockets = ExitStack()
+
+    def open(self, address: IPv6Address) -> None:
+        """Open the sockets and begin.
+
+        Raises:
+            OSError: the address is not on this machine, a port is taken, or a privilege is missing.
+        """
+        with ExitStack() as stack:
+            self._ike = IkeSocket(address)
+            stack.callback(self._ike.close)
+            self._esp = SignallingSocket(address, PROTOCOL_ESP)
+            stack.callback(self._esp.close)
+            self._mobility = SignallingSocket(address, PROTOCOL_MOBILITY)
+            stack.callback(self._mobility.close)
+            self._sender = PacketSender()
+            stack.callback(self._sender.close)
+            self._sockets = stack.pop_all()
+        for sock, reader in (
+            (self._ike, self._read_ike),
+            (self._esp, self._read_protected),
+            (self._mobility, self._read_unprotected),
+        ):
+            self._loop.add_reader(sock.fileno(), reader)
+            self._sockets.callback(self._loop.remove_reader, sock.fileno())
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams and packets the kernel refused to send."""
+        return self._ike.dropped + self._sender.dropped
+
+    def close(self) -> None:
+        """Stop and close the sockets."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._sockets.close()
+
+    def flush(self) -> None:
+        """Send what the engine has decided, and wake up when it wants to."""
+        now = self._loop.time()
+        self._settle(now, self._wall())
+        self._ike.send(self._agent.datagrams_to_send())
+        for packet in self._agent.packets_to_send():
+            self._sender.send(packet)
+        self._reschedule()
+
+    def _read_ike(self) -> None:
+        now = self._loop.time()
+        for data, peer in self._ike.receive():
+            self._agent.receive_ike(data, peer, now)
+        self.flush()
+
+    def _read_protected(self) -> None:
+        now, wall = self._loop.time(), self._wall()
+        for packet in self._esp.receive():
+            self._agent.receive_protected(packet.payload, packet.source, packet.care_of_address, now, wall)
+        self.flush()
+
+    def _read_unprotected(self) -> None:
+        now = self._loop.time()
+        for packet in self._mobility.receive():
+            self._agent.receive_unprotected(packet.payload, packet.source, packet.care_of_address, now)
+        self.flush()
+
+    def _handle_timer(self) -> None:
+        self._timer = None
+        self._agent.handle_timer(self._loop.time())
+        self.flush()
+
+    def _reschedule(self) -> None:
+        when = self._agent.next_timer()
+        if self._timer is not None:
+            if self._timer.when() == when:
+                return
+            self._timer.cancel()
+        self._timer = None if when is None else self._loop.call_at(when, self._handle_timer)

@@ -1,0 +1,77 @@
+"""What a home agent finds when it starts: its own bindings, and nodes it had claimed but not yet brought back."""
+
+from __future__ import annotations
+
+import logging
+from ipaddress import IPv6Address
+
+from control.bootstrap.takeover import NodeToRecover
+from control.cluster.store import ClaimedNode, StateStore
+from control.daemon.binding_writer import binding_of
+from control.daemon.membership import Membership
+from control.home_agent.engine import HomeAgent
+from datapath.bindings import BindingMap, Tunnel
+
+_LOG = logging.getLogger(__name__)
+
+# Nodes that are served need their security associations renewed less urgently than others need to be served at all.
+_LATER = 1e12
+
+
+def restore(
+    name: str, agent: HomeAgent, store: StateStore, bindings: BindingMap, membership: Membership, wall: float
+) -> list[NodeToRecover]:
+    """Fill the binding cache from the store and make the data path agree with it.
+
+    Packets flow by what is pinned all the while; only differences are written. IKE SAs did not survive: the nodes
+    returned here are to be given new ones.
+
+    Args:
+        name: this agent's name in the cluster.
+        agent: its engine, still without bindings.
+        store: the state store.
+        bindings: the data path.
+        membership: knows which nodes may be brought back.
+        wall: seconds since the epoch.
+
+    Raises:
+        StoreError: the store cannot be read.
+        DatapathError: the data path does not take the bindings.
+    """
+    nodes = {node.identity: node for node in store.nodes(name)}
+    stale: list[IPv6Address] = []
+    unfinished: list[ClaimedNode] = []
+    renew: list[NodeToRecover] = []
+    expected: dict[IPv6Address, Tunnel] = {}
+    for record in store.bindings(name):
+        node = nodes.get(record.identity)
+        if record.lifetime_expires_at <= wall or node is None or node.home_address != record.home_address:
+            stale.append(record.home_address)  # past its lifetime, or the node has another home address by now
+            continue
+        if record.home_agent_address != agent.address:
+            unfinished.append(ClaimedNode(node, record))
+            continue
+        agent.directory.restore(record.identity, record.home_address)
+        agent.registrations.rules.cache.put(binding_of(record))
+        expected[record.home_address] = Tunnel(record.care_of_address, record.home_agent_address)
+        renew.append(
+            NodeToRecover(
+                identity=record.identity,
+                home_address=record.home_address,
+                care_of_address=record.care_of_address,
+                switch=False,
+                priority=_LATER - record.lifetime_expires_at,
+            )
+        )
+    if stale and membership.lease is not None:
+        store.remove_bindings(membership.lease, stale)
+    changes = bindings.reconcile(expected)
+    if expected or changes.removed:
+        _LOG.info(
+            "%d bindings restored; data path: %d added, %d changed, %d removed",
+            len(expected),
+            len(changes.added),
+            len(changes.changed),
+            len(changes.removed),
+        )
+    return [*membership.nodes_to_recover(unfinished, wall), *renew]

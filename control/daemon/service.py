@@ -1,0 +1,209 @@
+"""The daemon: engine, sockets, store, data path, cluster, metrics and control socket put together and run."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+import time
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+
+from control.bootstrap.takeover import NodeToRecover
+from control.cluster.sqlite_store import SqliteStore
+from control.config import Configuration
+from control.config.nodes import load_nodes
+from control.control_socket import ControlServer
+from control.daemon.assembly import assemble
+from control.daemon.binding_writer import BindingWriter
+from control.daemon.commands import commands
+from control.daemon.first_packets import FirstPackets
+from control.daemon.key_export import KeyExport
+from control.daemon.membership import Membership, MembershipSettings
+from control.daemon.packet_loop import PacketLoop
+from control.daemon.restart import restore
+from control.daemon.status import Status
+from control.daemon.timeline import Timeline
+from control.home_agent.events import Happening, TimelineEvent
+from control.metrics import DurationHistogram, MetricsServer, from_event_loop
+from datapath.bindings import BindingMap
+from datapath.counters import Counters
+
+_LOG = logging.getLogger(__name__)
+
+_FIRST_PACKET_POLL_S = 0.05
+
+
+class Daemon:
+    """One running home agent."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        """Read what the configuration names and open what must be there.
+
+        Raises:
+            ConfigurationError: a file it names is not what it should be.
+            StoreError: the state store cannot be opened.
+            DatapathError: the data path is not loaded.
+            OSError: a key file cannot be written.
+        """
+        self._configuration = configuration
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self._timeline = Timeline()
+        nodes = load_nodes(configuration)
+        self._keys = KeyExport(configuration.key_export)
+        handshakes = DurationHistogram()
+        self._assembly = assemble(
+            configuration, nodes, now=self._loop.time(), keys=self._keys, observe_handshake=handshakes.observe
+        )
+        self._agent = self._assembly.agent
+        self._store = SqliteStore(configuration.cluster.store)
+        self._bindings = BindingMap.open(configuration.datapath.pin_path)
+        self._counters = Counters.open(configuration.datapath.pin_path)
+        self._first_packets = FirstPackets(self._bindings)
+        self._writer = BindingWriter(configuration.home_agent.name, self._agent, self._store, self._bindings)
+        self._membership = self._make_membership()
+        self._packets = PacketLoop(self._agent, self._loop, time.time, self._settle)
+        self._status = Status(
+            configuration,
+            self._assembly,
+            self._membership,
+            self._store,
+            self._bindings,
+            self._counters,
+            self._writer,
+            handshakes,
+            self._loop.time,
+        )
+
+    async def run(self) -> None:
+        """Serve until told to stop.
+
+        The lease is left to lapse: a restart within its time keeps the nodes, a longer absence is a failure.
+        """
+        async with AsyncExitStack() as stack:
+            stack.callback(self._store.close)
+            stack.callback(self._bindings.close)
+            stack.callback(self._counters.close)
+            stack.callback(self._keys.close)
+            self._membership.join(time.time())
+            self._restore()
+            self._packets.open(self._configuration.home_agent.address)
+            stack.callback(self._packets.close)
+            control = ControlServer(
+                self._configuration.control.socket, commands(self._status, self._membership, self._timeline)
+            )
+            await control.start()
+            stack.push_async_callback(control.close)
+            listen = self._configuration.metrics.listen
+            if listen is not None:
+                source = from_event_loop(self._loop, self._status.snapshot)
+                stack.callback(MetricsServer(listen.host, listen.port, source).close)
+            # What exists now lives as long as the process: the collector need not walk it again and again.
+            gc.collect()
+            gc.freeze()
+            tasks = [asyncio.create_task(task) for task in (self._heartbeat(), self._watch_first_packets())]
+            for task in tasks:
+                stack.callback(task.cancel)
+            self._packets.flush()
+            _LOG.info("%s serves %s", self._configuration.home_agent.name, self._configuration.home_agent.address)
+            await self._wait_for_stop(tasks)
+
+    def _make_membership(self) -> Membership:
+        configuration = self._configuration
+        return Membership(
+            MembershipSettings(
+                name=configuration.home_agent.name,
+                address=configuration.home_agent.address,
+                lease_s=configuration.cluster.lease_s,
+                take_over=configuration.cluster.take_over,
+                capacity=configuration.datapath.max_bindings,
+            ),
+            self._store,
+            self._agent.directory,
+            happened=self._record,
+            recover=self._recover,
+            stand_down=self._stand_down,
+            resume=self._restore,
+        )
+
+    def _restore(self) -> None:
+        """Continue where the last process of this home agent stopped."""
+        nodes = restore(
+            self._configuration.home_agent.name,
+            self._agent,
+            self._store,
+            self._bindings,
+            self._membership,
+            time.time(),
+        )
+        self._recover(nodes)
+
+    def _stand_down(self) -> None:
+        """Stop answering for nodes that another home agent has claimed."""
+        self._bindings.reconcile({})
+        self._agent.stand_down(self._loop.time())
+        self._loop.call_soon(self._packets.flush)
+        _LOG.error("the lease was lost: another home agent has claimed the nodes of this one, none is served here now")
+
+    def _recover(self, nodes: list[NodeToRecover]) -> int:
+        queued = self._agent.recover(nodes, self._loop.time())
+        self._loop.call_soon(self._packets.flush)
+        return queued
+
+    def _settle(self, now: float, wall: float) -> None:
+        """What has to happen before anything the engine decided may leave."""
+        if not self._writer.settle(self._membership.lease, now):
+            self._membership.lost()
+        self._record(self._agent.happenings())
+
+    def _record(self, happenings: Iterable[Happening]) -> None:
+        happenings = list(happenings)
+        self._timeline.add(happenings, time.time())
+        for happening in happenings:
+            if happening.event is TimelineEvent.RECOVERED and happening.node is not None:
+                home_address = self._agent.directory.home_address(happening.node)
+                if home_address is not None:
+                    self._first_packets.watch(happening.node, home_address)
+
+    async def _heartbeat(self) -> None:
+        while True:
+            wall = time.time()
+            self._membership.beat(wall)
+            self._writer.remove_expired(self._membership.lease, self._agent.expire(wall))
+            self._packets.flush()
+            await asyncio.sleep(self._configuration.cluster.heartbeat_s)
+
+    async def _watch_first_packets(self) -> None:
+        while True:
+            await asyncio.sleep(_FIRST_PACKET_POLL_S)
+            if self._first_packets.waiting:
+                self._record(self._first_packets.poll())
+
+    async def _wait_for_stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._stop.set)
+        stop = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait((stop, *tasks), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        for task in done:
+            if task is not stop:
+                task.result()
+
+
+def serve(configuration: Configuration) -> None:
+    """Run a home agent in the foreground until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigurationError: see :class:`Daemon`.
+        StoreError: see :class:`Daemon`.
+        DatapathError: see :class:`Daemon`.
+        CommandError: the control socket cannot be made.
+        OSError: an address or port cannot be had.
+    """
+
+    async def run() -> None:
+        await Daemon(configuration).run()
+
+    asyncio.run(run())

@@ -1,0 +1,221 @@
+"""What the daemon tells of itself, to the control socket and to Prometheus from the same numbers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from control.cluster.store import LeaseRecord, StateStore, StoreError
+from control.config import Configuration
+from control.control_socket import Row
+from control.daemon.assembly import Assembly
+from control.daemon.binding_writer import BindingWriter
+from control.daemon.membership import Membership
+from control.ikev2.sa import IkeSa
+from control.ipsec.security_association import SecurityAssociationUsage
+from control.metrics import BootstrapSnapshot, DurationHistogram, LeaseSnapshot, MapUsage, Snapshot
+from datapath.bindings import BindingMap
+from datapath.counters import Counters
+from datapath.errors import DatapathError
+
+_Usage = dict[int, tuple[SecurityAssociationUsage, SecurityAssociationUsage]]
+
+
+class Status:
+    """Looks at every part; changes none."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        assembly: Assembly,
+        membership: Membership,
+        store: StateStore,
+        bindings: BindingMap,
+        counters: Counters,
+        writer: BindingWriter,
+        handshakes: DurationHistogram,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._configuration = configuration
+        self._agent = assembly.agent
+        self._ipsec = assembly.ipsec
+        self._membership = membership
+        self._store = store
+        self._bindings = bindings
+        self._counters = counters
+        self._writer = writer
+        self._handshakes = handshakes
+        self._monotonic = monotonic
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def status(self) -> Row:
+        """All of it in one object."""
+        return {**self.snapshot().to_status(), "takeover": self.takeover()}
+
+    def takeover_active(self) -> bool:
+        """Whether nodes are being brought back."""
+        return self._agent.takeover.active
+
+    def takeover(self) -> Row:
+        """How far bringing nodes back is."""
+        takeover = self._agent.takeover
+        progress = takeover.progress(self._monotonic())
+        return {
+            "total": progress.total,
+            "recovered": progress.recovered,
+            "given_up": progress.given_up,
+            "in_flight": progress.in_flight,
+            "waiting": progress.waiting,
+            "peak_in_flight": progress.peak_in_flight,
+            "eta_s": progress.eta_s,
+            "handshake_ms": _percentiles_ms(takeover.handshake_s),
+            "retransmissions": self._agent.endpoint.statistics["retransmissions"],
+            "reasons": dict(takeover.failures),
+        }
+
+    def bindings(self) -> list[Row]:
+        """A row for each binding, by home address."""
+        now = time.time()
+        return [
+            {
+                "home_address": str(binding.home_address),
+                "care_of_address": str(binding.care_of_address),
+                "home_agent": str(binding.home_agent),
+                "identity": binding.identity,
+                "lifetime_expires_at": _iso(binding.lifetime_expires_at),
+                "lifetime_left_s": round(binding.lifetime_expires_at - now, 1),
+                "sequence_number": binding.sequence_number,
+            }
+            for binding in sorted(
+                self._agent.registrations.rules.cache.bindings(), key=lambda binding: binding.home_address
+            )
+        ]
+
+    def security_associations(self) -> list[Row]:
+        """A row for each IKE SA, its child SAs within."""
+        now = self._monotonic()
+        usage = {inbound.spi: (inbound.usage, outbound.usage) for inbound, outbound in self._ipsec.list()}
+        return [self._ike_sa(sa, usage, now) for sa in self._agent.sessions]
+
+    def _ike_sa(self, sa: IkeSa, usage: _Usage, now: float) -> Row:
+        children = []
+        for child in sa.children.values():
+            inbound, outbound = usage.get(child.inbound_spi, (None, None))
+            children.append(
+                {
+                    "name": child.name,
+                    "inbound_spi": f"{child.inbound_spi:08x}",
+                    "outbound_spi": f"{child.outbound_spi:08x}",
+                    "suite": str(child.suite),
+                    "mode": "transport" if child.transport_mode else "tunnel",
+                    "local_selectors": [str(selector) for selector in child.local_selectors],
+                    "remote_selectors": [str(selector) for selector in child.remote_selectors],
+                    "packets_in": inbound.packets if inbound else 0,
+                    "packets_out": outbound.packets if outbound else 0,
+                }
+            )
+        return {
+            "identity": str(sa.remote_identity),
+            "state": sa.state.value,
+            "role": sa.role.value,
+            "local": str(sa.local),
+            "remote": str(sa.remote),
+            "initiator_spi": sa.initiator_spi.hex(),
+            "responder_spi": sa.responder_spi.hex(),
+            "suite": str(sa.suite),
+            "established_s": round(now - sa.established_at, 1) if sa.established_at is not None else None,
+            "children": children,
+        }
+
+    def snapshot(self) -> Snapshot:
+        """The numbers of this moment."""
+        settings = self._configuration.home_agent
+        own, peers = self._leases()
+        packets, up = self._datapath_packets()
+        return Snapshot(
+            name=settings.name,
+            address=str(settings.address),
+            identity=str(settings.identity or settings.address),
+            version=_version(),
+            state="active" if self._membership.lease is not None else "fenced",
+            authorised_nodes=len(self._agent.directory),
+            bindings=len(self._agent.registrations.rules.cache),
+            ike_sas={"half-open": self._agent.endpoint.half_open, "established": len(self._agent.sessions)},
+            child_sas=len(self._ipsec),
+            datapath_up=up,
+            datapath_packets=packets,
+            maps={"bindings": MapUsage(len(self._bindings), self._bindings.capacity)},
+            lease=own,
+            peers=peers,
+            takeovers=self._membership.takeovers,
+            bootstrap=self._bootstrap(),
+            ike=dict(self._agent.endpoint.statistics),
+            esp=dict(self._ipsec.statistics),
+            mobility=dict(self._agent.registrations.messages),
+            mobility_errors=dict(self._agent.registrations.statistics + self._agent.unprotected.statistics),
+            store_failures=dict(self._writer.failures),
+            handshake=self._handshakes.snapshot(),
+        )
+
+    def _bootstrap(self) -> BootstrapSnapshot:
+        takeover = self._agent.takeover
+        progress = takeover.progress(self._monotonic())
+        return BootstrapSnapshot(
+            total=progress.total,
+            recovered=progress.recovered,
+            given_up=progress.given_up,
+            in_flight=progress.in_flight,
+            waiting=progress.waiting,
+            peak_in_flight=progress.peak_in_flight,
+            eta_s=progress.eta_s,
+            recovered_total=progress.recovered,
+            given_up_total=progress.given_up,
+            failures=dict(takeover.failures),
+        )
+
+    def _leases(self) -> tuple[LeaseSnapshot | None, tuple[LeaseSnapshot, ...]]:
+        try:
+            records = self._store.leases()
+        except StoreError:
+            records = []
+        own = self._configuration.home_agent.name
+        snapshots = [_lease_snapshot(record) for record in records]
+        mine = next((lease for lease in snapshots if lease.home_agent == own), None)
+        return mine, tuple(lease for lease in snapshots if lease.home_agent != own)
+
+    def _datapath_packets(self) -> tuple[dict[str, int], bool]:
+        try:
+            return {reason.name.lower(): count for reason, count in self._counters.read().items()}, True
+        except DatapathError:
+            return {}, False
+
+
+def _lease_snapshot(record: LeaseRecord) -> LeaseSnapshot:
+    return LeaseSnapshot(record.home_agent, str(record.address), record.token, record.expires_at)
+
+
+def _percentiles_ms(samples_s: list[float]) -> dict[str, float] | None:
+    if not samples_s:
+        return None
+    if len(samples_s) == 1:
+        only = round(samples_s[0] * 1000, 3)
+        return {"p50": only, "p99": only}
+    cuts = statistics.quantiles(samples_s, n=100, method="inclusive")
+    return {"p50": round(cuts[49] * 1000, 3), "p99": round(cuts[98] * 1000, 3)}
+
+
+def _iso(epoch_s: float) -> str:
+    return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="seconds")
+
+
+def _version() -> str:
+    try:
+        return version("homeagent")
+    except PackageNotFoundError:
+        return "unknown"

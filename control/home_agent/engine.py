@@ -1,0 +1,281 @@
+"""The home agent: IKEv2, ESP, registrations and takeover behind one set of inputs and outputs, without I/O.
+
+Two clocks come in: ``now`` is monotonic seconds for timers, ``wall`` is seconds since the epoch for lifetimes that
+have to survive a restart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from ipaddress import IPv6Address
+
+from control.bootstrap.job import JobAction, RebootstrapJob
+from control.bootstrap.takeover import NodeToRecover, Takeover
+from control.home_agent.directory import NodeDirectory
+from control.home_agent.events import Happening, TimelineEvent
+from control.home_agent.ike_sessions import IkeSessions
+from control.home_agent.policy import MOBILITY_CHILD, PREFIX_DISCOVERY_CHILD, home_address_reply
+from control.home_agent.registrations import PendingRegistration, Registrations
+from control.home_agent.signalling import ProtectedSignalling
+from control.home_agent.unprotected import UnprotectedSignalling
+from control.ikev2 import events as ike
+from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
+from control.ikev2.child import ChildRequest, ChildSa
+from control.ikev2.endpoint import IkeEndpoint
+from control.ikev2.payloads.identification import Identity
+from control.ikev2.sa import IkeSa
+from control.ipsec.errors import EspError, IpsecBackendError
+from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
+from control.mobility.binding_cache import Binding
+from control.mobility.home_registration import Change
+from control.mobility.messages import HomeAgentSwitch
+from control.wire import WireError
+
+
+class HomeAgent:
+    """One home agent, also the driver of its takeover jobs."""
+
+    def __init__(
+        self,
+        address: IPv6Address,
+        directory: NodeDirectory,
+        endpoint: IkeEndpoint,
+        signalling: ProtectedSignalling,
+        registrations: Registrations,
+        unprotected: UnprotectedSignalling,
+    ) -> None:
+        self.address = address
+        self.directory = directory
+        self.endpoint = endpoint
+        self.registrations = registrations
+        self.unprotected = unprotected
+        self.sessions = IkeSessions(directory, signalling)
+        self.statistics: Counter[str] = Counter()
+        self._local = SocketAddress(address, IKE_PORT)
+        self._signalling = signalling
+        self._takeover: Takeover | None = None
+        self._happenings: list[Happening] = []
+
+    def attach(self, takeover: Takeover) -> None:
+        """Give the agent the jobs it drives; once, before any input."""
+        self._takeover = takeover
+
+    @property
+    def takeover(self) -> Takeover:
+        """The jobs."""
+        if self._takeover is None:
+            raise RuntimeError("HomeAgent.attach was not called")
+        return self._takeover
+
+    # Inputs
+
+    def receive_ike(self, data: bytes, peer: SocketAddress, now: float) -> None:
+        """A datagram on the IKE port."""
+        self.endpoint.receive_datagram(data, self._local, peer, now)
+        self._process_ike_events(now)
+
+    def receive_protected(
+        self, packet: bytes, home_address: IPv6Address, care_of_address: IPv6Address | None, now: float, wall: float
+    ) -> None:
+        """An ESP packet from ``home_address``, sent from ``care_of_address`` (None: the node is at home)."""
+        try:
+            message, association = self._signalling.open(packet, home_address, now)
+        except EspError as error:
+            self.statistics[f"esp-{error.reason}"] += 1
+            return
+        except WireError as error:
+            self.statistics[f"mobility-{error.reason}"] += 1
+            return
+        identity = self.sessions.identity_of(association.spi)
+        if identity is None:
+            self.statistics["esp-unknown-owner"] += 1
+            return
+        self.registrations.receive(message, identity, home_address, care_of_address or home_address, now, wall)
+
+    def receive_unprotected(
+        self, payload: bytes, source: IPv6Address, care_of_address: IPv6Address | None, now: float
+    ) -> None:
+        """A Mobility Header without ESP."""
+        self.unprotected.receive(payload, source, care_of_address, now)
+
+    def recover(self, nodes: Iterable[NodeToRecover], now: float) -> int:
+        """Bring nodes back, as fast as the scheduler allows. Returns how many were queued."""
+        return self.takeover.submit(nodes, now)
+
+    def stored(self, registration: PendingRegistration, now: float) -> None:
+        """A registration is safe in the store and in the data path: acknowledge it."""
+        if not self.registrations.stored(registration, now):
+            return
+        outcome = registration.outcome
+        if outcome.change is Change.REMOVE:
+            self._happen(TimelineEvent.DEREGISTERED, registration.identity)
+            return
+        self._happen(
+            TimelineEvent.BINDING_UPDATE,
+            registration.identity,
+            home_address=str(registration.home_address),
+            care_of_address=str(registration.reply_to),
+        )
+        if self.takeover.binding_registered(registration.identity, now):
+            self._happen(TimelineEvent.RECOVERED, registration.identity)
+            self._note_end_of_takeover(now)
+
+    def stand_down(self, now: float) -> None:
+        """Forget all bindings, jobs and security associations: another agent serves the nodes now."""
+        self.takeover.cancel(now)
+        self.registrations.forget_all()
+        for sa in list(self.sessions):
+            sa.abandon(now)
+        self._process_ike_events(now)
+
+    def handle_timer(self, now: float) -> None:
+        """Let time pass: retransmissions, jobs."""
+        self.endpoint.handle_timer(now)
+        self._process_ike_events(now)
+        self.takeover.handle_timer(now)
+        self._process_ike_events(now)
+
+    # Outputs
+
+    def next_timer(self) -> float | None:
+        """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
+        times = (self.endpoint.next_timer(), self.takeover.next_timer())
+        return min((time for time in times if time is not None), default=None)
+
+    def datagrams_to_send(self) -> list[Datagram]:
+        """IKE datagrams, drained."""
+        return self.endpoint.datagrams_to_send()
+
+    def packets_to_send(self) -> list[bytes]:
+        """Whole IPv6 packets, drained."""
+        return self.registrations.packets_to_send() + self.unprotected.packets_to_send()
+
+    def happenings(self) -> list[Happening]:
+        """Entries of the timeline, drained."""
+        happenings, self._happenings = self._happenings, []
+        return happenings
+
+    def expire(self, wall: float) -> list[Binding]:
+        """Bindings whose lifetime has passed; the caller removes them from store and data path."""
+        expired = self.registrations.expire(wall)
+        for binding in expired:
+            self._happen(TimelineEvent.BINDING_EXPIRED, binding.identity)
+        return expired
+
+    # The driver of jobs
+
+    def perform(self, job: RebootstrapJob, action: JobAction, now: float) -> None:
+        """Carry out what a job decided."""
+        match action:
+            case JobAction.OPEN_IKE:
+                self._open_ike(job, now)
+            case JobAction.CREATE_MOBILITY_CHILD:
+                self._create_mobility_child(job, now)
+            case JobAction.SEND_HOME_AGENT_SWITCH:
+                self._send_home_agent_switch(job, now)
+            case JobAction.CLOSE_IKE:
+                self._close_ike(job, now)
+
+    def given_up(self, node: NodeToRecover, reason: str, now: float) -> None:
+        """The scheduler will not try again."""
+        self._happen(TimelineEvent.GIVEN_UP, node.identity, reason=reason)
+        self._note_end_of_takeover(now)
+
+    def _open_ike(self, job: RebootstrapJob, now: float) -> None:
+        reply = None
+        if job.new_home_address:
+            prefix_length = self.directory.prefix_length(job.home_address)
+            reply = home_address_reply(job.home_address, prefix_length)
+        self.endpoint.connect(
+            self._local,
+            SocketAddress(job.care_of_address, IKE_PORT),
+            now,
+            remote_identity=Identity.from_text(job.identity),
+            first_child=self._child_request(PREFIX_DISCOVERY_CHILD, PROTOCOL_ICMPV6, job.home_address),
+            configuration=reply,
+            initial_contact=self.sessions.current(job.identity) is None,
+            context=job,
+        )
+        self._happen(TimelineEvent.IKE_SA_INIT_SENT, job.identity, care_of_address=str(job.care_of_address))
+
+    def _create_mobility_child(self, job: RebootstrapJob, now: float) -> None:
+        sa = self.sessions.current(job.identity)
+        if sa is not None and sa.is_established:
+            sa.create_child(self._child_request(MOBILITY_CHILD, PROTOCOL_MOBILITY, job.home_address), now)
+
+    def _send_home_agent_switch(self, job: RebootstrapJob, now: float) -> None:
+        message = HomeAgentSwitch(addresses=(self.address,), bootstrap=True)
+        self.registrations.send(message, job.home_address, job.care_of_address, now)
+        self._happen(TimelineEvent.HOME_AGENT_SWITCH_SENT, job.identity, attempt=job.switches_sent)
+
+    def _close_ike(self, job: RebootstrapJob, now: float) -> None:
+        self._happen(TimelineEvent.ATTEMPT_FAILED, job.identity, reason=job.failure)
+        sa = self.sessions.current(job.identity)
+        if sa is not None and sa.context is job:
+            sa.delete(now)
+
+    def _child_request(self, name: str, protocol: int, home_address: IPv6Address) -> ChildRequest:
+        return ChildRequest(
+            local_selectors=(TrafficSelector.host(self.address, protocol),),
+            remote_selectors=(TrafficSelector.host(home_address, protocol),),
+            name=name,
+        )
+
+    # IKE events
+
+    def _process_ike_events(self, now: float) -> None:
+        while events := self.endpoint.events():
+            for sa, event in events:
+                self._process_ike_event(sa, event, now)
+
+    def _process_ike_event(self, sa: IkeSa, event: ike.Event, now: float) -> None:
+        job = sa.context if isinstance(sa.context, RebootstrapJob) else None
+        match event:
+            case ike.IkeEstablished():
+                self._ike_established(sa, job, now)
+            case ike.ChildEstablished(child=child):
+                self._child_established(sa, child, job, now)
+            case ike.ChildFailed(name=name, reason=reason):
+                if job is not None and name == MOBILITY_CHILD:
+                    self.takeover.job_failed(job, f"child-{reason}", now)
+            case ike.ChildClosed(child=child):
+                self.sessions.child_closed(child)
+            case ike.IkeFailed(reason=reason) | ike.IkeClosed(reason=reason):
+                self.sessions.closed(sa)
+                if job is not None:
+                    self.takeover.job_failed(job, reason, now)
+
+    def _ike_established(self, sa: IkeSa, job: RebootstrapJob | None, now: float) -> None:
+        self.sessions.established(sa)
+        self._happen(TimelineEvent.IKE_ESTABLISHED, str(sa.remote_identity), role="initiator" if job else "responder")
+        if job is not None:
+            self.takeover.ike_established(job, now)
+
+    def _child_established(self, sa: IkeSa, child: ChildSa, job: RebootstrapJob | None, now: float) -> None:
+        try:
+            self.sessions.child_established(sa, child, now)
+        except IpsecBackendError as error:
+            self.statistics[f"child-{error.reason}"] += 1
+            sa.delete_child(child, now)
+            if job is not None:
+                self.takeover.job_failed(job, f"child-{error.reason}", now)
+            return
+        if child.local_selectors[0].protocol != PROTOCOL_MOBILITY:
+            return
+        # Only now can the node's next Binding Update do without the older pair of security associations.
+        older = self.sessions.take_superseded(str(sa.remote_identity))
+        if older is not None:
+            older.delete(now)
+        if job is not None:
+            self.takeover.mobility_child_established(job, now)
+
+    def _note_end_of_takeover(self, now: float) -> None:
+        if not self.takeover.active:
+            progress = self.takeover.progress(now)
+            self._happen(
+                TimelineEvent.TAKEOVER_FINISHED, None, recovered=progress.recovered, given_up=progress.given_up
+            )
+
+    def _happen(self, event: TimelineEvent, node: str | None = None, **detail: object) -> None:
+        self._happenings.append(Happening(event, node, detail))

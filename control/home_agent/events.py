@@ -1,0 +1,41 @@
+"""What a home agent tells whoever watches it: one vocabulary for the timeline, the log and the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class TimelineEvent(StrEnum):
+    """Kinds of things that happen, in the order of a rebootstrap."""
+
+    LEASE_ACQUIRED = "lease-acquired"
+    LEASE_LAPSED = "lease-lapsed"
+    LEASE_LOST = "lease-lost"
+    NODES_CLAIMED = "nodes-claimed"
+    IKE_SA_INIT_SENT = "ike-sa-init-sent"
+    IKE_ESTABLISHED = "ike-established"
+    HOME_AGENT_SWITCH_SENT = "home-agent-switch-sent"
+    BINDING_UPDATE = "binding-update"
+    RECOVERED = "recovered"
+    FIRST_PACKET = "first-packet"
+    ATTEMPT_FAILED = "attempt-failed"
+    GIVEN_UP = "given-up"
+    DEREGISTERED = "deregistered"
+    BINDING_EXPIRED = "binding-expired"
+    TAKEOVER_FINISHED = "takeover-finished"
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One entry of the timeline.
+
+    Attributes:
+        event: its kind.
+        node: the IKE identity of the node it is about, None when it is about none.
+        detail: further facts, ready for JSON; never secrets.
+    """
+
+    event: TimelineEvent
+    node: str | None = None
+    detail: dict[str, object] = field(default_factory=dict)

@@ -1,0 +1,77 @@
+"""The IKE SAs of a home agent by node, and their child SAs at work in IPsec."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+
+from control.home_agent.directory import NodeDirectory
+from control.home_agent.signalling import ProtectedSignalling
+from control.ikev2.child import ChildSa
+from control.ikev2.sa import IkeSa
+
+
+class IkeSessions:
+    """Who is behind an IKE SA, and behind an inbound SPI."""
+
+    def __init__(self, directory: NodeDirectory, signalling: ProtectedSignalling) -> None:
+        self._directory = directory
+        self._signalling = signalling
+        self._by_identity: dict[str, IkeSa] = {}
+        self._superseded: dict[str, IkeSa] = {}
+        self._identity_of_spi: dict[int, str] = {}
+
+    def __iter__(self) -> Iterator[IkeSa]:
+        return iter(self._by_identity.values())
+
+    def __len__(self) -> int:
+        return len(self._by_identity)
+
+    def current(self, identity: str) -> IkeSa | None:
+        """The newest IKE SA with a node."""
+        return self._by_identity.get(identity)
+
+    def identity_of(self, inbound_spi: int) -> str | None:
+        """The node that authenticated itself for a security association."""
+        return self._identity_of_spi.get(inbound_spi)
+
+    def established(self, sa: IkeSa) -> None:
+        """Remember a new IKE SA; one it replaces stays usable until :meth:`take_superseded`."""
+        identity = str(sa.remote_identity)
+        older = self._by_identity.get(identity)
+        self._by_identity[identity] = sa
+        if older is not None and older is not sa:
+            self._superseded[identity] = older
+
+    def take_superseded(self, identity: str) -> IkeSa | None:
+        """The IKE SA that a newer one with the same node replaced, once; the caller deletes it."""
+        return self._superseded.pop(identity, None)
+
+    def child_established(self, sa: IkeSa, child: ChildSa, now: float) -> IPv6Address | None:
+        """Put a child SA to work. Returns the node's home address, None if it has none here.
+
+        Raises:
+            IpsecBackendError: see :meth:`ProtectedSignalling.install`.
+        """
+        identity = str(sa.remote_identity)
+        home_address = self._directory.home_address(identity)
+        if home_address is None:
+            return None
+        self._signalling.install(child, home_address, now)
+        self._identity_of_spi[child.inbound_spi] = identity
+        return home_address
+
+    def child_closed(self, child: ChildSa) -> None:
+        """Take a child SA out of use."""
+        self._signalling.remove(child)
+        self._identity_of_spi.pop(child.inbound_spi, None)
+
+    def closed(self, sa: IkeSa) -> None:
+        """Forget an IKE SA with all its child SAs."""
+        for child in list(sa.children.values()):
+            self.child_closed(child)
+        identity = str(sa.remote_identity)
+        if self._by_identity.get(identity) is sa:
+            del self._by_identity[identity]
+        if self._superseded.get(identity) is sa:
+            del self._superseded[identity]

@@ -1,0 +1,134 @@
+"""Binding Updates in, Binding Acknowledgements out, with the store in between (RFC 6275 sections 9.5 and 10.3)."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from control.home_agent.signalling import ProtectedSignalling
+from control.ipsec.errors import NoSecurityAssociation
+from control.mobility.binding_cache import Binding
+from control.mobility.home_registration import Change, HomeRegistration, RegistrationOutcome
+from control.mobility.messages import BindingAcknowledgement, BindingUpdate, MobilityMessage
+from control.mobility.sequence_number import is_newer
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRegistration:
+    """A Binding Update that was accepted but has to be stored before it is acknowledged.
+
+    Attributes:
+        identity: who sent it, as authenticated by IKEv2.
+        home_address: the node's home address.
+        outcome: what the registration rules made of it.
+        reply_to: the care-of address the acknowledgement goes to.
+    """
+
+    identity: str
+    home_address: IPv6Address
+    outcome: RegistrationOutcome
+    reply_to: IPv6Address
+
+
+class Registrations:
+    """Applies the rules of home registration and holds accepted updates until they are stored.
+
+    Attributes:
+        statistics: refusals by slug.
+        messages: Mobility Header messages by direction, type and status.
+    """
+
+    def __init__(self, rules: HomeRegistration, signalling: ProtectedSignalling) -> None:
+        self.rules = rules
+        self.statistics: Counter[str] = Counter()
+        self.messages: Counter[tuple[str, str, str]] = Counter()
+        self._signalling = signalling
+        self._pending: dict[IPv6Address, PendingRegistration] = {}
+        self._packets: list[bytes] = []
+
+    def receive(
+        self,
+        message: MobilityMessage,
+        identity: str,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        now: float,
+        wall: float,
+    ) -> None:
+        """A message that came under the security association of ``identity``."""
+        self.messages["in", _type_name(message), ""] += 1
+        if not isinstance(message, BindingUpdate):
+            self.statistics["unexpected-message"] += 1
+            return
+        outcome = self.rules.process(message, home_address, care_of_address, identity, wall)
+        if outcome.change is Change.NONE:
+            self.statistics[outcome.reason] += 1
+            self._acknowledge(outcome, home_address, care_of_address, now)
+            return
+        earlier = self._pending.get(home_address)
+        if earlier is not None and not is_newer(outcome.sequence_number, earlier.outcome.sequence_number):
+            self.statistics["overtaken"] += 1
+            return
+        self._pending[home_address] = PendingRegistration(identity, home_address, outcome, care_of_address)
+
+    def pending(self) -> list[PendingRegistration]:
+        """What has to be stored now, one per home address; each is then :meth:`stored` or :meth:`not_stored`."""
+        pending = list(self._pending.values())
+        self._pending.clear()
+        return pending
+
+    def stored(self, registration: PendingRegistration, now: float) -> bool:
+        """The store has it: it takes effect and is acknowledged. Returns whether it did take effect."""
+        if not self.rules.commit(registration.outcome):
+            return False
+        self._acknowledge(registration.outcome, registration.home_address, registration.reply_to, now)
+        return True
+
+    def not_stored(self, registration: PendingRegistration) -> None:
+        """The store refused it: silence, so that the node repeats (RFC 6275 section 11.8)."""
+        self.statistics["not-stored"] += 1
+
+    def packets_to_send(self) -> list[bytes]:
+        """Whole IPv6 packets to send, drained."""
+        packets, self._packets = self._packets, []
+        return packets
+
+    def send(
+        self, message: MobilityMessage, home_address: IPv6Address, care_of_address: IPv6Address, now: float
+    ) -> bool:
+        """Queue a protected message to a node. Returns whether a security association allowed it."""
+        try:
+            packet = self._signalling.protect(message, home_address, care_of_address, now)
+        except NoSecurityAssociation:
+            self.statistics["no-security-association"] += 1
+            return False
+        self._packets.append(packet)
+        status = str(int(message.status)) if isinstance(message, BindingAcknowledgement) else ""
+        self.messages["out", _type_name(message), status] += 1
+        return True
+
+    def forget_all(self) -> None:
+        """Drop every binding and everything not yet sent."""
+        self._pending.clear()
+        self._packets.clear()
+        for binding in self.rules.cache.bindings():
+            self.rules.cache.remove(binding.home_address)
+
+    def expire(self, wall: float) -> list[Binding]:
+        """Bindings whose lifetime has passed, removed from the cache."""
+        return self.rules.cache.expire(wall)
+
+    def _acknowledge(
+        self, outcome: RegistrationOutcome, home_address: IPv6Address, care_of_address: IPv6Address, now: float
+    ) -> None:
+        acknowledgement = outcome.acknowledgement
+        if acknowledgement is None:
+            return
+        self.send(acknowledgement, home_address, care_of_address, now)
+
+
+def _type_name(message: MobilityMessage) -> str:
+    """BindingUpdate becomes ``binding-update``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(message).__name__).lower()

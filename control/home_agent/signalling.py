@@ -1,0 +1,88 @@
+"""Mobility Header messages between home agent and mobile node, protected by ESP (RFC 6275 section 5.1, RFC 4877)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv6Address
+
+from control.ikev2.child import ChildSa
+from control.ipsec.security_association import SecurityAssociation, security_association_pair
+from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
+from control.ipsec.userspace import UserspaceIpsec
+from control.mobility.extension_headers import build_ipv6, build_to_mobile_node
+from control.mobility.header import build_mobility_message, parse_mobility_message
+from control.mobility.messages import MobilityMessage
+from control.wire import WireError
+
+PROTOCOL_ESP = 50
+
+
+class ProtectedSignalling:
+    """Protects what goes to a node and opens what comes from it.
+
+    The security associations name the home address; on the wire the care-of address stands in its place and the
+    home address travels in a type 2 routing header or a Home Address option (RFC 6275 sections 6.3 and 6.4).
+    """
+
+    def __init__(
+        self,
+        home_agent: IPv6Address,
+        ipsec: UserspaceIpsec,
+        installed: Callable[[SecurityAssociation], None] | None = None,
+    ) -> None:
+        """Start without any.
+
+        Args:
+            home_agent: our address.
+            ipsec: the back end.
+            installed: told of every security association put to work, for the export of keys.
+        """
+        self._home_agent = home_agent
+        self._ipsec = ipsec
+        self._installed = installed
+
+    def install(self, child: ChildSa, home_address: IPv6Address, now: float) -> None:
+        """Put both directions of a child SA to work.
+
+        Raises:
+            IpsecBackendError: the back end cannot apply what was negotiated, tunnel mode for example.
+        """
+        inbound, outbound = security_association_pair(child, self._home_agent, home_address, created_at=now)
+        self._ipsec.install(inbound, outbound)
+        if self._installed is not None:
+            self._installed(inbound)
+            self._installed(outbound)
+
+    def remove(self, child: ChildSa) -> None:
+        """Take both directions of a child SA out of use."""
+        self._ipsec.remove(child.inbound_spi)
+
+    def protect(
+        self, message: MobilityMessage, home_address: IPv6Address, care_of_address: IPv6Address, now: float
+    ) -> bytes:
+        """A whole IPv6 packet that carries ``message`` to a node.
+
+        Raises:
+            NoSecurityAssociation: none with this node covers the message.
+        """
+        header = build_mobility_message(message, self._home_agent, home_address)
+        protected = self._ipsec.protect(
+            self._home_agent, home_address, PROTOCOL_MOBILITY, header, message.message_type << 8, now
+        )
+        if care_of_address == home_address:
+            # The node is at home: no routing header (RFC 6275 section 9.5.4).
+            return build_ipv6(self._home_agent, home_address, PROTOCOL_ESP, protected)
+        return build_to_mobile_node(self._home_agent, care_of_address, home_address, PROTOCOL_ESP, protected)
+
+    def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[MobilityMessage, SecurityAssociation]:
+        """Check and decrypt an ESP packet of a node.
+
+        Raises:
+            EspError: not one of ours, a replay, altered, or not what its security association is for.
+            WireError: properly protected, but not a well-formed Mobility Header.
+        """
+        opened = self._ipsec.unprotect(home_address, self._home_agent, packet, now)
+        if opened.protocol != PROTOCOL_MOBILITY:
+            raise WireError("unexpected-protocol", f"protocol {opened.protocol} in ESP")
+        message = parse_mobility_message(opened.payload, home_address, self._home_agent)
+        return message, opened.security_association

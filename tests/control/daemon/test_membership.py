@@ -1,0 +1,166 @@
+"""Two home agents on one store: who may write, who takes over, and what the one that was only slow does."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+
+import pytest
+
+from control.cluster.sqlite_store import SqliteStore
+from control.cluster.store import BindingRecord
+from control.daemon.membership import Membership, MembershipSettings
+from control.home_agent.directory import AuthorisedNode, NodeDirectory
+from control.home_agent.events import TimelineEvent
+
+PREFIX = IPv6Network("2001:db8:100::/64")
+OTHER_PREFIX = IPv6Network("2001:db8:200::/64")
+LEASE_S = 3.0
+
+
+class Member:
+    """A membership with what it told the rest of its daemon."""
+
+    def __init__(self, name, path, *, prefix=PREFIX, take_over=True, authorised=("mn1", "mn2")):
+        self.happenings = []
+        self.recovered = []
+        self.stood_down = 0
+        self.resumed = 0
+        self.store = SqliteStore(path)
+        nodes = [
+            AuthorisedNode(f"{node}@example.org", PREFIX[index], b"key") for index, node in enumerate(authorised, 1)
+        ]
+        self.membership = Membership(
+            MembershipSettings(name, IPv6Address("2001:db8:a::1"), LEASE_S, take_over, 100),
+            self.store,
+            NodeDirectory(nodes, [prefix]),
+            happened=self.happenings.extend,
+            recover=self._recover,
+            stand_down=self._stand_down,
+            resume=self._resume,
+        )
+
+    def events(self):
+        return [happening.event for happening in self.happenings]
+
+    def _recover(self, nodes):
+        self.recovered += nodes
+        return len(nodes)
+
+    def _stand_down(self):
+        self.stood_down += 1
+
+    def _resume(self):
+        self.resumed += 1
+
+
+def binding(index, expires_at=1000.0):
+    return BindingRecord(
+        home_address=PREFIX[index],
+        care_of_address=IPv6Address(f"2001:db8:c::{index}"),
+        home_agent="ha1",
+        home_agent_address=IPv6Address("2001:db8:a1::1"),
+        identity=f"mn{index}@example.org",
+        lifetime_expires_at=expires_at,
+        sequence_number=index,
+    )
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "state.db"
+
+
+def serving_first(path, *bindings):
+    first = Member("ha1", path)
+    first.membership.join(0.0)
+    first.store.write_bindings(first.membership.lease, bindings)
+    return first
+
+
+def test_a_lapsed_lease_is_taken_over_once_and_the_nodes_are_brought_back(path):
+    serving_first(path, binding(1), binding(2, expires_at=2000.0))
+    second = Member("ha2", path)
+    second.membership.join(0.0)
+    second.membership.beat(2.9)
+    assert second.recovered == []
+    second.membership.beat(3.1)
+    second.membership.beat(4.0)
+    assert second.events()[-2:] == [TimelineEvent.LEASE_LAPSED, TimelineEvent.NODES_CLAIMED]
+    by_priority = sorted(second.recovered, key=lambda node: node.priority)
+    assert [node.identity for node in by_priority] == ["mn2@example.org", "mn1@example.org"]
+    assert not any(node.new_home_address for node in second.recovered)
+    assert all(node.switch for node in second.recovered)
+
+
+def test_a_renewed_lease_is_left_alone(path):
+    first = serving_first(path, binding(1))
+    second = Member("ha2", path)
+    second.membership.join(0.0)
+    for wall in range(1, 10):
+        first.membership.beat(float(wall))
+        second.membership.beat(float(wall))
+    assert second.recovered == []
+    assert second.membership.takeovers == 0
+
+
+def test_nodes_from_another_prefix_get_a_new_home_address(path):
+    serving_first(path, binding(1))
+    second = Member("ha2", path, prefix=OTHER_PREFIX)
+    second.membership.join(0.0)
+    second.membership.beat(5.0)
+    [node] = second.recovered
+    assert node.new_home_address
+    assert node.home_address in OTHER_PREFIX
+
+
+def test_the_agent_that_was_only_slow_stands_down_and_joins_again(path):
+    first = serving_first(path, binding(1))
+    second = Member("ha2", path)
+    second.membership.join(0.0)
+    second.membership.beat(5.0)
+    first.membership.beat(5.1)
+    assert first.membership.lease is None
+    assert first.stood_down == 1
+    assert TimelineEvent.LEASE_LOST in first.events()
+    first.membership.beat(6.0)
+    assert first.membership.lease is not None
+    assert first.resumed == 1
+    assert first.store.bindings("ha1") == []
+
+
+def test_without_take_over_only_the_operator_does(path):
+    serving_first(path, binding(1))
+    second = Member("ha2", path, take_over=False)
+    second.membership.join(0.0)
+    second.membership.beat(10.0)
+    assert second.recovered == []
+    assert second.membership.take_over_from("ha1", 10.0) == 1
+    assert [node.identity for node in second.recovered] == ["mn1@example.org"]
+
+
+def test_the_operator_may_take_over_from_one_that_lives(path):
+    first = serving_first(path, binding(1))
+    second = Member("ha2", path)
+    second.membership.join(0.0)
+    assert second.membership.take_over_from("ha1", 1.0) == 1
+    first.membership.beat(1.5)
+    assert first.membership.lease is None
+
+
+def test_what_cannot_be_brought_back_is_said_with_a_reason(path):
+    serving_first(path, binding(1, expires_at=4.0), binding(3))
+    second = Member("ha2", path)
+    second.membership.join(0.0)
+    second.membership.beat(5.0)
+    assert second.recovered == []
+    given_up = {h.node: h.detail["reason"] for h in second.happenings if h.event is TimelineEvent.GIVEN_UP}
+    assert given_up == {"mn1@example.org": "no-binding", "mn3@example.org": "not-authorised"}
+
+
+def test_a_store_that_does_not_answer_leaves_the_membership_as_it_is(path, caplog):
+    first = serving_first(path, binding(1))
+    first.store.close()
+    first.membership.beat(1.0)
+    assert first.membership.lease is not None
+    assert first.stood_down == 0
+    assert "state store" in caplog.text
