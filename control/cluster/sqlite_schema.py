@@ -42,7 +42,7 @@ _TABLES = (
         sequence_number INTEGER NOT NULL,
         key_management INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID""",
-    "CREATE INDEX bindings_by_identity ON bindings (identity)",
+    "CREATE INDEX bindings_by_node ON bindings (identity, home_agent)",
     "CREATE INDEX bindings_by_home_agent ON bindings (home_agent)",
 )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
@@ -49,14 +48,16 @@ _UPSERT_NODE_OF_BINDING = f"""
 
 # A claimed binding that its node has replaced by one with this agent, perhaps under another home address.
 _DELETE_SUPERSEDED = "DELETE FROM bindings WHERE identity = ? AND home_agent = ? AND home_agent_address != ?"
-_NODE_WIDTH = 6
-_SELECT_NODES_WITH_BINDINGS = """
-    SELECT n.identity, n.home_address, n.care_of_address, n.owner, n.fence, n.last_seen,
-        b.home_address, b.care_of_address, b.home_agent, b.home_agent_address, b.identity,
+# In the column order of nodes and then bindings, already with the claimer as the owner.
+_SELECT_CLAIMED = """
+    SELECT n.identity, n.home_address, n.care_of_address, :by, :fence, n.last_seen,
+        b.home_address, b.care_of_address, :by, b.home_agent_address, b.identity,
         b.lifetime_expires_at, b.sequence_number, b.key_management
-    FROM nodes n LEFT JOIN bindings b ON b.identity = n.identity AND b.home_agent = ?
-    WHERE n.owner = ? ORDER BY n.identity
+    FROM (SELECT * FROM nodes WHERE owner = :failed ORDER BY identity LIMIT :limit) n
+        LEFT JOIN bindings b ON b.identity = n.identity AND b.home_agent = :failed
+    ORDER BY n.identity
 """
+_NODE_WIDTH = 6
 
 
 class SqliteStore:
@@ -130,7 +131,9 @@ class SqliteStore:
                 for home_agent, address, token, expires_at, capacity in self._connection.execute(query)
             ]
 
-    def claim(self, failed: str, by: Lease, now: float, *, force: bool = False) -> list[ClaimedNode]:
+    def claim(
+        self, failed: str, by: Lease, now: float, *, force: bool = False, limit: int | None = None
+    ) -> list[ClaimedNode]:
         """See :meth:`control.cluster.store.StateStore.claim`."""
         with self._transaction() as connection:
             if not _lease_runs(connection, by, now):
@@ -138,9 +141,8 @@ class SqliteStore:
             row = connection.execute("SELECT expires_at FROM leases WHERE home_agent = ?", (failed,)).fetchone()
             if row is not None and row[0] > now and not force:
                 raise LeaseHeld(failed, row[0] - now)
-            if failed == by.home_agent:
-                return []
-            return _take_over(connection, failed, by)
+            rows = [] if failed == by.home_agent else _take_over(connection, failed, by, now, limit)
+        return [_claimed_node(row) for row in rows]
 
     def write_bindings(self, lease: Lease, bindings: Iterable[BindingRecord], now: float | None = None) -> None:
         """See :meth:`control.cluster.store.StateStore.write_bindings`."""
@@ -237,26 +239,37 @@ def _lease_runs(connection: sqlite3.Connection, lease: Lease, now: float) -> boo
     return connection.execute(query, (lease.home_agent, lease.token, now)).fetchone() is not None
 
 
-def _take_over(connection: sqlite3.Connection, failed: str, by: Lease) -> list[ClaimedNode]:
-    """Move leases, nodes and bindings of ``failed`` to the holder of ``by``."""
-    connection.execute("DELETE FROM leases WHERE home_agent = ?", (failed,))
-    # A node that meanwhile registered with another agent under another home address needs nobody.
-    connection.execute(
-        "DELETE FROM bindings WHERE home_agent = ? AND identity NOT IN (SELECT identity FROM nodes WHERE owner = ?)",
-        (failed, failed),
+def _take_over(
+    connection: sqlite3.Connection, failed: str, by: Lease, now: float, limit: int | None
+) -> list[tuple[Any, ...]]:
+    """Move up to ``limit`` nodes of ``failed`` to the holder of ``by``; rows of _SELECT_CLAIMED."""
+    names = {"failed": failed, "by": by.home_agent, "fence": by.token, "limit": -1 if limit is None else limit}
+    rows = connection.execute(_SELECT_CLAIMED, names).fetchall()
+    identities = dict.fromkeys(row[0] for row in rows)  # each once, still in the order of the index
+    connection.executemany(
+        "UPDATE nodes SET owner = ?, fence = ? WHERE identity = ?",
+        [(by.home_agent, by.token, identity) for identity in identities],
     )
-    claimed = [_claimed_node(row, by) for row in connection.execute(_SELECT_NODES_WITH_BINDINGS, (failed, failed))]
-    connection.execute("UPDATE nodes SET owner = ?, fence = ? WHERE owner = ?", (by.home_agent, by.token, failed))
-    connection.execute("UPDATE bindings SET home_agent = ? WHERE home_agent = ?", (by.home_agent, failed))
-    return claimed
+    connection.executemany(
+        "UPDATE bindings SET home_agent = ? WHERE identity = ? AND home_agent = ?",
+        [(by.home_agent, identity, failed) for identity in identities],
+    )
+    if connection.execute("SELECT 1 FROM nodes WHERE owner = ? LIMIT 1", (failed,)).fetchone():
+        # Fenced out from the first part on; still listed as dead, should this claimer die before the last one.
+        connection.execute(
+            "UPDATE leases SET token = ?, expires_at = min(expires_at, ?) WHERE home_agent = ?",
+            (_next_token(connection), now, failed),
+        )
+    else:
+        connection.execute("DELETE FROM leases WHERE home_agent = ?", (failed,))
+        # Left are bindings of nodes that meanwhile registered elsewhere under another home address.
+        connection.execute("DELETE FROM bindings WHERE home_agent = ?", (failed,))
+    return rows
 
 
-def _claimed_node(row: tuple[Any, ...], by: Lease) -> ClaimedNode:
-    node = replace(_node(row[:_NODE_WIDTH]), owner=by.home_agent, fence=by.token)
+def _claimed_node(row: tuple[Any, ...]) -> ClaimedNode:
     binding_row = row[_NODE_WIDTH:]
-    if binding_row[0] is None:
-        return ClaimedNode(node, None)
-    return ClaimedNode(node, replace(_binding(binding_row), home_agent=by.home_agent))
+    return ClaimedNode(_node(row[:_NODE_WIDTH]), None if binding_row[0] is None else _binding(binding_row))
 
 
 def _node(row: tuple[Any, ...]) -> NodeRecord:

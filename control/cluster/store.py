@@ -195,21 +195,26 @@ class StateStore(Protocol):
     def leases(self) -> list[LeaseRecord]:
         """All leases that were neither released nor claimed, by name."""
 
-    def claim(self, failed: str, by: Lease, now: float, *, force: bool = False) -> list[ClaimedNode]:
-        """Make all nodes and bindings of a failed home agent those of another; from now on it is fenced out.
+    def claim(
+        self, failed: str, by: Lease, now: float, *, force: bool = False, limit: int | None = None
+    ) -> list[ClaimedNode]:
+        """Make the nodes and bindings of a failed home agent those of another; from now on it is fenced out.
 
-        Of several claimers one gets them and the others an empty list. An agent without a lease, which left in an
-        orderly way, can be claimed too.
+        Large numbers are better claimed in parts, with renewals of the own lease in between: repeat until the list is
+        empty. While nodes are left the agent stays among the lapsed ones, so that others can carry on, or join in.
+        Of several claimers each node goes to one. An agent without a lease, which left in an orderly way, can be
+        claimed too.
 
         Args:
             failed: name of the failed home agent.
             by: the claimer's own lease.
             now: the time.
             force: claim even from an agent whose lease still runs, because an operator says so.
+            limit: claim at most that many nodes now.
 
         Raises:
             LeaseLost: the claimer's own lease is void or has lapsed.
-            LeaseHeld: the agent is alive and ``force`` was not given.
+            LeaseHeld: the agent is alive, perhaps again, and ``force`` was not given.
         """
 
     def write_bindings(self, lease: Lease, bindings: Iterable[BindingRecord], now: float | None = None) -> None:
