@@ -21,10 +21,9 @@ from control.ikev2.payloads import (
     CertificateRequestPayload,
     Identity,
     NotifyPayload,
-    SecurityAssociationPayload,
 )
 from control.ikev2.policy import IkeConfiguration, PeerPolicy
-from control.ikev2.proposals import EspOffer, ike_offer
+from control.ikev2.proposals import EspOffer, IkeOffer
 from control.ikev2.rate_limit import TokenBucket
 from control.ikev2.timers import TimerHeap
 
@@ -82,7 +81,7 @@ class Environment:
 
     def _encode_what_never_changes(self) -> None:
         configuration = self.configuration
-        self.ike_offer: SecurityAssociationPayload = ike_offer(configuration.ike_proposals)
+        self.ike_offer = IkeOffer(configuration.ike_proposals)
         self.esp_offer = EspOffer(configuration.esp_proposals)
         self.signature_hashes = NotifyPayload.signature_hash_algorithms(SUPPORTED_HASHES)
         self.certificate_request: tuple[CertificateRequestPayload, ...] = ()

@@ -9,6 +9,8 @@ from control.ikev2.numbers import DiffieHellmanGroup, ExtendedSequenceNumbers, P
 from control.ikev2.payloads.security_association import Proposal, SecurityAssociationPayload, Transform
 from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm, IntegrityAlgorithm
 
+_ESP_SPI_SIZE = 4
+
 Encryption = tuple[EncryptionAlgorithm, int]
 """An encryption algorithm and its key length in bits, 0 where it has none."""
 
@@ -85,35 +87,57 @@ def describe_cipher(cipher: CipherSuite) -> str:
     return name if cipher.integrity is IntegrityAlgorithm.NONE else f"{name}/{cipher.integrity.name}"
 
 
-def ike_offer(proposals: tuple[IkeProposal, ...]) -> SecurityAssociationPayload:
-    """The SA payload that offers ``proposals`` for an IKE SA."""
-    return SecurityAssociationPayload(
-        tuple(
-            Proposal(
-                number,
-                ProtocolId.IKE,
-                b"",
-                (
-                    *_encryption_transforms(proposal.encryption),
-                    *_transforms(TransformType.PRF, proposal.prfs),
-                    *_transforms(TransformType.INTEGRITY, proposal.integrity),
-                    *_transforms(TransformType.DIFFIE_HELLMAN, proposal.groups),
-                ),
+class IkeOffer:
+    """The SA payload that offers some IKE proposals, and what answers to it mean."""
+
+    __slots__ = ("_accepted", "payload", "proposals")
+
+    def __init__(self, proposals: tuple[IkeProposal, ...]) -> None:
+        self.proposals = proposals
+        self.payload = SecurityAssociationPayload(
+            tuple(
+                Proposal(number, ProtocolId.IKE, b"", _ike_transforms(proposal))
+                for number, proposal in enumerate(proposals, 1)
             )
-            for number, proposal in enumerate(proposals, 1)
         )
+        self._accepted: dict[tuple[Transform, ...], IkeSuite] = {}
+
+    def accepted(self, answer: SecurityAssociationPayload) -> IkeSuite | None:
+        """The suite a responder accepted; None unless it is exactly one of those offered."""
+        if len(answer.proposals) != 1:
+            return None
+        proposal = answer.proposals[0]
+        if proposal.protocol != ProtocolId.IKE or not _one_of_each(proposal):
+            return None
+        suite = self._accepted.get(proposal.transforms)
+        if suite is None:
+            choice = _choose_ike(self.proposals, answer, None)
+            if choice is None:
+                return None
+            # Only what this side has offered gets here, so the number of entries is bounded.
+            suite = self._accepted[proposal.transforms] = choice.suite
+        return suite
+
+
+def _ike_transforms(proposal: IkeProposal) -> tuple[Transform, ...]:
+    return (
+        *_encryption_transforms(proposal.encryption),
+        *_transforms(TransformType.PRF, proposal.prfs),
+        *_transforms(TransformType.INTEGRITY, proposal.integrity),
+        *_transforms(TransformType.DIFFIE_HELLMAN, proposal.groups),
     )
 
 
 class EspOffer:
-    """The SA payloads that offer some ESP proposals, made once but for the SPI."""
+    """The SA payloads that offer some ESP proposals, made once but for the SPI, and what answers to them mean."""
 
-    __slots__ = ("_plain", "_with_groups", "proposals")
+    __slots__ = ("_accepted", "_plain", "_with_groups", "proposals")
 
     def __init__(self, proposals: tuple[EspProposal, ...]) -> None:
         self.proposals = proposals
         self._plain = tuple(_esp_transforms(proposal, ()) for proposal in proposals)
         self._with_groups = tuple(_esp_transforms(proposal, proposal.groups) for proposal in proposals)
+        self._accepted: dict[tuple[Transform, ...], EspSuite] = {}
 
     @property
     def first_group(self) -> DiffieHellmanGroup | None:
@@ -127,11 +151,27 @@ class EspOffer:
             spi: the SPI this side will receive on.
             with_groups: whether the exchange may carry a key exchange; IKE_AUTH never does (RFC 7296 section 1.2).
         """
-        encoded = spi.to_bytes(4, "big")
+        encoded = spi.to_bytes(_ESP_SPI_SIZE, "big")
         offered = self._with_groups if with_groups else self._plain
         return SecurityAssociationPayload(
             tuple(Proposal(number, ProtocolId.ESP, encoded, transforms) for number, transforms in enumerate(offered, 1))
         )
+
+    def accepted(self, answer: SecurityAssociationPayload) -> tuple[EspSuite, int] | None:
+        """The suite and SPI a responder accepted; None unless it is exactly one of those offered."""
+        if len(answer.proposals) != 1:
+            return None
+        proposal = answer.proposals[0]
+        if proposal.protocol != ProtocolId.ESP or len(proposal.spi) != _ESP_SPI_SIZE or not _one_of_each(proposal):
+            return None
+        suite = self._accepted.get(proposal.transforms)
+        if suite is None:
+            choice = choose_esp(self.proposals, answer, None)
+            if choice is None:
+                return None
+            # Only what this side has offered gets here, so the number of entries is bounded.
+            suite = self._accepted[proposal.transforms] = choice.suite
+        return suite, int.from_bytes(proposal.spi, "big")
 
 
 def _esp_transforms(proposal: EspProposal, groups: Iterable[int]) -> tuple[Transform, ...]:
@@ -171,7 +211,7 @@ class EspChoice:
         """The SA payload that accepts the choice; ``spi`` is the one this side will receive on."""
         chosen = self.proposal
         return SecurityAssociationPayload(
-            (Proposal(chosen.number, chosen.protocol, spi.to_bytes(4, "big"), chosen.transforms),)
+            (Proposal(chosen.number, chosen.protocol, spi.to_bytes(_ESP_SPI_SIZE, "big"), chosen.transforms),)
         )
 
 
@@ -282,7 +322,7 @@ def choose_esp(
     candidates = [
         _Offered(proposal)
         for proposal in offer.proposals
-        if proposal.protocol == ProtocolId.ESP and len(proposal.spi) == 4
+        if proposal.protocol == ProtocolId.ESP and len(proposal.spi) == _ESP_SPI_SIZE
     ]
     for mine in ours:
         for offered in candidates:
@@ -324,21 +364,6 @@ def _esp_group(offered: _Offered, mine: EspProposal, preferred: int | None) -> t
         order = (*(group for group in accepted if group == preferred), *accepted, DiffieHellmanGroup.NONE)
     chosen = offered.first(TransformType.DIFFIE_HELLMAN, order)
     return None if chosen is None else (chosen,)
-
-
-def accepted_ike(ours: tuple[IkeProposal, ...], answer: SecurityAssociationPayload) -> IkeSuite | None:
-    """The suite a responder accepted; None unless it is exactly one of those this side offered."""
-    if len(answer.proposals) != 1 or not _one_of_each(answer.proposals[0]):
-        return None
-    choice = _choose_ike(ours, answer, None)
-    return None if choice is None else choice.suite
-
-
-def accepted_esp(ours: tuple[EspProposal, ...], answer: SecurityAssociationPayload) -> EspChoice | None:
-    """The suite and SPI a responder accepted for a child SA; None unless it is one of those this side offered."""
-    if len(answer.proposals) != 1 or not _one_of_each(answer.proposals[0]):
-        return None
-    return choose_esp(ours, answer, None)
 
 
 def _one_of_each(proposal: Proposal) -> bool:

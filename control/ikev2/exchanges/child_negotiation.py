@@ -17,7 +17,8 @@ from control.ikev2.payloads import (
     TrafficSelectorInitiator,
     TrafficSelectorResponder,
 )
-from control.ikev2.proposals import EspChoice, EspOffer, accepted_esp, choose_esp
+from control.ikev2.proposals import EspChoice, EspOffer, choose_esp
+from control.ipsec.algorithms import CipherSuite
 from control.ipsec.traffic_selector import TrafficSelector
 
 if TYPE_CHECKING:
@@ -83,12 +84,13 @@ class ChildOffer:
     def accept(self, sa: IkeSa, payloads: Sequence[Payload], secrets: ChildSecrets) -> ChildSa:
         """The child SA the responder agreed to; ChildRefused if its answer goes beyond what was asked for."""
         answer = first(payloads, SecurityAssociationPayload)
-        choice = accepted_esp(self.offer.proposals, answer) if answer is not None else None
+        choice = self.offer.accepted(answer) if answer is not None else None
         local = first(payloads, TrafficSelectorInitiator)
         remote = first(payloads, TrafficSelectorResponder)
         if choice is None:
             raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN, "the answer chooses none of the proposals")
-        if bool(secrets.shared_secret) != (choice.suite.group is not None):
+        suite, peer_spi = choice
+        if bool(secrets.shared_secret) != (suite.group is not None):
             raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN, "key exchange and chosen group do not agree")
         if local is None or remote is None:
             raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer has no traffic selectors")
@@ -98,8 +100,8 @@ class ChildOffer:
             raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer widens the traffic selectors")
         return make_child(
             sa,
-            choice,
-            self.inbound_spi,
+            suite.cipher,
+            (self.inbound_spi, peer_spi),
             secrets,
             ChildPolicy(local.ipv6_selectors, remote.ipv6_selectors, self.request.name),
             initiated=True,
@@ -109,7 +111,9 @@ class ChildOffer:
 
 
 def _narrowed(answer: tuple[TrafficSelector, ...], requested: tuple[TrafficSelector, ...]) -> bool:
-    return bool(answer) and all(any(wide.contains(narrow) for wide in requested) for narrow in answer)
+    return answer == requested or (
+        bool(answer) and all(any(wide.contains(narrow) for wide in requested) for narrow in answer)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,15 @@ class ChildGrant:
         """Make the child SA; returns the payloads of the answer, with ``key_exchange`` (Nr, KEr) in its place."""
         spi = sa.environment.allocate_spi()
         sa.add_child(
-            make_child(sa, self.choice, spi, secrets, self.policy, initiated=False, transport_mode=self.transport_mode)
+            make_child(
+                sa,
+                self.choice.suite.cipher,
+                (spi, self.choice.peer_spi),
+                secrets,
+                self.policy,
+                initiated=False,
+                transport_mode=self.transport_mode,
+            )
         )
         return (
             *((_USE_TRANSPORT_MODE,) if self.transport_mode else ()),
@@ -165,8 +177,8 @@ def grant(sa: IkeSa, payloads: Sequence[Payload], preferred_group: int | None) -
 
 def make_child(
     sa: IkeSa,
-    choice: EspChoice,
-    spi: int,
+    cipher: CipherSuite,
+    spis: tuple[int, int],
     secrets: ChildSecrets,
     policy: ChildPolicy,
     *,
@@ -177,8 +189,8 @@ def make_child(
 
     Args:
         sa: the IKE SA.
-        choice: the algorithms and the peer's SPI.
-        spi: this side's SPI.
+        cipher: the algorithms.
+        spis: the SPIs this side and the peer have chosen.
         secrets: what the keys are made of.
         policy: the agreed selectors.
         initiated: whether this side began the exchange.
@@ -186,7 +198,6 @@ def make_child(
     """
     if sa.suite is None:
         raise ChildRefused(NotifyType.TEMPORARY_FAILURE)
-    cipher = choice.suite.cipher
     keys = ChildKeys.derive(
         sa.suite.prf, sa.sk_d, cipher, secrets.initiator_nonce, secrets.responder_nonce, secrets.shared_secret
     )
@@ -194,8 +205,8 @@ def make_child(
     from_responder = (keys.encryption_r, keys.integrity_r)
     outbound, inbound = (from_initiator, from_responder) if initiated else (from_responder, from_initiator)
     return ChildSa(
-        inbound_spi=spi,
-        outbound_spi=choice.peer_spi,
+        inbound_spi=spis[0],
+        outbound_spi=spis[1],
         suite=cipher,
         inbound_encryption_key=inbound[0],
         inbound_integrity_key=inbound[1],

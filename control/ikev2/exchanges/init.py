@@ -21,7 +21,7 @@ from control.ikev2.payloads import (
     Payload,
     SecurityAssociationPayload,
 )
-from control.ikev2.proposals import IkeChoice, accepted_ike, choose_ike
+from control.ikev2.proposals import IkeChoice, choose_ike
 from control.ikev2.security import use_shared_secret
 from control.ikev2.states import Role, State, Trigger
 from control.wire import WireError
@@ -62,7 +62,7 @@ class InitExchange:
         cookie = () if self._cookie is None else (NotifyPayload(NotifyType.COOKIE, data=self._cookie),)
         return (
             *cookie,
-            environment.ike_offer,
+            environment.ike_offer.payload,
             KeyExchangePayload(self._group, handshake.key_pair.public),
             NoncePayload(handshake.initiator_nonce),
             environment.signature_hashes,
@@ -141,7 +141,7 @@ def _take_answer(sa: IkeSa, handshake: Handshake, message: Message, data: bytes,
     if answer is None or key_exchange is None or nonce is None or handshake.key_pair is None:
         environment.count("dropped-incomplete-response")
         return
-    suite = accepted_ike(environment.configuration.ike_proposals, answer)
+    suite = environment.ike_offer.accepted(answer)
     group = handshake.key_pair.group
     if suite is None or suite.group is not group or key_exchange.group != group:
         handshake.hint = "bad-proposal-chosen"
