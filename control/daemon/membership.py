@@ -15,6 +15,8 @@ from control.home_agent.events import Happening, TimelineEvent
 
 _LOG = logging.getLogger(__name__)
 
+_CLAIMED_AT_ONCE = 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class MembershipSettings:
@@ -127,13 +129,23 @@ class Membership:
         if expired_at is not None:
             detail: dict[str, object] = {"home_agent": home_agent, "expired_at": round(expired_at, 6)}
             self._happened([Happening(TimelineEvent.LEASE_LAPSED, None, detail)])
-        claimed = self._store.claim(home_agent, self.lease, wall, force=expired_at is None)
+        claimed = self._claim(home_agent, self.lease, wall, force=expired_at is None)
         if not claimed:
             return 0
         self.takeovers += 1
         detail = {"home_agent": home_agent, "nodes": len(claimed), "cause": cause, "token": self.lease.token}
         self._happened([Happening(TimelineEvent.NODES_CLAIMED, None, detail)])
         return self._recover(list(self.nodes_to_recover(claimed, wall)))
+
+    def _claim(self, home_agent: str, lease: Lease, wall: float, *, force: bool) -> list[ClaimedNode]:
+        """Everything the failed agent leaves, in parts, so that our own lease does not lapse over it."""
+        claimed: list[ClaimedNode] = []
+        while part := self._store.claim(home_agent, lease, wall, force=force, limit=_CLAIMED_AT_ONCE):
+            claimed += part
+            if len(part) < _CLAIMED_AT_ONCE:
+                break
+            lease = self.lease = self._store.renew_lease(lease, wall, self._settings.lease_s)
+        return claimed
 
     def nodes_to_recover(self, claimed: Iterable[ClaimedNode], wall: float) -> Iterator[NodeToRecover]:
         """The claimed nodes this agent can and may bring back; the longest remaining lifetime has the best priority.
