@@ -28,4 +28,4 @@ class DemoOptions:
     as_json: bool = False
     new_home_address: bool = False
     authentication: Authentication = "cert"
-    bulk_bytes: int = 8_000_000
+    bulk_bytes: int = 32_000_000

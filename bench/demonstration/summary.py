@@ -17,7 +17,14 @@ from bench.lab.counters import counter_changes, read_counters
 from bench.lab.credentials import Subscriber
 
 ENCAPSULATED, DECAPSULATED = "forward-encapsulated", "forward-decapsulated"
-_EXCHANGES = ("ike-sa-init-sent", "ike-established", "home-agent-switch-sent", "binding-update")
+# Headings of what is counted for each node since the failure; spelled out below the table.
+_HEADINGS = {
+    "ike-sa-init-sent": "INIT",
+    "ike-established": "SA",
+    "home-agent-switch-sent": "HAS",
+    "binding-update": "BU",
+}
+_CAPTION = "since the failure: INIT key exchanges begun, SA established, HAS Home Agent Switches, BU Binding Updates"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ def _node_summary(node: NodeEvidence) -> dict[str, Any]:
         "outage_s": history["outage_s"],
         "pings_sent": history["sent"],
         "pings_lost": history["sent"] - history["received"],
-        "exchanges": {name: progress.events.get(name, 0) for name in _EXCHANGES},
+        "exchanges": {name: progress.events.get(name, 0) for name in _HEADINGS},
     }
 
 
@@ -122,27 +129,20 @@ def _problems(nodes: Iterable[Mapping[str, Any]], packets: Mapping[str, int]) ->
 
 
 def _nodes_table(nodes: Iterable[Mapping[str, Any]]) -> Table:
-    table = Table(title="Mobile nodes")
-    for heading in (
-        "node",
-        "home address",
-        "outage",
-        "pings lost",
-        "IKE_SA_INIT",
-        "IKE SA",
-        "switch",
-        "binding update",
-    ):
-        table.add_column(heading, justify="left" if heading in ("node", "home address") else "right")
+    table = Table(title="Mobile nodes", caption=_CAPTION)
+    for heading in ("node", "home address"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("outage", "pings lost", *_HEADINGS.values()):
+        table.add_column(heading, justify="right", no_wrap=True)
     for node in nodes:
         before, now = node["home_address_before"], node["home_address"]
         outage = "not back" if node["outage_s"] is None else f"{node['outage_s']:.3f} s"
         table.add_row(
             node["node"],
-            now if now == before else f"{before} → {now}",
+            now if now == before else f"{now}\n(was {before})",
             outage,
             f"{node['pings_lost']} of {node['pings_sent']}",
-            *(str(node["exchanges"][name]) for name in _EXCHANGES),
+            *(str(node["exchanges"][name]) for name in _HEADINGS),
         )
     return table
 

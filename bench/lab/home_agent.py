@@ -120,6 +120,10 @@ class HomeAgentUnderTest:
         """Follow the daemon's timeline."""
         return ControlStream(self.socket, "events")
 
+    def past_events(self) -> list[JsonObject]:
+        """What the daemon still keeps of its timeline (the latest 20,000 entries or so)."""
+        return control_request(self.socket, "events", {"follow": False})[0]
+
     def show_datapath(self) -> dict[str, Any]:
         """What `homeagent datapath show --json` prints; works while the daemon is dead, too."""
         command = homeagent_command("datapath", "show", "--json", "--config", str(self.configuration))

@@ -2,8 +2,8 @@
 
 Runs inside the correspondent's namespace. Commands come on standard input, one per line:
 `target INDEX ADDRESS` sets or changes a target's address, `mark SECONDS` (CLOCK_MONOTONIC) says when the failure
-happened, `report` asks for the histories, `stop` ends it. Standard output carries one JSON object per line:
-`started`, `answered` (a target's first answer after the mark), `progress`, `report`.
+happened, `pause` ends the sending, `report` asks for the histories, `stop` ends it. Standard output carries one
+JSON object per line: `started`, `answered` (a target's first answer after the mark), `progress`, `report`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Prober:
         self._identifier = os.getpid() & 0xFFFF
         self._socket = _open_socket()
         self._send_errors = 0
+        self._paused = False
         now = time.monotonic()
         # Spread over one interval: every target at the same instant would be a burst.
         self._due = deque(_Due(target, now + self._interval_s * target / targets) for target in range(targets))
@@ -91,6 +92,8 @@ class Prober:
             self._addresses[int(arguments[0])] = str(IPv6Address(arguments[1]))
         elif word == "mark":
             self._tracker.mark(float(arguments[0]))
+        elif word == "pause":
+            self._paused = True
         elif word == "report":
             self._report()
         return word != "stop"
@@ -103,7 +106,7 @@ class Prober:
             self._due.rotate(-1)
             due.at = max(due.at + self._interval_s, now)
             address = self._addresses[due.target]
-            if address is None or (self._until_answered and self._answered(due.target)):
+            if self._paused or address is None or (self._until_answered and self._answered(due.target)):
                 continue
             self._send(due.target, address)
 

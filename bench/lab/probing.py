@@ -56,6 +56,10 @@ class EchoProbes:
                 answered.append(row)
         return answered
 
+    def pause(self) -> None:
+        """Send no more; answers under way still count."""
+        self._command("pause")
+
     def report(self) -> list[JsonObject]:
         """Every target's history."""
         self._command("report")

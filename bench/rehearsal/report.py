@@ -23,8 +23,8 @@ class Measurements:
         outages_s: by node, seconds from ha1's failure to the first ping answered after it; None: never.
         probe_interval_s: time between two pings of one node, the resolution of the outages.
         takeover: ha2's own account, the member `takeover` of its status.
-        failed_at: when ha1 failed, in seconds since the epoch.
-        finished_after_s: seconds from the failure until ha2 reported the takeover finished.
+        detection_s: seconds from the failure until ha2 had claimed ha1's nodes; None: it never did.
+        duration_s: seconds from the failure until ha2 had recovered or given up the last node.
         usage_before, usage_after: ha2's daemon just before the failure and when the takeover had finished.
         packets: ha2's XDP counters since the failure, by reason.
         simulator: the simulator's last summary.
@@ -34,8 +34,8 @@ class Measurements:
     outages_s: Sequence[float | None]
     probe_interval_s: float
     takeover: Mapping[str, Any]
-    failed_at: float
-    finished_after_s: float
+    detection_s: float | None
+    duration_s: float
     usage_before: ProcessUsage
     usage_after: ProcessUsage
     packets: Mapping[str, int]
@@ -50,14 +50,13 @@ def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, 
     recovered = min(int(takeover["recovered"]), len(answered))
     cpu_s = measured.usage_after.cpu_s - measured.usage_before.cpu_s
     handshake = takeover.get("handshake_ms") or {}
-    started_at = takeover.get("started_at")
     return {
         "mobile_nodes": options.mobile_nodes,
         "recovered": recovered,
         "given_up": int(takeover["given_up"]),
         "reasons": takeover.get("reasons", {}),
-        "duration_s": round(measured.finished_after_s, 3),
-        "detection_s": None if started_at is None else round(float(started_at) - measured.failed_at, 3),
+        "duration_s": round(measured.duration_s, 3),
+        "detection_s": _rounded(measured.detection_s, 3),
         "outage_s": {
             "p50": _rounded(percentile(answered, 0.5), 3),
             "p90": _rounded(percentile(answered, 0.9), 3),

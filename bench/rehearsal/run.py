@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address
 from typing import Any
@@ -17,6 +17,7 @@ from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import SimulatedNodes, SimulatorOptions
 from bench.lab.probing import EchoProbes
 from bench.lab.scene import Scene, SceneOptions
+from bench.lab.streams import JsonObject
 from bench.rehearsal.machine import calibration_ms
 from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.progress import Reporter
@@ -39,6 +40,7 @@ class Rehearsal:
         self._options = options
         self._reporter = reporter
         self._simulator_summary: dict[str, Any] = {}
+        self._claimed_at: float | None = None
 
     def run(self) -> Measurements:
         """Build, register, fail, recover, remove everything.
@@ -61,15 +63,15 @@ class Rehearsal:
         probes.mark(at)
         takeover = self._recover(scene, nodes, probes)
         usage_after = scene.surviving.daemon.usage()
-        finished_at = takeover.get("finished_at") or time.time()
+        finished_at = max(_times(scene.surviving.past_events(), "recovered", "given-up"), default=time.time())
         self._wait_for_answers(nodes, probes, int(takeover["recovered"]))
         outages: list[float | None] = [history["outage_s"] for history in probes.report()]
         return Measurements(
             outages_s=outages,
             probe_interval_s=probes.interval_s,
             takeover=takeover,
-            failed_at=failed_at,
-            finished_after_s=float(finished_at) - failed_at,
+            detection_s=None if self._claimed_at is None else self._claimed_at - failed_at,
+            duration_s=finished_at - failed_at,
             usage_before=usage_before,
             usage_after=usage_after,
             packets=counter_changes(datapath_before, scene.surviving.show_datapath()),
@@ -151,6 +153,9 @@ class Rehearsal:
                 return False
             next_status = time.monotonic() + _STATUS_INTERVAL_S
             takeover = scene.surviving.status().get("takeover") or {}
+            if self._claimed_at is None and takeover.get("total"):
+                # Asked for early: the daemon keeps only so many entries, and a mass takeover makes many.
+                self._claimed_at = min(_times(scene.surviving.past_events(), "nodes-claimed"), default=None)
             settled = int(takeover.get("recovered", 0)) + int(takeover.get("given_up", 0))
             return settled >= self._options.mobile_nodes
 
@@ -196,3 +201,7 @@ class Rehearsal:
                 self._options.output.mkdir(parents=True, exist_ok=True)
                 for path in [*laboratory.directory.glob("*.out"), *laboratory.directory.glob("*.err")]:
                     shutil.copy(path, self._options.output / path.name)
+
+
+def _times(rows: Iterable[JsonObject], *events: str) -> list[float]:
+    return [float(row["time"]) for row in rows if row.get("event") in events]
