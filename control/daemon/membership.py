@@ -51,6 +51,7 @@ class Membership:
         store: StateStore,
         directory: NodeDirectory,
         *,
+        clock: Callable[[], float],
         happened: Callable[[Iterable[Happening]], None],
         recover: Callable[[list[NodeToRecover]], int],
         stand_down: Callable[[], None],
@@ -62,6 +63,7 @@ class Membership:
             settings: from the configuration.
             store: the state store.
             directory: the nodes this agent may serve.
+            clock: seconds since the epoch.
             happened: told what goes into the timeline.
             recover: brings nodes back; returns how many were queued.
             stand_down: stops serving every node, because another agent has claimed them.
@@ -72,12 +74,13 @@ class Membership:
         self._settings = settings
         self._store = store
         self._directory = directory
+        self._clock = clock
         self._happened = happened
         self._recover = recover
         self._stand_down = stand_down
         self._resume = resume
 
-    def join(self, wall: float) -> Lease:
+    def join(self) -> Lease:
         """Acquire the lease, at the start and after it was lost.
 
         Raises:
@@ -85,7 +88,7 @@ class Membership:
         """
         settings = self._settings
         self.lease = self._store.acquire_lease(
-            settings.name, settings.address, wall, settings.lease_s, capacity=settings.capacity
+            settings.name, settings.address, self._clock(), settings.lease_s, capacity=settings.capacity
         )
         self._happened([Happening(TimelineEvent.LEASE_ACQUIRED, None, {"token": self.lease.token})])
         return self.lease
@@ -97,63 +100,61 @@ class Membership:
             self._happened([Happening(TimelineEvent.LEASE_LOST)])
             self._stand_down()
 
-    def beat(self, wall: float) -> None:
+    def beat(self) -> None:
         """Renew the lease and look after the others. Store errors are logged: the next beat tries again."""
         try:
             if self.lease is None:
-                self.join(wall)
+                self.join()
                 self._resume()
             else:
-                self.lease = self._store.renew_lease(self.lease, wall, self._settings.lease_s)
+                self.lease = self._store.renew_lease(self.lease, self._clock(), self._settings.lease_s)
             if self._settings.take_over:
-                for lapsed in self._store.lapsed_leases(wall):
+                for lapsed in self._store.lapsed_leases(self._clock()):
                     if lapsed.home_agent != self._settings.name:
-                        self._take_over_from(lapsed.home_agent, wall, "lease-lapsed", lapsed.expires_at)
+                        self._take_over_from(lapsed.home_agent, "lease-lapsed", lapsed.expires_at)
         except LeaseLost:
             self.lost()
         except StoreError as error:
             _LOG.error("state store: %s", error)
 
-    def take_over_from(self, home_agent: str, wall: float) -> int:
+    def take_over_from(self, home_agent: str) -> int:
         """Claim the nodes of an agent because the operator says so. Returns how many were queued.
 
         Raises:
             StoreError: the store does not answer, or knows no such agent.
             LeaseLost: this agent has no lease itself.
         """
-        return self._take_over_from(home_agent, wall, "operator", None)
+        return self._take_over_from(home_agent, "operator", None)
 
-    def _take_over_from(self, home_agent: str, wall: float, cause: str, expired_at: float | None) -> int:
+    def _take_over_from(self, home_agent: str, cause: str, expired_at: float | None) -> int:
         if self.lease is None:
             raise LeaseLost(self._settings.name, 0)
         if expired_at is not None:
             detail: dict[str, object] = {"home_agent": home_agent, "expired_at": round(expired_at, 6)}
             self._happened([Happening(TimelineEvent.LEASE_LAPSED, None, detail)])
-        claimed = self._claim(home_agent, self.lease, wall, force=expired_at is None)
+        claimed = self._claim(home_agent, self.lease, force=expired_at is None)
         if not claimed:
             return 0
         self.takeovers += 1
         detail = {"home_agent": home_agent, "nodes": len(claimed), "cause": cause, "token": self.lease.token}
         self._happened([Happening(TimelineEvent.NODES_CLAIMED, None, detail)])
-        return self._recover(list(self.nodes_to_recover(claimed, wall)))
+        return self._recover(list(self.nodes_to_recover(claimed)))
 
-    def _claim(self, home_agent: str, lease: Lease, wall: float, *, force: bool) -> list[ClaimedNode]:
+    def _claim(self, home_agent: str, lease: Lease, *, force: bool) -> list[ClaimedNode]:
         """Everything the failed agent leaves, in parts, so that our own lease does not lapse over it."""
         claimed: list[ClaimedNode] = []
-        while part := self._store.claim(home_agent, lease, wall, force=force, limit=_CLAIMED_AT_ONCE):
+        while part := self._store.claim(home_agent, lease, self._clock(), force=force, limit=_CLAIMED_AT_ONCE):
             claimed += part
-            if len(part) < _CLAIMED_AT_ONCE:
-                break
-            lease = self.lease = self._store.renew_lease(lease, wall, self._settings.lease_s)
+            lease = self.lease = self._store.renew_lease(lease, self._clock(), self._settings.lease_s)
         return claimed
 
-    def nodes_to_recover(self, claimed: Iterable[ClaimedNode], wall: float) -> Iterator[NodeToRecover]:
+    def nodes_to_recover(self, claimed: Iterable[ClaimedNode]) -> Iterator[NodeToRecover]:
         """The claimed nodes this agent can and may bring back; the longest remaining lifetime has the best priority.
 
         Args:
             claimed: nodes with their bindings, as the store has them.
-            wall: seconds since the epoch.
         """
+        wall = self._clock()
         for entry in claimed:
             node, binding = entry.node, entry.binding
             if self._directory.find(node.identity) is None:

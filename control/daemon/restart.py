@@ -74,4 +74,4 @@ def restore(
             len(changes.changed),
             len(changes.removed),
         )
-    return [*membership.nodes_to_recover(unfinished, wall), *renew]
+    return [*membership.nodes_to_recover(unfinished), *renew]

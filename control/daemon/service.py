@@ -87,7 +87,7 @@ class Daemon:
             stack.callback(self._bindings.close)
             stack.callback(self._counters.close)
             stack.callback(self._keys.close)
-            self._membership.join(time.time())
+            self._membership.join()
             self._restore()
             self._packets.open(self._configuration.home_agent.address)
             stack.callback(self._packets.close)
@@ -122,6 +122,7 @@ class Daemon:
             ),
             self._store,
             self._agent.directory,
+            clock=time.time,
             happened=self._record,
             recover=self._recover,
             stand_down=self._stand_down,
@@ -169,9 +170,8 @@ class Daemon:
 
     async def _heartbeat(self) -> None:
         while True:
-            wall = time.time()
-            self._membership.beat(wall)
-            self._writer.remove_expired(self._membership.lease, self._agent.expire(wall))
+            self._membership.beat()
+            self._writer.remove_expired(self._membership.lease, self._agent.expire(time.time()))
             self._packets.flush()
             await asyncio.sleep(self._configuration.cluster.heartbeat_s)
 

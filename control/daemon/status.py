@@ -50,10 +50,6 @@ class Status:
         self._handshakes = handshakes
         self._monotonic = monotonic
 
-    def wall(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
     def status(self) -> Row:
         """All of it in one object."""
         return {**self.snapshot().to_status(), "takeover": self.takeover()}

@@ -21,6 +21,7 @@ class Member:
     """A membership with what it told the rest of its daemon."""
 
     def __init__(self, name, path, *, prefix=PREFIX, take_over=True, authorised=("mn1", "mn2")):
+        self.wall = 0.0
         self.happenings = []
         self.recovered = []
         self.stood_down = 0
@@ -33,11 +34,20 @@ class Member:
             MembershipSettings(name, IPv6Address("2001:db8:a::1"), LEASE_S, take_over, 100),
             self.store,
             NodeDirectory(nodes, [prefix]),
+            clock=lambda: self.wall,
             happened=self.happenings.extend,
             recover=self._recover,
             stand_down=self._stand_down,
             resume=self._resume,
         )
+
+    def beat(self, wall):
+        self.wall = wall
+        self.membership.beat()
+
+    def take_over_from(self, name, wall):
+        self.wall = wall
+        return self.membership.take_over_from(name)
 
     def events(self):
         return [happening.event for happening in self.happenings]
@@ -72,7 +82,7 @@ def path(tmp_path):
 
 def serving_first(path, *bindings):
     first = Member("ha1", path)
-    first.membership.join(0.0)
+    first.membership.join()
     first.store.write_bindings(first.membership.lease, bindings)
     return first
 
@@ -80,11 +90,11 @@ def serving_first(path, *bindings):
 def test_a_lapsed_lease_is_taken_over_once_and_the_nodes_are_brought_back(path):
     serving_first(path, binding(1), binding(2, expires_at=2000.0))
     second = Member("ha2", path)
-    second.membership.join(0.0)
-    second.membership.beat(2.9)
+    second.membership.join()
+    second.beat(2.9)
     assert second.recovered == []
-    second.membership.beat(3.1)
-    second.membership.beat(4.0)
+    second.beat(3.1)
+    second.beat(4.0)
     assert second.events()[-2:] == [TimelineEvent.LEASE_LAPSED, TimelineEvent.NODES_CLAIMED]
     by_priority = sorted(second.recovered, key=lambda node: node.priority)
     assert [node.identity for node in by_priority] == ["mn2@example.org", "mn1@example.org"]
@@ -95,10 +105,10 @@ def test_a_lapsed_lease_is_taken_over_once_and_the_nodes_are_brought_back(path):
 def test_a_renewed_lease_is_left_alone(path):
     first = serving_first(path, binding(1))
     second = Member("ha2", path)
-    second.membership.join(0.0)
+    second.membership.join()
     for wall in range(1, 10):
-        first.membership.beat(float(wall))
-        second.membership.beat(float(wall))
+        first.beat(float(wall))
+        second.beat(float(wall))
     assert second.recovered == []
     assert second.membership.takeovers == 0
 
@@ -106,8 +116,8 @@ def test_a_renewed_lease_is_left_alone(path):
 def test_nodes_from_another_prefix_get_a_new_home_address(path):
     serving_first(path, binding(1))
     second = Member("ha2", path, prefix=OTHER_PREFIX)
-    second.membership.join(0.0)
-    second.membership.beat(5.0)
+    second.membership.join()
+    second.beat(5.0)
     [node] = second.recovered
     assert node.new_home_address
     assert node.home_address in OTHER_PREFIX
@@ -116,13 +126,13 @@ def test_nodes_from_another_prefix_get_a_new_home_address(path):
 def test_the_agent_that_was_only_slow_stands_down_and_joins_again(path):
     first = serving_first(path, binding(1))
     second = Member("ha2", path)
-    second.membership.join(0.0)
-    second.membership.beat(5.0)
-    first.membership.beat(5.1)
+    second.membership.join()
+    second.beat(5.0)
+    first.beat(5.1)
     assert first.membership.lease is None
     assert first.stood_down == 1
     assert TimelineEvent.LEASE_LOST in first.events()
-    first.membership.beat(6.0)
+    first.beat(6.0)
     assert first.membership.lease is not None
     assert first.resumed == 1
     assert first.store.bindings("ha1") == []
@@ -131,27 +141,27 @@ def test_the_agent_that_was_only_slow_stands_down_and_joins_again(path):
 def test_without_take_over_only_the_operator_does(path):
     serving_first(path, binding(1))
     second = Member("ha2", path, take_over=False)
-    second.membership.join(0.0)
-    second.membership.beat(10.0)
+    second.membership.join()
+    second.beat(10.0)
     assert second.recovered == []
-    assert second.membership.take_over_from("ha1", 10.0) == 1
+    assert second.take_over_from("ha1", 10.0) == 1
     assert [node.identity for node in second.recovered] == ["mn1@example.org"]
 
 
 def test_the_operator_may_take_over_from_one_that_lives(path):
     first = serving_first(path, binding(1))
     second = Member("ha2", path)
-    second.membership.join(0.0)
-    assert second.membership.take_over_from("ha1", 1.0) == 1
-    first.membership.beat(1.5)
+    second.membership.join()
+    assert second.take_over_from("ha1", 1.0) == 1
+    first.beat(1.5)
     assert first.membership.lease is None
 
 
 def test_what_cannot_be_brought_back_is_said_with_a_reason(path):
     serving_first(path, binding(1, expires_at=4.0), binding(3))
     second = Member("ha2", path)
-    second.membership.join(0.0)
-    second.membership.beat(5.0)
+    second.membership.join()
+    second.beat(5.0)
     assert second.recovered == []
     given_up = {h.node: h.detail["reason"] for h in second.happenings if h.event is TimelineEvent.GIVEN_UP}
     assert given_up == {"mn1@example.org": "no-binding", "mn3@example.org": "not-authorised"}
@@ -160,7 +170,7 @@ def test_what_cannot_be_brought_back_is_said_with_a_reason(path):
 def test_a_store_that_does_not_answer_leaves_the_membership_as_it_is(path, caplog):
     first = serving_first(path, binding(1))
     first.store.close()
-    first.membership.beat(1.0)
+    first.beat(1.0)
     assert first.membership.lease is not None
     assert first.stood_down == 0
     assert "state store" in caplog.text
