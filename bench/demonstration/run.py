@@ -96,6 +96,9 @@ class Demonstration:
         return evidence
 
     def _build(self, laboratory: Laboratory) -> Scene:
+        self._note(
+            "building", f"namespaces cn, ha1, ha2, mn1 to mn{self._options.nodes} and a routed core between them"
+        )
         options = SceneOptions(
             new_home_address=self._options.new_home_address,
             cluster=_CLUSTER,
@@ -107,9 +110,9 @@ class Demonstration:
             for subscriber in self._subscribers
         ]
         scene.core.prime_neighbours(*(agent.host for agent in self._agents))
-        self._note("built", f"namespaces cn, ha1, ha2, mn1 to mn{self._options.nodes}, and a routed core between")
+        self._note("loading", "compiling the XDP program for ha1 and ha2")
         scene.load()
-        self._note("loaded", "XDP compiled by bcc, attached in ha1 and ha2, maps pinned")
+        self._note("loaded", "XDP attached at ha1 and ha2, maps pinned")
         scene.serve()
         self._note("serving", "both home agents serve, with one state store")
         return scene
@@ -153,10 +156,9 @@ class Demonstration:
 
     def _fail(self, scene: Scene, probes: EchoProbes) -> None:
         at = scene.fail()
-        self._timeline.failed_at = time.time() - (time.monotonic() - at)
         probes.mark(at)
         text = "ha1 loses power: its daemon is killed (SIGKILL) and its link goes down"
-        self._display.show(self._timeline.note(self._timeline.failed_at, "ha1", "failure", text))
+        self._display.show(self._timeline.failure(time.time() - (time.monotonic() - at), "ha1", text))
 
     def _node_evidence(self, probes: EchoProbes) -> list[NodeEvidence]:
         return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +69,7 @@ class NodeProgress:
 
 
 class Timeline:
-    """Entries in order of their arrival, and the progress of every node."""
+    """Entries in the order of their times, and the progress of every node."""
 
     def __init__(self, home_addresses: dict[str, str], started_at: float) -> None:
         """`home_addresses` by node identity; `started_at` in seconds since the epoch."""
@@ -116,6 +117,13 @@ class Timeline:
         text = f"ping of {progress.home_address} answered again after {outage_s:.3f} s"
         return self._add(Entry(time, "cn", progress.name, "answered", text))
 
+    def failure(self, time: float, where: str, text: str) -> Entry:
+        """The home agent fails: from now on outages count."""
+        self.failed_at = time
+        for progress in self.nodes.values():
+            progress.state = "cut off"
+        return self._add(Entry(time, where, None, "failure", text))
+
     @property
     def all_registered(self) -> bool:
         """Whether every node has registered at least once."""
@@ -135,7 +143,8 @@ class Timeline:
         return self._add(Entry(float(row["time"]), where, name, str(row["event"]), text))
 
     def _add(self, entry: Entry) -> Entry:
-        self.entries.append(entry)
+        # Reports of different processes arrive up to a poll apart: their own times put them in order.
+        insort(self.entries, entry, key=lambda earlier: earlier.time)
         return entry
 
 

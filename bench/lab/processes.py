@@ -19,10 +19,16 @@ _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class ProcessUsage:
-    """CPU seconds (user and system) since the process began, and its largest resident set in bytes."""
+    """CPU seconds since the process began, in its own code and in the kernel, and its largest resident set in bytes."""
 
-    cpu_s: float
+    user_s: float
+    system_s: float
     peak_rss_bytes: int
+
+    @property
+    def cpu_s(self) -> float:
+        """Both together."""
+        return self.user_s + self.system_s
 
 
 def read_usage(pid: int) -> ProcessUsage:
@@ -38,12 +44,12 @@ def read_usage(pid: int) -> ProcessUsage:
         raise LabError(f"process {pid} is gone") from None
     # The command name stands in parentheses and may hold blanks; utime and stime are fields 14 and 15.
     fields = stat[stat.rindex(")") + 2 :].split()
-    ticks = int(fields[11]) + int(fields[12])
+    user_s, system_s = (int(field) / _TICKS_PER_SECOND for field in fields[11:13])
     peak_kib = 0
     for line in status.splitlines():
         if line.startswith("VmHWM:"):
             peak_kib = int(line.split()[1])
-    return ProcessUsage(cpu_s=ticks / _TICKS_PER_SECOND, peak_rss_bytes=peak_kib * 1024)
+    return ProcessUsage(user_s, system_s, peak_rss_bytes=peak_kib * 1024)
 
 
 class LabProcess:

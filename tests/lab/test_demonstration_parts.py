@@ -27,7 +27,7 @@ HOME = "2001:db8:100::1001"
 def recovered_timeline() -> Timeline:
     timeline = Timeline({NODE: HOME}, started_at=1000.0)
     timeline.node_event({"time": 1001.0, "event": "registered", "node": NODE, "home_agent": "2001:db8:a1::1"})
-    timeline.failed_at = 1005.0
+    timeline.failure(1005.0, "ha1", "power cut")
     for offset, event in enumerate(("ike-sa-init-sent", "ike-established", "home-agent-switch-sent", "binding-update")):
         timeline.home_agent_event("ha2", {"time": 1006.0 + offset / 10, "event": event, "node": NODE})
     timeline.home_agent_event("ha2", {"time": 1006.5, "event": "recovered", "node": NODE})
@@ -55,7 +55,8 @@ def test_progress_follows_the_events() -> None:
     timeline.node_event({"time": 1.0, "event": "registered", "node": NODE})
     assert timeline.all_registered
     assert timeline.nodes[NODE].state == "registered"
-    timeline.failed_at = 2.0
+    timeline.failure(2.0, "ha1", "power cut")
+    assert timeline.nodes[NODE].state == "cut off"
     timeline.home_agent_event("ha2", {"time": 3.0, "event": "recovered", "node": NODE})
     assert timeline.nodes[NODE].state == "recovered"
     assert not timeline.all_recovered, "no ping has been answered yet"
@@ -69,6 +70,13 @@ def test_a_new_home_address_is_taken_over() -> None:
     assert entry is not None
     assert "::9" in entry.text
     assert timeline.nodes[NODE].home_address == "::9"
+
+
+def test_entries_are_in_the_order_of_their_times() -> None:
+    timeline = Timeline({NODE: HOME}, started_at=0.0)
+    for time in (3.0, 1.0, 2.0):
+        timeline.note(time, "demo", "note", str(time))
+    assert [entry.time for entry in timeline.entries] == [1.0, 2.0, 3.0]
 
 
 def test_unknown_events_and_missing_details_do_no_harm() -> None:
