@@ -1,1 +1,1 @@
-"""The mobile node's side: a sans-IO node, an agent around it with a TUN device, and a simulator of thousands."""
+"""The mobile node's side, without I/O: one node, and a simulation of thousands in a network of its own."""

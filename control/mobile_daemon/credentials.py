@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from control.config import ConfigurationError, Problem
 from control.config.toml_source import read_text
 from control.ikev2.policy import Credentials
-from control.mobile_node.configuration import is_pem
+from control.mobile_daemon.configuration import is_pem
 
 
 def load_node_credentials(certificate: str | Path, private_key: str | Path) -> Credentials:

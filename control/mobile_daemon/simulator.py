@@ -18,14 +18,14 @@ from control.config import ConfigurationError
 from control.ikev2.certificates import CertificateValidator
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration
-from control.mobile_node.configuration import SimulationConfiguration, load_simulation, shared_key
-from control.mobile_node.credentials import load_chain, load_node_credentials
-from control.mobile_node.event_log import EventLog
-from control.mobile_node.key_files import KeyFiles
-from control.mobile_node.network import NetworkError, open_simulated_link
+from control.mobile_daemon.configuration import SimulationConfiguration, load_simulation, shared_key
+from control.mobile_daemon.credentials import load_chain, load_node_credentials
+from control.mobile_daemon.event_log import EventLog
+from control.mobile_daemon.key_files import KeyFiles
+from control.mobile_daemon.network import NetworkError, open_simulated_link
+from control.mobile_daemon.signals import SignalPipe
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
-from control.mobile_node.signals import SignalPipe
 from control.mobile_node.simulation import Simulation, SimulationSettings
 from control.sockets.tun import TunDevice, TunError
 

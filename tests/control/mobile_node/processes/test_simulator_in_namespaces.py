@@ -42,7 +42,7 @@ def simulator(link, tmp_path, follower):
     configuration = tmp_path / "simulation.json"
     configuration.write_text(json.dumps({"simulator": settings, "nodes": nodes}))
     run("ip", "-6", "route", "add", "2001:db8:c1::/64", "via", "2001:db8:c0::11", inside=link.home)
-    code = "import sys, pathlib; from control.mobile_node.simulator import run_simulator; "
+    code = "import sys, pathlib; from control.mobile_daemon.simulator import run_simulator; "
     code += "sys.exit(run_simulator(pathlib.Path(sys.argv[1]), events=pathlib.Path(sys.argv[2])))"
     events = tmp_path / "events.jsonl"
     enter = ("nsenter", f"--net=/run/netns/{link.node}", "--")

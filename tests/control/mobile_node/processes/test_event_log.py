@@ -6,7 +6,7 @@ import json
 from ipaddress import IPv6Address
 
 import control.mobile_node.events as node_events
-from control.mobile_node.event_log import EventLog, describe
+from control.mobile_daemon.event_log import EventLog, describe
 
 HA1 = IPv6Address("2001:db8:a1::1")
 HA2 = IPv6Address("2001:db8:a2::1")

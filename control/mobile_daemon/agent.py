@@ -14,15 +14,15 @@ from pathlib import Path
 from control.config import ConfigurationError
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration
-from control.mobile_node.configuration import AgentConfiguration, load_agent_configuration
-from control.mobile_node.credentials import load_chain, load_node_credentials
-from control.mobile_node.event_log import EventLog
+from control.mobile_daemon.configuration import AgentConfiguration, load_agent_configuration
+from control.mobile_daemon.credentials import load_chain, load_node_credentials
+from control.mobile_daemon.event_log import EventLog
+from control.mobile_daemon.key_files import KeyFiles
+from control.mobile_daemon.network import AgentNetwork, CareOfLink, NetworkError, find_care_of_link
+from control.mobile_daemon.signals import SignalPipe
 from control.mobile_node.events import Deregistered, HomeAddressAssigned
-from control.mobile_node.key_files import KeyFiles
-from control.mobile_node.network import AgentNetwork, CareOfLink, NetworkError, find_care_of_link
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
-from control.mobile_node.signals import SignalPipe
 from control.sockets.ike_udp import IkeSocket
 from control.sockets.packet import CareOfPacketSocket, CareOfSender
 from control.sockets.tun import TunDevice, TunError

@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from control.config import ConfigurationError
-from control.mobile_node.configuration import load_agent_configuration, load_simulation
+from control.mobile_daemon.configuration import load_agent_configuration, load_simulation
 
 AGENT = """\
 [mobile_node]
