@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from datapath.bpf_syscall import Map
 from datapath.errors import MapFull, StalePin
-from datapath.layout import BINDING, KEY_SIZE, USAGE, pin_directory
+from datapath.layout import BINDING, INDEX, KEY_SIZE, USAGE, pin_directory
 from datapath.slots import SlotAllocator
 
 
@@ -162,10 +162,16 @@ class BindingMap:
 
     def reconcile(self, expected: Mapping[IPv6Address, Tunnel]) -> Reconciliation:
         """Makes the map hold exactly ``expected``, touching only what differs; returns what it touched."""
-        present = self.entries()
-        removed = [home for home in present if home not in expected]
-        added = [home for home in expected if home not in present]
-        changed = [home for home, tunnel in expected.items() if home in present and present[home] != tunnel]
+        present = {home: (care_of, agent) for home, (care_of, agent, _, _) in self._raw_entries().items()}
+        packed = {home: home.packed for home in expected}
+        added = [home for home, key in packed.items() if key not in present]
+        changed = [
+            home
+            for home, key in packed.items()
+            if key in present
+            and present[key] != (expected[home].care_of_address.packed, expected[home].home_agent_address.packed)
+        ]
+        removed = [IPv6Address(home) for home in present.keys() - set(packed.values())]
         self.remove_many(removed)
         self.install_many({home: expected[home] for home in (*changed, *added)})
         return Reconciliation(added, changed, removed)
@@ -175,7 +181,7 @@ class BindingMap:
         slot = self._slot_by_home.get(home_address.packed)
         if slot is None:
             return Usage()
-        value = self._usage.lookup(slot.to_bytes(4, "little"))
+        value = self._usage.lookup(INDEX.pack(slot))
         return _sum_usage(value or b"")
 
     def _new_slot(self) -> int:
@@ -184,7 +190,7 @@ class BindingMap:
         return slot
 
     def _clear_usage(self, slots: Iterable[int]) -> None:
-        keys = b"".join(slot.to_bytes(4, "little") for slot in slots)
+        keys = b"".join(INDEX.pack(slot) for slot in slots)
         self._usage.update_batch(keys, bytes(len(keys) // 4 * self._usage.value_size))
 
     def _raw_entries(self) -> dict[bytes, tuple[bytes, bytes, int, int]]:

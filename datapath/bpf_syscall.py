@@ -95,7 +95,7 @@ def _call(command: _Command, attributes: bytes | bytearray) -> tuple[int, bytear
         if result >= 0:
             return result, buffer
         error = ctypes.get_errno()
-        if error not in (errno.EINTR, errno.EAGAIN):
+        if error != errno.EINTR:
             return -error, buffer
 
 
@@ -340,12 +340,13 @@ class Map:
         """Removes many keys; those that are not there are passed over."""
         start, total = 0, len(keys) // self.key_size
         self._check(keys, total * self.key_size, "keys")
+        key_buffer = _input(keys)
         while start < total:
-            key_buffer = _input(keys[start * self.key_size :])
-            attributes = struct.pack("=QQQQIIQQ", 0, 0, _address(key_buffer), 0, total - start, self.descriptor, 0, 0)
+            first = _address(key_buffer) + start * self.key_size
+            attributes = struct.pack("=QQQQIIQQ", 0, 0, first, 0, total - start, self.descriptor, 0, 0)
             result, after = _call(_Command.MAP_DELETE_BATCH, attributes)
-            (count,) = struct.unpack_from("=I", after, 32)
-            if result == -errno.ENOENT:
+            if result == -errno.ENOENT:  # the count is of those before the one that is not there
+                (count,) = struct.unpack_from("=I", after, 32)
                 start += count + 1
                 continue
             if result < 0:

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -94,9 +95,9 @@ def interface_state(interface: str | int) -> InterfaceState:
     return InterfaceState(
         name=top.get(_IFLA_NAME, b"").rstrip(b"\0").decode(),
         index=index,
-        mtu=int.from_bytes(top.get(_IFLA_MTU, b""), "little"),
-        native_program=int.from_bytes(xdp.get(_XDP_DRIVER_ID, b""), "little"),
-        generic_program=int.from_bytes(xdp.get(_XDP_GENERIC_ID, b""), "little"),
+        mtu=int.from_bytes(top.get(_IFLA_MTU, b""), sys.byteorder),
+        native_program=int.from_bytes(xdp.get(_XDP_DRIVER_ID, b""), sys.byteorder),
+        generic_program=int.from_bytes(xdp.get(_XDP_GENERIC_ID, b""), sys.byteorder),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 from scapy.layers.inet import UDP
@@ -221,6 +222,20 @@ def test_without_a_route_it_is_dropped(testbed, care_of_address):
     outcome = testbed.run(bytes(link(testbed) / padded(testbed, 100)))
 
     assert (outcome.verdict, outcome.reason) == ("drop", Reason.DROP_NO_ROUTE)
+
+
+@pytest.fixture
+def without_forwarding():
+    switch = Path("/proc/sys/net/ipv6/conf/cn0/forwarding")
+    switch.write_text("0")
+    yield
+    switch.write_text("1")
+
+
+def test_without_forwarding_it_is_dropped(testbed, without_forwarding):
+    outcome = testbed.run(bytes(link(testbed) / padded(testbed, 100)))
+
+    assert (outcome.verdict, outcome.reason) == ("drop", Reason.DROP_FORWARDING_DISABLED)
 
 
 def test_neighbour_discovery_for_a_home_address_is_passed_untouched(testbed):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
-
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import (
@@ -222,7 +220,3 @@ def test_everything_else_is_passed_untouched(testbed, name):
 
 def test_the_verifier_has_room_left(testbed):
     assert 0 < testbed.report.verified_instructions < 500_000
-
-
-def test_addresses_of_the_testbed_are_those_of_the_frames(testbed):
-    assert IPv6Address("2001:db8:100::5") == testbed.home
