@@ -43,11 +43,16 @@ NODE_IDENTITY = "mn1@mn.example.org"
 ESP = 50
 
 
+def ike_configuration(identity, **changes):
+    arguments = {"wall_clock": lambda: EPOCH, **changes}
+    return IkeConfiguration(local_identity=Identity.from_text(identity), **arguments)
+
+
 @dataclass
 class HomeAgentPolicy:
     address: IPv6Address
     home_addresses: IPv6Network
-    key: bytes
+    key: bytes | None
 
     def shared_key(self, local, remote):
         return self.key
@@ -71,15 +76,15 @@ class HomeAgentPolicy:
 class SmallHomeAgent:
     """IKEv2, ESP and home registration, driven by the test where initiative is needed."""
 
-    def __init__(self, address, identity, prefix, key=KEY, seed=0, max_lifetime_s=3600.0):
+    def __init__(self, address, identity, prefix, key=KEY, seed=0, max_lifetime_s=3600.0, **ike):
         random = Random(f"{address} {seed}")
         self.address = address
         self.identity = identity
         self.ipsec = UserspaceIpsec(random.randbytes)
         self.policy = HomeAgentPolicy(address, IPv6Network("2001:db8::/32"), key)
-        configuration = IkeConfiguration(local_identity=Identity.from_text(identity), wall_clock=lambda: EPOCH)
+        configuration = ike_configuration(identity, **ike)
         self.endpoint = IkeEndpoint(configuration, self.policy, random.randbytes, self.ipsec.allocate_spi)
-        self.cache = BindingCache(100)
+        self.cache = BindingCache(10_000)
         self.rules = HomeRegistration(address, [IPv6Network(prefix)], max_lifetime_s, self.cache)
         self.care_of_addresses: dict[IPv6Address, IPv6Address] = {}
         self.packets: list[bytes] = []
@@ -283,7 +288,7 @@ class World:
 
     # What the tests build with
 
-    def add_node(self, **changes):
+    def add_node(self, ike=None, **changes):
         settings = NodeSettings(
             **{
                 "home_address": HOME_ADDRESS,
@@ -294,8 +299,7 @@ class World:
                 **changes,
             }
         )
-        configuration = IkeConfiguration(local_identity=Identity.from_text(NODE_IDENTITY), wall_clock=lambda: EPOCH)
-        node = MobileNode(settings, configuration, Random(7))
+        node = MobileNode(settings, ike_configuration(NODE_IDENTITY, **(ike or {})), Random(7))
         self.nodes[settings.care_of_address] = node
         return node
 
