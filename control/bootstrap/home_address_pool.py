@@ -1,4 +1,4 @@
-"""Home addresses for nodes that come from another home prefix (RFC 5026 section 5.3.2: the home agent assigns)."""
+"""Home addresses for nodes that come from another home prefix (RFC 5026 section 5.3.1: the home agent assigns)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from ipaddress import IPv6Address, IPv6Network
 # Below this interface identifier routers and servers are commonly numbered by hand.
 _FIRST_HOST = 0x1_0000
 _SMALLEST_HOST_BITS = 20
+
+# Anycast identifiers of a subnet (RFC 2526), the home agents' among them: the highest 128, which in a /64 have the
+# universal/local bit cleared.
+_ANYCAST_COUNT = 128
+_ANYCAST_FIRST_IN_64 = 0xFDFF_FFFF_FFFF_FF80
 
 
 class PoolExhausted(Exception):
@@ -28,16 +33,19 @@ class HomeAddressPool:
         """All free but the reserved ones.
 
         Args:
-            prefix: where addresses come from; its low interface identifiers are left out where there is room.
-            reserved: addresses that belong to somebody already; others than of the prefix are ignored.
+            prefix: where addresses come from; its low interface identifiers are left out where there is room, the
+                anycast addresses of RFC 4291 section 2.6.1 and RFC 2526 always.
+            reserved: addresses that are never to be given out; others than of the prefix are ignored.
         """
         self._prefix = prefix
+        self._base = int(prefix.network_address)
         host_bits = 128 - prefix.prefixlen
-        # The all-zero interface identifier is the subnet-router anycast address (RFC 4291 section 2.6.1).
         self._first = _FIRST_HOST if host_bits >= _SMALLEST_HOST_BITS else 1
-        self._end = 1 << host_bits
+        self._anycast = _anycast_hosts(host_bits)
+        self._end = 1 << host_bits if host_bits == 64 else self._anycast.start
         self._next = self._first
-        self._taken: set[IPv6Address] = {address for address in reserved if address in prefix}
+        self._reserved = {address for address in reserved if address in prefix}
+        self._owners: dict[IPv6Address, str] = {}
         self._by_identity: dict[str, IPv6Address] = {}
 
     def __len__(self) -> int:
@@ -52,27 +60,50 @@ class HomeAddressPool:
         known = self._by_identity.get(identity)
         if known is not None:
             return known
-        for _ in range(len(self._taken) + 1):
-            if self._next >= self._end:
-                self._next = self._first
-            address = self._prefix[self._next]
-            self._next += 1
-            if address not in self._taken:
-                self._taken.add(address)
-                self._by_identity[identity] = address
+        # Among that many addresses one is neither taken nor anycast, if the pool has so many at all.
+        candidates = len(self._owners) + len(self._reserved) + len(self._anycast) + 1
+        for _ in range(min(candidates, self._end - self._first)):
+            host = self._next
+            self._next = host + 1 if host + 1 < self._end else self._first
+            address = IPv6Address(self._base + host)
+            if host not in self._anycast and address not in self._owners and address not in self._reserved:
+                self._give(address, identity)
                 return address
         raise PoolExhausted(self._prefix)
 
     def reserve(self, address: IPv6Address, identity: str | None = None) -> None:
-        """Take an address out of the pool, for an identity that has it already if one is named."""
+        """Take an address out of the pool.
+
+        Args:
+            address: one of the prefix; others are ignored.
+            identity: who has it already. It gives back another address it may have here, and :meth:`release` frees
+                this one; without an identity the address is never given out.
+        """
         if address not in self._prefix:
             return
-        self._taken.add(address)
-        if identity is not None:
-            self._by_identity[identity] = address
+        if identity is None:
+            self._reserved.add(address)
+            return
+        self.release(identity)
+        previous_owner = self._owners.get(address)
+        if previous_owner is not None:
+            del self._by_identity[previous_owner]
+        self._give(address, identity)
 
     def release(self, identity: str) -> None:
         """Give the address of an identity back; without effect if it has none."""
         address = self._by_identity.pop(identity, None)
         if address is not None:
-            self._taken.discard(address)
+            del self._owners[address]
+
+    def _give(self, address: IPv6Address, identity: str) -> None:
+        self._owners[address] = identity
+        self._by_identity[identity] = address
+
+
+def _anycast_hosts(host_bits: int) -> range:
+    """Interface identifiers that RFC 2526 reserves; none where they would be more than half of the prefix."""
+    if host_bits == 64:
+        return range(_ANYCAST_FIRST_IN_64, _ANYCAST_FIRST_IN_64 + _ANYCAST_COUNT)
+    end = 1 << host_bits
+    return range(end - _ANYCAST_COUNT, end) if host_bits >= 8 else range(end, end)

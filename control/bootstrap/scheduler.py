@@ -2,31 +2,45 @@
 
 draft-li-mip6-ha-init-bootstrap-00 section 5: an initiating home agent "SHOULD control the number of IKE exchange
 simultaneously to prevent Denial of Service due to overloaded by cryptographic algorithm". The clock and the dice are
-the caller's. Every operation takes at most logarithmic time in the number of nodes.
+the caller's. Every operation takes amortised logarithmic time in the number of nodes.
 """
 
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from enum import Enum, auto
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 
+_PACE_SAMPLES = 256
+_BURST_S = 0.1
+_SLACK_BEFORE_COMPACTION = 64
 
-class _State(Enum):
-    WAITING = auto()
-    IN_FLIGHT = auto()
+
+class GiveUpCause(Enum):
+    """Why no further attempt is made for a key."""
+
+    NOT_RETRYABLE = "not-retryable"
+    ATTEMPTS = "attempts-exhausted"
+    TIME = "time-exhausted"
+    CANCELLED = "cancelled"
 
 
-@dataclass(slots=True)
-class _Entry:
-    priority: float
-    ticket: int
-    state: _State = _State.WAITING
-    attempts: int = 0
-    first_started_at: float | None = None
+@dataclass(frozen=True, slots=True)
+class GivenUp:
+    """A key that will not be tried again.
+
+    Attributes:
+        cause: which limit was reached.
+        reason: why the last attempt failed, as the caller put it.
+        attempts: how many were begun.
+    """
+
+    cause: GiveUpCause
+    reason: str
+    attempts: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +54,7 @@ class Progress:
         in_flight: attempts under way now.
         waiting: keys that wait for their first or next attempt.
         peak_in_flight: most attempts under way at once.
-        eta_s: seconds until nothing is left, from the pace so far; None while there is none to go by.
+        eta_s: seconds until nothing is left, from the recent pace; None while there is none to go by.
     """
 
     total: int
@@ -52,13 +66,58 @@ class Progress:
     eta_s: float | None
 
 
+class _State(Enum):
+    READY = auto()
+    BACKING_OFF = auto()
+    IN_FLIGHT = auto()
+
+
+@dataclass(slots=True)
+class _Entry:
+    priority: float
+    ticket: int
+    state: _State = _State.READY
+    attempts: int = 0
+    started_at: float = 0.0
+    spent_s: float = 0.0  # in attempts and in backing off, but not in waiting for a turn
+
+
+class RateGate:
+    """Lets at most ``rate_per_s`` times ``t`` plus ``burst`` pass in any ``t`` seconds.
+
+    A token bucket kept as one time (the generic cell rate algorithm): whether something may pass is one comparison
+    with :attr:`opens_at`, so a caller that comes exactly then is never turned away by a rounding error.
+    """
+
+    __slots__ = ("_interval_s", "_slack_s", "_spent_until")
+
+    def __init__(self, rate_per_s: float, burst: float) -> None:
+        self._interval_s = 1.0 / rate_per_s
+        self._slack_s = (burst - 1.0) * self._interval_s
+        self._spent_until = 0.0
+
+    @property
+    def opens_at(self) -> float:
+        """From when on the next one may pass (monotonic seconds); long past if the gate is open."""
+        return self._spent_until - self._slack_s
+
+    def take(self, now: float) -> None:
+        """One passes."""
+        self._spent_until = max(self._spent_until, now) + self._interval_s
+
+
 class Scheduler:
     """Bounds attempts in flight and attempts begun per second.
+
+    The next key is that with the lowest sum of priority and time at which it began to wait. Between keys submitted
+    together that is the priority alone; but a priority is worth only so many seconds of waiting, so whatever is
+    submitted later, every key has its turn.
 
     Attributes:
         recovered_total: keys that succeeded, ever.
         given_up_total: keys given up, ever.
         reasons: of those given up, by reason.
+        given_up: those given up since the scheduler was last idle.
         paused: whether nothing is begun for now; what is under way goes on.
     """
 
@@ -79,9 +138,12 @@ class Scheduler:
             concurrency: most attempts under way at once.
             rate_per_s: most attempts begun per second; a tenth of a second's worth may come at once.
             attempts: most attempts per key.
-            backoff_initial_s: upper end of the first random wait; it doubles with each attempt.
+            backoff_initial_s: upper end of the first random wait; it doubles with each attempt. The wait is drawn from
+                all of zero to the upper end ("full jitter"), so that keys which failed together do not come back
+                together.
             backoff_max_s: upper end of any wait.
-            give_up_after_s: after this time since its first attempt began, a failed key is not tried again.
+            give_up_after_s: no attempt begins when a key has spent this long in attempts and waits between them. Time
+                spent waiting for a turn, because others are under way, does not count.
             random: dice for the waits.
 
         Raises:
@@ -92,31 +154,34 @@ class Scheduler:
         self.recovered_total = 0
         self.given_up_total = 0
         self.reasons: Counter[str] = Counter()
+        self.given_up: dict[str, GivenUp] = {}
         self.paused = False
         self._concurrency = concurrency
-        self._rate = rate_per_s
+        self._rate_per_s = rate_per_s
         self._attempts = attempts
         self._backoff_initial_s = backoff_initial_s
         self._backoff_max_s = backoff_max_s
         self._give_up_after_s = give_up_after_s
         self._random = random
-        self._burst = max(1.0, rate_per_s / 10)
-        self._tokens = self._burst
-        self._filled_at: float | None = None
+        self._gate = RateGate(rate_per_s, max(1.0, rate_per_s * _BURST_S))
         self._entries: dict[str, _Entry] = {}
-        # Heap entries whose ticket is not that of their key any more are out of date and passed over.
+        # Both hold (when or in which order, ticket, key). A ticket that is not its key's any more is out of date.
         self._ready: list[tuple[float, int, str]] = []
-        self._delayed: list[tuple[float, int, str]] = []
+        self._backing_off: list[tuple[float, int, str]] = []
         self._tickets = count()
         self._in_flight = 0
-        self._round_began_at: float | None = None
-        self._total = 0
-        self._recovered = 0
-        self._given_up = 0
         self._peak_in_flight = 0
+        self._recovered = 0
+        self._round_began_at = 0.0
+        self._settled_at: deque[float] = deque(maxlen=_PACE_SAMPLES)
 
     def submit(self, key: str, priority: float, now: float) -> bool:
-        """Queue a key; smaller priorities are begun first, equal ones in order of submission.
+        """Queue a key.
+
+        Args:
+            key: what to try.
+            priority: smaller comes first; a difference of one is worth one second of waiting.
+            now: monotonic seconds.
 
         Returns:
             False, without effect, if the key is waiting or under way already.
@@ -125,29 +190,25 @@ class Scheduler:
             return False
         if not self._entries:
             self._begin_round(now)
-        if self._filled_at is None:
-            self._filled_at = now
-        entry = _Entry(priority, next(self._tickets))
-        self._entries[key] = entry
-        heappush(self._ready, (priority, entry.ticket, key))
-        self._total += 1
+        self.given_up.pop(key, None)
+        entry = self._entries[key] = _Entry(priority, next(self._tickets))
+        heappush(self._ready, (now + priority, entry.ticket, key))
         return True
 
     def start_ready(self, now: float) -> list[str]:
-        """The keys to begin now, best priority first; they count as under way from here on."""
-        self._refill(now)
-        self._wake_delayed(now)
+        """The keys to begin now, in order; they count as under way from here on."""
+        self._end_backing_off(now)
         started: list[str] = []
-        while not self.paused and self._in_flight < self._concurrency and self._tokens >= 1.0:
-            key = self._pop_ready()
-            if key is None:
+        while not self.paused and self._in_flight < self._concurrency and now >= self._gate.opens_at:
+            self._drop_outdated(self._ready)
+            if not self._ready:
                 break
+            key = heappop(self._ready)[2]
             entry = self._entries[key]
             entry.state = _State.IN_FLIGHT
             entry.attempts += 1
-            if entry.first_started_at is None:
-                entry.first_started_at = now
-            self._tokens -= 1.0
+            entry.started_at = now
+            self._gate.take(now)
             self._in_flight += 1
             self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
             started.append(key)
@@ -155,12 +216,13 @@ class Scheduler:
 
     def succeeded(self, key: str, now: float) -> None:
         """A key is done, whether its attempt did it or it happened otherwise. Unknown keys are ignored."""
-        if self._remove(key):
+        if self._remove(key) is not None:
             self._recovered += 1
             self.recovered_total += 1
+            self._settled_at.append(now)
 
     def failed(self, key: str, reason: str, now: float, *, retry: bool = True) -> bool:
-        """The attempt under way failed.
+        """The attempt under way failed; without effect for keys that are not under way.
 
         Args:
             key: whose.
@@ -174,101 +236,132 @@ class Scheduler:
         entry = self._entries.get(key)
         if entry is None or entry.state is not _State.IN_FLIGHT:
             return False
-        spent = now - (entry.first_started_at if entry.first_started_at is not None else now)
-        if not retry or entry.attempts >= self._attempts or spent >= self._give_up_after_s:
-            self._give_up(key, reason)
+        ceiling_s = min(self._backoff_max_s, self._backoff_initial_s * 2.0 ** (entry.attempts - 1))
+        wait_s = self._random.uniform(0.0, ceiling_s)
+        entry.spent_s += now - entry.started_at + wait_s
+        cause = self._cause_to_give_up(entry, retry)
+        if cause is not None:
+            self._give_up(key, cause, reason)
+            self._settled_at.append(now)
             return True
         self._in_flight -= 1
-        entry.state = _State.WAITING
+        entry.state = _State.BACKING_OFF
         entry.ticket = next(self._tickets)
-        ceiling = min(self._backoff_max_s, self._backoff_initial_s * 2 ** (entry.attempts - 1))
-        heappush(self._delayed, (now + self._random.uniform(0.0, ceiling), entry.ticket, key))
+        heappush(self._backing_off, (now + wait_s, entry.ticket, key))
         return False
 
     def cancel(self, key: str, reason: str = "cancelled") -> bool:
-        """Give a key up at once, waiting or under way. Returns whether it was there."""
+        """Give a key up at once, waiting or under way; an attempt under way is the caller's to break off.
+
+        Returns:
+            Whether it was there.
+        """
         if key not in self._entries:
             return False
-        self._give_up(key, reason)
+        self._give_up(key, GiveUpCause.CANCELLED, reason)
         return True
 
+    def pause(self) -> None:
+        """Begin nothing until :meth:`resume`."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Go on; :meth:`next_timer` says when."""
+        self.paused = False
+
     def next_timer(self) -> float | None:
-        """When :meth:`start_ready` may have something to begin (monotonic seconds), None for not by itself."""
-        if self.paused or self._in_flight >= self._concurrency or self._filled_at is None:
+        """When :meth:`start_ready` may have something to begin (monotonic seconds, perhaps long past).
+
+        None if only the end of an attempt, a submission or :meth:`resume` can change anything.
+        """
+        if self.paused or self._in_flight >= self._concurrency:
             return None
         self._drop_outdated(self._ready)
-        self._drop_outdated(self._delayed)
-        times = []
         if self._ready:
-            times.append(self._filled_at)
-        if self._delayed:
-            times.append(self._delayed[0][0])
-        if not times:
-            return None
-        next_token_at = self._filled_at + max(0.0, 1.0 - self._tokens) / self._rate
-        return max(min(times), next_token_at)
+            return self._gate.opens_at
+        self._drop_outdated(self._backing_off)
+        if self._backing_off:
+            return max(self._gate.opens_at, self._backing_off[0][0])
+        return None
 
     def progress(self, now: float) -> Progress:
         """How far it is."""
         left = len(self._entries)
-        done = self._recovered + self._given_up
-        eta_s = None
-        if left and done and self._round_began_at is not None and now > self._round_began_at:
-            eta_s = left * (now - self._round_began_at) / done
+        given_up = len(self.given_up)
         return Progress(
-            total=self._total,
+            total=left + self._recovered + given_up,
             recovered=self._recovered,
-            given_up=self._given_up,
+            given_up=given_up,
             in_flight=self._in_flight,
             waiting=left - self._in_flight,
             peak_in_flight=self._peak_in_flight,
-            eta_s=eta_s if left else 0.0,
+            eta_s=self._eta_s(now),
         )
+
+    def _eta_s(self, now: float) -> float | None:
+        """From the pace of the last settled keys; the bound on the rate is the most that can be hoped for."""
+        left = len(self._entries)
+        if not left:
+            return 0.0
+        if not self._settled_at or self.paused:
+            return None
+        full = len(self._settled_at) == _PACE_SAMPLES
+        elapsed_s = now - (self._settled_at[0] if full else self._round_began_at)
+        by_pace = left * max(0.0, elapsed_s) / len(self._settled_at)
+        return max(by_pace, (left - self._in_flight) / self._rate_per_s)
+
+    def _cause_to_give_up(self, entry: _Entry, retry: bool) -> GiveUpCause | None:
+        if not retry:
+            return GiveUpCause.NOT_RETRYABLE
+        if entry.attempts >= self._attempts:
+            return GiveUpCause.ATTEMPTS
+        return GiveUpCause.TIME if entry.spent_s >= self._give_up_after_s else None
 
     def _begin_round(self, now: float) -> None:
         self._round_began_at = now
-        self._total = 0
         self._recovered = 0
-        self._given_up = 0
         self._peak_in_flight = 0
+        self._settled_at.clear()
+        self.given_up.clear()
 
-    def _give_up(self, key: str, reason: str) -> None:
-        self._remove(key)
-        self._given_up += 1
-        self.given_up_total += 1
-        self.reasons[reason] += 1
+    def _give_up(self, key: str, cause: GiveUpCause, reason: str) -> None:
+        entry = self._remove(key)
+        if entry is not None:
+            self.given_up[key] = GivenUp(cause, reason, entry.attempts)
+            self.given_up_total += 1
+            self.reasons[reason] += 1
 
-    def _remove(self, key: str) -> bool:
+    def _remove(self, key: str) -> _Entry | None:
         entry = self._entries.pop(key, None)
         if entry is None:
-            return False
+            return None
         if entry.state is _State.IN_FLIGHT:
             self._in_flight -= 1
-        return True
+        else:
+            self._compact()
+        return entry
 
-    def _refill(self, now: float) -> None:
-        if self._filled_at is not None:
-            self._tokens = min(self._burst, self._tokens + max(0.0, now - self._filled_at) * self._rate)
-        self._filled_at = now
-
-    def _wake_delayed(self, now: float) -> None:
-        while self._delayed and self._delayed[0][0] <= now:
-            _, ticket, key = heappop(self._delayed)
-            entry = self._entries.get(key)
-            if entry is not None and entry.ticket == ticket:
-                heappush(self._ready, (entry.priority, ticket, key))
-
-    def _pop_ready(self) -> str | None:
-        while self._ready:
-            _, ticket, key = heappop(self._ready)
+    def _end_backing_off(self, now: float) -> None:
+        while self._backing_off and self._backing_off[0][0] <= now:
+            due_at, ticket, key = heappop(self._backing_off)
             if self._is_current(key, ticket):
-                return key
-        return None
+                entry = self._entries[key]
+                entry.state = _State.READY
+                heappush(self._ready, (due_at + entry.priority, ticket, key))
 
     def _is_current(self, key: str, ticket: int) -> bool:
         entry = self._entries.get(key)
-        return entry is not None and entry.ticket == ticket and entry.state is _State.WAITING
+        return entry is not None and entry.ticket == ticket
 
     def _drop_outdated(self, heap: list[tuple[float, int, str]]) -> None:
         while heap and not self._is_current(heap[0][2], heap[0][1]):
             heappop(heap)
+
+    def _compact(self) -> None:
+        """Keep the heaps from filling up with keys that were settled while they waited."""
+        waiting = len(self._entries) - self._in_flight
+        if len(self._ready) + len(self._backing_off) <= 2 * waiting + _SLACK_BEFORE_COMPACTION:
+            return
+        for heap in (self._ready, self._backing_off):
+            heap[:] = [item for item in heap if self._is_current(item[2], item[1])]
+            heapify(heap)
