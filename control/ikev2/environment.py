@@ -16,6 +16,7 @@ from control.ikev2.dh import KeyPairPool
 from control.ikev2.events import Event
 from control.ikev2.message import ZERO_SPI
 from control.ikev2.numbers import CertificateEncoding
+from control.ikev2.offers import EspOffer, IkeOffer
 from control.ikev2.payloads import (
     CertificatePayload,
     CertificateRequestPayload,
@@ -23,7 +24,6 @@ from control.ikev2.payloads import (
     NotifyPayload,
 )
 from control.ikev2.policy import IkeConfiguration, PeerPolicy
-from control.ikev2.proposals import EspOffer, IkeOffer
 from control.ikev2.rate_limit import TokenBucket
 from control.ikev2.timers import TimerHeap
 
@@ -38,6 +38,7 @@ class Environment:
 
     Attributes:
         configuration: settings.
+        retransmission: the configuration's.
         policy: what the application decides.
         random: source of random bytes.
         allocate_spi: source of SPIs for inbound ESP.
@@ -63,6 +64,7 @@ class Environment:
         certificates: CertificateValidator | None,
     ) -> None:
         self.configuration = configuration
+        self.retransmission = configuration.retransmission
         self.policy = policy
         self.random = random
         self.allocate_spi = allocate_spi

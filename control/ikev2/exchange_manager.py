@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING
 from control.ikev2.events import ExchangeSent
 from control.ikev2.exchanges.base import Exchange
 from control.ikev2.numbers import ExchangeType
-from control.ikev2.policy import RetransmissionPolicy
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
 _LAST_MESSAGE_ID = 0xFFFFFFFF
 _SENT_SLUGS = {exchange: f"sent-{exchange.name.lower().replace('_', '-')}-request" for exchange in ExchangeType}
+
+
+_SENT_EVENTS = {
+    (exchange, repeated): ExchangeSent(exchange, repeated) for exchange in ExchangeType for repeated in (False, True)
+}
 
 
 class _Outstanding:
@@ -129,7 +133,7 @@ class ExchangeManager:
         outstanding = self._outstanding
         if outstanding is None or now < outstanding.next_at:
             return
-        if outstanding.tries < self._policy.tries:
+        if outstanding.tries < self._sa.environment.retransmission.tries:
             self._transmit(outstanding, now)
             return
         self.abandon()
@@ -139,7 +143,7 @@ class ExchangeManager:
     def hasten_failure(self) -> None:
         """Repeat the outstanding request once more at most: there is reason to believe that it will not succeed."""
         if self._outstanding is not None:
-            self._outstanding.tries = max(self._outstanding.tries, self._policy.tries - 1)
+            self._outstanding.tries = max(self._outstanding.tries, self._sa.environment.retransmission.tries - 1)
 
     def is_repetition(self, data: bytes) -> bool:
         """Whether ``data`` is the peer's previous request, bit for bit."""
@@ -150,10 +154,6 @@ class ExchangeManager:
         self._request_digest = hash(request)
         self.last_response = response
         self.expected_id += 1
-
-    @property
-    def _policy(self) -> RetransmissionPolicy:
-        return self._sa.environment.configuration.retransmission
 
     def _begin(self, exchange: Exchange, now: float) -> None:
         payloads = exchange.build(self._sa, now)
@@ -166,7 +166,7 @@ class ExchangeManager:
             return
         self._next_id += 1
         data = self._sa.encode_request(exchange.exchange_type, message_id, payloads)
-        self._outstanding = _Outstanding(exchange, message_id, data, self._policy.initial_s)
+        self._outstanding = _Outstanding(exchange, message_id, data, self._sa.environment.retransmission.initial_s)
         self._transmit(self._outstanding, now)
 
     def _transmit(self, outstanding: _Outstanding, now: float) -> None:
@@ -175,11 +175,12 @@ class ExchangeManager:
         exchange_type = outstanding.exchange.exchange_type
         repeated = outstanding.tries > 0
         environment.send(outstanding.data, sa.local, sa.remote)
-        environment.emit(sa, ExchangeSent(exchange_type, repeated))
+        environment.emit(sa, _SENT_EVENTS[exchange_type, repeated])
         environment.count("retransmissions" if repeated else _SENT_SLUGS[exchange_type])
         outstanding.tries += 1
-        outstanding.next_at = now + outstanding.waiting_s * (1 + self._policy.jitter * self._fraction())
-        outstanding.waiting_s *= self._policy.base
+        policy = environment.retransmission
+        outstanding.next_at = now + outstanding.waiting_s * (1 + policy.jitter * self._fraction())
+        outstanding.waiting_s *= policy.base
 
     def _fraction(self) -> float:
         return int.from_bytes(self._sa.environment.random(2), "big") / 0x10000

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from control.ikev2.child import ChildPolicy, ChildRequest, ChildSa
+from control.ikev2.choices import EspChoice, choose_esp
 from control.ikev2.exchanges.base import first, notification
 from control.ikev2.keys import ChildKeys
 from control.ikev2.numbers import NotifyType
+from control.ikev2.offers import EspOffer
 from control.ikev2.payloads import (
     NotifyPayload,
     Payload,
@@ -17,7 +19,6 @@ from control.ikev2.payloads import (
     TrafficSelectorInitiator,
     TrafficSelectorResponder,
 )
-from control.ikev2.proposals import EspChoice, EspOffer, choose_esp
 from control.ipsec.algorithms import CipherSuite
 from control.ipsec.traffic_selector import TrafficSelector
 

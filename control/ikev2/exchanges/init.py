@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from control.ikev2.address import SocketAddress
+from control.ikev2.choices import IkeChoice, choose_ike
 from control.ikev2.dh import InvalidPublicValue
 from control.ikev2.environment import Environment
 from control.ikev2.errors import UnsupportedCriticalPayload
@@ -21,7 +22,6 @@ from control.ikev2.payloads import (
     Payload,
     SecurityAssociationPayload,
 )
-from control.ikev2.proposals import IkeChoice, choose_ike
 from control.ikev2.security import use_shared_secret
 from control.ikev2.states import Role, State, Trigger
 from control.wire import WireError

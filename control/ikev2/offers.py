@@ -1,0 +1,154 @@
+"""The proposals this side offers, encoded once, and what the answers to them mean (RFC 7296 section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from control.ikev2.choices import ESP_SPI_SIZE, choose_esp, choose_ike
+from control.ikev2.numbers import DiffieHellmanGroup, ExtendedSequenceNumbers, ProtocolId, TransformType
+from control.ikev2.payloads import Proposal, SecurityAssociationPayload, Transform
+from control.ikev2.proposals import Encryption, EspProposal, EspSuite, IkeProposal, IkeSuite
+
+_PROPOSAL_HEADER_SIZE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedOffer(SecurityAssociationPayload):
+    """An SA payload to be sent, whose body was encoded before.
+
+    Attributes:
+        proposals: left empty; nobody looks at them on the way out.
+        body: the encoded proposals.
+    """
+
+    body: bytes
+
+    def to_wire(self) -> bytes:
+        """The payload body."""
+        return self.body
+
+
+class IkeOffer:
+    """The SA payload that offers some IKE proposals, and what answers to it mean."""
+
+    __slots__ = ("_accepted", "payload", "proposals")
+
+    def __init__(self, proposals: tuple[IkeProposal, ...]) -> None:
+        self.proposals = proposals
+        offered = tuple(
+            Proposal(number, ProtocolId.IKE, b"", _ike_transforms(proposal))
+            for number, proposal in enumerate(proposals, 1)
+        )
+        self.payload = EncodedOffer((), SecurityAssociationPayload(offered).to_wire())
+        self._accepted: dict[tuple[Transform, ...], IkeSuite] = {}
+
+    def accepted(self, answer: SecurityAssociationPayload) -> IkeSuite | None:
+        """The suite a responder accepted; None unless it is exactly one of those offered."""
+        if len(answer.proposals) != 1:
+            return None
+        proposal = answer.proposals[0]
+        if proposal.protocol != ProtocolId.IKE or not _one_of_each(proposal):
+            return None
+        suite = self._accepted.get(proposal.transforms)
+        if suite is None:
+            choice = choose_ike(self.proposals, answer, None)
+            if choice is None:
+                return None
+            # Only what this side has offered gets here, so the number of entries is bounded.
+            suite = self._accepted[proposal.transforms] = choice.suite
+        return suite
+
+
+def _ike_transforms(proposal: IkeProposal) -> tuple[Transform, ...]:
+    return (
+        *_encryption_transforms(proposal.encryption),
+        *_transforms(TransformType.PRF, proposal.prfs),
+        *_transforms(TransformType.INTEGRITY, proposal.integrity),
+        *_transforms(TransformType.DIFFIE_HELLMAN, proposal.groups),
+    )
+
+
+class _EspTemplate:
+    """An encoded SA payload with gaps for the SPI of each proposal."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, offered: tuple[tuple[Transform, ...], ...]) -> None:
+        gap = bytes(ESP_SPI_SIZE)
+        proposals = (Proposal(number, ProtocolId.ESP, gap, each) for number, each in enumerate(offered, 1))
+        body = SecurityAssociationPayload(tuple(proposals)).to_wire()
+        pieces, start, proposal = [], 0, 0
+        for _ in offered:
+            spi = proposal + _PROPOSAL_HEADER_SIZE
+            pieces.append(body[start:spi])
+            start = spi + ESP_SPI_SIZE
+            proposal += int.from_bytes(body[proposal + 2 : proposal + 4], "big")
+        self._pieces = (*pieces, body[start:])
+
+    def payload(self, spi: bytes) -> SecurityAssociationPayload:
+        return EncodedOffer((), spi.join(self._pieces))
+
+
+class EspOffer:
+    """The SA payloads that offer some ESP proposals, made once but for the SPI, and what answers to them mean."""
+
+    __slots__ = ("_accepted", "_plain", "_with_groups", "proposals")
+
+    def __init__(self, proposals: tuple[EspProposal, ...]) -> None:
+        self.proposals = proposals
+        self._plain = _EspTemplate(tuple(_esp_transforms(proposal, ()) for proposal in proposals))
+        self._with_groups = _EspTemplate(tuple(_esp_transforms(proposal, proposal.groups) for proposal in proposals))
+        self._accepted: dict[tuple[Transform, ...], EspSuite] = {}
+
+    @property
+    def first_group(self) -> DiffieHellmanGroup | None:
+        """The most preferred group for perfect forward secrecy, None for none."""
+        return next((group for proposal in self.proposals for group in proposal.groups), None)
+
+    def payload(self, spi: int, *, with_groups: bool) -> SecurityAssociationPayload:
+        """The offer.
+
+        Args:
+            spi: the SPI this side will receive on.
+            with_groups: whether the exchange may carry a key exchange; IKE_AUTH never does (RFC 7296 section 1.2).
+        """
+        return (self._with_groups if with_groups else self._plain).payload(spi.to_bytes(ESP_SPI_SIZE, "big"))
+
+    def accepted(self, answer: SecurityAssociationPayload) -> tuple[EspSuite, int] | None:
+        """The suite and SPI a responder accepted; None unless it is exactly one of those offered."""
+        if len(answer.proposals) != 1:
+            return None
+        proposal = answer.proposals[0]
+        if proposal.protocol != ProtocolId.ESP or len(proposal.spi) != ESP_SPI_SIZE or not _one_of_each(proposal):
+            return None
+        suite = self._accepted.get(proposal.transforms)
+        if suite is None:
+            choice = choose_esp(self.proposals, answer, None)
+            if choice is None:
+                return None
+            # Only what this side has offered gets here, so the number of entries is bounded.
+            suite = self._accepted[proposal.transforms] = choice.suite
+        return suite, int.from_bytes(proposal.spi, "big")
+
+
+def _esp_transforms(proposal: EspProposal, groups: Iterable[int]) -> tuple[Transform, ...]:
+    return (
+        *_encryption_transforms(proposal.encryption),
+        *_transforms(TransformType.INTEGRITY, proposal.integrity),
+        *_transforms(TransformType.DIFFIE_HELLMAN, groups),
+        Transform(TransformType.EXTENDED_SEQUENCE_NUMBERS, ExtendedSequenceNumbers.NONE),
+    )
+
+
+def _encryption_transforms(encryption: Iterable[Encryption]) -> Iterator[Transform]:
+    return (Transform(TransformType.ENCRYPTION, algorithm, bits or None) for algorithm, bits in encryption)
+
+
+def _transforms(kind: TransformType, identifiers: Iterable[int]) -> Iterator[Transform]:
+    return (Transform(kind, identifier) for identifier in identifiers)
+
+
+def _one_of_each(proposal: Proposal) -> bool:
+    kinds = [transform.type for transform in proposal.transforms]
+    return len(kinds) == len(set(kinds))
