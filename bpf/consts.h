@@ -35,7 +35,7 @@
 
 /* ICMPv6 errors each processor may send: this many at once, then one per interval (RFC 4443 section 2.4 (f)). */
 #define ICMPV6_BURST 256
-#define ICMPV6_INTERVAL_NS 1000000ULL
+#define ICMPV6_INTERVAL_NS 1000000LL
 
 #define OPTION_PAD1 0
 #define OPTION_HOME_ADDRESS 0xC9 /* RFC 6275 section 6.3: a node that does not know it discards the packet */

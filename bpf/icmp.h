@@ -5,16 +5,17 @@
 INLINE int spend_error(void)
 {
 	__u32 zero = 0;
-	__u64 now = bpf_ktime_get_ns();
 	struct error_budget *budget = error_budget.lookup(&zero);
+	__s64 elapsed;
 
 	if (!budget)
 		return 0;
-	if (now - budget->refilled_at >= ICMPV6_INTERVAL_NS * ICMPV6_BURST) {
+	elapsed = bpf_ktime_get_ns() - budget->refilled_at;
+	if (elapsed >= ICMPV6_INTERVAL_NS * ICMPV6_BURST) {
 		budget->tokens = ICMPV6_BURST;
-		budget->refilled_at = now;
-	} else if (now - budget->refilled_at >= ICMPV6_INTERVAL_NS) {
-		__u64 earned = (now - budget->refilled_at) / ICMPV6_INTERVAL_NS;
+		budget->refilled_at += elapsed;
+	} else if (elapsed >= ICMPV6_INTERVAL_NS) {
+		__u64 earned = (__u64)elapsed / ICMPV6_INTERVAL_NS;
 
 		budget->tokens += earned;
 		budget->refilled_at += earned * ICMPV6_INTERVAL_NS;

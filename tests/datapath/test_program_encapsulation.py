@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import time
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
+from datapath.bindings import Usage
+from datapath.bpf_syscall import Map
+from datapath.layout import pin_directory
 from datapath.reasons import Reason
 
 pytestmark = pytest.mark.namespaces
@@ -88,12 +93,13 @@ def test_counts_the_traffic_of_each_binding(testbed):
     packet = padded(testbed, 700)
     for _ in range(3):
         testbed.run(bytes(link(testbed) / packet))
+    testbed.run(bytes(link(testbed) / padded(testbed, 100, dst=str(testbed.other_home))))
 
     usage = testbed.bindings.usage(testbed.home)
 
     assert (usage.encapsulated_packets, usage.encapsulated_bytes) == (3, 2100)
     assert (usage.decapsulated_packets, usage.decapsulated_bytes) == (0, 0)
-    assert testbed.bindings.usage(testbed.other_home).encapsulated_packets == 0
+    assert testbed.bindings.usage(testbed.other_home) == Usage(encapsulated_packets=1, encapsulated_bytes=100)
 
 
 @pytest.mark.parametrize("length", [64, 1459, 1460])
@@ -180,13 +186,44 @@ def test_no_time_exceeded_about_an_error(testbed):
     assert (outcome.verdict, outcome.reason) == ("drop", Reason.DROP_HOP_LIMIT)
 
 
-def test_errors_are_rate_limited(testbed):
-    frame = bytes(link(testbed) / padded(testbed, 60, hlim=1))
+@pytest.fixture
+def error_budget(testbed):
+    """Sets every processor's budget: tokens left, and milliseconds since it was refilled."""
+    with Map.open(pin_directory(testbed.pin_path) / "error_budget") as budget:
 
-    reasons = [testbed.run(frame).reason for _ in range(3000)]
+        def write(tokens: int, idle_ms: int) -> None:
+            refilled_at = time.monotonic_ns() - idle_ms * 1_000_000
+            budget.update(bytes(4), struct.pack("=QQ", refilled_at, tokens) * (budget.value_size // 16))
 
-    assert reasons.count(Reason.REPLY_TIME_EXCEEDED) >= 256
-    assert Reason.DROP_ERROR_RATE_LIMITED in reasons
+        yield write
+        write(256, 0)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "idle_ms", "reason"),
+    [
+        (0, -60_000, Reason.DROP_ERROR_RATE_LIMITED),  # refilled a minute from now: earns nothing meanwhile
+        (1, -60_000, Reason.REPLY_TIME_EXCEEDED),
+        (0, 2, Reason.REPLY_TIME_EXCEEDED),
+        (0, 60_000, Reason.REPLY_TIME_EXCEEDED),
+    ],
+)
+def test_errors_are_rate_limited(testbed, error_budget, tokens, idle_ms, reason):
+    error_budget(tokens, idle_ms)
+
+    outcome = testbed.run(bytes(link(testbed) / padded(testbed, 60, hlim=1)))
+
+    assert outcome.reason is reason
+    assert outcome.verdict == ("drop" if reason is Reason.DROP_ERROR_RATE_LIMITED else "tx")
+
+
+def test_a_long_rest_earns_no_more_than_a_burst(testbed, error_budget):
+    error_budget(0, 3_600_000)
+    testbed.run(bytes(link(testbed) / padded(testbed, 60, hlim=1)))
+
+    with Map.open(pin_directory(testbed.pin_path) / "error_budget") as budget:
+        left = [tokens for _, tokens in struct.iter_unpack("=QQ", budget.lookup(bytes(4)))]
+    assert sorted(left)[-1] == 255
 
 
 def test_an_unresolved_next_hop_is_left_to_the_kernel_encapsulated(testbed):

@@ -110,10 +110,10 @@ def test_an_address_that_is_not_unicast_and_routable_is_left_alone(testbed, addr
     [
         bytes([ESP, 0, 1, 4, 0, 0, 0, 0]),  # padding only
         bytes([ESP, 2, 1, 2, 0, 0, 0xC9, 15]) + bytes(16),  # option of a wrong length
-        bytes([ESP, 2, 0xC9, 16]) + bytes([0x20]) * 4 + bytes([1, 200]) + bytes(14),  # unspecific garbage
         bytes([ESP, 1, 1, 2, 0, 0, 0xC9, 16]) + bytes([0x20]) * 8,  # option longer than its header
         bytes([ESP, 2, 1, 255, 0, 0, 0xC9, 16]) + bytes([0x20]) * 16,  # padding longer than its header
-        bytes([ESP, 200, 1, 2, 0, 0, 0xC9, 16]) + bytes([0x20]) * 16,  # header longer than the packet
+        bytes([ESP, 20, 1, 2, 0, 0, 0xC9, 16]) + bytes([0x20]) * 16,  # header longer than the packet
+        bytes([ESP, 200, 1, 2, 0, 0, 0xC9, 16]) + bytes([0x20]) * 16,  # header longer than what is looked at
         bytes([ESP, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xC9, 16]) + bytes([0x20]) * 16,  # too many options
     ],
 )
@@ -122,10 +122,8 @@ def test_malformed_options_are_left_to_the_kernel(testbed, options):
 
     outcome = testbed.run(frame, "core")
 
-    assert outcome.verdict == "pass"
-    if outcome.reason is not Reason.PASS_HOME_ADDRESS_SWAPPED:
-        assert outcome.reason is Reason.PASS_DESTINATION_OPTIONS
-        assert outcome.frame == frame
+    assert (outcome.verdict, outcome.reason) == ("pass", Reason.PASS_DESTINATION_OPTIONS)
+    assert outcome.frame == frame
 
 
 def test_a_stranger_cannot_claim_a_care_of_address(testbed):
