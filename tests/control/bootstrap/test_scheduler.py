@@ -237,6 +237,21 @@ def test_gives_up_when_attempts_have_taken_too_long() -> None:
     assert scheduler.given_up["mn"].cause is GiveUpCause.TIME
 
 
+def test_waits_between_attempts_count_as_time_spent() -> None:
+    scheduler = make(attempts=1000, backoff_initial_s=20.0, backoff_max_s=20.0, give_up_after_s=60.0)
+    scheduler.submit("mn", 0.0, 100.0)
+    now = 100.0
+    while True:
+        assert scheduler.start_ready(now) == ["mn"]
+        assert now < 100.0 + 60.0
+        if scheduler.failed("mn", "unreachable", now):  # attempts that take no time at all
+            break
+        timer = scheduler.next_timer()
+        assert timer is not None
+        now = max(now, timer)
+    assert scheduler.given_up["mn"].cause is GiveUpCause.TIME
+
+
 def test_waiting_for_a_turn_does_not_count_as_time_spent() -> None:
     """With 100,000 nodes the queue alone takes longer than any node may."""
     scheduler = make(concurrency=1, attempts=100, give_up_after_s=60.0)

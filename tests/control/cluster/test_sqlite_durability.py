@@ -54,6 +54,12 @@ def test_everything_acknowledged_survives_sigkill(path: Path, acknowledged_befor
     store.close()
 
 
+def test_writes_go_through_the_log_that_a_power_failure_cannot_tear(open_store: OpenStore) -> None:
+    connection = open_store()._connection
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (1,)  # NORMAL
+
+
 def test_a_locked_store_is_a_typed_error_and_nothing_is_half_done(
     path: Path, open_store: OpenStore, make_binding: MakeBinding
 ) -> None:

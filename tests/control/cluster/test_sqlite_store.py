@@ -177,6 +177,17 @@ def test_the_living_are_claimed_only_by_force(open_store: OpenStore, make_bindin
         one.write_bindings(lease1, [make_binding(3)])
 
 
+def test_a_forced_claim_in_parts_needs_the_force_once(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    one, two = open_store(), open_store()
+    lease1, lease2 = one.acquire_lease("ha1", HA1, T0, 3.0), two.acquire_lease("ha2", HA2, T0, 30.0)
+    one.write_bindings(lease1, [make_binding(n) for n in range(3)])
+    assert len(two.claim("ha1", lease2, T0 + 1.0, force=True, limit=2)) == 2
+    with pytest.raises(FencedOut):
+        one.write_bindings(lease1, [make_binding(2)])
+    assert [lease.home_agent for lease in two.lapsed_leases(T0 + 1.0)] == ["ha1"]
+    assert len(two.claim("ha1", lease2, T0 + 1.0, limit=2)) == 1
+
+
 def test_who_is_dead_itself_claims_nothing(open_store: OpenStore, make_binding: MakeBinding) -> None:
     one, two = open_store(), open_store()
     one.write_bindings(one.acquire_lease("ha1", HA1, T0, 3.0), [make_binding(1)])
