@@ -1,0 +1,5 @@
+"""`python -m control` is `homeagent`."""
+
+from control.cli import main
+
+main()

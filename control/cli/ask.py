@@ -1,0 +1,177 @@
+"""Commands that ask the running daemon, over its control socket."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from control.cli.failures import told
+from control.cli.options import configuration_option, json_option
+from control.cli.output import console, pairs, print_json, table
+from control.config import load_configuration
+from control.control_socket import Answer, ask
+
+Row = Mapping[str, Any]
+
+
+@click.command()
+@configuration_option
+@json_option
+def status(path: Path, as_json: bool) -> None:
+    """How the home agent is: lease, bindings, security associations, takeover, data path."""
+    with told():
+        answer = _ask(path, "status")
+        list(answer)
+        if as_json:
+            print_json(answer.done)
+        else:
+            console().print(pairs(_status_lines(answer.done)))
+
+
+@click.command()
+@configuration_option
+@json_option
+def bindings(path: Path, as_json: bool) -> None:
+    """The bindings: home address, care-of address, node, lifetime."""
+    with told():
+        rows = list(_ask(path, "bindings"))
+        if as_json:
+            print_json(rows)
+            return
+        columns = ("HOME ADDRESS", "CARE-OF ADDRESS", "NODE", "LIFETIME LEFT", "SEQUENCE")
+        keys = ("home_address", "care_of_address", "identity", "lifetime_left_s", "sequence_number")
+        console().print(table(columns, ([row[key] for key in keys] for row in rows)))
+
+
+@click.command()
+@configuration_option
+@json_option
+def sas(path: Path, as_json: bool) -> None:
+    """The IKE SAs and their child SAs, in the manner of `swanctl --list-sas`."""
+    with told():
+        rows = list(_ask(path, "sas"))
+        if as_json:
+            print_json(rows)
+            return
+        for row in rows:
+            for line in _sa_lines(row):
+                click.echo(line)
+
+
+@click.command()
+@click.argument("home_agent")
+@configuration_option
+@json_option
+def takeover(home_agent: str, path: Path, as_json: bool) -> None:
+    """Take the nodes of HOME_AGENT over now, whether or not its lease has lapsed.
+
+    It is fenced out at once. Shows progress until every node is back or given up; interrupting the command does not
+    interrupt the takeover.
+    """
+    with told():
+        answer = _ask(path, "takeover", {"home_agent": home_agent}, timeout_s=60.0)
+        if as_json:
+            for row in answer:
+                print_json(row, indent=False)
+            print_json(answer.done, indent=False)
+            return
+        _show_progress(answer)
+        done = answer.done
+        click.echo(f"{done['queued']} nodes claimed, {done['recovered']} back, {done['given_up']} given up")
+        for reason, count in done["reasons"].items():
+            click.echo(f"  failed attempts, {reason}: {count}")
+
+
+@click.command()
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Go on as things happen.")
+@configuration_option
+@json_option
+def events(follow: bool, path: Path, as_json: bool) -> None:
+    """The timeline: leases, claims, exchanges, registrations."""
+    with told():
+        for row in _ask(path, "events", {"follow": follow}, timeout_s=None if follow else 10.0):
+            if as_json:
+                print_json(row, indent=False)
+            else:
+                click.echo(_event_line(row))
+
+
+def _ask(path: Path, command: str, arguments: Row | None = None, timeout_s: float | None = 10.0) -> Answer:
+    return ask(load_configuration(path).control.socket, command, arguments, timeout_s)
+
+
+def _status_lines(status: Row) -> Iterator[tuple[str, object]]:
+    agent = status["home_agent"]
+    yield "home agent", f"{agent['name']} ({agent['identity']}) at {agent['address']}, version {status['version']}"
+    yield "state", status["state"]
+    yield "lease", _lease_text(status["lease"]) if status["lease"] else "none"
+    for peer in status["peers"]:
+        yield f"peer {peer['home_agent']}", f"{peer['address']}, {_lease_text(peer)}"
+    yield "nodes", f"{status['nodes']} authorised, {status['bindings']} bound"
+    sas = ", ".join(f"{count} {state}" for state, count in status["ike_sas"].items())
+    yield "IKE SAs", f"{sas}; {status['child_sas']} child SAs"
+    takeover = status["takeover"]
+    if takeover["total"]:
+        yield "takeover", _takeover_text(takeover)
+    datapath = status["datapath"]
+    maps = ", ".join(f"{name} {use['entries']} of {use['capacity']}" for name, use in datapath["maps"].items())
+    yield "data path", f"{'up' if datapath['up'] else 'down'}; {maps}"
+    for reason, count in datapath["packets"].items():
+        yield f"  {reason}", count
+
+
+def _lease_text(lease: Row) -> str:
+    left = lease["expires_at"] - time.time()
+    when = f"runs out in {left:.1f} s unless renewed" if left > 0 else f"lapsed {-left:.1f} s ago"
+    return f"token {lease['token']}, {when}"
+
+
+def _takeover_text(takeover: Row) -> str:
+    left = takeover["in_flight"] + takeover["waiting"]
+    text = f"{takeover['recovered']} of {takeover['total']} back, {takeover['given_up']} given up"
+    if not left:
+        return f"{text}, finished"
+    eta = f", about {takeover['eta_s']:.0f} s to go" if takeover["eta_s"] is not None else ""
+    return f"{text}, {takeover['in_flight']} in flight, {takeover['waiting']} waiting{eta}"
+
+
+def _sa_lines(sa: Row) -> Iterator[str]:
+    yield f"{sa['identity']}: {sa['state']}, IKEv2, {sa['initiator_spi']}_i {sa['responder_spi']}_r, {sa['role']}"
+    yield f"  local  {sa['local']}"
+    yield f"  remote {sa['remote']}"
+    yield f"  {sa['suite']}"
+    yield f"  established {sa['established_s']} s ago"
+    for child in sa["children"]:
+        yield f"  {child['name'] or 'child'}: {child['mode']}, {child['suite']}"
+        yield f"    in  {child['inbound_spi']}, {child['packets_in']:6} packets"
+        yield f"    out {child['outbound_spi']}, {child['packets_out']:6} packets"
+        yield f"    local  {', '.join(child['local_selectors'])}"
+        yield f"    remote {', '.join(child['remote_selectors'])}"
+
+
+def _event_line(row: Row) -> str:
+    when = datetime.fromtimestamp(row["time"]).astimezone().isoformat(sep=" ", timespec="milliseconds")
+    rest = " ".join(f"{key}={value}" for key, value in row.items() if key not in ("time", "event", "node"))
+    return " ".join(part for part in (when, row["event"], row.get("node", ""), rest) if part)
+
+
+def _show_progress(answer: Answer) -> None:
+    screen = console()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as progress:
+        task = progress.add_task("bringing nodes back", total=None, detail="")
+        for row in answer:
+            detail = f"{row['in_flight']} in flight, {row['given_up']} given up"
+            progress.update(task, total=row["total"], completed=row["recovered"] + row["given_up"], detail=detail)

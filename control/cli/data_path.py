@@ -1,0 +1,112 @@
+"""`homeagent datapath`: the short step that compiles, attaches and pins, and its opposite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from control.cli.failures import told
+from control.cli.options import configuration_option, json_option
+from control.cli.output import console, pairs, print_json, table
+from control.config import load_configuration
+
+
+@click.group()
+def datapath() -> None:
+    """Load, look at and unload the XDP programs and their maps."""
+
+
+@datapath.command()
+@configuration_option
+@json_option
+def load(path: Path, as_json: bool) -> None:
+    """Compile the XDP program, attach it to the interfaces, pin program and maps.
+
+    Loading again replaces the program without losing a packet and keeps all bindings.
+    """
+    from datapath.loader import LoaderOptions
+    from datapath.loader import load as load_data_path
+
+    with told():
+        configuration = load_configuration(path)
+        settings = configuration.datapath
+        report = load_data_path(
+            LoaderOptions(
+                interfaces=settings.interfaces,
+                pin_path=settings.pin_path,
+                home_agent_addresses=[configuration.home_agent.address],
+                max_bindings=settings.max_bindings,
+                xdp_mode=settings.xdp_mode,
+            )
+        ).to_dict()
+        if as_json:
+            print_json(report)
+            return
+        kept = "maps kept" if report["maps_reused"] else "maps made"
+        click.echo(
+            f"loaded program {report['program_id']}, {kept} under {report['pin_path']}, room for "
+            f"{report['max_bindings']} bindings, compiled in {report['compile_s']:.1f} s"
+        )
+        for interface in report["interfaces"]:
+            click.echo(f"  {_interface_text(interface)}")
+
+
+@datapath.command()
+@configuration_option
+@json_option
+def show(path: Path, as_json: bool) -> None:
+    """What is loaded: interfaces and their mode, program, maps, counters."""
+    from datapath.show import show as show_data_path
+
+    with told():
+        shown = show_data_path(load_configuration(path).datapath.pin_path)
+        if as_json:
+            print_json(shown)
+            return
+        _print_shown(shown)
+
+
+@datapath.command()
+@configuration_option
+@json_option
+def unload(path: Path, as_json: bool) -> None:
+    """Take the program off the interfaces and remove the pins, bindings and counters included."""
+    from datapath.unload import unload as unload_data_path
+
+    with told():
+        settings = load_configuration(path).datapath
+        report = unload_data_path(settings.pin_path, settings.interfaces).to_dict()
+        if as_json:
+            print_json(report)
+            return
+        detached = ", ".join(report["detached"]) or "no interface"
+        click.echo(f"unloaded: taken off {detached}, {report['pins_removed']} pins removed")
+
+
+def _interface_text(interface: dict[str, Any]) -> str:
+    note = f" ({interface['note']})" if interface["note"] else ""
+    gone = "" if interface.get("attached", True) else ", BUT THE PROGRAM IS NOT ATTACHED NOW"
+    return f"{interface['name']}: {interface['actual_mode']} mode, asked for {interface['requested_mode']}{note}{gone}"
+
+
+def _print_shown(shown: dict[str, Any]) -> None:
+    screen = console()
+    program = shown["program"]
+    screen.print(
+        pairs(
+            [
+                ("program", f"{program['name']}, id {program['id']}, tag {program['tag']}"),
+                ("pins", f"{shown['pin_path']} (layout {shown['schema_version']})"),
+                ("home agent", ", ".join(shown["home_agent_addresses"])),
+                *(("interface", _interface_text(interface)) for interface in shown["interfaces"]),
+            ]
+        )
+    )
+    screen.print()
+    rows = ((entry["name"], entry["entries"], entry["capacity"]) for entry in shown["maps"])
+    screen.print(table(("MAP", "ENTRIES", "CAPACITY"), rows))
+    screen.print()
+    counted = ((reason, count) for reason, count in shown["counters"].items() if count)
+    screen.print(table(("REASON", "PACKETS"), counted))

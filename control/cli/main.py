@@ -1,0 +1,45 @@
+"""The entry point: the group of all commands, and how their failures are told.
+
+Each command imports what it needs when it runs: `homeagent status` loads neither engine nor compiler, and
+`homeagent serve` never loads LLVM.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from control.cli.ask import bindings, events, sas, status, takeover
+from control.cli.check import config
+from control.cli.data_path import datapath
+from control.cli.failures import told
+from control.cli.run import mobile_node, serve, simulate
+
+
+def _version() -> str:
+    try:
+        return version("homeagent")
+    except PackageNotFoundError:
+        return "unknown (not installed)"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(_version(), message="homeagent %(version)s")
+def homeagent() -> None:
+    """A Mobile IPv6 home agent that brings back the mobile nodes of a failed peer.
+
+    Start with `homeagent config check`, `homeagent datapath load` and `homeagent serve`; then watch it with
+    `homeagent status`. Completion for bash: eval "$(_HOMEAGENT_COMPLETE=bash_source homeagent)"
+    """
+
+
+for _command in (serve, status, bindings, sas, takeover, events, datapath, config, mobile_node, simulate):
+    homeagent.add_command(_command)
+
+
+def main() -> None:
+    """Run `homeagent`; failures are one line on standard error and exit status 1, never a traceback."""
+    with told():
+        sys.exit(homeagent.main(standalone_mode=True))

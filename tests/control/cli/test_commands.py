@@ -1,0 +1,111 @@
+"""The commands as an operator calls them, without a daemon: their failures and what they read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CONFIGURATION = """
+[home_agent]
+name = "ha1"
+address = "2001:db8:a1::1"
+identity = "ha1.example.org"
+home_prefixes = ["2001:db8:100::/64"]
+[datapath]
+interfaces = ["nowhere0"]
+pin_path = "{folder}/pins"
+[cluster]
+store = "{folder}/state.db"
+[control]
+socket = "{folder}/control.sock"
+"""
+
+
+def homeagent(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "control", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    path = tmp_path / "homeagent.toml"
+    path.write_text(CONFIGURATION.format(folder=tmp_path))
+    return path
+
+
+def assert_one_line_failure(result: subprocess.CompletedProcess[str], *parts: str) -> None:
+    assert result.returncode == 1
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("homeagent: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_help_names_every_command():
+    result = homeagent("--help")
+    assert result.returncode == 0
+    for command in [
+        "bindings",
+        "config",
+        "datapath",
+        "events",
+        "mobile-node",
+        "sas",
+        "serve",
+        "simulate",
+        "status",
+        "takeover",
+    ]:
+        assert f"\n  {command} " in result.stdout
+
+
+def test_a_good_configuration_is_said_to_be_good(configuration):
+    result = homeagent("config", "check", "--config", str(configuration), "--json")
+    assert result.returncode == 0
+    assert json.loads(result.stdout) == {"ok": True, "home_agent": "ha1", "nodes": 0}
+
+
+def test_every_mistake_is_told_with_its_line(configuration):
+    text = configuration.read_text().replace("interfaces", "interface").replace('"2001:db8:a1::1"', '"192.0.2.1"')
+    configuration.write_text(text)
+    result = homeagent("config", "check", "--config", str(configuration))
+    assert result.returncode == 1
+    lines = result.stderr.splitlines()
+    assert any(f"{configuration}:4: home_agent.address" in line for line in lines)
+    assert any(f"{configuration}:8: datapath.interface" in line for line in lines)
+    problems = json.loads(homeagent("config", "check", "--config", str(configuration), "--json").stdout)["problems"]
+    assert {problem["line"] for problem in problems} >= {4, 8}
+
+
+@pytest.mark.parametrize("command", ["status", "bindings", "sas", "events"])
+def test_without_a_daemon_the_way_out_is_named(configuration, command):
+    result = homeagent(command, "--config", str(configuration))
+    assert_one_line_failure(result, "control.sock", "homeagent serve")
+
+
+def test_serving_without_a_data_path_names_the_step_before(configuration):
+    result = homeagent("serve", "--config", str(configuration), "--log-level", "error")
+    assert_one_line_failure(result, "homeagent datapath load")
+
+
+def test_a_missing_configuration_is_named(tmp_path):
+    assert_one_line_failure(homeagent("status", "--config", str(tmp_path / "none.toml")), "none.toml", "no such file")
+
+
+def test_serving_never_loads_the_compiler():
+    code = "import sys, control.daemon.service; sys.exit(any(name.split('.')[0] == 'bcc' for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_asking_loads_neither_engine_nor_compiler():
+    code = (
+        "import sys, control.cli; "
+        "sys.exit(any(name in sys.modules for name in ('bcc', 'control.ikev2.endpoint', 'control.daemon.service')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,138 @@
+"""What people see: rows of the daemon as lines and tables."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from control.cli import ask as ask_module
+from control.cli.main import homeagent
+
+STATUS = {
+    "home_agent": {"name": "ha2", "address": "2001:db8:a2::1", "identity": "ha2.example.org"},
+    "version": "0.1.0",
+    "state": "active",
+    "lease": {"home_agent": "ha2", "address": "2001:db8:a2::1", "token": 7, "expires_at": time.time() + 60},
+    "peers": [{"home_agent": "ha1", "address": "2001:db8:a1::1", "token": 5, "expires_at": time.time() - 60}],
+    "nodes": 100,
+    "bindings": 40,
+    "ike_sas": {"half-open": 1, "established": 40},
+    "child_sas": 80,
+    "takeover": {
+        "total": 60,
+        "recovered": 38,
+        "given_up": 2,
+        "in_flight": 8,
+        "waiting": 12,
+        "peak_in_flight": 8,
+        "eta_s": 4.2,
+        "handshake_ms": {"p50": 10.0, "p99": 20.0},
+        "retransmissions": 3,
+        "reasons": {"timeout": 4},
+    },
+    "datapath": {
+        "up": True,
+        "packets": {"forward-encapsulated": 5},
+        "maps": {"bindings": {"entries": 40, "capacity": 64}},
+    },
+}
+SA = {
+    "identity": "mn1@example.org",
+    "state": "established",
+    "role": "initiator",
+    "local": "[2001:db8:a2::1]:500",
+    "remote": "[2001:db8:b::1]:500",
+    "initiator_spi": "0011223344556677",
+    "responder_spi": "8899aabbccddeeff",
+    "suite": "AES_GCM_16-128/PRF_HMAC_SHA2_256/CURVE25519",
+    "established_s": 3.5,
+    "children": [
+        {
+            "name": "mobility",
+            "inbound_spi": "c0ffee01",
+            "outbound_spi": "c0ffee02",
+            "suite": "AES_GCM_16-128",
+            "mode": "transport",
+            "local_selectors": ["2001:db8:a2::1[135]"],
+            "remote_selectors": ["2001:db8:100::1[135]"],
+            "packets_in": 2,
+            "packets_out": 3,
+        }
+    ],
+}
+
+
+class CannedAnswer(list):
+    def __init__(self, rows=(), done=None):
+        super().__init__(rows)
+        self.done = done or {}
+
+
+@pytest.fixture
+def run(monkeypatch):
+    def run(answer, *arguments):
+        monkeypatch.setattr(ask_module, "_ask", lambda path, *_, **__: answer)
+        return CliRunner().invoke(homeagent, [*arguments, "--config", str(Path("any.toml"))])
+
+    return run
+
+
+def test_status_says_what_an_operator_asks_first(run):
+    output = run(CannedAnswer(done=STATUS), "status").output
+    for text in (
+        "ha2 (ha2.example.org) at 2001:db8:a2::1",
+        "token 7, runs out in",
+        "s ago",
+        "100 authorised, 40 bound",
+        "38 of 60 back, 2 given up, 8 in flight, 12 waiting, about 4 s to go",
+        "bindings 40 of 64",
+        "forward-encapsulated",
+    ):
+        assert text in output
+
+
+def test_sas_read_like_those_of_swanctl(run):
+    output = run(CannedAnswer([SA]), "sas").output
+    assert "mn1@example.org: established, IKEv2, 0011223344556677_i 8899aabbccddeeff_r, initiator" in output
+    assert "in  c0ffee01,      2 packets" in output
+    assert "2001:db8:100::1[135]" in output
+
+
+def test_bindings_are_a_table_that_a_pipe_does_not_cut(run):
+    row = {
+        "home_address": "2001:db8:1111:2222:3333:4444:5555:6666",
+        "care_of_address": "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff",
+        "identity": "a-rather-long-name-of-a-mobile-node@mobile.example.org",
+        "lifetime_left_s": 3599.5,
+        "sequence_number": 65535,
+    }
+    lines = run(CannedAnswer([row]), "bindings").output.splitlines()
+    assert len(lines) == 2
+    for value in row.values():
+        assert str(value) in lines[1]
+
+
+def test_events_are_lines_with_time_event_and_node(run):
+    row = {"time": 1_800_000_000.25, "event": "given-up", "node": "mn1@example.org", "reason": "timeout"}
+    output = run(CannedAnswer([row]), "events").output
+    assert "given-up mn1@example.org reason=timeout" in output
+    assert ".250" in output
+
+
+def test_a_takeover_ends_with_a_summary(run):
+    done = {**STATUS["takeover"], "queued": 60, "recovered": 58}
+    output = run(CannedAnswer([STATUS["takeover"]], done), "takeover", "ha1").output
+    assert "60 nodes claimed, 58 back, 2 given up" in output
+    assert "failed attempts, timeout: 4" in output
+
+
+@pytest.mark.parametrize("command", ["status", "bindings", "sas", "events"])
+def test_json_is_one_document_or_one_line_each(run, command):
+    import json
+
+    answer = CannedAnswer([{"time": 1.0, "event": "x"}], STATUS)
+    output = run(answer, command, "--json").output
+    json.loads(output)
