@@ -44,8 +44,10 @@ class Prober:
     """Sends, receives and keeps the tracker; one instance per process."""
 
     def __init__(self, targets: int, interval_s: float, rate_per_s: float, gap_s: float, until_answered: bool) -> None:
-        self._interval_s = max(interval_s, targets / rate_per_s)
-        self._tracker = OutageTracker(targets, max(gap_s, 2.5 * self._interval_s))
+        self._shortest_interval_s = interval_s
+        self._rate_per_s = rate_per_s
+        self._left = targets
+        self._tracker = OutageTracker(targets, max(gap_s, 2.5 * self.interval_s))
         self._until_answered = until_answered
         self._addresses: list[str | None] = [None] * targets
         self._sequence = [0] * targets
@@ -55,19 +57,19 @@ class Prober:
         self._paused = False
         now = time.monotonic()
         # Spread over one interval: every target at the same instant would be a burst.
-        self._due = deque(_Due(target, now + self._interval_s * target / targets) for target in range(targets))
+        self._due = deque(_Due(target, now + self.interval_s * target / targets) for target in range(targets))
 
     @property
     def interval_s(self) -> float:
-        """Seconds between two probes of one target, after the rate bound."""
-        return self._interval_s
+        """Seconds between two probes of one target: as asked for, or as the bound on all probes demands."""
+        return max(self._shortest_interval_s, self._left / self._rate_per_s)
 
     def run(self) -> None:
         """Probe until told to stop or standard input ends."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
         poll.register(sys.stdin, select.POLLIN)
-        _emit("started", interval_s=self._interval_s, targets=len(self._addresses))
+        _emit("started", interval_s=self.interval_s, targets=len(self._addresses))
         next_progress = time.monotonic()
         commands = ""
         while True:
@@ -92,6 +94,7 @@ class Prober:
             self._addresses[int(arguments[0])] = str(IPv6Address(arguments[1]))
         elif word == "mark":
             self._tracker.mark(float(arguments[0]))
+            self._left = len(self._addresses)
         elif word == "pause":
             self._paused = True
         elif word == "report":
@@ -99,12 +102,13 @@ class Prober:
         return word != "stop"
 
     def _send_due(self, now: float) -> None:
+        interval_s = self.interval_s
         for _ in range(min(_MAX_BURST, len(self._due))):
             due = self._due[0]
             if due.at > now:
                 return
             self._due.rotate(-1)
-            due.at = max(due.at + self._interval_s, now)
+            due.at = max(due.at + interval_s, now)
             address = self._addresses[due.target]
             if self._paused or address is None or (self._until_answered and self._answered(due.target)):
                 continue
@@ -137,6 +141,8 @@ class Prober:
             now = time.monotonic()
             if self._tracker.reply(target, sent_ns / 1e9, now):
                 mark = self._tracker.marked_at or 0.0
+                # The fewer are left, the more often each of them can be asked.
+                self._left -= self._until_answered
                 _emit("answered", target=target, outage_s=now - mark)
 
     def _progress(self) -> None:
@@ -158,7 +164,7 @@ class Prober:
             }
             for target, history in enumerate(self._tracker.histories)
         ]
-        _emit("report", interval_s=self._interval_s, send_errors=self._send_errors, targets=rows)
+        _emit("report", send_errors=self._send_errors, targets=rows)
 
 
 def _open_socket() -> socket.socket:

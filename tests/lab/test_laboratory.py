@@ -23,11 +23,14 @@ pytestmark = pytest.mark.namespaces
 
 HOLD_A_RUN = """
 import sys, time
+from pathlib import Path
 from bench.lab.laboratory import Laboratory
 with Laboratory(sys.argv[1]) as lab:
     namespace = lab.namespace("cn")
     lab.pin_path("cn").mkdir()
     process = lab.spawn(namespace, "sleeper", ["sleep", "60"])
+    while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\\n":
+        time.sleep(0.01)
     print(lab.run_name, process.pid, flush=True)
     time.sleep(60)
 """
