@@ -366,3 +366,62 @@ def test_without_an_address_it_only_leaves(registered):
     registered.run(100)
     assert not node_of(registered).registered
     assert [failure.reason for failure in registered.of(RegistrationFailed)] == ["no-home-agent-named"]
+
+
+def test_a_repeated_order_to_leave_changes_nothing(registered):
+    home_agent = registered.home_agents[HA1]
+    home_agent.silent = True
+    for _ in range(3):
+        home_agent.send(HomeAgentSwitch((HA2,)), registered.now)
+        registered.settle()
+    assert len(registered.of(HomeAgentSwitched)) == 1
+    assert len(home_agent.binding_updates) == 2, "the registration and one de-registration"
+    assert node_of(registered).statistics["repeated-home-agent-switch"] == 2
+
+
+# What counts as coming from the home agent
+
+
+def test_the_same_home_agent_can_begin_anew(registered):
+    """It lost its bindings: the node registers from scratch, and is not de-registered."""
+    restarted = registered.add_home_agent(seed=1)
+    restarted.bootstrap(registered.now)
+    registered.settle()
+    assert registered.of(HomeAgentSwitched) == [HomeAgentSwitched(HA1, HA1, bootstrap=True)]
+    assert [event.refresh for event in registered.of(Registered)] == [False, False]
+    assert [update.lifetime_units for update in restarted.binding_updates] == [150]
+    assert len(node_of(registered).endpoint.sas()) == 1
+
+
+def test_an_acknowledgement_of_another_home_agent_is_ignored(world):
+    node = world.add_node()
+    home_agent = world.add_home_agent()
+    other = world.add_home_agent(HA2, "ha2.example.org")
+    other.send_switch = lambda *_: None
+    other.bootstrap(world.now)
+    home_agent.silent = True
+    node.register(HA1, "ha1.example.org", world.now)
+    world.settle()
+    number = home_agent.binding_updates[0].sequence_number
+    other.send(BindingAcknowledgement(0, number, 150), world.now)
+    world.settle()
+    assert not node.registered
+    assert node.statistics["unexpected-acknowledgement"] == 1
+
+
+def test_esp_without_a_routing_header_is_not_looked_at(registered):
+    node = node_of(registered)
+    node.receive_packet(build_ipv6(HA1, CARE_OF_ADDRESS, 50, bytes(60)), registered.now)
+    assert node.statistics["unexpected-packet"] == 1
+    assert not node.ipsec.statistics["unknown-spi"]
+
+
+def test_the_tunnel_lets_in_but_not_out_before_the_acknowledgement(registered):
+    """The home agent may have bound the node already; the node only knows when it is told."""
+    node = node_of(registered)
+    registered.home_agents[HA2].silent = True
+    fail_over(registered)
+    inner = build_ipv6(CORRESPONDENT, HOME_ADDRESS, 59, b"")
+    assert node.receive_tunnelled(HA2, inner) == inner
+    assert node.tunnel(build_ipv6(HOME_ADDRESS, CORRESPONDENT, 59, b"")) is None
+    assert node.statistics["tunnel-not-registered"] == 1
