@@ -47,18 +47,16 @@ def receive_request(
     sa.last_heard_at = now
     is_fatal = False
     try:
-        payloads = parse_payloads(*opened)
+        response = answer(sa, parse_payloads(*opened), now)
     except UnsupportedCriticalPayload as error:
         environment.count("refused-unsupported-critical-payload")
         refusal = NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data=bytes((error.payload_type,)))
-        response: tuple[Payload, ...] = (refusal,)
+        response = (refusal,)
         is_fatal = sa.state is State.HALF_OPEN
     except WireError as error:
         environment.count(f"refused-{error.reason}")
         response = (NotifyPayload(NotifyType.INVALID_SYNTAX),)
         is_fatal = True
-    else:
-        response = answer(sa, payloads, now)
     encoded = sa.protect(sa.header(header.exchange, header.message_id, is_response=True), response)
     exchanges.answered(data, encoded)
     environment.send(encoded, local, remote)

@@ -78,11 +78,12 @@ class CreateChildExchange:
         if error is not None:
             self._refused(sa, error, payloads, now)
             return
-        nonce = first(payloads, NoncePayload)
-        if self._offer is None or nonce is None:
-            self._fail(sa, "invalid-syntax", "the answer has no nonce")
+        if self._offer is None:
             return
+        nonce = first(payloads, NoncePayload)
         try:
+            if nonce is None:
+                raise ChildRefused(NotifyType.INVALID_SYNTAX, "the answer has no nonce")
             secret = self._shared_secret(payloads)
             child = self._offer.accept(sa, payloads, ChildSecrets(self._nonce, nonce.nonce, secret))
         except (ChildRefused, InvalidPublicValue) as refusal:
@@ -126,7 +127,11 @@ def _offered_group(error: NotifyPayload, offer: ChildOffer | None) -> DiffieHell
 
 
 def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
-    """Answer the peer's CREATE_CHILD_SA request."""
+    """Answer the peer's CREATE_CHILD_SA request.
+
+    Raises:
+        WireError: the request lacks what it needs, or its key exchange data is none.
+    """
     if sa.state is not State.ESTABLISHED:
         return (NotifyPayload(NotifyType.TEMPORARY_FAILURE),)
     if _is_rekeying(payloads):
@@ -135,7 +140,7 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
     key_exchange = first(payloads, KeyExchangePayload)
     nonce = first(payloads, NoncePayload)
     if nonce is None:
-        return (NotifyPayload(NotifyType.INVALID_SYNTAX),)
+        raise WireError("missing-nonce")
     try:
         granted = grant(sa, payloads, key_exchange.group if key_exchange is not None else None)
         group = granted.choice.suite.group
@@ -147,8 +152,8 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
         return granted.establish(sa, secrets, (NoncePayload(response_nonce), *public))
     except ChildRefused as refusal:
         return refuse_child(sa, refusal)
-    except InvalidPublicValue:
-        return refuse_child(sa, ChildRefused(NotifyType.INVALID_SYNTAX, "key exchange data"))
+    except InvalidPublicValue as error:
+        raise WireError(error.reason, str(error)) from None
 
 
 def refuse_child(sa: IkeSa, refusal: ChildRefused) -> tuple[Payload, ...]:

@@ -264,11 +264,14 @@ def test_rekeying_is_declined_and_changes_nothing(pair, payload):
 
 
 def test_a_request_without_nonce_is_invalid_syntax(pair):
-    sa, _ = pair.established()
+    sa, other = pair.established()
     request = RawRequest()
     sa.exchanges.submit(request, pair.network.now)
     pair.network.run()
     assert request.answer == (NotifyPayload(NotifyType.INVALID_SYNTAX),)
+    # Fatal on both sides (RFC 7296 section 2.21.3).
+    assert not other.is_established
+    assert [event.reason for event in pair.node.events(IkeClosed)] == ["invalid-syntax"]
 
 
 def test_an_unsolicited_reply_reaches_the_responder_and_its_policy(pair):
