@@ -156,7 +156,12 @@ class BootstrapSettings(Settings, frozen=True, kw_only=True):
     ] = 30.0
     give_up_after_s: Annotated[
         float,
-        _about("A node that is not back this long after its takeover began is given up.", 300.0, gt=0, le=86_400),
+        _about(
+            "A node whose attempts have gone on for this long is given up; waiting for its turn does not count.",
+            300.0,
+            gt=0,
+            le=86_400,
+        ),
     ] = 300.0
 
 

@@ -61,6 +61,7 @@ def assemble(
     directory = NodeDirectory(
         (AuthorisedNode(str(node.identity), node.home_address, node.shared_key) for node in nodes),
         settings.home_prefixes,
+        reserved=[settings.address],
     )
     ipsec = UserspaceIpsec(os.urandom)
     signalling = ProtectedSignalling(settings.address, ipsec, keys.write_esp if keys.exports_esp else None)

@@ -35,12 +35,13 @@ class BindingWriter:
         self._store = store
         self._bindings = bindings
 
-    def settle(self, lease: Lease | None, now: float) -> bool:
+    def settle(self, lease: Lease | None, now: float, wall: float) -> bool:
         """Write all pending registrations in one transaction. Returns False if this agent was fenced out.
 
         Args:
             lease: the right to write; without one nothing is acknowledged.
             now: monotonic seconds.
+            wall: seconds since the epoch.
         """
         pending = self._agent.registrations.pending()
         if not pending:
@@ -49,7 +50,7 @@ class BindingWriter:
             self._refuse(pending, "no-lease")
             return True
         try:
-            self._write(lease, pending)
+            self._write(lease, pending, wall)
         except FencedOut:
             self._refuse(pending, "fenced-out")
             return False
@@ -72,7 +73,7 @@ class BindingWriter:
             # They are past their lifetime in the store too, and are dropped when it is next read.
             _LOG.warning("expired bindings stay in the store for now: %s", error)
 
-    def _write(self, lease: Lease, pending: list[PendingRegistration]) -> None:
+    def _write(self, lease: Lease, pending: list[PendingRegistration], wall: float) -> None:
         records = [
             record_of(self._name, registration.outcome.binding)
             for registration in pending
@@ -80,7 +81,7 @@ class BindingWriter:
         ]
         gone = [registration.home_address for registration in pending if registration.outcome.change is Change.REMOVE]
         if records:
-            self._store.write_bindings(lease, records)
+            self._store.write_bindings(lease, records, wall)
         if gone:
             self._store.remove_bindings(lease, gone)
 

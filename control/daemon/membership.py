@@ -9,13 +9,14 @@ from ipaddress import IPv6Address
 
 from control.bootstrap.home_address_pool import PoolExhausted
 from control.bootstrap.takeover import NodeToRecover
+from control.cluster.lease_monitor import LeaseAction, LeaseMonitor
 from control.cluster.store import ClaimedNode, Lease, LeaseLost, StateStore, StoreError
 from control.home_agent.directory import NodeDirectory
 from control.home_agent.events import Happening, TimelineEvent
 
 _LOG = logging.getLogger(__name__)
 
-_CLAIMED_AT_ONCE = 5_000
+_CLAIMED_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class MembershipSettings:
         name: this agent's name.
         address: its home agent address.
         lease_s: how long a lease lasts without renewal, seconds.
+        heartbeat_s: how often it is renewed, seconds.
         take_over: whether lapsed agents are taken over from without being asked.
         capacity: how many bindings this agent can hold.
     """
@@ -33,15 +35,28 @@ class MembershipSettings:
     name: str
     address: IPv6Address
     lease_s: float
+    heartbeat_s: float
     take_over: bool
     capacity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """The two times a member of a cluster lives by.
+
+    Attributes:
+        monotonic: seconds that only pass, for how long something has lasted.
+        wall: seconds since the epoch, which all members share, for what is written down.
+    """
+
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
 
 
 class Membership:
     """Holds the lease and claims what failed agents leave behind.
 
     Attributes:
-        lease: the right to write and to serve; None while it is lost.
         takeovers: how many agents were taken over from.
     """
 
@@ -50,8 +65,8 @@ class Membership:
         settings: MembershipSettings,
         store: StateStore,
         directory: NodeDirectory,
+        clocks: Clocks,
         *,
-        clock: Callable[[], float],
         happened: Callable[[Iterable[Happening]], None],
         recover: Callable[[list[NodeToRecover]], int],
         stand_down: Callable[[], None],
@@ -63,89 +78,125 @@ class Membership:
             settings: from the configuration.
             store: the state store.
             directory: the nodes this agent may serve.
-            clock: seconds since the epoch.
+            clocks: both times.
             happened: told what goes into the timeline.
             recover: brings nodes back; returns how many were queued.
             stand_down: stops serving every node, because another agent has claimed them.
             resume: serves again what the store says is ours, after a new lease was acquired.
         """
-        self.lease: Lease | None = None
         self.takeovers = 0
+        self._monitor = LeaseMonitor(settings.name, settings.lease_s, settings.heartbeat_s)
         self._settings = settings
         self._store = store
         self._directory = directory
-        self._clock = clock
+        self._clocks = clocks
         self._happened = happened
         self._recover = recover
         self._stand_down = stand_down
         self._resume = resume
 
-    def join(self) -> Lease:
-        """Acquire the lease, at the start and after it was lost.
+    @property
+    def lease(self) -> Lease | None:
+        """The right to write and to acknowledge; None while it is lost, or could have lapsed unseen."""
+        return self._monitor.lease if self._monitor.holds_lease(self._clocks.monotonic()) else None
+
+    def join(self) -> None:
+        """Acquire the lease for the first time.
 
         Raises:
             StoreError: the store does not answer.
         """
-        settings = self._settings
-        self.lease = self._store.acquire_lease(
-            settings.name, settings.address, self._clock(), settings.lease_s, capacity=settings.capacity
-        )
-        self._happened([Happening(TimelineEvent.LEASE_ACQUIRED, None, {"token": self.lease.token})])
-        return self.lease
+        self._monitor.handle_timer(self._clocks.monotonic())
+        self._acquire()
 
     def lost(self) -> None:
         """Stop writing and serving: another agent has claimed what was ours."""
-        if self.lease is not None:
-            self.lease = None
-            self._happened([Happening(TimelineEvent.LEASE_LOST)])
-            self._stand_down()
+        if self._monitor.lease is None:
+            return
+        self._monitor.lost(self._clocks.monotonic())
+        self._happened([Happening(TimelineEvent.LEASE_LOST)])
+        self._stand_down()
+
+    def next_timer(self) -> float:
+        """When :meth:`beat` wants to be called (monotonic seconds)."""
+        return self._monitor.next_timer()
 
     def beat(self) -> None:
         """Renew the lease and look after the others. Store errors are logged: the next beat tries again."""
         try:
-            if self.lease is None:
-                self.join()
-                self._resume()
-            else:
-                self.lease = self._store.renew_lease(self.lease, self._clock(), self._settings.lease_s)
-            if self._settings.take_over:
-                for lapsed in self._store.lapsed_leases(self._clock()):
-                    if lapsed.home_agent != self._settings.name:
-                        self._take_over_from(lapsed.home_agent, "lease-lapsed", lapsed.expires_at)
+            self._keep_lease()
+            if self._settings.take_over and self.lease is not None:
+                self._look_after_others()
         except LeaseLost:
             self.lost()
         except StoreError as error:
+            self._monitor.store_failed(self._clocks.monotonic())
             _LOG.error("state store: %s", error)
 
     def take_over_from(self, home_agent: str) -> int:
         """Claim the nodes of an agent because the operator says so. Returns how many were queued.
 
         Raises:
-            StoreError: the store does not answer, or knows no such agent.
+            StoreError: the store does not answer.
             LeaseLost: this agent has no lease itself.
         """
-        return self._take_over_from(home_agent, "operator", None)
+        return self._take_over_from(home_agent, "operator", force=True)
 
-    def _take_over_from(self, home_agent: str, cause: str, expired_at: float | None) -> int:
-        if self.lease is None:
-            raise LeaseLost(self._settings.name, 0)
-        if expired_at is not None:
-            detail: dict[str, object] = {"home_agent": home_agent, "expired_at": round(expired_at, 6)}
+    def _keep_lease(self) -> None:
+        now = self._clocks.monotonic()
+        action = self._monitor.handle_timer(now)
+        if action is LeaseAction.ACQUIRE:
+            self._acquire()
+            self._resume()
+        elif action is LeaseAction.RENEW and self._monitor.lease is not None:
+            self._renew(self._monitor.lease)
+
+    def _acquire(self) -> None:
+        settings, asked_at = self._settings, self._clocks.monotonic()
+        lease = self._store.acquire_lease(
+            settings.name, settings.address, self._clocks.wall(), settings.lease_s, capacity=settings.capacity
+        )
+        self._monitor.acquired(lease, asked_at)
+        self._happened([Happening(TimelineEvent.LEASE_ACQUIRED, None, {"token": lease.token})])
+
+    def _renew(self, lease: Lease) -> Lease:
+        asked_at = self._clocks.monotonic()
+        renewed = self._store.renew_lease(lease, self._clocks.wall(), self._settings.lease_s)
+        self._monitor.acquired(renewed, asked_at)
+        return renewed
+
+    def _look_after_others(self) -> None:
+        leases = self._store.leases()
+        for dead in self._monitor.observe(leases, self._clocks.monotonic(), self._clocks.wall()):
+            detail: dict[str, object] = {"home_agent": dead.home_agent, "expired_at": round(dead.expires_at, 6)}
             self._happened([Happening(TimelineEvent.LEASE_LAPSED, None, detail)])
-        claimed = self._claim(home_agent, self.lease, force=expired_at is None)
+            self._take_over_from(dead.home_agent, "lease-lapsed", force=False)
+
+    def _take_over_from(self, home_agent: str, cause: str, *, force: bool) -> int:
+        lease = self.lease
+        if lease is None:
+            raise LeaseLost(self._settings.name, 0)
+        claimed = self._claim(home_agent, lease, force=force)
         if not claimed:
             return 0
         self.takeovers += 1
-        detail = {"home_agent": home_agent, "nodes": len(claimed), "cause": cause, "token": self.lease.token}
+        detail: dict[str, object] = {
+            "home_agent": home_agent,
+            "nodes": len(claimed),
+            "cause": cause,
+            "token": lease.token,
+        }
         self._happened([Happening(TimelineEvent.NODES_CLAIMED, None, detail)])
         return self._recover(list(self.nodes_to_recover(claimed)))
 
     def _claim(self, home_agent: str, lease: Lease, *, force: bool) -> list[ClaimedNode]:
         """Everything the failed agent leaves, in parts, so that our own lease does not lapse over it."""
         claimed: list[ClaimedNode] = []
-        while part := self._store.claim(home_agent, lease, self._clock(), force=force, limit=_CLAIMED_AT_ONCE):
+        while part := self._store.claim(home_agent, lease, self._clocks.wall(), force=force, limit=_CLAIMED_AT_ONCE):
             claimed += part
-            lease = self.lease = self._store.renew_lease(lease, self._clock(), self._settings.lease_s)
+            if len(part) < _CLAIMED_AT_ONCE:
+                break
+            lease = self._renew(lease)
         return claimed
 
     def nodes_to_recover(self, claimed: Iterable[ClaimedNode]) -> Iterator[NodeToRecover]:
@@ -154,7 +205,7 @@ class Membership:
         Args:
             claimed: nodes with their bindings, as the store has them.
         """
-        wall = self._clock()
+        wall = self._clocks.wall()
         for entry in claimed:
             node, binding = entry.node, entry.binding
             if self._directory.find(node.identity) is None:
@@ -173,7 +224,7 @@ class Membership:
                 home_address=home_address,
                 care_of_address=binding.care_of_address,
                 new_home_address=home_address != node.home_address,
-                priority=-binding.lifetime_expires_at,
+                priority=wall - binding.lifetime_expires_at,
             )
 
     def _give_up(self, identity: str, reason: str) -> None:

@@ -14,9 +14,6 @@ from datapath.bindings import BindingMap, Tunnel
 
 _LOG = logging.getLogger(__name__)
 
-# Nodes that are served need their security associations renewed less urgently than others need to be served at all.
-_LATER = 1e12
-
 
 def restore(
     name: str, agent: HomeAgent, store: StateStore, bindings: BindingMap, membership: Membership, wall: float
@@ -60,7 +57,8 @@ def restore(
                 home_address=record.home_address,
                 care_of_address=record.care_of_address,
                 switch=False,
-                priority=_LATER - record.lifetime_expires_at,
+                # Later than nodes that nobody serves; first those whose next Binding Update is due first.
+                priority=record.lifetime_expires_at - wall,
             )
         )
     if stale and membership.lease is not None:

@@ -20,7 +20,7 @@ from control.daemon.binding_writer import BindingWriter
 from control.daemon.commands import commands
 from control.daemon.first_packets import FirstPackets
 from control.daemon.key_export import KeyExport
-from control.daemon.membership import Membership, MembershipSettings
+from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.packet_loop import PacketLoop
 from control.daemon.restart import restore
 from control.daemon.status import Status
@@ -117,12 +117,13 @@ class Daemon:
                 name=configuration.home_agent.name,
                 address=configuration.home_agent.address,
                 lease_s=configuration.cluster.lease_s,
+                heartbeat_s=configuration.cluster.heartbeat_s,
                 take_over=configuration.cluster.take_over,
                 capacity=configuration.datapath.max_bindings,
             ),
             self._store,
             self._agent.directory,
-            clock=time.time,
+            Clocks(self._loop.time, time.time),
             happened=self._record,
             recover=self._recover,
             stand_down=self._stand_down,
@@ -155,7 +156,7 @@ class Daemon:
 
     def _settle(self, now: float, wall: float) -> None:
         """What has to happen before anything the engine decided may leave."""
-        if not self._writer.settle(self._membership.lease, now):
+        if not self._writer.settle(self._membership.lease, now, wall):
             self._membership.lost()
         self._record(self._agent.happenings())
 
@@ -173,7 +174,7 @@ class Daemon:
             self._membership.beat()
             self._writer.remove_expired(self._membership.lease, self._agent.expire(time.time()))
             self._packets.flush()
-            await asyncio.sleep(self._configuration.cluster.heartbeat_s)
+            await asyncio.sleep(max(0.0, self._membership.next_timer() - self._loop.time()))
 
     async def _watch_first_packets(self) -> None:
         while True:

@@ -170,8 +170,8 @@ class Status:
             waiting=progress.waiting,
             peak_in_flight=progress.peak_in_flight,
             eta_s=progress.eta_s,
-            recovered_total=progress.recovered,
-            given_up_total=progress.given_up,
+            recovered_total=takeover.recovered_total,
+            given_up_total=takeover.given_up_total,
             failures=dict(takeover.failures),
         )
 

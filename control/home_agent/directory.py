@@ -27,13 +27,25 @@ class AuthorisedNode:
 class NodeDirectory:
     """Looks nodes up by identity and keeps the addresses that were assigned in place of subscribed ones."""
 
-    def __init__(self, nodes: Iterable[AuthorisedNode], home_prefixes: Iterable[IPv6Network]) -> None:
+    def __init__(
+        self,
+        nodes: Iterable[AuthorisedNode],
+        home_prefixes: Iterable[IPv6Network],
+        reserved: Iterable[IPv6Address] = (),
+    ) -> None:
+        """Nobody has been assigned an address yet.
+
+        Args:
+            nodes: who is authorised.
+            home_prefixes: where home addresses are; new ones come from the first.
+            reserved: addresses that are never assigned, the home agent's own for example.
+        """
         self._nodes = {node.identity: node for node in nodes}
         self._prefixes = tuple(home_prefixes)
         self._assigned: dict[str, IPv6Address] = {}
         self._pool = HomeAddressPool(
             self._prefixes[0],
-            reserved=[node.home_address for node in self._nodes.values() if node.home_address in self._prefixes[0]],
+            reserved=[*reserved, *(node.home_address for node in self._nodes.values())],
         )
 
     def __len__(self) -> int:
@@ -75,7 +87,11 @@ class NodeDirectory:
         known = self.home_address(identity)
         if known is not None:
             return known
-        address = current if current is not None and self.is_home(current) else self._pool.allocate(identity)
+        if current is not None and self.is_home(current):
+            address = current
+            self._pool.reserve(current, identity)
+        else:
+            address = self._pool.allocate(identity)
         self._assigned[identity] = address
         return address
 

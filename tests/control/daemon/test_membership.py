@@ -8,7 +8,7 @@ import pytest
 
 from control.cluster.sqlite_store import SqliteStore
 from control.cluster.store import BindingRecord
-from control.daemon.membership import Membership, MembershipSettings
+from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.events import TimelineEvent
 
@@ -21,7 +21,8 @@ class Member:
     """A membership with what it told the rest of its daemon."""
 
     def __init__(self, name, path, *, prefix=PREFIX, take_over=True, authorised=("mn1", "mn2")):
-        self.wall = 0.0
+        self.now = 0.0
+        self.wall_step = 0.0
         self.happenings = []
         self.recovered = []
         self.stood_down = 0
@@ -31,22 +32,26 @@ class Member:
             AuthorisedNode(f"{node}@example.org", PREFIX[index], b"key") for index, node in enumerate(authorised, 1)
         ]
         self.membership = Membership(
-            MembershipSettings(name, IPv6Address("2001:db8:a::1"), LEASE_S, take_over, 100),
+            MembershipSettings(name, IPv6Address("2001:db8:a::1"), LEASE_S, 1.0, take_over, 100),
             self.store,
             NodeDirectory(nodes, [prefix]),
-            clock=lambda: self.wall,
+            Clocks(lambda: self.now, lambda: self.now + self.wall_step),
             happened=self.happenings.extend,
             recover=self._recover,
             stand_down=self._stand_down,
             resume=self._resume,
         )
 
-    def beat(self, wall):
-        self.wall = wall
+    def beat(self, now):
+        self.now = now
         self.membership.beat()
 
-    def take_over_from(self, name, wall):
-        self.wall = wall
+    def beat_until(self, end):
+        while self.now < end:
+            self.beat(min(end, max(self.membership.next_timer(), self.now + 0.01)))
+
+    def take_over_from(self, name, now):
+        self.now = now
         return self.membership.take_over_from(name)
 
     def events(self):
@@ -91,10 +96,9 @@ def test_a_lapsed_lease_is_taken_over_once_and_the_nodes_are_brought_back(path):
     serving_first(path, binding(1), binding(2, expires_at=2000.0))
     second = Member("ha2", path)
     second.membership.join()
-    second.beat(2.9)
+    second.beat_until(2.9)
     assert second.recovered == []
-    second.beat(3.1)
-    second.beat(4.0)
+    second.beat_until(4.0)
     assert second.events()[-2:] == [TimelineEvent.LEASE_LAPSED, TimelineEvent.NODES_CLAIMED]
     by_priority = sorted(second.recovered, key=lambda node: node.priority)
     assert [node.identity for node in by_priority] == ["mn2@example.org", "mn1@example.org"]
@@ -117,7 +121,7 @@ def test_nodes_from_another_prefix_get_a_new_home_address(path):
     serving_first(path, binding(1))
     second = Member("ha2", path, prefix=OTHER_PREFIX)
     second.membership.join()
-    second.beat(5.0)
+    second.beat_until(5.0)
     [node] = second.recovered
     assert node.new_home_address
     assert node.home_address in OTHER_PREFIX
@@ -127,12 +131,12 @@ def test_the_agent_that_was_only_slow_stands_down_and_joins_again(path):
     first = serving_first(path, binding(1))
     second = Member("ha2", path)
     second.membership.join()
-    second.beat(5.0)
+    second.beat_until(5.0)
     first.beat(5.1)
     assert first.membership.lease is None
     assert first.stood_down == 1
     assert TimelineEvent.LEASE_LOST in first.events()
-    first.beat(6.0)
+    first.beat(6.2)
     assert first.membership.lease is not None
     assert first.resumed == 1
     assert first.store.bindings("ha1") == []
@@ -142,7 +146,7 @@ def test_without_take_over_only_the_operator_does(path):
     serving_first(path, binding(1))
     second = Member("ha2", path, take_over=False)
     second.membership.join()
-    second.beat(10.0)
+    second.beat_until(10.0)
     assert second.recovered == []
     assert second.take_over_from("ha1", 10.0) == 1
     assert [node.identity for node in second.recovered] == ["mn1@example.org"]
@@ -158,10 +162,10 @@ def test_the_operator_may_take_over_from_one_that_lives(path):
 
 
 def test_what_cannot_be_brought_back_is_said_with_a_reason(path):
-    serving_first(path, binding(1, expires_at=4.0), binding(3))
+    serving_first(path, binding(1, expires_at=2.0), binding(3))
     second = Member("ha2", path)
     second.membership.join()
-    second.beat(5.0)
+    second.beat_until(5.0)
     assert second.recovered == []
     given_up = {h.node: h.detail["reason"] for h in second.happenings if h.event is TimelineEvent.GIVEN_UP}
     assert given_up == {"mn1@example.org": "no-binding", "mn3@example.org": "not-authorised"}
@@ -174,3 +178,27 @@ def test_a_store_that_does_not_answer_leaves_the_membership_as_it_is(path, caplo
     assert first.membership.lease is not None
     assert first.stood_down == 0
     assert "state store" in caplog.text
+
+
+def test_a_step_of_the_wall_clock_takes_over_from_nobody(path):
+    first = serving_first(path, binding(1))
+    second = Member("ha2", path)
+    second.membership.join()
+    for now in (1.0, 2.0, 3.0):
+        first.beat(now)
+        second.beat(now)
+    second.wall_step = 3600.0
+    for now in (4.0, 5.0, 6.0, 7.0):
+        first.beat(now)
+        second.beat(now)
+    assert second.recovered == []
+
+
+def test_a_lease_that_cannot_be_renewed_stops_being_one(path):
+    first = serving_first(path, binding(1))
+    first.store.close()
+    first.beat_until(2.9)
+    assert first.membership.lease is not None
+    first.beat_until(3.1)
+    assert first.membership.lease is None
+    assert first.stood_down == 0  # the nodes are still served: nobody is known to have claimed them
