@@ -45,6 +45,7 @@ class Environment:
         key_pairs: key pairs made in idle time.
         certificates: checks peers' certificates.
         cookies: makes and checks cookies for strangers.
+        cookies_until: until when strangers have to return one even below the threshold.
         stranger_replies: limits unprotected error replies.
         statistics: counters by slug.
         timers: deadlines of all SAs.
@@ -69,8 +70,11 @@ class Environment:
         self.random = random
         self.allocate_spi = allocate_spi
         self.key_pairs = KeyPairPool()
-        self.certificates = certificates or CertificateValidator(configuration.trust_anchors, configuration.wall_clock)
+        if certificates is None:
+            certificates = CertificateValidator(configuration.trust_anchors, configuration.wall_clock)
+        self.certificates = certificates
         self.cookies = CookieJar(random)
+        self.cookies_until = float("-inf")
         self.stranger_replies = TokenBucket(configuration.stranger_replies_per_s)
         self.statistics: Counter[str] = Counter()
         self.timers: TimerHeap[IkeSa] = TimerHeap()

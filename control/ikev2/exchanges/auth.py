@@ -15,8 +15,7 @@ from control.ikev2.authentication import (
 from control.ikev2.certificates import CertificateError
 from control.ikev2.events import ChildFailed
 from control.ikev2.exchanges.base import error_in, first, notification, slug
-from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant
-from control.ikev2.exchanges.create_child import refuse_child
+from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child
 from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange
 from control.ikev2.keys import IkeKeys
 from control.ikev2.numbers import CertificateEncoding, ConfigurationType, ExchangeType, NotifyType

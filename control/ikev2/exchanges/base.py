@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _Wanted = TypeVar("_Wanted", bound=Payload)
 
+NONCE_SIZE = 32
+"""Bytes of this side's nonces: at least half the key size of every supported PRF (RFC 7296 section 2.10)."""
+
 FATAL_ERRORS = frozenset(
     (NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, NotifyType.INVALID_SYNTAX, NotifyType.AUTHENTICATION_FAILED)
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from control.ikev2.child import ChildPolicy, ChildRequest, ChildSa
 from control.ikev2.choices import EspChoice, choose_esp
+from control.ikev2.events import ChildFailed
 from control.ikev2.exchanges.base import first, notification
 from control.ikev2.keys import ChildKeys
 from control.ikev2.numbers import NotifyType
@@ -174,6 +175,13 @@ def grant(sa: IkeSa, payloads: Sequence[Payload], preferred_group: int | None) -
         raise ChildRefused(NotifyType.TS_UNACCEPTABLE)
     wants_transport = notification(payloads, NotifyType.USE_TRANSPORT_MODE) is not None
     return ChildGrant(choice, policy, wants_transport and policy.transport_mode)
+
+
+def refuse_child(sa: IkeSa, refusal: ChildRefused) -> tuple[Payload, ...]:
+    """Tell the application and the peer that no child SA comes of the peer's request."""
+    sa.environment.count(f"child-failed-{refusal.reason}")
+    sa.environment.emit(sa, ChildFailed(None, refusal.reason, str(refusal)))
+    return (NotifyPayload(refusal.notify),)
 
 
 def make_child(

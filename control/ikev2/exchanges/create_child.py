@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from control.ikev2.child import ChildRequest
 from control.ikev2.dh import InvalidPublicValue, KeyPair, is_supported
 from control.ikev2.events import ChildFailed
-from control.ikev2.exchanges.base import error_in, first, notification, slug
-from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant
+from control.ikev2.exchanges.base import NONCE_SIZE, error_in, first, notification, slug
+from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child
 from control.ikev2.exchanges.informational import DeleteChildExchange, closed_by_error
 from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType, ProtocolId
 from control.ikev2.payloads import (
@@ -24,9 +24,6 @@ from control.wire import WireError
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
-
-NONCE_SIZE = 32
-"""Bytes of this side's nonces: at least half the key size of every supported PRF (RFC 7296 section 2.10)."""
 
 
 class CreateChildExchange:
@@ -154,13 +151,6 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
         return refuse_child(sa, refusal)
     except InvalidPublicValue as error:
         raise WireError(error.reason, str(error)) from None
-
-
-def refuse_child(sa: IkeSa, refusal: ChildRefused) -> tuple[Payload, ...]:
-    """Tell the application and the peer that no child SA comes of the peer's request."""
-    sa.environment.count(f"child-failed-{refusal.reason}")
-    sa.environment.emit(sa, ChildFailed(None, refusal.reason, str(refusal)))
-    return (NotifyPayload(refusal.notify),)
 
 
 def _is_rekeying(payloads: Sequence[Payload]) -> bool:

@@ -11,8 +11,7 @@ from control.ikev2.dh import InvalidPublicValue
 from control.ikev2.environment import Environment
 from control.ikev2.errors import UnsupportedCriticalPayload
 from control.ikev2.exchanges.auth import AuthExchange
-from control.ikev2.exchanges.base import error_in, first, notification, slug
-from control.ikev2.exchanges.create_child import NONCE_SIZE
+from control.ikev2.exchanges.base import NONCE_SIZE, error_in, first, notification, slug
 from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, parse_header, parse_message
 from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
 from control.ikev2.payloads import (
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
 
 _MAX_COOKIE = 64
 _MAX_RESTARTS = 6
+_COOKIE_HOLD_S = 10.0
+"""Once cookies are asked for, they are for this long: were one copy of a request answered with a cookie and a later
+copy with an SA, the initiator would sign the request with the cookie and the responder check the one without."""
 
 
 class InitExchange:
@@ -239,7 +241,9 @@ def _is_welcome(
     if half_open >= environment.configuration.half_open_limit:
         environment.count("dropped-half-open-limit")
         return False
-    if half_open < environment.configuration.cookie_threshold:
+    if half_open >= environment.configuration.cookie_threshold:
+        environment.cookies_until = now + _COOKIE_HOLD_S
+    elif now >= environment.cookies_until:
         return True
     spi = message.header.initiator_spi
     returned = notification(message.payloads, NotifyType.COOKIE)

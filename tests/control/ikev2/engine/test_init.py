@@ -97,6 +97,25 @@ def test_cookies_are_asked_for_above_the_threshold_only(pair):
     assert pair.node.endpoint.half_open == 0
 
 
+def test_copies_of_one_request_are_answered_alike_though_the_load_has_gone(pair):
+    pair.node.configure(cookie_threshold=1, half_open_lifetime_s=1.0)
+    pair.network.keep = lambda datagram: datagram.data[18] != ExchangeType.IKE_AUTH
+    pair.connect()
+    pair.network.run()
+    pair.network.keep = lambda datagram: True
+    sa = pair.connect()
+    (request,) = [datagram for datagram in pair.network.gather() if datagram.data[:8] == sa.local_spi]
+    pair.network.deliver(request)
+    pair.network.now = 102.0
+    pair.node.endpoint.handle_timer(102.0)
+    assert pair.node.endpoint.half_open == 0
+    pair.network.deliver(request)
+    assert [notifications(reply)[0].type for reply in pair.network.gather()] == [NotifyType.COOKIE] * 2
+    pair.network.now = 113.0
+    pair.network.deliver(request)
+    assert pair.node.endpoint.half_open == 1
+
+
 def test_a_responder_asking_for_a_cookie_keeps_nothing(pair):
     pair.node.configure(cookie_threshold=0)
     pair.connect()
