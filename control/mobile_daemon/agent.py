@@ -119,6 +119,7 @@ class Agent:
             self._log.write(
                 {"event": "started", "node": node.identity, "care_of_address": str(self._ike.local.address)}
             )
+            self._log.flush()
             if settings.home_agent is not None:
                 identity = str(settings.home_agent_identity) if settings.home_agent_identity else None
                 node.register(settings.home_agent, identity, time.monotonic())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -104,6 +105,9 @@ class Simulator:
         open_simulated_link(settings.tun, settings.care_of_prefix, forwarding=settings.forwarding)
         self._signals = SignalPipe()
         stack.callback(self._signals.close)
+        # The nodes stay until the end: the garbage collector need not look at them again and again.
+        gc.collect()
+        gc.freeze()
         self._commands = b""
         self._announced = False
         self._next_summary = time.monotonic() + settings.summary_interval_s if settings.summary_interval_s else None

@@ -15,11 +15,12 @@ from random import Random
 
 from control.ikev2.address import IKE_PORT, SocketAddress
 from control.mobile_node.events import NodeEvent, Registered, RegistrationFailed
+from control.mobile_node.fragmentation import Reassembler, fragment
 from control.mobile_node.node import MobileNode
 from control.mobile_node.simulated_node import SimulatedNode
 from control.mobile_node.upper_layers import PROTOCOL_UDP, build_udp, echo, parse_udp
 from control.mobile_node.weather import Weather
-from control.mobility.extension_headers import IPV6_HEADER_SIZE
+from control.mobility.extension_headers import IPV6_HEADER_SIZE, PROTOCOL_FRAGMENT
 from control.wire import WireError
 
 _LARGEST_BACKLOG_S = 0.1
@@ -80,6 +81,8 @@ class Simulation:
         conditions = (settings.loss_percent, settings.delay_s, settings.jitter_s)
         self._inwards = Weather(*conditions, random)
         self._outwards = Weather(*conditions, random)
+        self._reassembler = Reassembler()
+        self._identification = random.getrandbits(32)
         self._to_start = deque(self.nodes.values() if settings.home_agent is not None else ())
         self._starting: set[int] = set()
         self._next_start = now
@@ -167,6 +170,12 @@ class Simulation:
         if simulated is None:
             self.counters["no-such-node"] += 1
             return
+        if packet[6] == PROTOCOL_FRAGMENT:
+            self.counters["fragments-received"] += 1
+            whole = self._reassembler.add(packet, now)
+            if whole is None:
+                return
+            packet = whole
         if packet[6] == PROTOCOL_UDP:
             self._deliver_udp(simulated, packet, now)
         else:
@@ -203,7 +212,10 @@ class Simulation:
         node = simulated.node
         for datagram in node.datagrams_to_send():
             local, remote = datagram.local, datagram.remote
-            self._send(build_udp(local.address, local.port, remote.address, remote.port, datagram.data), now)
+            whole = build_udp(local.address, local.port, remote.address, remote.port, datagram.data)
+            self._identification = (self._identification + 1) & 0xFFFF_FFFF
+            for part in fragment(whole, self._identification):
+                self._send(part, now)
         for packet in node.packets_to_send():
             self._send(packet, now)
         for event in node.events():

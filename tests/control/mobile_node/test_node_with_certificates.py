@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from ipaddress import IPv6Address
+from random import Random
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from bench.lab.pki import CertificateAuthority
-from control.ikev2.policy import Credentials
+from control.ikev2.certificates import CertificateValidator
+from control.ikev2.payloads import Identity
+from control.ikev2.policy import Credentials, IkeConfiguration
 from control.mobile_node.events import IkeEstablished, RegistrationFailed
+from control.mobile_node.node import MobileNode
+from control.mobile_node.settings import NodeSettings
 from control.mobility.messages import HomeAgentSwitch
 
 HA1 = IPv6Address("2001:db8:a1::1")
@@ -93,3 +98,11 @@ def test_a_certificate_of_another_authority_is_refused(certified):
     certified.run(30)
     assert not impostor.established
     assert not certified.of(IkeEstablished)
+
+
+def test_nodes_can_share_what_they_know_of_certificates(authority):
+    settings = NodeSettings(IPv6Address("2001:db8::1"), IPv6Address("2001:db8::2"), ("*.example.org",))
+    configuration = IkeConfiguration(local_identity=Identity.from_text(NODE), **ike(authority, NODE))
+    shared = CertificateValidator(configuration.trust_anchors, time.time)
+    nodes = [MobileNode(settings, configuration, Random(seed), certificates=shared) for seed in (1, 2)]
+    assert all(node.endpoint.certificates is shared for node in nodes)
