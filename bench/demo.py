@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -51,18 +52,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demonstration; 0 only if every node came back through ha2's XDP."""
     options = parse_options(arguments)
     console = Console(stderr=options.as_json)
+
+    def present(summary: dict[str, Any]) -> None:
+        if options.as_json:
+            print(json.dumps(summary, indent=2), flush=True)
+        else:
+            print_summary(summary, console)
+
     try:
-        summary = Demonstration(options, console).run()
+        summary = Demonstration(options, console, present).run()
     except LabInterrupted as interrupt:
         console.print("Interrupted; everything was removed.")
         return 128 + interrupt.signal_number
     except LabError as error:
         console.print(f"The demonstration could not be completed: {error}", style="red", markup=False, soft_wrap=True)
         return 1
-    if options.as_json:
-        print(json.dumps(summary, indent=2))
-    else:
-        print_summary(summary, console)
     return 0 if summary["ok"] else 1
 
 

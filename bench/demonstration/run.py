@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from ipaddress import IPv6Address
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -17,7 +18,7 @@ from bench.demonstration.timeline import Entry, Timeline
 from bench.lab.addresses import home_address
 from bench.lab.capture import Capture
 from bench.lab.credentials import Credentials
-from bench.lab.errors import LabError
+from bench.lab.errors import LabError, LabInterrupted
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.probing import BulkTransfers, EchoProbes
@@ -42,8 +43,10 @@ class Demonstration:
     _events: ControlStream
     _agents: list[MobileNodeAgent]
 
-    def __init__(self, options: DemoOptions, console: Console) -> None:
+    def __init__(self, options: DemoOptions, console: Console, present: Callable[[dict[str, Any]], None]) -> None:
+        """`present` is given the summary, while everything is still there if the user wants to keep it."""
         self._options = options
+        self._present = present
         self._console = console
         self._artifacts = Artifacts(options.output)
         credentials = Credentials(options.authentication)
@@ -172,12 +175,18 @@ class Demonstration:
         artifacts.write_timeline(self._timeline)
         summary = build_summary(self._options, evidence, artifacts)
         artifacts.write_summary(summary)
+        self._present(summary)
         if self._options.keep:
-            names = ", ".join(namespace.name for namespace in laboratory.namespaces.values())
-            self._console.print(f"Kept until Ctrl-C: {names}", soft_wrap=True)
-            self._console.print("Enter one with: nsenter --net=/run/netns/NAME", soft_wrap=True)
-            _sleep_until_interrupted()
+            with suppress(LabInterrupted):
+                self._keep(laboratory)
         return summary
+
+    def _keep(self, laboratory: Laboratory) -> NoReturn:
+        names = ", ".join(namespace.name for namespace in laboratory.namespaces.values())
+        self._console.print(f"Kept until Ctrl-C: {names}", soft_wrap=True)
+        self._console.print("Enter one with: nsenter --net=/run/netns/NAME", soft_wrap=True)
+        while True:
+            time.sleep(3600)
 
     # Watching
 
@@ -219,8 +228,3 @@ class Demonstration:
 
 def _count(nodes: int) -> range:
     return range(1, nodes + 1)
-
-
-def _sleep_until_interrupted() -> None:
-    while True:
-        time.sleep(3600)

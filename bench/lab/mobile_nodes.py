@@ -52,6 +52,8 @@ class MobileNodeAgent:
             "trusted_home_agents": TRUSTED_HOME_AGENTS,
             "care_of_interface": _DEVICE,
             "lifetime_s": 600,
+            # The end of a run takes everything away at once: nobody would be left to answer.
+            "deregister_on_exit": False,
             "authentication": "certificate" if subscriber.shared_key is None else "shared-key",
         }
         if subscriber.shared_key is not None:

@@ -125,3 +125,19 @@ def test_an_interrupt_in_the_middle_leaves_nothing_behind(number: signal.Signals
     assert "everything was removed" in demo.stdout.read()
     assert demo.wait(30) == 128 + number
     assert traces_of(demo.pid) == []
+
+
+def test_kept_until_interrupted_with_the_summary_shown_before(tmp_path: Path) -> None:
+    command = demo_command(tmp_path / "out", "--keep", "--auth", "psk")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        lines = []
+        for line in demo.stdout:
+            lines.append(line)
+            if "nsenter" in line:
+                break
+        assert any(f"{NODES} of {NODES} nodes recovered" in line for line in lines), "".join(lines)
+        assert traces_of(demo.pid)
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30) == 0
+    assert traces_of(demo.pid) == []

@@ -1,0 +1,71 @@
+"""Which files of this machine a program needs to run elsewhere under the same names."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+from importlib.metadata import distribution
+from pathlib import Path
+
+_LIBRARY = re.compile(r"^\s+(?:\S+ => )?(?P<path>/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
+_ELF = b"\x7fELF"
+
+
+def tree(directory: Path, *, without: Iterable[str] = ()) -> list[Path]:
+    """All files under ``directory``, passing over subdirectories of the names ``without``."""
+    left_out = frozenset(without)
+    found: list[Path] = []
+    for parent, directories, files in os.walk(directory):
+        directories[:] = [name for name in directories if name not in left_out]
+        found += [Path(parent, name) for name in (*directories, *files)]
+    return found
+
+
+def distribution_files(names: Iterable[str]) -> list[Path]:
+    """The files of installed Python distributions, compiled modules included, scripts left out."""
+    found: list[Path] = []
+    for name in names:
+        installed = distribution(name)
+        tops = {Path(file).parts[0] for file in installed.files or () if not str(file).startswith("..")}
+        for top in sorted(tops):
+            path = Path(str(installed.locate_file(top)))
+            found += tree(path) if path.is_dir() else [path]
+    return found
+
+
+def with_libraries(files: Iterable[Path]) -> list[Path]:
+    """The files together with the shared libraries that the programs and libraries among them load, and all links."""
+    wanted = list(files)
+    binaries = [path for path in wanted if path.is_file() and _is_binary(path)]
+    libraries: set[Path] = set()
+    for start in range(0, len(binaries), 200):
+        batch = [str(path) for path in binaries[start : start + 200]]
+        # ldd exits with 1 when one of them is no dynamic executable, which is as good as an empty answer.
+        said = subprocess.run(["ldd", *batch], capture_output=True, text=True, check=False).stdout
+        libraries.update(Path(match["path"]) for match in _LIBRARY.finditer(said))
+    return _with_link_targets([*wanted, *sorted(libraries)])
+
+
+def _is_binary(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) == _ELF
+
+
+def _with_link_targets(paths: Iterable[Path]) -> list[Path]:
+    """Every path once, every symbolic link on the way to it, and what the links point to."""
+    result: dict[Path, None] = {}
+    waiting = list(paths)
+    while waiting:
+        path = waiting.pop()
+        real_parent = path.parent.resolve()
+        if real_parent != path.parent:
+            waiting.extend(parent for parent in path.parents if parent.is_symlink())
+            path = real_parent / path.name
+        if path in result:
+            continue
+        result[path] = None
+        if path.is_symlink():
+            waiting.append(Path(os.path.normpath(path.parent / os.readlink(path))))
+    return sorted(result)
