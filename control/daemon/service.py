@@ -33,6 +33,8 @@ from datapath.counters import Counters
 _LOG = logging.getLogger(__name__)
 
 _FIRST_PACKET_POLL_S = 0.05
+# About 5 ms of work, done at each heartbeat until there are enough for the first thousands of a takeover.
+_KEY_PAIRS_AT_ONCE = 128
 
 
 class Daemon:
@@ -174,6 +176,7 @@ class Daemon:
             self._membership.beat()
             self._writer.remove_expired(self._membership.lease, self._agent.expire(time.time()))
             self._packets.flush()
+            self._agent.prepare(_KEY_PAIRS_AT_ONCE)
             await asyncio.sleep(max(0.0, self._membership.next_timer() - self._loop.time()))
 
     async def _watch_first_packets(self) -> None:

@@ -129,6 +129,11 @@ class HomeAgent:
             sa.abandon(now)
         self._process_ike_events(now)
 
+    def prepare(self, key_pairs: int) -> None:
+        """Do ahead, while nothing is urgent, what a takeover would have to do: make up to that many key pairs."""
+        if not self.takeover.active:
+            self.endpoint.key_pairs.refill(key_pairs)
+
     def handle_timer(self, now: float) -> None:
         """Let time pass: retransmissions, jobs."""
         self.endpoint.handle_timer(now)

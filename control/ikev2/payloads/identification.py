@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
 from typing import ClassVar, Self
@@ -63,27 +64,34 @@ class Identity:
         A name that would be read as another type, like a host name that looks like an address, is written as
         ``type-NUMBER:HEX``, as are types without a text form.
         """
-        text = self._natural_text()
-        if text is not None:
-            try:
-                if Identity.from_text(text) == self:
-                    return text
-            except ValueError:
-                pass
-        return f"type-{int(self.type)}:{self.data.hex()}"
+        return _text(self)
 
     def to_wire(self) -> bytes:
         """The body of an Identification payload, reserved bytes zero."""
         return pack(_FIXED, self.type, _RESERVED) + self.data
 
-    def _natural_text(self) -> str | None:
-        if self.type == IdentificationType.IPV6_ADDR and len(self.data) == 16:
-            return str(IPv6Address(self.data))
-        if self.type == IdentificationType.IPV4_ADDR and len(self.data) == 4:
-            return str(IPv4Address(self.data))
-        if self.type in (IdentificationType.FQDN, IdentificationType.RFC822_ADDR):
-            return self.data.decode(errors="replace")
-        return None
+
+# Asked for several times in every handshake, and it takes as long as a small cryptographic operation to work out.
+@lru_cache(maxsize=16_384)
+def _text(identity: Identity) -> str:
+    text = _natural_text(identity)
+    if text is not None:
+        try:
+            if Identity.from_text(text) == identity:
+                return text
+        except ValueError:
+            pass
+    return f"type-{int(identity.type)}:{identity.data.hex()}"
+
+
+def _natural_text(identity: Identity) -> str | None:
+    if identity.type == IdentificationType.IPV6_ADDR and len(identity.data) == 16:
+        return str(IPv6Address(identity.data))
+    if identity.type == IdentificationType.IPV4_ADDR and len(identity.data) == 4:
+        return str(IPv4Address(identity.data))
+    if identity.type in (IdentificationType.FQDN, IdentificationType.RFC822_ADDR):
+        return identity.data.decode(errors="replace")
+    return None
 
 
 @dataclass(frozen=True, slots=True)
