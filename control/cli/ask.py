@@ -83,6 +83,9 @@ def takeover(home_agent: str, path: Path, as_json: bool) -> None:
             return
         _show_progress(answer)
         done = answer.done
+        if not done["queued"]:
+            click.echo(f"{home_agent} has no nodes to take over; `homeagent status` names the home agents")
+            return
         click.echo(f"{done['queued']} nodes claimed, {done['recovered']} back, {done['given_up']} given up")
         for reason, count in done["reasons"].items():
             click.echo(f"  failed attempts, {reason}: {count}")

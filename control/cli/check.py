@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -9,7 +12,7 @@ import click
 from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
 from control.cli.output import print_json
-from control.config import ConfigurationError, load_configuration, load_nodes
+from control.config import Configuration, ConfigurationError, Node, load_configuration, load_nodes
 
 
 @click.group()
@@ -21,17 +24,47 @@ def config() -> None:
 @configuration_option
 @json_option
 def check(path: Path, as_json: bool) -> None:
-    """Read the configuration and the nodes it names, and tell every mistake with its line and remedy."""
+    """Read the configuration and the files it names, and tell every mistake with its line and remedy."""
     with told():
         try:
-            configuration = load_configuration(path)
-            nodes = load_nodes(configuration)
+            configuration, nodes = _read(path)
         except ConfigurationError as error:
             if not as_json:
                 raise
             print_json({"ok": False, "problems": list(error.problems)})
             raise SystemExit(1) from None
+        warnings = list(_warnings(configuration, nodes))
         if as_json:
-            print_json({"ok": True, "home_agent": configuration.home_agent.name, "nodes": len(nodes)})
+            name = configuration.home_agent.name
+            print_json({"ok": True, "home_agent": name, "nodes": len(nodes), "warnings": warnings})
             return
+        for warning in warnings:
+            click.echo(f"homeagent: warning: {warning}", err=True)
         click.echo(f"{path}: good, home agent {configuration.home_agent.name} with {len(nodes)} authorised nodes")
+
+
+def _read(path: Path) -> tuple[Configuration, list[Node]]:
+    from control.daemon.credentials import load_certificates, load_credentials
+
+    configuration = load_configuration(path)
+    nodes = load_nodes(configuration)
+    load_credentials(configuration)
+    for anchor in configuration.ike.trust_anchors:
+        load_certificates(anchor)
+    return configuration, nodes
+
+
+def _warnings(configuration: Configuration, nodes: list[Node]) -> Iterator[str]:
+    """What works, but should not stay so."""
+    secret = [configuration.ike.private_key]
+    if any(node.shared_key is not None for node in nodes):
+        secret.append(configuration.nodes.file)
+    for file in secret:
+        if file is not None and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+            yield f"{file} holds a secret and others can read it. Run: chmod 600 {file}"
+    here = {name for _, name in socket.if_nameindex()}
+    for interface in configuration.datapath.interfaces:
+        if interface not in here:
+            yield f"there is no interface {interface} on this machine now. Correct datapath.interfaces, or make it."
+    if configuration.key_export.ike or configuration.key_export.esp:
+        yield "session keys are exported: whoever reads those files can read the traffic. Remove [key_export]."

@@ -6,6 +6,8 @@ Each command imports what it needs when it runs: `homeagent status` loads neithe
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
@@ -15,6 +17,8 @@ from control.cli.ask import bindings, events, sas, status, takeover
 from control.cli.check import config
 from control.cli.data_path import datapath
 from control.cli.failures import told
+from control.cli.options import json_option
+from control.cli.output import console, pairs, print_json
 from control.cli.run import mobile_node, serve, simulate
 
 
@@ -35,11 +39,40 @@ def homeagent() -> None:
     """
 
 
+@homeagent.command("version")
+@json_option
+def show_version(as_json: bool) -> None:
+    """The versions of homeagent and of what it rests on."""
+    versions = {
+        "homeagent": _version(),
+        "python": platform.python_version(),
+        "cryptography": version("cryptography"),
+        "kernel": platform.release(),
+    }
+    if as_json:
+        print_json(versions)
+    else:
+        console().print(pairs(versions.items()))
+
+
 for _command in (serve, status, bindings, sas, takeover, events, datapath, config, mobile_node, simulate):
     homeagent.add_command(_command)
 
 
 def main() -> None:
-    """Run `homeagent`; failures are one line on standard error and exit status 1, never a traceback."""
-    with told():
-        sys.exit(homeagent.main(standalone_mode=True))
+    """Run `homeagent`; failures are one line on standard error and exit status 1, never a traceback.
+
+    A fault of the program itself has exit status 70 (EX_SOFTWARE) and shows its traceback on request.
+    """
+    try:
+        with told():
+            sys.exit(homeagent.main(standalone_mode=True))
+    except Exception as error:
+        if os.environ.get("HOMEAGENT_TRACEBACK"):
+            raise
+        click.echo(
+            f"homeagent: a fault of its own ({type(error).__name__}: {error}). "
+            "Run it again with HOMEAGENT_TRACEBACK=1 and report what it prints.",
+            err=True,
+        )
+        sys.exit(os.EX_SOFTWARE)

@@ -187,7 +187,7 @@ class Status:
 
     def _datapath_packets(self) -> tuple[dict[str, int], bool]:
         try:
-            return {reason.name.lower(): count for reason, count in self._counters.read().items()}, True
+            return {reason.slug: count for reason, count in self._counters.read().items()}, True
         except DatapathError:
             return {}, False
 

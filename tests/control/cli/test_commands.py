@@ -25,6 +25,9 @@ socket = "{folder}/control.sock"
 """
 
 
+NO_INTERFACE = "there is no interface nowhere0 on this machine now. Correct datapath.interfaces, or make it."
+
+
 def homeagent(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "control", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
@@ -68,7 +71,7 @@ def test_help_names_every_command():
 def test_a_good_configuration_is_said_to_be_good(configuration):
     result = homeagent("config", "check", "--config", str(configuration), "--json")
     assert result.returncode == 0
-    assert json.loads(result.stdout) == {"ok": True, "home_agent": "ha1", "nodes": 0}
+    assert json.loads(result.stdout) == {"ok": True, "home_agent": "ha1", "nodes": 0, "warnings": [NO_INTERFACE]}
 
 
 def test_every_mistake_is_told_with_its_line(configuration):
@@ -109,3 +112,45 @@ def test_asking_loads_neither_engine_nor_compiler():
         "sys.exit(any(name in sys.modules for name in ('bcc', 'control.ikev2.endpoint', 'control.daemon.service')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_versions():
+    result = homeagent("version", "--json")
+    assert set(json.loads(result.stdout)) == {"homeagent", "python", "cryptography", "kernel"}
+
+
+def test_what_works_but_should_not_stay_so_is_a_warning(configuration):
+    nodes = configuration.parent / "nodes.toml"
+    nodes.write_text(
+        '[[node]]\nidentity = "mn1"\nhome_address = "2001:db8:100::1"\n'
+        'authentication = "shared-key"\nshared_key = "hush"\n'
+    )
+    nodes.chmod(0o644)
+    with configuration.open("a") as file:
+        file.write('[nodes]\nfile = "nodes.toml"\n[key_export]\nike = "keys"\n')
+    result = homeagent("config", "check", "--config", str(configuration))
+    assert result.returncode == 0
+    assert f"chmod 600 {nodes}" in result.stderr
+    assert "no interface nowhere0" in result.stderr
+    assert "session keys are exported" in result.stderr
+    assert "hush" not in result.stderr + result.stdout
+    assert (
+        len(json.loads(homeagent("config", "check", "--config", str(configuration), "--json").stdout)["warnings"]) == 3
+    )
+
+
+def test_a_certificate_that_is_none_is_found_by_the_check(configuration):
+    (configuration.parent / "ha1.pem").write_text("hello")
+    (configuration.parent / "ha1.key").write_text("hello")
+    with configuration.open("a") as file:
+        file.write('[ike]\ncertificate = "ha1.pem"\nprivate_key = "ha1.key"\n')
+    result = homeagent("config", "check", "--config", str(configuration))
+    assert_one_line_failure(result, "ha1.pem", "PEM")
+
+
+def test_a_fault_of_its_own_shows_no_traceback():
+    code = "from control.cli.main import homeagent, main; homeagent.main = lambda **_: 1 / 0; main()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 70
+    assert result.stderr.startswith("homeagent: a fault of its own (ZeroDivisionError: division by zero).")
+    assert "Traceback" not in result.stderr
