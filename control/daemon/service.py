@@ -23,6 +23,7 @@ from control.daemon.key_export import KeyExport
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.packet_loop import PacketLoop
 from control.daemon.restart import restore
+from control.daemon.service_manager import ServiceManager
 from control.daemon.status import Status
 from control.daemon.timeline import Timeline
 from control.home_agent.events import Happening, TimelineEvent
@@ -52,6 +53,7 @@ class Daemon:
         self._configuration = configuration
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        self._service_manager = ServiceManager()
         self._timeline = Timeline()
         nodes = load_nodes(configuration)
         self._keys = KeyExport(configuration.key_export)
@@ -110,7 +112,9 @@ class Daemon:
                 stack.callback(task.cancel)
             self._packets.flush()
             _LOG.info("%s serves %s", self._configuration.home_agent.name, self._configuration.home_agent.address)
+            self._service_manager.ready(self._status.sentence())
             await self._wait_for_stop(tasks)
+            self._service_manager.stopping()
 
     def _make_membership(self) -> Membership:
         configuration = self._configuration

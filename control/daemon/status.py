@@ -54,6 +54,16 @@ class Status:
         """All of it in one object."""
         return {**self.snapshot().to_status(), "takeover": self.takeover()}
 
+    def sentence(self) -> str:
+        """The shortest answer to how it is, for `systemctl status`."""
+        bindings = len(self._agent.registrations.rules.cache)
+        state = "active" if self._membership.lease is not None else "without a lease"
+        said = f"{self._configuration.home_agent.address}: {state}, {bindings} bindings"
+        if not self.takeover_active():
+            return said
+        progress = self._agent.takeover.progress(self._monotonic())
+        return f"{said}, bringing nodes back: {progress.recovered} of {progress.total}, {progress.given_up} given up"
+
     def takeover_active(self) -> bool:
         """Whether nodes are being brought back."""
         return self._agent.takeover.active
