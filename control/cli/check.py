@@ -44,11 +44,11 @@ def check(path: Path, as_json: bool) -> None:
 
 
 def _read(path: Path) -> tuple[Configuration, list[Node]]:
-    from control.daemon.credentials import load_certificates, load_credentials
+    from control.config.credentials import load_certificates, own_credentials
 
     configuration = load_configuration(path)
     nodes = load_nodes(configuration)
-    load_credentials(configuration)
+    own_credentials(configuration.ike)
     for anchor in configuration.ike.trust_anchors:
         load_certificates(anchor)
     return configuration, nodes

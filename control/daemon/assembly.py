@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import Takeover
 from control.config import Configuration
+from control.config.credentials import load_certificates, own_credentials
 from control.config.nodes import Node
-from control.daemon.credentials import load_certificates, load_credentials
-from control.daemon.key_export import KeyExport
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.engine import HomeAgent
 from control.home_agent.policy import HomeAgentPolicy
@@ -24,6 +23,7 @@ from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration, KeyLog
 from control.ipsec.userspace import UserspaceIpsec
+from control.key_export import KeyExport
 from control.mobility.binding_cache import BindingCache
 from control.mobility.binding_error import BindingErrorResponder
 from control.mobility.home_registration import HomeRegistration
@@ -64,9 +64,9 @@ def assemble(
         reserved=[settings.address],
     )
     ipsec = UserspaceIpsec(os.urandom)
-    signalling = ProtectedSignalling(settings.address, ipsec, keys.write_esp if keys.exports_esp else None)
+    signalling = ProtectedSignalling(settings.address, ipsec, keys.esp)
     endpoint = IkeEndpoint(
-        _ike_configuration(configuration, keys.ike_key_log),
+        _ike_configuration(configuration, keys.ike),
         HomeAgentPolicy(settings.address, directory),
         os.urandom,
         ipsec.allocate_spi,
@@ -107,7 +107,7 @@ def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> 
     return IkeConfiguration(
         local_identity=Identity.from_text(settings.identity or str(settings.address)),
         wall_clock=time.time,
-        credentials=load_credentials(configuration),
+        credentials=own_credentials(configuration.ike),
         trust_anchors=tuple(anchors),
         cookie_threshold=configuration.ike.cookie_threshold,
         key_log=key_log,

@@ -19,7 +19,6 @@ from control.daemon.assembly import assemble
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.commands import commands
 from control.daemon.first_packets import FirstPackets
-from control.daemon.key_export import KeyExport
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.packet_loop import PacketLoop
 from control.daemon.restart import restore
@@ -27,6 +26,7 @@ from control.daemon.service_manager import ServiceManager
 from control.daemon.status import Status
 from control.daemon.timeline import Timeline
 from control.home_agent.events import Happening, TimelineEvent
+from control.key_export import KeyExport
 from control.metrics import DurationHistogram, MetricsServer, from_event_loop
 from datapath.bindings import BindingMap
 from datapath.counters import Counters
@@ -56,7 +56,7 @@ class Daemon:
         self._service_manager = ServiceManager()
         self._timeline = Timeline()
         nodes = load_nodes(configuration)
-        self._keys = KeyExport(configuration.key_export)
+        self._keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
         handshakes = DurationHistogram()
         self._assembly = assemble(
             configuration, nodes, now=self._loop.time(), keys=self._keys, observe_handshake=handshakes.observe

@@ -28,14 +28,14 @@ class ProtectedSignalling:
         self,
         home_agent: IPv6Address,
         ipsec: UserspaceIpsec,
-        installed: Callable[[SecurityAssociation], None] | None = None,
+        installed: Callable[[SecurityAssociation, SecurityAssociation], None] | None = None,
     ) -> None:
         """Start without any.
 
         Args:
             home_agent: our address.
             ipsec: the back end.
-            installed: told of every security association put to work, for the export of keys.
+            installed: told of every pair of security associations put to work, for the export of keys.
         """
         self._home_agent = home_agent
         self._ipsec = ipsec
@@ -50,8 +50,7 @@ class ProtectedSignalling:
         inbound, outbound = security_association_pair(child, self._home_agent, home_address, created_at=now)
         self._ipsec.install(inbound, outbound)
         if self._installed is not None:
-            self._installed(inbound)
-            self._installed(outbound)
+            self._installed(inbound, outbound)
 
     def remove(self, child: ChildSa) -> None:
         """Take both directions of a child SA out of use."""

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from control.config import ConfigurationError
+from control.config.credentials import load_certificates, load_credentials
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration
+from control.key_export import KeyExport
 from control.mobile_daemon.configuration import AgentConfiguration, load_agent_configuration
-from control.mobile_daemon.credentials import load_chain, load_node_credentials
 from control.mobile_daemon.event_log import EventLog
-from control.mobile_daemon.key_files import KeyFiles
 from control.mobile_daemon.network import AgentNetwork, CareOfLink, NetworkError, find_care_of_link
 from control.mobile_daemon.signals import SignalPipe
 from control.mobile_node.events import Deregistered, HomeAddressAssigned
@@ -80,7 +80,8 @@ class Agent:
         """
         self._settings = configuration.node
         self._log = log
-        keys = KeyFiles(configuration.key_export)
+        keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
+        stack.callback(keys.close)
         link = find_care_of_link(configuration.node.care_of_interface, configuration.node.care_of_address)
         self.node = MobileNode(
             _node_settings(configuration, link),
@@ -140,12 +141,14 @@ class Agent:
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _flush(self) -> None:
+        events = self.node.events()
+        # Noted before anything leaves, so that the times in the log are in the order of cause and effect.
+        for event in events:
+            self._log.node_event(self.node.identity, event)
         self._ike.send(self.node.datagrams_to_send())
         for packet in self.node.packets_to_send():
             self._sender.send(packet)
-        events = self.node.events()
         for event in events:
-            self._log.node_event(self.node.identity, event)
             if isinstance(event, HomeAddressAssigned):
                 self._network.use_home_address(event.home_address, event.previous)
             elif isinstance(event, Deregistered) and self._leaving_until is not None:
@@ -192,8 +195,8 @@ def _ike_configuration(configuration: AgentConfiguration) -> IkeConfiguration:
     return IkeConfiguration(
         local_identity=identity,
         wall_clock=time.time,
-        credentials=load_node_credentials(node.certificate, node.private_key),
-        trust_anchors=tuple(anchor for path in node.trust_anchors for anchor in load_chain(path)),
+        credentials=load_credentials(node.certificate, node.private_key),
+        trust_anchors=tuple(anchor for path in node.trust_anchors for anchor in load_certificates(path)),
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from control.config import ConfigurationError, Problem
+from control.config.credentials import is_pem
 from control.config.load import SectionReader
 from control.config.schema import KeyExportSettings, Settings
 from control.config.toml_source import TomlSource, read_text
@@ -193,11 +194,6 @@ def load_simulation(path: Path) -> SimulationConfiguration:
     configuration = msgspec.structs.replace(configuration, nodes=tuple(nodes))
     _check_nodes(nodes_file or path, configuration)
     return configuration
-
-
-def is_pem(text: str) -> bool:
-    """Whether a value is PEM text rather than a path."""
-    return text.lstrip().startswith("-----BEGIN")
 
 
 def shared_key(text: str) -> SharedKey:

@@ -16,13 +16,13 @@ from pathlib import Path
 from cryptography import x509
 
 from control.config import ConfigurationError
+from control.config.credentials import load_certificates, load_credentials
 from control.ikev2.certificates import CertificateValidator
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration
+from control.key_export import KeyExport
 from control.mobile_daemon.configuration import SimulationConfiguration, load_simulation, shared_key
-from control.mobile_daemon.credentials import load_chain, load_node_credentials
 from control.mobile_daemon.event_log import EventLog
-from control.mobile_daemon.key_files import KeyFiles
 from control.mobile_daemon.network import NetworkError, open_simulated_link
 from control.mobile_daemon.signals import SignalPipe
 from control.mobile_node.node import MobileNode
@@ -209,14 +209,14 @@ def _nodes(configuration: SimulationConfiguration, shared_random: random.Random)
     """The engines; what nodes have in common they share, or thousands of them would not fit."""
     settings = configuration.simulator
     anchors: tuple[x509.Certificate, ...] = tuple(
-        anchor for path in settings.trust_anchors for anchor in load_chain(path)
+        anchor for path in settings.trust_anchors for anchor in load_certificates(path)
     )
     validator = CertificateValidator(anchors, time.time)
-    keys = KeyFiles(configuration.key_export)
+    keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
     for entry in configuration.nodes:
         credentials = None
         if entry.certificate is not None and entry.private_key is not None:
-            credentials = load_node_credentials(entry.certificate, entry.private_key)
+            credentials = load_credentials(entry.certificate, entry.private_key)
         ike = IkeConfiguration(
             local_identity=Identity.from_text(str(entry.identity)),
             wall_clock=time.time,
