@@ -12,6 +12,10 @@ CORRESPONDENT_PREFIX = IPv6Network("2001:db8:c::/64")
 #: Care-of addresses of simulated nodes.
 ACCESS_PREFIX = IPv6Network("2001:db8:acce::/64")
 
+#: A home agent's interface identifier. Its last six octets are zero: Wireshark (4.0 to date) takes the last six octets
+#: of the addresses in a Home Agent Switch for mobility options, too, and zeros are padding to it.
+HOME_AGENT_HOST = 1 << 48
+
 _FIRST_NODE_HOST = 0x1000
 _ROUTER_HOST = 0xFFFE
 

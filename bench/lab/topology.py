@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
-from bench.lab.addresses import router_address
+from bench.lab.addresses import HOME_AGENT_HOST, router_address
 from bench.lab.laboratory import Laboratory
 from bench.lab.namespaces import Namespace
 
@@ -74,7 +74,7 @@ class RoutedCore:
         It forwards (XDP's route look-ups are refused otherwise) and has an `unreachable` route for its home prefixes:
         a packet to an unbound home address ends here with an ICMPv6 error instead of circling between it and the core.
         """
-        host = self.attach(role, prefix, "core0")
+        host = self.attach(role, prefix, "core0", host=HOME_AGENT_HOST)
         host.namespace.sysctl(_FORWARDING)
         host.namespace.ip([f"route add unreachable {home_prefix}" for home_prefix in home_prefixes])
         return host
