@@ -14,7 +14,7 @@ from control.config.problems import ConfigurationError
 from control.control_socket import CommandError
 from datapath.errors import DatapathError
 
-_CAPABILITIES = "CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, CAP_BPF and CAP_PERFMON"
+CAPABILITIES = "CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, CAP_BPF and CAP_PERFMON"
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def _fail(*messages: str) -> None:
 def _explain(error: OSError) -> str:
     what = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
     remedies = {
-        errno.EPERM: f"Run it as root, or with {_CAPABILITIES}.",
+        errno.EPERM: f"Run it as root, or with {CAPABILITIES}.",
         errno.EACCES: "Run it as root, or correct the permissions.",
         errno.EADDRNOTAVAIL: "Give the home agent address to an interface, or correct [home_agent] address.",
         errno.EADDRINUSE: "Another program has the port: end it, a second IKE daemon for example.",
