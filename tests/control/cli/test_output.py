@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,8 @@ STATUS = {
     "home_agent": {"name": "ha2", "address": "2001:db8:a2::1", "identity": "ha2.example.org"},
     "version": "0.1.0",
     "state": "active",
-    "lease": {"home_agent": "ha2", "address": "2001:db8:a2::1", "token": 7, "expires_at": time.time() + 60},
-    "peers": [{"home_agent": "ha1", "address": "2001:db8:a1::1", "token": 5, "expires_at": time.time() - 60}],
+    "lease": {"home_agent": "ha2", "address": "2001:db8:a2::1", "token": 7, "expires_at": 4e9},
+    "peers": [{"home_agent": "ha1", "address": "2001:db8:a1::1", "token": 5, "expires_at": 1e9}],
     "nodes": 100,
     "bindings": 40,
     "ike_sas": {"half-open": 1, "established": 40},
