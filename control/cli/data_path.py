@@ -87,8 +87,11 @@ def unload(path: Path, as_json: bool) -> None:
 
 def _interface_text(interface: dict[str, Any]) -> str:
     note = f" ({interface['note']})" if interface["note"] else ""
-    gone = "" if interface.get("attached", True) else ", BUT THE PROGRAM IS NOT ATTACHED NOW"
-    return f"{interface['name']}: {interface['actual_mode']} mode, asked for {interface['requested_mode']}{note}{gone}"
+    now = ""
+    if not interface.get("attached", True):
+        elsewhere = interface["program_id"] is None
+        now = ", not in this network namespace" if elsewhere else ", BUT THE PROGRAM IS NOT ATTACHED NOW"
+    return f"{interface['name']}: {interface['actual_mode']} mode, asked for {interface['requested_mode']}{note}{now}"
 
 
 def _print_shown(shown: dict[str, Any]) -> None:
