@@ -176,7 +176,7 @@ def ping(host, destination: object, *, count: int = 5, options: str = "") -> tup
     """Answers received, and what ping said."""
     done = host.start(
         "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)",
-        *f"ping -n -i 0.05 -W 1 -c {count} {options} {destination}".split(),
+        *f"ping -n -i 0.05 -W 5 -c {count} {options} {destination}".split(),
     )
     said = done.communicate(timeout=60)[0]
     return int(re.search(r"(\d+) received", said)[1]), said
@@ -298,7 +298,7 @@ def test_loading_again_during_a_ping_loses_nothing(hosts):
     ping(hosts.correspondent, home, count=2)
     running = hosts.correspondent.start(
         "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)",
-        *f"ping -n -i 0.01 -W 1 -c 400 {home}".split(),
+        *f"ping -n -i 0.01 -W 5 -c 400 {home}".split(),
     )
 
     reports = [hosts.load() for _ in range(2)]
@@ -336,7 +336,7 @@ def test_a_killed_daemon_loses_nothing(hosts):
     assert daemon.stdout.readline() == "2\n"
     running = hosts.correspondent.start(
         "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)",
-        *f"ping -n -i 0.01 -W 1 -c 100 {home}".split(),
+        *f"ping -n -i 0.01 -W 5 -c 100 {home}".split(),
     )
     time.sleep(0.3)
     daemon.kill()

@@ -73,14 +73,14 @@ def test_nodes_register_answer_pings_and_are_reported(link, real_home_agents, si
     assert " 0% packet loss" in ping.communicate()[0]
     process.stdin.write("nonsense\nreport\n")
     process.stdin.flush()
-    assert agent.serve(5, lambda: bool(events.rows("report")))
+    assert agent.serve(20, lambda: bool(events.rows("report")))
     report = json.loads((folder / "report.json").read_text())
     assert {node["state"] for node in report["nodes"]} == {"registered"}
     assert report["counters"]["tunnel-received"] == 3
     assert events.rows("unknown-command")[0]["command"] == "nonsense"
     assert events.rows("summary")[-1]["registered"] == NODES
     process.send_signal(signal.SIGUSR1)
-    assert agent.serve(5, lambda: len(events.rows("report")) == 2)
+    assert agent.serve(20, lambda: len(events.rows("report")) == 2)
     process.stdin.write("stop\n")
     process.stdin.flush()
     assert process.wait(10) == 0
