@@ -34,6 +34,7 @@ STATUS = {
     },
     "datapath": {
         "up": True,
+        "mode": {"core0": "native", "eth1": "generic"},
         "packets": {"forward-encapsulated": 5},
         "maps": {"bindings": {"entries": 40, "capacity": 64}},
     },
@@ -87,7 +88,7 @@ def test_status_says_what_an_operator_asks_first(run):
         "s ago",
         "100 authorised, 40 bound",
         "38 of 60 back, 2 given up, 8 in flight, 12 waiting, about 4 s to go",
-        "bindings 40 of 64",
+        "up; core0 native, eth1 generic; bindings 40 of 64",
         "forward-encapsulated",
     ):
         assert text in output
