@@ -11,7 +11,7 @@ from datapath import netlink
 from datapath.bpf_syscall import Map, object_get, program_info
 from datapath.bpffs import version_directories
 from datapath.errors import AttachFailed, DatapathError, InterfaceBusy, InterfaceMissing, NotLoaded, PrivilegeRequired
-from datapath.layout import ATTACHMENT, INDEX, PROGRAM_NAME
+from datapath.layout import ATTACHMENT, INDEX, PROGRAM_NAME, pin_directory
 from datapath.netlink import InterfaceState, NetlinkRefused, XdpMode
 
 PROGRAM_PINS = (PROGRAM_NAME, f"{PROGRAM_NAME}_next")
@@ -196,6 +196,12 @@ def _advice(state: InterfaceState, mode: XdpMode, error: NetlinkRefused) -> str:
             f"{what}: lower the MTU (now {state.mtu}, on a veth that of its peer), or set xdp_mode to auto or generic."
         )
     return f"{what}: set xdp_mode to auto or generic, or use an interface whose driver has XDP."
+
+
+def recorded(pin_path: Path) -> list[Attachment]:
+    """What the loader recorded of each interface it attached to; raises NotLoaded."""
+    with Map.open(pin_directory(pin_path) / "attachments") as rows:
+        return read_rows(rows)
 
 
 def read_rows(attachments: Map) -> list[Attachment]:

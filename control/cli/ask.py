@@ -124,7 +124,8 @@ def _status_lines(status: Row) -> Iterator[tuple[str, object]]:
         yield "takeover", _takeover_text(takeover)
     datapath = status["datapath"]
     maps = ", ".join(f"{name} {use['entries']} of {use['capacity']}" for name, use in datapath["maps"].items())
-    yield "data path", f"{'up' if datapath['up'] else 'down'}; {maps}"
+    modes = ", ".join(f"{interface} {mode}" for interface, mode in datapath["mode"].items())
+    yield "data path", "; ".join(part for part in ("up" if datapath["up"] else "down", modes, maps) if part)
     for reason, count in datapath["packets"].items():
         yield f"  {reason}", count
 

@@ -17,6 +17,7 @@ from control.daemon.membership import Membership
 from control.ikev2.sa import IkeSa
 from control.ipsec.security_association import SecurityAssociationUsage
 from control.metrics import BootstrapSnapshot, DurationHistogram, LeaseSnapshot, MapUsage, Snapshot
+from datapath import attachments
 from datapath.bindings import BindingMap
 from datapath.counters import Counters
 from datapath.errors import DatapathError
@@ -155,6 +156,7 @@ class Status:
             ike_sas={"half-open": self._agent.endpoint.half_open, "established": len(self._agent.sessions)},
             child_sas=len(self._ipsec),
             datapath_up=up,
+            datapath_mode=self._datapath_modes(),
             datapath_packets=packets,
             maps={"bindings": MapUsage(len(self._bindings), self._bindings.capacity)},
             lease=own,
@@ -194,6 +196,13 @@ class Status:
         snapshots = [_lease_snapshot(record) for record in records]
         mine = next((lease for lease in snapshots if lease.home_agent == own), None)
         return mine, tuple(lease for lease in snapshots if lease.home_agent != own)
+
+    def _datapath_modes(self) -> dict[str, str]:
+        try:
+            recorded = attachments.recorded(self._configuration.datapath.pin_path)
+        except DatapathError:
+            return {}
+        return {attachment.name: str(attachment.actual_mode) for attachment in recorded}
 
     def _datapath_packets(self) -> tuple[dict[str, int], bool]:
         try:

@@ -64,6 +64,7 @@ def test_killing_the_daemon_loses_no_packet_and_its_successor_holds_every_bindin
         probes.poll()
         time.sleep(0.02)
     shown = home_agent.show_datapath()
+    assert home_agent.status()["datapath"]["mode"] == {"core0": "native"}
     home_agent.daemon.kill()
     time.sleep(1.0)
     home_agent.serve()
