@@ -13,6 +13,7 @@ from control.ikev2.environment import Environment
 from control.ikev2.errors import UnsupportedMajorVersion
 from control.ikev2.events import Event
 from control.ikev2.exchanges import init
+from control.ikev2.fragmentation import MIN_FRAGMENT_SIZE
 from control.ikev2.message import Header, Message, encode_message, parse_header
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import ConfigurationPayload, Identity, NotifyPayload
@@ -42,7 +43,7 @@ class IkeEndpoint:
             the same anchors may share one.
 
     Raises:
-        ValueError: the configuration names a Diffie-Hellman group that is not supported.
+        ValueError: the configuration names a Diffie-Hellman group that is not supported, or too small fragments.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class IkeEndpoint:
         for group in groups:
             if not is_supported(group):
                 raise ValueError(f"Diffie-Hellman group {group.name} is not supported")
+        if configuration.fragment_size and configuration.fragment_size < MIN_FRAGMENT_SIZE:
+            raise ValueError(f"fragments of {configuration.fragment_size} bytes, less than {MIN_FRAGMENT_SIZE}")
         self._environment = Environment(configuration, policy, random, allocate_spi, certificates)
 
     def __len__(self) -> int:

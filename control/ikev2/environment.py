@@ -14,8 +14,9 @@ from control.ikev2.certificates import CertificateValidator
 from control.ikev2.cookies import CookieJar
 from control.ikev2.dh import KeyPairPool
 from control.ikev2.events import Event
+from control.ikev2.fragmentation import FragmentMemory
 from control.ikev2.message import ZERO_SPI
-from control.ikev2.numbers import CertificateEncoding
+from control.ikev2.numbers import CertificateEncoding, NotifyType
 from control.ikev2.offers import EspOffer, IkeOffer
 from control.ikev2.payloads import (
     CertificatePayload,
@@ -49,6 +50,7 @@ class Environment:
         stranger_replies: limits unprotected error replies.
         statistics: counters by slug.
         timers: deadlines of all SAs.
+        fragment_memory: bounds what strangers' incomplete messages take.
         by_spi: every SA by the SPI this side chose.
         half_open: SAs of strangers by where they came from and their SPI.
         by_peer: established SAs by authenticated identity of the peer.
@@ -78,6 +80,7 @@ class Environment:
         self.stranger_replies = TokenBucket(configuration.stranger_replies_per_s)
         self.statistics: Counter[str] = Counter()
         self.timers: TimerHeap[IkeSa] = TimerHeap()
+        self.fragment_memory = FragmentMemory(configuration.fragment_memory)
         self.by_spi: dict[bytes, IkeSa] = {}
         self.half_open: dict[tuple[SocketAddress, bytes], IkeSa] = {}
         self.by_peer: dict[Identity, list[IkeSa]] = {}
@@ -90,6 +93,9 @@ class Environment:
         self.ike_offer = IkeOffer(configuration.ike_proposals)
         self.esp_offer = EspOffer(configuration.esp_proposals)
         self.signature_hashes = NotifyPayload.signature_hash_algorithms(SUPPORTED_HASHES)
+        self.fragmentation_supported: tuple[NotifyPayload, ...] = ()
+        if configuration.fragment_size:
+            self.fragmentation_supported = (NotifyPayload(NotifyType.FRAGMENTATION_SUPPORTED),)
         self.certificate_request: tuple[CertificateRequestPayload, ...] = ()
         if self.certificates.key_hashes:
             authorities = self.certificates.key_hashes

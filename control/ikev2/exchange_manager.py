@@ -27,12 +27,12 @@ _SENT_EVENTS = {
 class _Outstanding:
     """A request that is not answered yet."""
 
-    __slots__ = ("data", "exchange", "message_id", "next_at", "tries", "waiting_s")
+    __slots__ = ("datagrams", "exchange", "message_id", "next_at", "tries", "waiting_s")
 
-    def __init__(self, exchange: Exchange, message_id: int, data: bytes, waiting_s: float) -> None:
+    def __init__(self, exchange: Exchange, message_id: int, datagrams: tuple[bytes, ...], waiting_s: float) -> None:
         self.exchange = exchange
         self.message_id = message_id
-        self.data = data
+        self.datagrams = datagrams
         self.tries = 0
         self.waiting_s = waiting_s
         self.next_at = 0.0
@@ -43,7 +43,7 @@ class ExchangeManager:
 
     Attributes:
         expected_id: message identifier of the peer's next request.
-        last_response: the answer to the peer's previous request.
+        last_response: the answer to the peer's previous request, in fragments if it is large.
     """
 
     __slots__ = ("_next_id", "_outstanding", "_queue", "_request_digest", "_sa", "expected_id", "last_response")
@@ -55,7 +55,7 @@ class ExchangeManager:
         self._queue: deque[Exchange] | None = None
         self._request_digest = 0
         self.expected_id = 0
-        self.last_response: bytes | None = None
+        self.last_response: tuple[bytes, ...] | None = None
 
     @property
     def current(self) -> Exchange | None:
@@ -63,9 +63,9 @@ class ExchangeManager:
         return None if self._outstanding is None else self._outstanding.exchange
 
     @property
-    def request_data(self) -> bytes:
-        """The outstanding request as sent, empty without one."""
-        return b"" if self._outstanding is None else self._outstanding.data
+    def request_datagrams(self) -> tuple[bytes, ...]:
+        """The outstanding request as sent, nothing without one."""
+        return () if self._outstanding is None else self._outstanding.datagrams
 
     @property
     def next_at(self) -> float | None:
@@ -146,11 +146,16 @@ class ExchangeManager:
             self._outstanding.tries = max(self._outstanding.tries, self._sa.environment.retransmission.tries - 1)
 
     def is_repetition(self, data: bytes) -> bool:
-        """Whether ``data`` is the peer's previous request, bit for bit."""
+        """Whether ``data`` is the peer's previous request or its first fragment, bit for bit."""
         return self.last_response is not None and hash(data) == self._request_digest
 
-    def answered(self, request: bytes, response: bytes) -> None:
-        """Remember the answer to the peer's request; the digest is keyed by the interpreter's hash seed."""
+    def answered(self, request: bytes, response: tuple[bytes, ...]) -> None:
+        """Remember the answer to the peer's request; the digest is keyed by the interpreter's hash seed.
+
+        Args:
+            request: the datagram of the request, the first one of those of a request in fragments.
+            response: the datagrams of the answer.
+        """
         self._request_digest = hash(request)
         self.last_response = response
         self.expected_id += 1
@@ -165,8 +170,8 @@ class ExchangeManager:
             self._sa.peer_unresponsive(now)
             return
         self._next_id += 1
-        data = self._sa.encode_request(exchange.exchange_type, message_id, payloads)
-        self._outstanding = _Outstanding(exchange, message_id, data, self._sa.environment.retransmission.initial_s)
+        datagrams = self._sa.encode_request(exchange.exchange_type, message_id, payloads)
+        self._outstanding = _Outstanding(exchange, message_id, datagrams, self._sa.environment.retransmission.initial_s)
         self._transmit(self._outstanding, now)
 
     def _transmit(self, outstanding: _Outstanding, now: float) -> None:
@@ -174,7 +179,8 @@ class ExchangeManager:
         environment = sa.environment
         exchange_type = outstanding.exchange.exchange_type
         repeated = outstanding.tries > 0
-        environment.send(outstanding.data, sa.local, sa.remote)
+        for datagram in outstanding.datagrams:
+            environment.send(datagram, sa.local, sa.remote)
         environment.emit(sa, _SENT_EVENTS[exchange_type, repeated])
         environment.count("retransmissions" if repeated else _SENT_SLUGS[exchange_type])
         outstanding.tries += 1

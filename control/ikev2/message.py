@@ -1,10 +1,14 @@
-"""IKE messages: the header, the chain of payloads and the Encrypted payload (RFC 7296 sections 3.1, 3.2 and 3.14)."""
+"""IKE messages: the header, the chain of payloads and the Encrypted payload (RFC 7296 sections 3.1, 3.2 and 3.14).
+
+The Encrypted Fragment payload is that of RFC 7383 section 2.5.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from struct import Struct
+from typing import NamedTuple
 
 from control.ikev2.errors import UnsupportedCriticalPayload, UnsupportedMajorVersion
 from control.ikev2.numbers import ExchangeType, PayloadType, members_by_value
@@ -18,6 +22,8 @@ HEADER_SIZE = 28
 """Bytes of the IKE header."""
 PAYLOAD_HEADER_SIZE = 4
 """Bytes of the generic payload header."""
+FRAGMENT_HEADER_SIZE = 4
+"""Bytes of an Encrypted Fragment payload between its generic header and the initialisation vector."""
 SPI_SIZE = 8
 """Bytes of an IKE SPI."""
 ZERO_SPI = bytes(SPI_SIZE)
@@ -25,11 +31,13 @@ ZERO_SPI = bytes(SPI_SIZE)
 
 _HEADER = Struct(">8s8sBBBBII")  # SPIs, next payload, version, exchange, flags, message identifier, length
 _PAYLOAD_HEADER = Struct(">BBH")  # next payload, critical bit, length
+_FRAGMENT_HEADER = Struct(">HH")  # fragment number, total fragments
 _MAJOR_VERSION = 2
 _VERSION = _MAJOR_VERSION << 4
 _FLAG_INITIATOR = 0x08
 _FLAG_RESPONSE = 0x20
 _CRITICAL = 0x80
+_ENCRYPTED_TYPES = frozenset((PayloadType.ENCRYPTED, PayloadType.ENCRYPTED_FRAGMENT))
 _EXCHANGES = members_by_value(ExchangeType)
 
 
@@ -62,21 +70,36 @@ class Message:
     payloads: tuple[Payload, ...]
 
 
+class FragmentPosition(NamedTuple):
+    """Which part of a message an Encrypted Fragment payload holds (RFC 7383 section 2.5).
+
+    Attributes:
+        number: counted from 1, at most ``total``.
+        total: into how many fragments the message was divided.
+    """
+
+    number: int
+    total: int
+
+
 @dataclass(frozen=True, slots=True)
 class EncryptedMessage:
     """A message whose contents are still encrypted. Nothing of it is authentic yet.
 
     Attributes:
         header: the IKE header.
-        first_inner_type: type of the first payload inside, for ``parse_payloads`` after decryption.
+        first_inner_type: type of the first payload inside, for ``parse_payloads`` after decryption. Of fragments,
+            only the first one tells it.
         associated_data: every byte before ``body``: what an AEAD authenticates besides (RFC 5282 section 5.1).
         body: initialisation vector, ciphertext and integrity check value.
+        fragment: which part of a message it is, None for a whole one.
     """
 
     header: Header
     first_inner_type: int
     associated_data: bytes = field(repr=False)
     body: bytes = field(repr=False)
+    fragment: FragmentPosition | None = None
 
 
 def parse_header(data: bytes) -> Header:
@@ -112,7 +135,7 @@ def parse_payloads(first_type: int, data: bytes) -> tuple[Payload, ...]:
 
 
 def split_encrypted(data: bytes) -> EncryptedMessage:
-    """A datagram with a protected message, split where decryption needs it.
+    """A datagram with a protected message or a fragment of one, split where decryption needs it.
 
     Payloads of unknown type before the Encrypted payload are skipped unless critical; known ones have no business
     there. Whatever this raises was caused by unauthenticated bytes and is no reason to answer.
@@ -120,7 +143,7 @@ def split_encrypted(data: bytes) -> EncryptedMessage:
     Raises:
         UnsupportedCriticalPayload: an unknown critical payload precedes the Encrypted payload.
         WireError: as ``parse_header`` raises it; ``unprotected-payload``, ``no-encrypted-payload``,
-            ``trailing-bytes``, ``truncated`` or ``too-many``.
+            ``trailing-bytes``, ``truncated``, ``too-many`` or ``bad-fragment``.
     """
     header, next_type = _read_header(data)
     offset = HEADER_SIZE
@@ -129,10 +152,14 @@ def split_encrypted(data: bytes) -> EncryptedMessage:
         if payload_type == PayloadType.NONE:
             raise WireError("no-encrypted-payload", f"exchange {header.exchange}")
         next_type, critical, body_start, body_end = _read_payload_header(data, offset)
-        if payload_type == PayloadType.ENCRYPTED:
+        if payload_type in _ENCRYPTED_TYPES:
             if body_end != len(data):
                 raise WireError("trailing-bytes", f"{len(data) - body_end} bytes after the encrypted payload")
-            return EncryptedMessage(header, next_type, data[:body_start], data[body_start:])
+            fragment = None
+            if payload_type == PayloadType.ENCRYPTED_FRAGMENT:
+                fragment = _read_fragment_header(data, body_start)
+                body_start += FRAGMENT_HEADER_SIZE
+            return EncryptedMessage(header, next_type, data[:body_start], data[body_start:], fragment)
         if payload_type in PAYLOAD_CLASSES:
             raise WireError("unprotected-payload", f"type {payload_type} before the encrypted payload")
         if critical:
@@ -171,6 +198,24 @@ def encrypted_prefix(header: Header, first_inner_type: int, body_size: int) -> b
     )
 
 
+def fragment_prefix(header: Header, first_inner_type: int, position: FragmentPosition, body_size: int) -> bytes:
+    """All of a message with one fragment that precedes the body of ``body_size`` bytes: its associated data.
+
+    Args:
+        header: the header of the whole message.
+        first_inner_type: type of the whole message's first payload; the first fragment alone tells it.
+        position: which fragment it is.
+        body_size: bytes of initialisation vector, ciphertext and integrity check value.
+    """
+    payload_size = PAYLOAD_HEADER_SIZE + FRAGMENT_HEADER_SIZE + body_size
+    next_type = first_inner_type if position.number == 1 else PayloadType.NONE
+    return (
+        _encode_header(header, PayloadType.ENCRYPTED_FRAGMENT, HEADER_SIZE + payload_size)
+        + pack(_PAYLOAD_HEADER, next_type, 0, payload_size)
+        + pack(_FRAGMENT_HEADER, *position)
+    )
+
+
 def _read_header(data: bytes) -> tuple[Header, int]:
     initiator_spi, responder_spi, first_type, version, exchange, flags, message_id, length = unpack(_HEADER, data)
     header = Header(
@@ -198,6 +243,13 @@ def _read_payload_header(data: bytes, offset: int) -> tuple[int, bool, int, int]
     return next_type, bool(flags & _CRITICAL), offset + PAYLOAD_HEADER_SIZE, end
 
 
+def _read_fragment_header(data: bytes, offset: int) -> FragmentPosition:
+    position = FragmentPosition(*unpack(_FRAGMENT_HEADER, data, offset))
+    if not 0 < position.number <= position.total:
+        raise WireError("bad-fragment", f"number {position.number} of {position.total}")
+    return position
+
+
 def _parse_chain(next_type: int, data: bytes, offset: int) -> tuple[Payload, ...]:
     payloads: list[Payload] = []
     while next_type != PayloadType.NONE:
@@ -208,7 +260,7 @@ def _parse_chain(next_type: int, data: bytes, offset: int) -> tuple[Payload, ...
         payload_class = PAYLOAD_CLASSES.get(payload_type)
         if payload_class is not None:
             payloads.append(payload_class.from_wire(data[start:offset]))
-        elif payload_type == PayloadType.ENCRYPTED:
+        elif payload_type in _ENCRYPTED_TYPES:
             raise WireError("unexpected-encrypted-payload", "among payloads to be read in the clear")
         elif critical:
             raise UnsupportedCriticalPayload(payload_type)

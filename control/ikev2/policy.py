@@ -59,6 +59,11 @@ class RetransmissionPolicy:
     tries: int = 7
     jitter: float = 0.2
 
+    @property
+    def patience_s(self) -> float:
+        """Seconds from the first sending of a request to its failure, at most."""
+        return sum(self.initial_s * self.base**number for number in range(self.tries)) * (1 + self.jitter)
+
 
 @dataclass(frozen=True, slots=True)
 class IkeConfiguration:
@@ -78,6 +83,10 @@ class IkeConfiguration:
         linger_s: seconds an ended SA stays to repeat its last answer to a retransmission.
         child_limit: most child SAs of one IKE SA.
         stranger_replies_per_s: most unprotected error replies per second (RFC 7296 section 2.21.4).
+        fragment_size: most bytes of an IKE message towards a peer that takes fragments (RFC 7383); larger ones are
+            divided. The default keeps IPv6 packets within 1280 bytes, UDP encapsulation included. 0: no fragments are
+            sent or taken.
+        fragment_memory: most bytes kept of incomplete messages of strangers.
         key_log: told the keys of every IKE SA, for Wireshark; None in production.
     """
 
@@ -94,6 +103,8 @@ class IkeConfiguration:
     linger_s: float = 10.0
     child_limit: int = 64
     stranger_replies_per_s: float = 20.0
+    fragment_size: int = 1228
+    fragment_memory: int = 16 << 20
     key_log: KeyLog | None = field(default=None, repr=False)
 
 

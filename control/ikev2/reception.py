@@ -8,6 +8,7 @@ from control.ikev2.address import SocketAddress
 from control.ikev2.cipher import ProtectionError
 from control.ikev2.errors import UnsupportedCriticalPayload
 from control.ikev2.exchanges import auth, create_child, informational
+from control.ikev2.fragmentation import OpenedMessage, drop_fragments, take_fragment
 from control.ikev2.message import Header, parse_payloads, split_encrypted
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import NotifyPayload, Payload
@@ -32,7 +33,7 @@ def receive_request(
     """Take a protected request for ``sa``; a repeated one gets the same answer again without any cryptography."""
     exchanges, environment = sa.exchanges, sa.environment
     if header.message_id != exchanges.expected_id:
-        if header.message_id == exchanges.expected_id - 1 and exchanges.is_repetition(data):
+        if header.message_id == exchanges.expected_id - 1 and _is_repetition(sa, data):
             repeat_response(sa, local, remote)
         else:
             environment.count("dropped-unexpected-message-id")
@@ -41,13 +42,14 @@ def receive_request(
     if answer is None:
         environment.count("dropped-unexpected-request")
         return
-    opened = _open(sa, data)
+    opened = _open(sa, data, now)
     if opened is None:
         return
+    drop_fragments(sa, of_responses=False)
     sa.last_heard_at = now
     is_fatal = False
     try:
-        response = answer(sa, parse_payloads(*opened), now)
+        response = answer(sa, parse_payloads(opened.first_type, opened.chain), now)
     except UnsupportedCriticalPayload as error:
         environment.count("refused-unsupported-critical-payload")
         refusal = NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data=bytes((error.payload_type,)))
@@ -58,17 +60,39 @@ def receive_request(
         response = (NotifyPayload(NotifyType.INVALID_SYNTAX),)
         is_fatal = True
     encoded = sa.protect(sa.header(header.exchange, header.message_id, is_response=True), response)
-    exchanges.answered(data, encoded)
-    environment.send(encoded, local, remote)
+    exchanges.answered(opened.datagram, encoded)
+    for datagram in encoded:
+        environment.send(datagram, local, remote)
     if is_fatal:
         _end(sa, now)
+
+
+def _is_repetition(sa: IkeSa, data: bytes) -> bool:
+    """Whether the peer asks for the answer to its previous request once more (RFC 7383 section 2.6.1).
+
+    The request may come divided otherwise than before, as a peer looks for the size that gets through: what counts is
+    an authentic first fragment.
+    """
+    if sa.exchanges.is_repetition(data):
+        return True
+    if sa.cipher is None or not sa.uses_fragments:
+        return False
+    try:
+        encrypted = split_encrypted(data)
+        if encrypted.fragment is None or encrypted.fragment.number != 1:
+            return False
+        sa.cipher.open(encrypted.body, encrypted.associated_data)
+    except (WireError, ProtectionError):
+        return False
+    return True
 
 
 def repeat_response(sa: IkeSa, local: SocketAddress, remote: SocketAddress) -> None:
     """Send the answer to the peer's last request once more."""
     if sa.exchanges.last_response is not None:
         sa.environment.count("responses-repeated")
-        sa.environment.send(sa.exchanges.last_response, local, remote)
+        for datagram in sa.exchanges.last_response:
+            sa.environment.send(datagram, local, remote)
 
 
 def receive_response(sa: IkeSa, header: Header, data: bytes, now: float) -> None:
@@ -77,13 +101,14 @@ def receive_response(sa: IkeSa, header: Header, data: bytes, now: float) -> None
     if not exchanges.awaits(header.message_id, header.exchange):
         environment.count("dropped-unexpected-response")
         return
-    opened = _open(sa, data)
+    opened = _open(sa, data, now)
     if opened is None:
         return
+    drop_fragments(sa, of_responses=True)
     sa.last_heard_at = now
     exchange = exchanges.finish(header.message_id, header.exchange)
     try:
-        payloads = parse_payloads(*opened)
+        payloads = parse_payloads(opened.first_type, opened.chain)
     except WireError as error:
         # The peer and this side do not understand each other: clean up rather than guess (section 2.21).
         environment.count(f"bad-response-{error.reason}")
@@ -94,14 +119,17 @@ def receive_response(sa: IkeSa, header: Header, data: bytes, now: float) -> None
     exchanges.advance(now)
 
 
-def _open(sa: IkeSa, data: bytes) -> tuple[int, bytes] | None:
-    """Type of the first payload and the decrypted chain, None if the message is not authentic."""
+def _open(sa: IkeSa, data: bytes, now: float) -> OpenedMessage | None:
+    """The decrypted message, None if it is not authentic, or a fragment of it is missing."""
     if sa.cipher is None:
         sa.environment.count("dropped-unexpected-encryption")
         return None
     try:
         encrypted = split_encrypted(data)
-        return encrypted.first_inner_type, sa.cipher.open(encrypted.body, encrypted.associated_data)
+        if encrypted.fragment is not None:
+            return take_fragment(sa, encrypted, encrypted.fragment, data, now)
+        chain = sa.cipher.open(encrypted.body, encrypted.associated_data)
+        return OpenedMessage(encrypted.first_inner_type, chain, data)
     except (WireError, ProtectionError) as error:
         sa.environment.count(f"dropped-{error.reason}")
         return None

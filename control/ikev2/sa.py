@@ -12,6 +12,7 @@ from control.ikev2.events import ChildClosed, ChildEstablished, IkeClosed, IkeEs
 from control.ikev2.exchange_manager import ExchangeManager
 from control.ikev2.exchanges.create_child import CreateChildExchange
 from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange, LivenessExchange
+from control.ikev2.fragmentation import PartialMessage, drop_expired_fragments, drop_fragments, seal_fragments
 from control.ikev2.handshake import Handshake
 from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, encode_payload_chain, encrypted_prefix
 from control.ikev2.numbers import ExchangeType
@@ -31,6 +32,8 @@ class IkeSa:
         environment: what it shares with the endpoint's other SAs.
         role: whether this side began.
         state: see State.
+        uses_fragments: whether both sides take messages in fragments.
+        partial_messages: messages of which fragments are missing: of the peer's request (False), of its answer (True).
         local_spi: 8 bytes, this side's SPI.
         remote_spi: 8 bytes, the peer's SPI, zero until known.
         local: address requests are sent from.
@@ -69,6 +72,7 @@ class IkeSa:
         "local",
         "local_identity",
         "local_spi",
+        "partial_messages",
         "peer_configuration",
         "remote",
         "remote_identity",
@@ -77,6 +81,7 @@ class IkeSa:
         "sk_d",
         "state",
         "suite",
+        "uses_fragments",
     )
 
     def __init__(
@@ -100,6 +105,8 @@ class IkeSa:
         self.last_heard_at: float | None = None
         self.exchanges = ExchangeManager(self)
         self.cipher: MessageCipher | None = None
+        self.uses_fragments = False
+        self.partial_messages: dict[bool, PartialMessage] = {}
         self.sk_d = b""
         self.handshake: Handshake | None = Handshake()
         self.expires_at: float | None = None
@@ -273,6 +280,7 @@ class IkeSa:
             else:
                 self._end(now, linger=False)
         else:
+            drop_expired_fragments(self, now)
             self.exchanges.handle_timer(now)
         self.reschedule()
 
@@ -282,6 +290,7 @@ class IkeSa:
             deadline = None
         else:
             deadlines = [at for at in (self.exchanges.next_at, self.expires_at) if at is not None]
+            deadlines += [partial.expires_at for partial in self.partial_messages.values()]
             deadline = min(deadlines, default=None)
         self.environment.timers.set(self, deadline)
 
@@ -306,6 +315,7 @@ class IkeSa:
                 del self.environment.by_peer[self.remote_identity]
         self.handshake = None
         self.exchanges.abandon()
+        drop_fragments(self)
         if linger:
             # A stranger's SA goes on counting against the limit of half-open ones while it lingers.
             self.change(Trigger.LINGER)
@@ -323,17 +333,22 @@ class IkeSa:
         is_initiator = self.role is Role.INITIATOR
         return Header(self.initiator_spi, self.responder_spi, exchange, is_initiator, is_response, message_id)
 
-    def encode_request(self, exchange: ExchangeType, message_id: int, payloads: tuple[Payload, ...]) -> bytes:
-        """A request as bytes; every one but IKE_SA_INIT is protected."""
+    def encode_request(
+        self, exchange: ExchangeType, message_id: int, payloads: tuple[Payload, ...]
+    ) -> tuple[bytes, ...]:
+        """The datagrams of a request; every one but IKE_SA_INIT is protected."""
         header = self.header(exchange, message_id, is_response=False)
         if exchange is ExchangeType.IKE_SA_INIT:
-            return encode_message(Message(header, payloads))
+            return (encode_message(Message(header, payloads)),)
         return self.protect(header, payloads)
 
-    def protect(self, header: Header, payloads: tuple[Payload, ...]) -> bytes:
-        """A protected message as bytes."""
+    def protect(self, header: Header, payloads: tuple[Payload, ...]) -> tuple[bytes, ...]:
+        """The datagrams of a protected message: several if it is large and the peer takes fragments."""
         if self.cipher is None:
             raise NotEstablished("there are no keys yet")
         first_type, chain = encode_payload_chain(payloads)
-        prefix = encrypted_prefix(header, first_type, self.cipher.body_size(len(chain)))
-        return prefix + self.cipher.seal(chain, prefix)
+        prefix = encrypted_prefix(header, first_type, body_size := self.cipher.body_size(len(chain)))
+        most = self.environment.configuration.fragment_size
+        if self.uses_fragments and len(prefix) + body_size > most:
+            return seal_fragments(self.cipher, header, first_type, chain, most)
+        return (prefix + self.cipher.seal(chain, prefix),)

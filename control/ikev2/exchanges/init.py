@@ -68,6 +68,7 @@ class InitExchange:
             KeyExchangePayload(self._group, handshake.key_pair.public),
             NoncePayload(handshake.initiator_nonce),
             environment.signature_hashes,
+            *environment.fragmentation_supported,
         )
 
     def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
@@ -154,7 +155,7 @@ def _take_answer(sa: IkeSa, handshake: Handshake, message: Message, data: bytes,
     except InvalidPublicValue as error:
         environment.count(f"dropped-{error.reason}")
         return
-    request = sa.exchanges.request_data
+    request = sa.exchanges.request_datagrams[0]
     exchange = sa.exchanges.finish(message.header.message_id, ExchangeType.IKE_SA_INIT)
     if exchange is None:
         environment.count("dropped-unexpected-response")
@@ -163,6 +164,7 @@ def _take_answer(sa: IkeSa, handshake: Handshake, message: Message, data: bytes,
     handshake.responder_nonce = nonce.nonce
     handshake.init_request, handshake.init_response = request, data
     handshake.peer_hashes = _signature_hashes(payloads)
+    sa.uses_fragments = bool(_agreed_fragmentation(environment, payloads))
     use_shared_secret(sa, handshake, suite, secret)
     exchange.complete(sa, payloads, now)
 
@@ -175,6 +177,13 @@ def _signature_hashes(payloads: Sequence[Payload]) -> frozenset[int] | None:
         return frozenset(listed.hash_algorithms())
     except WireError:
         return frozenset()
+
+
+def _agreed_fragmentation(environment: Environment, payloads: Sequence[Payload]) -> tuple[NotifyPayload, ...]:
+    """What the responder says if both sides want to use fragments (RFC 7383 section 2.3), nothing otherwise."""
+    if notification(payloads, NotifyType.FRAGMENTATION_SUPPORTED) is None:
+        return ()
+    return environment.fragmentation_supported
 
 
 def answer(
@@ -276,18 +285,21 @@ def _accept(
     handshake.responder_nonce = environment.random(NONCE_SIZE)
     handshake.peer_hashes = _signature_hashes(message.payloads)
     handshake.init_request = data
+    fragmentation = _agreed_fragmentation(environment, message.payloads)
+    sa.uses_fragments = bool(fragmentation)
     payloads: tuple[Payload, ...] = (
         choice.payload,
         key_exchange,
         NoncePayload(handshake.responder_nonce),
         *environment.certificate_request,
         *(() if handshake.peer_hashes is None else (environment.signature_hashes,)),
+        *fragmentation,
     )
     header = sa.header(ExchangeType.IKE_SA_INIT, message.header.message_id, is_response=True)
     response = handshake.init_response = encode_message(Message(header, payloads))
     use_shared_secret(sa, handshake, choice.suite, secret)
     sa.enter_half_open(now)
-    sa.exchanges.answered(data, response)
+    sa.exchanges.answered(data, (response,))
     sa.reschedule()
     environment.send(response, sa.local, sa.remote)
 

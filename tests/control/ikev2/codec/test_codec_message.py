@@ -5,11 +5,13 @@ import pytest
 from control.ikev2.errors import UnsupportedCriticalPayload, UnsupportedMajorVersion
 from control.ikev2.message import (
     MAX_PAYLOADS,
+    FragmentPosition,
     Header,
     Message,
     encode_message,
     encode_payload_chain,
     encrypted_prefix,
+    fragment_prefix,
     parse_header,
     parse_message,
     parse_payloads,
@@ -149,16 +151,32 @@ def test_an_encrypted_payload_is_not_read_in_the_clear():
     assert reason(parse_message, encrypted_prefix(HEADER, 41, 4) + bytes(4)) == "unexpected-encrypted-payload"
 
 
-def test_an_encrypted_fragment_is_an_unknown_payload():
-    last_fragment = bytes.fromhex("00 00 000c 0002 0002 aabbccdd")
-    first_fragment = bytes.fromhex("29 00 000c 0001 0002 aabbccdd")
+def test_layout_of_a_fragment():
+    first = fragment_prefix(HEADER, PayloadType.NOTIFY, FragmentPosition(1, 2), 4)
+    last = fragment_prefix(HEADER, PayloadType.NOTIFY, FragmentPosition(2, 2), 4)
 
-    assert parse_payloads(PayloadType.ENCRYPTED_FRAGMENT, last_fragment)[0] == UnknownPayload(
-        53, False, last_fragment[4:]
-    )
-    assert reason(split_encrypted, datagram(last_fragment, first_type=53)) == "no-encrypted-payload"
-    # Its next payload field names what is inside, which a receiver that does not know fragments cannot guess.
-    assert reason(split_encrypted, datagram(first_fragment, first_type=53)) == "truncated"
+    spis = "1122334455667788 99aabbccddeeff00"
+    assert first == bytes.fromhex(f"{spis} 35 20 25 08 00000007 00000028 29 00 000c 0001 0002")
+    assert last == bytes.fromhex(f"{spis} 35 20 25 08 00000007 00000028 00 00 000c 0002 0002")
+    for prefix, position, inner in ((first, (1, 2), PayloadType.NOTIFY), (last, (2, 2), 0)):
+        split = split_encrypted(prefix + b"1234")
+        assert (split.header, split.fragment, split.first_inner_type) == (HEADER, position, inner)
+        assert (split.associated_data, split.body) == (prefix, b"1234")
+
+
+@pytest.mark.parametrize(("number", "total"), [(0, 0), (0, 1), (1, 0), (2, 1), (65535, 65534)])
+def test_a_fragment_needs_a_place_in_its_message(number, total):
+    fragment = bytes.fromhex("29 00 000c") + number.to_bytes(2, "big") + total.to_bytes(2, "big") + bytes(4)
+
+    assert reason(split_encrypted, datagram(fragment, first_type=53)) == "bad-fragment"
+
+
+def test_a_fragment_is_not_read_in_the_clear():
+    fragment = bytes.fromhex("00 00 000c 0002 0002 aabbccdd")
+
+    assert reason(parse_payloads, PayloadType.ENCRYPTED_FRAGMENT, fragment) == "unexpected-encrypted-payload"
+    assert reason(split_encrypted, datagram(fragment[:2] + b"\0\6\0\2", first_type=53)) == "truncated"
+    assert reason(split_encrypted, datagram(fragment + b"1", first_type=53)) == "trailing-bytes"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ KNOWN = {
     "EAP": data().map(lambda text: p.EapPayload(b"\x01\x07" + (4 + len(text)).to_bytes(2, "big") + text)),
 }
 unknown_types = st.integers(1, 255).filter(
-    lambda number: number not in p.PAYLOAD_CLASSES and number != PayloadType.ENCRYPTED
+    lambda number: number not in {*p.PAYLOAD_CLASSES, PayloadType.ENCRYPTED, PayloadType.ENCRYPTED_FRAGMENT}
 )
 unknown_payloads = st.builds(p.UnknownPayload, unknown_types, st.just(False), data())
 payload_lists = st.lists(st.one_of(unknown_payloads, *KNOWN.values()), max_size=8).map(tuple)

@@ -223,9 +223,16 @@ class Pki:
         return self._keys[kind, name]
 
     def authority(
-        self, name: str, issuer: Authority | None = None, *, ca: bool = True, path_length: int | None = None, **dates
+        self,
+        name: str,
+        issuer: Authority | None = None,
+        *,
+        kind: str = "p256",
+        ca: bool = True,
+        path_length: int | None = None,
+        **dates,
     ) -> Authority:
-        key = self.key("p256", name)
+        key = self.key(kind, name)
         extensions = [(x509.BasicConstraints(ca, path_length if ca else None), True)]
         certificate = self._sign(name, key.public_key(), issuer or Authority(key, None), extensions, **dates)
         return Authority(key, certificate)

@@ -180,11 +180,11 @@ def test_a_malformed_answer_to_a_deletion_is_as_good_as_any(pair):
 
 def test_other_exchanges_have_to_wait_for_ike_auth(pair):
     sa, other, request = up_to_keys(pair)
-    data = sa.protect(sa.header(ExchangeType.INFORMATIONAL, 1, is_response=False), (DeletePayload(1),))
+    (data,) = sa.protect(sa.header(ExchangeType.INFORMATIONAL, 1, is_response=False), (DeletePayload(1),))
     pair.node.endpoint.receive_datagram(data, pair.node.address, pair.agent.address, pair.network.now)
     assert other.state is State.HALF_OPEN
     assert pair.node.endpoint.statistics["dropped-unexpected-request"] == 1
-    data = other.protect(other.header(ExchangeType.INFORMATIONAL, 0, is_response=False), (DeletePayload(1),))
+    (data,) = other.protect(other.header(ExchangeType.INFORMATIONAL, 0, is_response=False), (DeletePayload(1),))
     pair.agent.endpoint.receive_datagram(data, pair.agent.address, pair.node.address, pair.network.now)
     assert sa.state is State.AUTH_SENT
     pair.network.deliver(request)

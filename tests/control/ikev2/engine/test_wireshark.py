@@ -92,3 +92,40 @@ def test_tshark_decrypts_a_whole_conversation(pair, tmp_path, suite):
     for packet in packets:
         assert packet[5] == ""
         assert all(int(severity) <= 0x200000 for severity in packet[6].split(",") if severity), packet
+
+
+@pytest.mark.parametrize("proposal", DEFAULT_IKE_PROPOSALS, ids=["gcm", "cbc"])
+def test_tshark_decrypts_a_message_in_fragments(pair, pki, tmp_path, proposal):
+    assert shutil.which("tshark"), "install tshark (apt-get install tshark)"
+    rows = []
+    pair.agent.configure(ike_proposals=(proposal,), key_log=lambda *row: rows.append(row))
+    middle = pki.authority("intermediate", pki.root, kind="rsa")
+    for peer in (pair.agent, pair.node):
+        peer.policy.key = None
+        credentials = pki.credentials(str(peer.identity), "rsa", middle, intermediates=(middle.certificate,))
+        peer.configure(credentials=credentials, trust_anchors=(pki.root.certificate,))
+    pair.established()
+    path = tmp_path / "ike.pcap"
+    capture(path, pair.network.carried)
+    (row,) = rows
+    packets = dissect(
+        path,
+        row,
+        "isakmp.exchangetype",
+        "isakmp.frag.number",
+        "isakmp.frag.total",
+        "isakmp.typepayload",
+        "isakmp.id.data.fqdn",
+        "isakmp.id.data.user_fqdn",
+        "_ws.malformed",
+        "_ws.expert.severity",
+    )
+    assert [packet[:3] for packet in packets[2:]] == [["35", "1", "2"], ["35", "2", "2"]] * 2
+    assert [packet[3] for packet in packets[2::2]] == ["53", "53"]
+    # Fragment, IDi, certificates, CERTREQ, IDr, AUTH, N, SA; fragment, IDr, certificates, AUTH, N, SA.
+    assert packets[3][3].startswith("53,35,37,37,38,36,39,41,33,")
+    assert packets[5][3].startswith("53,36,37,37,39,41,33,")
+    assert packets[3][4:6] == ["ha1.example.org", "mn1@example.org"]
+    for packet in packets:
+        assert packet[6] == ""
+        assert all(int(severity) <= 0x200000 for severity in packet[7].split(",") if severity), packet
