@@ -77,7 +77,7 @@ INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link,
 	enum reason reason;
 	__u32 length;
 
-	if (!inner || packet_length(inner) > bpf_ntohs(outer->payload_length))
+	if (!inner || packet_length(inner) > length_of(outer->payload_length))
 		return DROP_TUNNEL_MALFORMED;
 	length = packet_length(inner);
 	source = address_of(inner->source);

@@ -17,7 +17,7 @@ INLINE enum reason swap_home_address(struct ipv6_header *header, void *end)
 	if ((void *)(options + 1) > end)
 		return PASS_MALFORMED;
 	size = (options->length + 1) * 8;
-	if (size > bpf_ntohs(header->payload_length) || size > MAX_OPTIONS_SIZE)
+	if (size > length_of(header->payload_length) || size > MAX_OPTIONS_SIZE)
 		return PASS_DESTINATION_OPTIONS;
 	if (options->next_header != NEXT_HEADER_ESP && options->next_header != NEXT_HEADER_MOBILITY)
 		return PASS_DESTINATION_OPTIONS;
