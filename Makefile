@@ -8,7 +8,7 @@ sources := control datapath bench tests
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test unit namespaces bench lint format
+.PHONY: help setup demo test unit namespaces kernel bench lint format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,14 +19,18 @@ setup: ## Debian packages, the BPF file system and .venv; quick when nothing is 
 demo: setup ## kill a home agent in network namespaces and watch its mobile nodes come back (root)
 	@$(python) -m bench.demo $(ARGS)
 
-test: setup lint unit namespaces ## everything CI runs: lint, unit and property tests, tests in namespaces (root)
+test: setup lint unit namespaces kernel ## everything CI runs: lint, unit and property tests, tests in namespaces and in QEMU (root)
 
 unit: setup ## tests that need no privilege, on all cores
-	@$(python) -m pytest -q -n auto -m "not namespaces" $(ARGS)
+	@$(python) -m pytest -q -n auto -m "not namespaces and not kernel" $(ARGS)
 
 # One at a time: they share the kernel's namespaces, pins and both cores with real packets.
 namespaces: setup ## tests with real XDP and sockets in network namespaces (root)
 	@$(python) -m pytest -q -m namespaces $(ARGS)
+
+# Its 2 processors are emulated: about 4 minutes at most, of which the machine itself takes 20 seconds to start.
+kernel: setup ## tests inside Debian's own kernel, under QEMU (root)
+	@$(python) -m pytest -q -m kernel $(ARGS)
 
 bench: setup ## rehearse a failover and measure it; ARGS="--mobile-nodes 1000 --loss 1" and more (root)
 	@$(python) -m bench.failover $(ARGS)

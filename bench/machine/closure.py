@@ -23,15 +23,15 @@ def tree(directory: Path, *, without: Iterable[str] = ()) -> list[Path]:
     return found
 
 
-def distribution_files(names: Iterable[str]) -> list[Path]:
-    """The files of installed Python distributions, compiled modules included, scripts left out."""
-    found: list[Path] = []
+def distribution_files(names: Iterable[str]) -> dict[Path, Path]:
+    """The files of installed Python distributions by their names relative to ``site-packages``, without scripts."""
+    found: dict[Path, Path] = {}
     for name in names:
         installed = distribution(name)
-        tops = {Path(file).parts[0] for file in installed.files or () if not str(file).startswith("..")}
-        for top in sorted(tops):
-            path = Path(str(installed.locate_file(top)))
-            found += tree(path) if path.is_dir() else [path]
+        top = Path(str(installed.locate_file("")))
+        for part in sorted({Path(file).parts[0] for file in installed.files or () if not str(file).startswith("..")}):
+            path = top / part
+            found.update((file.relative_to(top), file) for file in (tree(path) if path.is_dir() else [path]))
     return found
 
 

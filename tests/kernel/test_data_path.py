@@ -1,0 +1,34 @@
+"""The data path on the kernel that Debian ships: its verifier is older than that of the kernel most tests run on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import pytest
+
+from datapath.loader import LoaderOptions, load
+from datapath.show import show
+from datapath.unload import unload
+from tests.kernel.network import veth
+
+pytestmark = pytest.mark.kernel
+
+PIN_PATH = Path("/sys/fs/bpf/homeagent-load")
+
+
+@pytest.fixture
+def interface() -> Iterator[str]:
+    with veth("load0"):
+        yield "load0"
+        unload(PIN_PATH)
+
+
+def test_the_verifier_accepts_the_program_and_it_is_attached_natively(interface: str) -> None:
+    assert os.uname().release.endswith("-cloud-amd64")
+    report = load(LoaderOptions([interface], PIN_PATH, [IPv6Address("2001:db8:a1::1")], max_bindings=64))
+    assert [(row.name, str(row.actual_mode)) for row in report.interfaces] == [("load0", "native")]
+    assert 0 < report.verified_instructions < 500_000
+    assert show(PIN_PATH)["interfaces"][0]["name"] == "load0"
