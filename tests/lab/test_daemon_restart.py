@@ -10,6 +10,7 @@ import pytest
 from bench.lab.addresses import home_address
 from bench.lab.counters import counter_changes
 from bench.lab.credentials import Credentials
+from bench.lab.home_agent import HomeAgentUnderTest
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.probing import EchoProbes
@@ -27,6 +28,14 @@ def essence(bindings: list[dict[str, Any]]) -> set[tuple[str, str]]:
 def wait_registered(agents: list[MobileNodeAgent]) -> None:
     for agent in agents:
         agent.events.wait_for("registered", 30)
+
+
+def wait_renewed(home_agent: HomeAgentUnderTest) -> None:
+    """The keys died with the process: the new one makes new security associations with every node by itself."""
+    deadline = time.monotonic() + 30
+    while home_agent.status()["ike_sas"]["established"] < NODES:
+        assert time.monotonic() < deadline, "the nodes have no new security associations"
+        time.sleep(0.1)
 
 
 def report_when_answered(probes: EchoProbes) -> list[dict[str, Any]]:
@@ -70,6 +79,7 @@ def test_killing_the_daemon_loses_no_packet_and_its_successor_holds_every_bindin
     home_agent.serve()
     home_agent.wait_ready()
     assert essence(home_agent.bindings()) == before
+    wait_renewed(home_agent)
     time.sleep(0.5)
     probes.pause()
     history = report_when_answered(probes)
