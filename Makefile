@@ -8,6 +8,7 @@ sources := control datapath bench tests
 ARGS ?=
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help setup demo test unit namespaces kernel bench lint format
 
 help: ## show this list
@@ -39,7 +40,7 @@ lint: setup ## ruff, mypy --strict and the import contracts
 	@$(bin)/ruff check $(sources)
 	@$(bin)/ruff format --check $(sources)
 	@$(bin)/mypy
-	@$(bin)/lint-imports
+	@$(bin)/lint-imports --no-logo
 
 format: setup ## let ruff put imports and layout in order
 	@$(bin)/ruff check --fix $(sources)
