@@ -94,7 +94,7 @@ class ChildOffer:
         suite, peer_spi = choice
         if bool(secrets.shared_secret) != (suite.group is not None):
             raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN, "key exchange and chosen group do not agree")
-        if local is None or remote is None:
+        if local is None or remote is None or not local.selectors or not remote.selectors:
             raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer has no traffic selectors")
         if not _narrowed(local.ipv6_selectors, self.request.local_selectors) or not _narrowed(
             remote.ipv6_selectors, self.request.remote_selectors

@@ -67,10 +67,11 @@ class TrafficSelectorPayload:
 
     @classmethod
     def from_wire(cls, body: bytes) -> Self:
-        """Parse a payload body; WireError("truncated", "bad-count", "too-many", "bad-length", "bad-range", …)."""
+        """Parse a payload body; WireError("truncated", "too-many", "bad-length", "bad-range", …).
+
+        A list of no selectors is an offer of nothing rather than malformed: there are peers that send it.
+        """
         (count,) = unpack(_FIXED, body)
-        if count == 0:
-            raise WireError("bad-count", "no traffic selector")
         if count > MAX_SELECTORS:
             raise WireError("too-many", f"{count} traffic selectors")
         selectors: list[Selector] = []

@@ -370,11 +370,14 @@ class TestTrafficSelectors:
         assert not selector.matches(ADDRESS, 17, 0)
         assert p.TrafficSelectorInitiator((selector,)).to_wire() == body
 
+    def test_a_list_may_be_empty(self):
+        assert parse_tsi(selectors()) == p.TrafficSelectorInitiator(())
+
     @pytest.mark.parametrize(
         ("body", "expected"),
         [
             (b"\x01\x00\x00", "truncated"),
-            (selectors(), "bad-count"),
+            (selectors(IPV6_SELECTOR, count=0), "trailing-bytes"),
             (selectors(IPV6_SELECTOR, count=2), "truncated"),
             (selectors(IPV6_SELECTOR, IPV6_SELECTOR, count=1), "trailing-bytes"),
             (selectors(IPV6_SELECTOR[:-1]), "truncated"),

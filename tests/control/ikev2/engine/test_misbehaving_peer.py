@@ -194,16 +194,18 @@ def test_other_exchanges_have_to_wait_for_ike_auth(pair):
 
 @pytest.mark.parametrize("in_auth", [True, False])
 @pytest.mark.parametrize(
-    ("kinds", "reason"),
+    ("change", "reason"),
     [
-        ((SecurityAssociationPayload,), "no-proposal-chosen"),
-        ((TrafficSelectorInitiator,), "ts-unacceptable"),
-        ((TrafficSelectorResponder,), "ts-unacceptable"),
+        (without(SecurityAssociationPayload), "no-proposal-chosen"),
+        (without(TrafficSelectorInitiator), "ts-unacceptable"),
+        (without(TrafficSelectorResponder), "ts-unacceptable"),
+        (replaced(TrafficSelectorInitiator(())), "ts-unacceptable"),
+        (replaced(TrafficSelectorResponder(())), "ts-unacceptable"),
     ],
 )
-def test_incomplete_answers_about_a_child_fail_it_and_take_it_back(pair, monkeypatch, in_auth, kinds, reason):
+def test_incomplete_answers_about_a_child_fail_it_and_take_it_back(pair, monkeypatch, in_auth, change, reason):
     place = (State.HALF_OPEN, ExchangeType.IKE_AUTH) if in_auth else (State.ESTABLISHED, ExchangeType.CREATE_CHILD_SA)
-    answered(monkeypatch, *place, without(*kinds))
+    answered(monkeypatch, *place, change)
     sa = pair.connect()
     pair.network.run()
     sa.create_child(pair.request(name="second"), pair.network.now)
@@ -212,6 +214,21 @@ def test_incomplete_answers_about_a_child_fail_it_and_take_it_back(pair, monkeyp
     assert [event.reason for event in pair.agent.events(ChildFailed)] == [reason]
     assert [event.reason for event in pair.node.events(ChildClosed)] == ["deleted-by-peer"]
     (other,) = pair.node.sas()
+    assert len(sa.children) == len(other.children) == 1
+
+
+@pytest.mark.parametrize("in_auth", [True, False])
+@pytest.mark.parametrize("empty", [TrafficSelectorInitiator(()), TrafficSelectorResponder(())])
+def test_a_request_for_no_traffic_is_refused_and_the_ike_sa_stays(pair, monkeypatch, in_auth, empty):
+    altered(monkeypatch, AuthExchange if in_auth else CreateChildExchange, replaced(empty))
+    sa = pair.connect()
+    pair.network.run()
+    sa.create_child(pair.request(name="second"), pair.network.now)
+    pair.network.run()
+    (other,) = pair.node.sas()
+    assert (sa.is_established, other.is_established) == (True, True)
+    assert [event.reason for event in pair.agent.events(ChildFailed)] == ["ts-unacceptable"]
+    assert [event.reason for event in pair.node.events(ChildFailed)] == ["ts-unacceptable"]
     assert len(sa.children) == len(other.children) == 1
 
 
