@@ -9,7 +9,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test unit namespaces kernel bench lint format
+.PHONY: help setup machine demo test unit namespaces kernel bench lint format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,10 +17,13 @@ help: ## show this list
 setup: ## Debian packages, the BPF file system and .venv; quick when nothing is missing
 	@.ci/setup
 
+machine: # what `kernel` and some unit tests need beyond that; the demo and the benches do without
+	@.ci/setup --machine
+
 demo: setup ## kill a home agent in network namespaces and watch its mobile nodes come back (root)
 	@$(python) -m bench.demo $(ARGS)
 
-test: setup lint unit namespaces kernel ## everything CI runs: lint, unit and property tests, tests in namespaces and in QEMU (root)
+test: setup machine lint unit namespaces kernel ## everything CI runs: lint, unit and property tests, tests in namespaces and in QEMU (root)
 
 unit: setup ## tests that need no privilege, on all cores
 	@$(python) -m pytest -q -n auto -m "not namespaces and not kernel" $(ARGS)
@@ -30,7 +33,7 @@ namespaces: setup ## tests with real XDP and sockets in network namespaces (root
 	@$(python) -m pytest -q -m namespaces $(ARGS)
 
 # Its 2 processors are emulated: about 4 minutes at most, of which the machine itself takes 20 seconds to start.
-kernel: setup ## tests inside Debian's own kernel, under QEMU (root)
+kernel: setup machine ## tests inside Debian's own kernel, under QEMU (root)
 	@$(python) -m pytest -q -m kernel $(ARGS)
 
 bench: setup ## rehearse a failover and measure it; ARGS="--mobile-nodes 1000 --loss 1" and more (root)
