@@ -66,13 +66,27 @@ class CertificateAuthority:
         self._certificate = builder.sign(self._key, _digest(self._key))
 
     @property
-    def certificate_pem(self) -> bytes:
+    def certificate(self) -> x509.Certificate:
         """The trust anchor."""
+        return self._certificate
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The trust anchor, PEM."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, identity: str, kind: KeyType = "ecdsa-p256") -> IssuedCertificate:
-        """A certificate for an IKE identity, with that identity as subject alternative name."""
+        """A certificate and a fresh key for an IKE identity."""
         key = generate_key(kind)
+        return IssuedCertificate(
+            certificate_pem=self.certify(identity, key).public_bytes(serialization.Encoding.PEM),
+            private_key_pem=key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+        )
+
+    def certify(self, identity: str, key: PrivateKey) -> x509.Certificate:
+        """A certificate for an IKE identity, with that identity as subject alternative name."""
         now = datetime.datetime.now(datetime.UTC)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, identity)])
         builder = _builder(subject, self._name, key, now)
@@ -83,13 +97,7 @@ class CertificateAuthority:
         )
         # id-kp-ipsecIKE (RFC 4945 5.1.3.12).
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.IPSEC_IKE]), critical=False)
-        certificate = builder.sign(self._key, _digest(self._key))
-        return IssuedCertificate(
-            certificate_pem=certificate.public_bytes(serialization.Encoding.PEM),
-            private_key_pem=key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            ),
-        )
+        return builder.sign(self._key, _digest(self._key))
 
 
 def write_private(path: Path, content: bytes) -> None:

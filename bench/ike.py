@@ -1,0 +1,80 @@
+"""`python -m bench.ike`: complete key exchanges per CPU-second of a home agent, beside their cryptography alone.
+
+IKE_SA_INIT, IKE_AUTH and CREATE_CHILD_SA with everything the product does around them, as initiator and as responder,
+by authentication method. Needs no privilege; the comparison with strongSwan does, and is left out where it is not
+possible.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from rich.console import Console
+
+from bench.key_exchange import memory
+from bench.key_exchange.exchange import BenchError
+from bench.key_exchange.measure import measure
+from bench.key_exchange.methods import METHODS, Method
+from bench.key_exchange.options import Options
+from bench.key_exchange.report import StrongSwan, build_report, print_report
+
+_DEFAULTS = Options()
+_MOST_NODES = 200
+"""From 256 half-open exchanges on the responder asks for cookies, which would be another measurement."""
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> Options:
+    """The options of a command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.ike", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add("--method", action="append", choices=METHODS, help="authentication method; may be repeated, default all")
+    add("--nodes", type=int, default=_DEFAULTS.nodes, metavar="N", help="nodes in each run, under way together")
+    add("--rounds", type=int, default=_DEFAULTS.rounds, metavar="R", help="how often everything is measured")
+    add("--memory-nodes", type=int, default=_DEFAULTS.memory_nodes, metavar="N", help="0: no memory figure")
+    add("--json", type=Path, metavar="FILE", help="write the result to this file")
+    parsed = parser.parse_args(arguments)
+    if not 1 <= parsed.nodes <= _MOST_NODES:
+        parser.error(f"--nodes takes 1 to {_MOST_NODES}")
+    if parsed.rounds < 1:
+        parser.error("--rounds takes 1 or more")
+    if parsed.memory_nodes < 0:
+        parser.error("--memory-nodes takes no negative number")
+    return Options(
+        methods=tuple(dict.fromkeys(cast("list[Method]", parsed.method or METHODS))),
+        nodes=parsed.nodes,
+        rounds=parsed.rounds,
+        memory_nodes=parsed.memory_nodes,
+        json_file=parsed.json,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure once; 0 if everything could be measured, whatever came out."""
+    options = parse_options(arguments)
+    console = Console(stderr=True)
+    try:
+        with console.status("measuring") as status:
+            measured = measure(options, status.update)
+            bytes_per_node: dict[str, float] = {}
+            if options.memory_nodes:
+                status.update("memory")
+                bytes_per_node |= {method: memory.measure(method, options.memory_nodes) for method in options.methods}
+    except BenchError as error:
+        console.print(f"The bench could not be completed: {error}", style="red", markup=False, soft_wrap=True)
+        return 1
+    report = build_report(options, measured, bytes_per_node, StrongSwan({}, "not measured"))
+    if options.json_file is not None:
+        options.json_file.write_text(json.dumps(report, indent=2) + "\n")
+    print_report(report, Console())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

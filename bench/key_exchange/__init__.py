@@ -1,0 +1,1 @@
+"""Measures what complete key exchanges cost a home agent, beside what their cryptography alone costs."""

@@ -1,0 +1,103 @@
+"""Measures everything in rounds, so that what is compared ran side by side on a machine in the same mood."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bench.key_exchange.exchange import register_all, take_over_all
+from bench.key_exchange.floor import Floor
+from bench.key_exchange.links import LoopbackLink, MemoryLink
+from bench.key_exchange.meter import Meter
+from bench.key_exchange.methods import Method
+from bench.key_exchange.options import Options
+from bench.key_exchange.scene import Population, Scene
+
+
+class Figure(StrEnum):
+    """What is measured once a round."""
+
+    INITIATOR = "initiator"
+    INITIATOR_PREPARED = "initiator_prepared"
+    INITIATOR_UDP = "initiator_udp"
+    RESPONDER = "responder"
+    FLOOR = "floor"
+    RESPONDER_FLOOR = "responder_floor"
+
+
+@dataclass(slots=True)
+class Measured:
+    """Meters by method and figure, one for each round.
+
+    Attributes:
+        nodes: complete exchanges in each meter.
+        meters: the measurements.
+    """
+
+    nodes: int
+    meters: dict[tuple[Method, Figure], list[Meter]] = field(default_factory=dict)
+
+    def add(self, method: Method, figure: Figure, meter: Meter) -> None:
+        """One round's."""
+        self.meters.setdefault((method, figure), []).append(meter)
+
+    @property
+    def reference_s(self) -> float:
+        """The calibration loop at its fastest in the whole run."""
+        return min(meter.fastest_loop_s for meters in self.meters.values() for meter in meters)
+
+    def figures_us(self, method: Method, figure: Figure) -> list[float]:
+        """Calibrated CPU microseconds of one complete exchange, by round."""
+        reference = self.reference_s
+        return [meter.cpu_s(reference) / self.nodes * 1e6 for meter in self.meters[method, figure]]
+
+    def raw_us(self, method: Method, figure: Figure) -> list[float]:
+        """The same as the clock had them."""
+        return [meter.raw_cpu_s() / self.nodes * 1e6 for meter in self.meters[method, figure]]
+
+
+def measure(options: Options, progress: Callable[[str], None]) -> Measured:
+    """Measure all methods ``options.rounds`` times, after one round that only warms up.
+
+    Raises:
+        BenchError: exchanges did not complete.
+    """
+    measured, warm_up = Measured(options.nodes), Measured(options.nodes)
+    populations = {method: Population.make(method, options.nodes) for method in options.methods}
+    for number in range(options.rounds + 1):
+        for method, population in populations.items():
+            progress(f"round {number} of {options.rounds}: {method}" if number else f"warming up: {method}")
+            _measure_once(population, warm_up if number == 0 else measured)
+    return measured
+
+
+def _measure_once(population: Population, measured: Measured) -> None:
+    method, nodes = population.trust.method, len(population.identities)
+    scene = _fresh(population)
+    registered = register_all(scene, MemoryLink())
+    taken_over = take_over_all(scene, MemoryLink())
+    measured.add(method, Figure.RESPONDER, registered.meter)
+    measured.add(method, Figure.INITIATOR, taken_over.meter)
+    measured.add(method, Figure.FLOOR, Floor(population.trust, taken_over.traffic, initiator=True).run())
+    measured.add(method, Figure.RESPONDER_FLOOR, Floor(population.trust, registered.traffic, initiator=False).run())
+    scene = _fresh(population)
+    register_all(scene, MemoryLink())
+    measured.add(method, Figure.INITIATOR_PREPARED, take_over_all(scene, MemoryLink(), key_pairs=nodes).meter)
+    scene = _fresh(population)
+    register_all(scene, MemoryLink())
+    link = LoopbackLink()
+    try:
+        measured.add(method, Figure.INITIATOR_UDP, take_over_all(scene, link).meter)
+    finally:
+        link.close()
+
+
+def _fresh(population: Population) -> Scene:
+    """Home agents that know nobody yet; the collector leaves alone what existed before, as in the daemon."""
+    gc.unfreeze()
+    scene = Scene(population)
+    gc.collect()
+    gc.freeze()
+    return scene
