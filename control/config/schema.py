@@ -115,6 +115,16 @@ class IkeSettings(Settings, frozen=True, kw_only=True):
             le=1_000_000,
         ),
     ] = 256
+    liveness_interval_s: Annotated[
+        float,
+        _about(
+            "A node that has been silent for this long is asked for a sign of life, and loses its security "
+            "associations if it gives none; its binding stays until its lifetime ends. 0: never.",
+            300.0,
+            ge=0,
+            le=86_400,
+        ),
+    ] = 300.0
 
 
 class MobilitySettings(Settings, frozen=True, kw_only=True):

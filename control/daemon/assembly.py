@@ -110,5 +110,6 @@ def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> 
         credentials=own_credentials(configuration.ike),
         trust_anchors=tuple(anchors),
         cookie_threshold=configuration.ike.cookie_threshold,
+        liveness_interval_s=configuration.ike.liveness_interval_s,
         key_log=key_log,
     )

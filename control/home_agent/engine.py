@@ -91,6 +91,9 @@ class HomeAgent:
         if identity is None:
             self.statistics["esp-unknown-owner"] += 1
             return
+        sa = self.sessions.current(identity)
+        if sa is not None:
+            sa.heard(now)
         self.registrations.receive(message, identity, home_address, care_of_address or home_address, now, wall)
 
     def receive_unprotected(

@@ -83,6 +83,8 @@ class IkeConfiguration:
         linger_s: seconds an ended SA stays to repeat its last answer to a retransmission.
         child_limit: most child SAs of one IKE SA.
         stranger_replies_per_s: most unprotected error replies per second (RFC 7296 section 2.21.4).
+        liveness_interval_s: an established IKE SA that has been silent for this long, and up to a quarter longer, is
+            probed (RFC 7296 section 2.4): a peer that does not answer ends it. 0: never by itself.
         fragment_size: most bytes of an IKE message towards a peer that takes fragments (RFC 7383); larger ones are
             divided. The default keeps IPv6 packets within 1280 bytes, UDP encapsulation included. 0: no fragments are
             sent or taken.
@@ -103,6 +105,7 @@ class IkeConfiguration:
     linger_s: float = 10.0
     child_limit: int = 64
     stranger_replies_per_s: float = 20.0
+    liveness_interval_s: float = 0.0
     fragment_size: int = 1228
     fragment_memory: int = 16 << 20
     key_log: KeyLog | None = field(default=None, repr=False)

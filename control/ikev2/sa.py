@@ -20,6 +20,8 @@ from control.ikev2.payloads import ConfigurationPayload, Identity, Payload
 from control.ikev2.proposals import IkeSuite
 from control.ikev2.states import Role, State, Trigger, next_state
 
+_LIVENESS_JITTER = 0.25
+
 
 class NotEstablished(RuntimeError):
     """The caller asked for something that only an established IKE SA can do."""
@@ -168,6 +170,11 @@ class IkeSa:
             self.exchanges.submit(LivenessExchange(), now)
             self.reschedule()
 
+    def heard(self, now: float) -> None:
+        """Note a sign of life that the application has seen: an authentic packet on a child SA (section 2.4)."""
+        self.last_heard_at = now
+        self.reschedule()
+
     def delete(self, now: float) -> None:
         """Close the IKE SA and its children.
 
@@ -282,6 +289,9 @@ class IkeSa:
         else:
             drop_expired_fragments(self, now)
             self.exchanges.handle_timer(now)
+            if (probe_at := self._probe_at()) is not None and now >= probe_at:
+                self.environment.count("liveness-probes")
+                self.probe_liveness(now)
         self.reschedule()
 
     def reschedule(self) -> None:
@@ -289,10 +299,22 @@ class IkeSa:
         if self.state is State.CLOSED:
             deadline = None
         else:
-            deadlines = [at for at in (self.exchanges.next_at, self.expires_at) if at is not None]
+            deadlines = [at for at in (self.exchanges.next_at, self.expires_at, self._probe_at()) if at is not None]
             deadlines += [partial.expires_at for partial in self.partial_messages.values()]
             deadline = min(deadlines, default=None)
         self.environment.timers.set(self, deadline)
+
+    def _probe_at(self) -> float | None:
+        """When the silence of the peer has lasted too long; None where that does not matter or a request is under way.
+
+        The SPI, which is random, decides how much later than the interval that is: thousands of SAs made together are
+        not probed together.
+        """
+        interval_s = self.environment.configuration.liveness_interval_s
+        if not interval_s or self.state is not State.ESTABLISHED or self.exchanges.current is not None:
+            return None
+        last = self.last_heard_at if self.last_heard_at is not None else self.handshake_started_at
+        return last + interval_s * (1 + _LIVENESS_JITTER * int.from_bytes(self.local_spi[:2], "big") / 0x10000)
 
     def _report_failure(self, reason: str, detail: str) -> None:
         self.environment.emit(self, IkeFailed(reason, detail))
