@@ -1,0 +1,73 @@
+"""Code points of netlink and of ``<linux/xfrm.h>``; a test holds them against the header."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+
+class NetlinkType(IntEnum):
+    """Messages of netlink itself (``NLMSG_``)."""
+
+    NOOP = 1
+    ERROR = 2
+    DONE = 3
+    OVERRUN = 4
+
+
+class NetlinkFlag(IntFlag):
+    """Flags of a message (``NLM_F_``)."""
+
+    REQUEST = 0x1
+    MULTI = 0x2
+    ACK = 0x4
+    DUMP_INTR = 0x10
+    DUMP = 0x300
+
+
+class MessageType(IntEnum):
+    """Messages of XFRM (``XFRM_MSG_``)."""
+
+    NEWSA = 0x10
+    DELSA = 0x11
+    GETSA = 0x12
+    NEWPOLICY = 0x13
+    DELPOLICY = 0x14
+    GETPOLICY = 0x15
+    UPDPOLICY = 0x19
+
+
+class AttributeType(IntEnum):
+    """Attributes of messages (``XFRMA_``)."""
+
+    ALG_CRYPT = 2
+    TMPL = 5
+    ALG_AEAD = 18
+    ALG_AUTH_TRUNC = 20
+    REPLAY_ESN_VAL = 23
+    SET_MARK = 29
+
+
+class Direction(IntEnum):
+    """Which packets a policy is about (``XFRM_POLICY_``)."""
+
+    IN = 0
+    OUT = 1
+
+
+class Action(IntEnum):
+    """What a policy does (``XFRM_POLICY_``)."""
+
+    ALLOW = 0
+    BLOCK = 1
+
+
+MODE_TRANSPORT = 0
+"""``XFRM_MODE_TRANSPORT``."""
+PROTOCOL_ESP = 50
+FAMILY_INET6 = 10
+"""``AF_INET6``."""
+NETLINK_XFRM = 6
+"""The netlink protocol."""
+EVERY_ALGORITHM = 0xFFFF_FFFF
+NO_LIMIT = 0xFFFF_FFFF_FFFF_FFFF
+"""``XFRM_INF``: a lifetime without end."""

@@ -1,0 +1,153 @@
+"""Security associations as the kernel holds them (``xfrm_usersa_info``): ESP in transport mode over IPv6."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+
+from datapath.xfrm.attributes import attribute, attributes
+from datapath.xfrm.errors import XfrmMalformed
+from datapath.xfrm.numbers import FAMILY_INET6, MODE_TRANSPORT, PROTOCOL_ESP, AttributeType
+from datapath.xfrm.selectors import Selector
+from datapath.xfrm.structs import (
+    ALGORITHM_WITH_CHECK,
+    CIPHER,
+    LIFETIME,
+    MARK_VALUE,
+    REPLAY,
+    STATE,
+    STATE_ID,
+    STATE_KEY,
+    UNLIMITED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """An algorithm by the name the kernel's crypto has for it, with its key.
+
+    Attributes:
+        check_bits: length of the integrity check value in bits, 0 for a cipher that has none.
+    """
+
+    name: str
+    key: bytes = field(repr=False)
+    check_bits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One direction of an association, with either ``aead`` or both ``cipher`` and ``authentication``.
+
+    Attributes:
+        reqid: what policies refer to it by.
+        mark: put on every packet it has opened (``SO_RCVMARK`` shows it), 0 for none.
+    """
+
+    source: IPv6Address
+    destination: IPv6Address
+    spi: int
+    reqid: int
+    selector: Selector
+    replay_window: int
+    mark: int = 0
+    aead: Algorithm | None = None
+    cipher: Algorithm | None = None
+    authentication: Algorithm | None = None
+
+    def to_wire(self) -> bytes:
+        """The body of ``XFRM_MSG_NEWSA``."""
+        identifier = STATE_ID.pack(self.destination.packed, self.spi.to_bytes(4, "big"), PROTOCOL_ESP)
+        fixed = STATE.pack(
+            self.selector.to_wire(),
+            identifier,
+            self.source.packed,
+            UNLIMITED,
+            bytes(LIFETIME.size),
+            *(0, 0, 0),
+            *(0, self.reqid, FAMILY_INET6, MODE_TRANSPORT, 0, 0),
+        )
+        return fixed + b"".join(self._attributes())
+
+    def _attributes(self) -> list[bytes]:
+        words = (self.replay_window + 31) // 32
+        result = [
+            attribute(
+                AttributeType.REPLAY_ESN_VAL, REPLAY.pack(words, 0, 0, 0, 0, self.replay_window) + bytes(4 * words)
+            )
+        ]
+        if self.mark:
+            result.append(attribute(AttributeType.SET_MARK, MARK_VALUE.pack(self.mark)))
+        if self.aead is not None:
+            result.append(attribute(AttributeType.ALG_AEAD, _with_check(self.aead)))
+        if self.cipher is not None:
+            fixed = CIPHER.pack(self.cipher.name.encode(), 8 * len(self.cipher.key))
+            result.append(attribute(AttributeType.ALG_CRYPT, fixed + self.cipher.key))
+        if self.authentication is not None:
+            result.append(attribute(AttributeType.ALG_AUTH_TRUNC, _with_check(self.authentication)))
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class StateReport:
+    """What the kernel says about a state: which it is, and what went through it.
+
+    Attributes:
+        selector: None if it is not between two IPv6 hosts.
+        mode: 0 is transport.
+        errors: packets refused as replays or as not genuine.
+        first_used_at: seconds since the epoch, 0 before the first packet.
+    """
+
+    source: IPv6Address
+    destination: IPv6Address
+    spi: int
+    reqid: int
+    selector: Selector | None
+    mode: int
+    mark: int
+    bytes: int
+    packets: int
+    errors: int
+    first_used_at: int
+
+
+def state_key(destination: IPv6Address, spi: int) -> bytes:
+    """The body of ``XFRM_MSG_DELSA``."""
+    return STATE_KEY.pack(destination.packed, spi.to_bytes(4, "big"), FAMILY_INET6, PROTOCOL_ESP)
+
+
+def parse_state(body: bytes) -> StateReport | None:
+    """One state of a dump; None if it is not ESP over IPv6.
+
+    Raises:
+        XfrmMalformed: too short.
+    """
+    if len(body) < STATE.size:
+        raise XfrmMalformed(f"a state of {len(body)} bytes")
+    selector, identifier, source, _, lifetime, *rest = STATE.unpack_from(body)
+    late, replays, forged, _, reqid, family, mode, _, _ = rest
+    destination, spi, protocol = STATE_ID.unpack(identifier)
+    if (family, protocol) != (FAMILY_INET6, PROTOCOL_ESP):
+        return None
+    byte_count, packets, _, used_at = LIFETIME.unpack(lifetime)
+    mark = dict(attributes(body[STATE.size :])).get(AttributeType.SET_MARK, bytes(MARK_VALUE.size))
+    return StateReport(
+        source=IPv6Address(source),
+        destination=IPv6Address(destination),
+        spi=int.from_bytes(spi, "big"),
+        reqid=reqid,
+        selector=Selector.from_wire(selector),
+        mode=mode,
+        mark=MARK_VALUE.unpack(mark)[0],
+        bytes=byte_count,
+        packets=packets,
+        errors=late + replays + forged,
+        first_used_at=used_at,
+    )
+
+
+def _with_check(algorithm: Algorithm) -> bytes:
+    return (
+        ALGORITHM_WITH_CHECK.pack(algorithm.name.encode(), 8 * len(algorithm.key), algorithm.check_bits) + algorithm.key
+    )
