@@ -381,3 +381,21 @@ def program_test_run(descriptor: int, frame: bytes, *, interface: int = 0, repea
     verdict, _, length = struct.unpack_from("=III", after, 4)
     (duration,) = struct.unpack_from("=I", after, 36)
     return TestRun(verdict, result_frame.raw[:length], duration)
+
+
+def run_live_frames(descriptor: int, frame: bytes, *, interface: int, repeat: int, batch_size: int = 64) -> None:
+    """Runs an XDP program on ``repeat`` frames as if received by ``interface``, and does what its verdicts say.
+
+    The kernel keeps the frames' memory for the next ones and restores their length only, so the program has to write
+    every header anew (BPF_F_TEST_XDP_LIVE_FRAMES, Linux 5.18). Returns when the last frame was sent or dropped.
+    """
+    data, context = _input(frame), _input(struct.pack("=6I", 0, len(frame), 0, interface, 0, 0))
+    attributes = struct.pack(
+        "=IIIIQQIIIIQQIII",
+        *(descriptor, 0, len(frame), 0, _address(data), 0),
+        *(repeat, 0, 24, 0, _address(context), 0),
+        *(2, 0, batch_size),
+    )
+    result, _ = _call(_Command.PROG_TEST_RUN, attributes)
+    if result < 0:
+        raise _failure(-result, "Sending live frames")
