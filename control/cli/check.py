@@ -45,12 +45,14 @@ def check(path: Path, as_json: bool) -> None:
 
 def _read(path: Path) -> tuple[Configuration, list[Node]]:
     from control.config.credentials import load_certificates, own_credentials
+    from control.config.revocation import read_revocation_lists
 
     configuration = load_configuration(path)
     nodes = load_nodes(configuration)
     own_credentials(configuration.ike)
     for anchor in configuration.ike.trust_anchors:
         load_certificates(anchor)
+    read_revocation_lists(configuration.ike.crls)
     return configuration, nodes
 
 

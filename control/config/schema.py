@@ -106,6 +106,22 @@ class IkeSettings(Settings, frozen=True, kw_only=True):
         tuple[Path, ...],
         _about("PEM files with the certificates that mobile nodes' chains have to end at.", ["ca.pem"]),
     ] = ()
+    crls: Annotated[
+        tuple[Path, ...],
+        _about(
+            "Certificate revocation lists, PEM or DER: one for each authority, intermediate ones included. Files that "
+            "have changed are read again within a minute.",
+            ["ca.crl"],
+        ),
+    ] = ()
+    crl_policy: Annotated[
+        Literal["off", "soft", "hard"],
+        _about(
+            "Whether revoked certificates are refused (soft), and so are those whose authority has no current list "
+            "(hard). Off: nobody looks at the lists.",
+            "soft",
+        ),
+    ] = "soft"
     cookie_threshold: Annotated[
         int,
         _about(

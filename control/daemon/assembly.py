@@ -13,6 +13,7 @@ from control.bootstrap.takeover import Takeover
 from control.config import Configuration
 from control.config.credentials import load_certificates, own_credentials
 from control.config.nodes import Node
+from control.config.revocation import load_revocation
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.engine import HomeAgent
 from control.home_agent.policy import HomeAgentPolicy
@@ -109,6 +110,7 @@ def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> 
         wall_clock=time.time,
         credentials=own_credentials(configuration.ike),
         trust_anchors=tuple(anchors),
+        revocation=load_revocation(configuration.ike),
         cookie_threshold=configuration.ike.cookie_threshold,
         liveness_interval_s=configuration.ike.liveness_interval_s,
         key_log=key_log,

@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 
 from control.bootstrap.takeover import NodeToRecover
@@ -22,6 +22,7 @@ from control.daemon.first_packets import FirstPackets
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.packet_loop import PacketLoop
 from control.daemon.restart import restore
+from control.daemon.revocation_files import RevocationFiles
 from control.daemon.service_manager import ServiceManager
 from control.daemon.status import Status
 from control.daemon.timeline import Timeline
@@ -34,6 +35,7 @@ from datapath.counters import Counters
 _LOG = logging.getLogger(__name__)
 
 _FIRST_PACKET_POLL_S = 0.05
+_REVOCATION_POLL_S = 30.0
 # About 5 ms of work, done at each heartbeat until there are enough for the first thousands of a takeover.
 _KEY_PAIRS_AT_ONCE = 128
 
@@ -107,7 +109,7 @@ class Daemon:
             # What exists now lives as long as the process: the collector need not walk it again and again.
             gc.collect()
             gc.freeze()
-            tasks = [asyncio.create_task(task) for task in (self._heartbeat(), self._watch_first_packets())]
+            tasks = [asyncio.create_task(task) for task in self._watches()]
             for task in tasks:
                 stack.callback(task.cancel)
             self._packets.flush()
@@ -175,6 +177,14 @@ class Daemon:
                 if home_address is not None:
                     self._first_packets.watch(happening.node, home_address)
 
+    def _watches(self) -> Iterator[Coroutine[None, None, None]]:
+        """What runs for as long as the daemon."""
+        yield self._heartbeat()
+        yield self._watch_first_packets()
+        lists = self._agent.endpoint.configuration.revocation
+        if lists is not None:
+            yield self._watch_revocation_lists(RevocationFiles(lists, self._configuration.ike.crls))
+
     async def _heartbeat(self) -> None:
         while True:
             self._membership.beat()
@@ -188,6 +198,11 @@ class Daemon:
             await asyncio.sleep(_FIRST_PACKET_POLL_S)
             if self._first_packets.waiting:
                 self._record(self._first_packets.poll())
+
+    async def _watch_revocation_lists(self, files: RevocationFiles) -> None:
+        while True:
+            await asyncio.sleep(_REVOCATION_POLL_S)
+            files.refresh()
 
     async def _wait_for_stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

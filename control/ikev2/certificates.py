@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from ipaddress import IPv6Address
+from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,8 +19,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from control.ikev2.authentication import PublicKey
+from control.ikev2.errors import CertificateError
 from control.ikev2.numbers import IdentificationType
 from control.ikev2.payloads.identification import Identity
+from control.ikev2.revocation import IssuedCertificate, RevocationLists
 
 MAX_CHAIN = 8
 """Certificates of a peer looked at; more are refused."""
@@ -53,18 +56,6 @@ _MALFORMED = (
 )
 
 
-class CertificateError(Exception):
-    """A chain that does not prove the peer's identity.
-
-    Attributes:
-        reason: slug, such as ``untrusted-certificate`` or ``expired-certificate``.
-    """
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(f"{reason}: {detail}" if detail else reason)
-        self.reason = reason
-
-
 @dataclass(frozen=True, slots=True)
 class _Validated:
     """What is worth remembering of a chain whose signatures were checked."""
@@ -73,22 +64,27 @@ class _Validated:
     identities: frozenset[tuple[int, bytes]]
     not_before: float
     not_after: float
+    issued: tuple[IssuedCertificate, ...]
 
 
 class CertificateValidator:
-    """Checks peers' chains, and remembers those it has checked: only their dates are looked at again.
-
-    Revocation is not checked.
+    """Checks peers' chains, and remembers those it has checked: only dates and revocation are looked at again.
 
     Args:
         trust_anchors: where chains must end. A peer's own certificate may itself be a trust anchor.
         wall_clock: seconds since the epoch.
         cache_size: most chains remembered.
+        revocation: lists of revoked certificates, None to take no notice of revocation.
     """
 
     def __init__(
-        self, trust_anchors: Iterable[x509.Certificate], wall_clock: Callable[[], float], cache_size: int = 16384
+        self,
+        trust_anchors: Iterable[x509.Certificate],
+        wall_clock: Callable[[], float],
+        cache_size: int = 16384,
+        revocation: RevocationLists | None = None,
     ) -> None:
+        self._revocation = revocation
         self._anchors: dict[x509.Name, list[x509.Certificate]] = {}
         for anchor in trust_anchors:
             self._anchors.setdefault(anchor.subject, []).append(anchor)
@@ -118,6 +114,8 @@ class CertificateValidator:
             raise CertificateError("certificate-not-yet-valid")
         if now > validated.not_after:
             raise CertificateError("expired-certificate")
+        if self._revocation is not None:
+            self._revocation.check(validated.issued, now)
         if _identity_key(identity) not in validated.identities:
             raise CertificateError("identity-not-in-certificate", str(identity))
         return validated.public_key
@@ -148,9 +146,19 @@ class CertificateValidator:
                 frozenset(_identities(leaf)),
                 max(certificate.not_valid_before_utc.timestamp() for certificate in path),
                 min(certificate.not_valid_after_utc.timestamp() for certificate in path),
+                self._issued(path),
             )
         except _MALFORMED as error:
             raise CertificateError("malformed-certificate", type(error).__name__) from None
+
+    def _issued(self, path: tuple[x509.Certificate, ...]) -> tuple[IssuedCertificate, ...]:
+        """What the revocation lists want to know of a valid path: all of it but the trust anchor, which is trusted."""
+        lists = self._revocation
+        if lists is None:
+            return ()
+        return tuple(
+            IssuedCertificate(lists.know(issuer), certificate.serial_number) for certificate, issuer in pairwise(path)
+        )
 
     def _path(
         self, certificate: x509.Certificate, others: list[x509.Certificate], below: tuple[x509.Certificate, ...]

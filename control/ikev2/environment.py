@@ -73,7 +73,9 @@ class Environment:
         self.allocate_spi = allocate_spi
         self.key_pairs = KeyPairPool()
         if certificates is None:
-            certificates = CertificateValidator(configuration.trust_anchors, configuration.wall_clock)
+            certificates = CertificateValidator(
+                configuration.trust_anchors, configuration.wall_clock, revocation=configuration.revocation
+            )
         self.certificates = certificates
         self.cookies = CookieJar(random)
         self.cookies_until = float("-inf")

@@ -1,4 +1,4 @@
-"""What can be wrong with an IKE message beyond being malformed, when the receiver owes the sender an answer."""
+"""What can be wrong with an IKE message beyond being malformed, and with a peer's certificates."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ from control.wire import WireError
 
 if TYPE_CHECKING:
     from control.ikev2.message import Header
+
+
+class CertificateError(Exception):
+    """A chain that does not prove the peer's identity.
+
+    Attributes:
+        reason: slug, such as ``untrusted-certificate`` or ``expired-certificate``.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
 
 
 class UnsupportedCriticalPayload(WireError):

@@ -15,6 +15,7 @@ from control.ikev2.child import ChildPolicy
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS, EspProposal, IkeProposal
+from control.ikev2.revocation import RevocationLists
 from control.ipsec.traffic_selector import TrafficSelector
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class IkeConfiguration:
         wall_clock: seconds since the epoch, for the validity of certificates.
         credentials: this side's certificate, None if it has only shared keys.
         trust_anchors: certificates that peers' chains must end at.
+        revocation: lists of revoked certificates, None to take no notice of revocation.
         ike_proposals: algorithms for IKE SAs, most preferred first.
         esp_proposals: algorithms for child SAs, most preferred first.
         retransmission: timing of requests.
@@ -96,6 +98,7 @@ class IkeConfiguration:
     wall_clock: Callable[[], float]
     credentials: Credentials | None = None
     trust_anchors: tuple[Certificate, ...] = ()
+    revocation: RevocationLists | None = None
     ike_proposals: tuple[IkeProposal, ...] = DEFAULT_IKE_PROPOSALS
     esp_proposals: tuple[EspProposal, ...] = DEFAULT_ESP_PROPOSALS
     retransmission: RetransmissionPolicy = RetransmissionPolicy()

@@ -12,7 +12,7 @@ from control.ikev2.authentication import (
     verify_shared_key,
     verify_signature,
 )
-from control.ikev2.certificates import CertificateError
+from control.ikev2.errors import CertificateError
 from control.ikev2.events import ChildFailed
 from control.ikev2.exchanges.base import error_in, first, notification, slug
 from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child

@@ -119,6 +119,14 @@ def test_versions():
     assert set(json.loads(result.stdout)) == {"homeagent", "python", "cryptography", "kernel"}
 
 
+def test_a_revocation_list_that_is_none_is_told(configuration):
+    (configuration.parent / "ca.crl").write_text("not a list")
+    with configuration.open("a") as file:
+        file.write('[ike]\ncrls = ["ca.crl"]\n')
+    result = homeagent("config", "check", "--config", str(configuration))
+    assert_one_line_failure(result, "ca.crl", "no certificate revocation list")
+
+
 def test_what_works_but_should_not_stay_so_is_a_warning(configuration):
     nodes = configuration.parent / "nodes.toml"
     nodes.write_text(

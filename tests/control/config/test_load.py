@@ -109,6 +109,10 @@ def test_whole_numbers_do_for_numbers_and_empty_text_for_off(tmp_path: Path) -> 
             ":9: ike.certificate: a certificate without its private key. Add private_key to [ike].",
         ),
         (
+            '[ike]\ncrl_policy = "hard"\n',
+            ':9: ike.crl_policy: "hard" without revocation lists. Name them by crls, or choose another policy.',
+        ),
+        (
             f'[control]\nsocket = "/{"x" * 107}"\n',
             ":9: control.socket: longer than 107 octets, the most a Unix socket's path can have. "
             "Choose a shorter path, under /run for example.",
