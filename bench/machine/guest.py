@@ -19,8 +19,6 @@ _FILE_SYSTEMS = (
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
-    ("tmpfs", "/run"),
-    ("tmpfs", "/tmp"),
     ("bpf", "/sys/fs/bpf"),
 )
 _libc = ctypes.CDLL(None, use_errno=True)

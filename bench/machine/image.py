@@ -48,6 +48,9 @@ _INIT = """#!/busybox sh
 /busybox mount -t devtmpfs devtmpfs /dev
 for module in {drivers}; do /busybox insmod /drivers/$module; done
 /busybox mount -t ext4 /dev/vda /disk
+# Before the sources, which may lie under one of them.
+for point in /run /tmp; do /busybox mount -t tmpfs tmpfs /disk$point; done
+/busybox mkdir -p /disk{root}
 /busybox mount -t tmpfs tmpfs /disk{root}
 /busybox cp -a /sources/. /disk{root}/
 /busybox cp /command.json /disk/command.json
@@ -73,7 +76,7 @@ def make_disk(path: Path, kernel: Kernel) -> None:
         for file in _wanted_modules(kernel):
             _copy(file, staging / "usr/lib/modules" / kernel.release / file.relative_to(kernel.modules))
         _copy_headers(staging)
-        for mount_point in ("dev", "proc", "root", "run", "sys", "tmp", str(ROOT)[1:]):
+        for mount_point in ("dev", "proc", "root", "run", "sys", "tmp"):
             (staging / mount_point).mkdir(parents=True, exist_ok=True)
         size = sum(file.lstat().st_size for file in tree(staging)) // 2**20 * 5 // 4 + _SPARE_MEGABYTES
         path.unlink(missing_ok=True)
