@@ -42,7 +42,10 @@ class NodeDirectory:
         """
         self._nodes = {node.identity: node for node in nodes}
         self._prefixes = tuple(home_prefixes)
-        self._assigned: dict[str, IPv6Address] = {}
+        # Asked for at every step of every node's exchanges, so whether an address is at home is worked out once.
+        self._home_addresses = {
+            identity: node.home_address for identity, node in self._nodes.items() if self.is_home(node.home_address)
+        }
         self._pool = HomeAddressPool(
             self._prefixes[0],
             reserved=[*reserved, *(node.home_address for node in self._nodes.values())],
@@ -64,11 +67,7 @@ class NodeDirectory:
 
     def home_address(self, identity: str) -> IPv6Address | None:
         """The home address the node has here, None if it has none yet or is not authorised."""
-        assigned = self._assigned.get(identity)
-        if assigned is not None:
-            return assigned
-        node = self._nodes.get(identity)
-        return node.home_address if node is not None and self.is_home(node.home_address) else None
+        return self._home_addresses.get(identity)
 
     def prefix_length(self, address: IPv6Address) -> int:
         """The length of the home prefix an address lies in."""
@@ -92,7 +91,7 @@ class NodeDirectory:
             self._pool.reserve(current, identity)
         else:
             address = self._pool.allocate(identity)
-        self._assigned[identity] = address
+        self._home_addresses[identity] = address
         return address
 
     def restore(self, identity: str, home_address: IPv6Address) -> None:
@@ -100,5 +99,5 @@ class NodeDirectory:
         node = self._nodes.get(identity)
         if node is None or node.home_address == home_address or not self.is_home(home_address):
             return
-        self._assigned[identity] = home_address
+        self._home_addresses[identity] = home_address
         self._pool.reserve(home_address, identity)

@@ -53,6 +53,9 @@ class HomeAgent:
         self.sessions = IkeSessions(directory, signalling)
         self.statistics: Counter[str] = Counter()
         self._local = SocketAddress(address, IKE_PORT)
+        self._local_selectors = {
+            protocol: (TrafficSelector.host(address, protocol),) for protocol in (PROTOCOL_MOBILITY, PROTOCOL_ICMPV6)
+        }
         self._signalling = signalling
         self._takeover: Takeover | None = None
         self._happenings: list[Happening] = []
@@ -225,7 +228,7 @@ class HomeAgent:
 
     def _child_request(self, name: str, protocol: int, home_address: IPv6Address) -> ChildRequest:
         return ChildRequest(
-            local_selectors=(TrafficSelector.host(self.address, protocol),),
+            local_selectors=self._local_selectors[protocol],
             remote_selectors=(TrafficSelector.host(home_address, protocol),),
             name=name,
         )

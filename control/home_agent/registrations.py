@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv6Address
 
 from control.home_agent.signalling import ProtectedSignalling
@@ -58,7 +59,7 @@ class Registrations:
         wall: float,
     ) -> None:
         """A message that came under the security association of ``identity``."""
-        self.messages["in", _type_name(message), ""] += 1
+        self.messages["in", _type_name(type(message).__name__), ""] += 1
         if not isinstance(message, BindingUpdate):
             self.statistics["unexpected-message"] += 1
             return
@@ -106,7 +107,7 @@ class Registrations:
             return False
         self._packets.append(packet)
         status = str(int(message.status)) if isinstance(message, BindingAcknowledgement) else ""
-        self.messages["out", _type_name(message), status] += 1
+        self.messages["out", _type_name(type(message).__name__), status] += 1
         return True
 
     def forget_all(self) -> None:
@@ -129,6 +130,7 @@ class Registrations:
         self.send(acknowledgement, home_address, care_of_address, now)
 
 
-def _type_name(message: MobilityMessage) -> str:
+@cache
+def _type_name(class_name: str) -> str:
     """BindingUpdate becomes ``binding-update``."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(message).__name__).lower()
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", class_name).lower()
