@@ -7,7 +7,6 @@ All integers are in network byte order.
 from __future__ import annotations
 
 from ipaddress import IPv6Address
-from typing import NoReturn
 
 
 class WireError(ValueError):
@@ -111,19 +110,19 @@ class Writer:
 
     def u8(self, value: int) -> None:
         """One byte."""
-        self._integer(value, 1)
+        self.buffer += _encode(value, 1)
 
     def u16(self, value: int) -> None:
         """Two bytes."""
-        self._integer(value, 2)
+        self.buffer += _encode(value, 2)
 
     def u32(self, value: int) -> None:
         """Four bytes."""
-        self._integer(value, 4)
+        self.buffer += _encode(value, 4)
 
     def u64(self, value: int) -> None:
         """Eight bytes."""
-        self._integer(value, 8)
+        self.buffer += _encode(value, 8)
 
     def put(self, data: bytes | bytearray | memoryview) -> None:
         """The bytes as they are."""
@@ -135,29 +134,22 @@ class Writer:
 
     def patch_u16(self, offset: int, value: int) -> None:
         """Overwrite two bytes written earlier: a length or a checksum known only now."""
-        self.buffer[offset : offset + 2] = self._encode(value, 2)
+        self.buffer[offset : offset + 2] = _encode(value, 2)
 
     def patch_u8(self, offset: int, value: int) -> None:
         """Overwrite one byte written earlier."""
-        self.buffer[offset : offset + 1] = self._encode(value, 1)
+        self.buffer[offset : offset + 1] = _encode(value, 1)
 
     def finish(self) -> bytes:
         """What was written."""
         return bytes(self.buffer)
 
-    def _integer(self, value: int, size: int) -> None:
-        self.buffer += self._encode(value, size)
 
-    @staticmethod
-    def _encode(value: int, size: int) -> bytes:
-        try:
-            return value.to_bytes(size, "big")
-        except OverflowError:
-            _refuse(value, size)
-
-
-def _refuse(value: int, size: int) -> NoReturn:
-    raise WireError("field-overflow", f"{value} does not fit {size} bytes")
+def _encode(value: int, size: int) -> bytes:
+    try:
+        return value.to_bytes(size, "big")
+    except OverflowError:
+        raise WireError("field-overflow", f"{value} does not fit {size} bytes") from None
 
 
 def internet_checksum(data: bytes | bytearray, initial: int = 0) -> int:

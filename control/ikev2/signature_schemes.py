@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from cryptography.hazmat.primitives import hashes
 
@@ -61,14 +62,7 @@ class SignatureScheme:
     def algorithm_identifier(self) -> bytes:
         """The DER AlgorithmIdentifier that names the scheme."""
         fixed = _FIXED_IDENTIFIERS.get((self.kind, self.hash))
-        return fixed if fixed is not None else self._pss_identifier()
-
-    def _pss_identifier(self) -> bytes:
-        digest = _element(_SEQUENCE, _HASH_IDENTIFIERS[self.hash] + _NULL)
-        mask = _element(_SEQUENCE, _MGF1 + digest)
-        salt = _element(_INTEGER, self.salt_size.to_bytes(1, "big"))
-        parameters = _element(0xA0, digest) + _element(0xA1, mask) + _element(0xA2, salt)
-        return _element(_SEQUENCE, _RSASSA_PSS + _element(_SEQUENCE, parameters))
+        return fixed if fixed is not None else _pss_identifier(self.hash, self.salt_size)
 
     @classmethod
     def from_algorithm_identifier(cls, data: bytes) -> SignatureScheme:
@@ -105,6 +99,15 @@ def _element(tag: int, content: bytes) -> bytes:
     return bytes((tag, len(content))) + content
 
 
+@lru_cache(maxsize=32)
+def _pss_identifier(algorithm: HashAlgorithm, salt_size: int) -> bytes:
+    digest = _element(_SEQUENCE, _HASH_IDENTIFIERS[algorithm] + _NULL)
+    mask = _element(_SEQUENCE, _MGF1 + digest)
+    salt = _element(_INTEGER, salt_size.to_bytes(1, "big"))
+    parameters = _element(0xA0, digest) + _element(0xA1, mask) + _element(0xA2, salt)
+    return _element(_SEQUENCE, _RSASSA_PSS + _element(_SEQUENCE, parameters))
+
+
 def _unsupported(detail: str) -> WireError:
     return WireError("unsupported-signature", detail)
 
@@ -117,6 +120,8 @@ def _enter(reader: Reader, tag: int) -> Reader:
     return reader.sub(length)
 
 
+# Peers name the same few over and over. Only what was understood is kept; an AlgorithmIdentifier has at most 255 bytes.
+@lru_cache(maxsize=32)
 def _parse_pss(data: bytes) -> SignatureScheme:
     """RSASSA-PSS-params (RFC 4055 section 3.1) with explicit SHA-2 hash, MGF1 over the same hash and salt length."""
     outer = Reader(data)

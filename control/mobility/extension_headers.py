@@ -6,8 +6,10 @@ the home agent and in a type 2 routing header on the way back.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from ipaddress import IPv6Address
+from struct import Struct
 
 from control.mobility.addresses import is_unicast_routable
 from control.wire import Reader, WireError, Writer
@@ -24,6 +26,9 @@ PROTOCOL_DESTINATION_OPTIONS = 60
 OPTION_HOME_ADDRESS = 0xC9
 OPTION_SWAPPED_CARE_OF_ADDRESS = 0x1E
 """What the data path turns a Home Address option into: skipped if unknown, it holds the care-of address."""
+
+_IPV6_HEADER = Struct(">IHBB16s16s")  # version, traffic class and flow label, length, next header, hop limit, addresses
+_ROUTING_HEADER = Struct(">BBBB4x16s")  # next header, length, type, segments left, reserved, home address
 
 _VERSION = 6
 _OPTION_PAD1 = 0
@@ -90,15 +95,12 @@ def build_ipv6(
     """
     if traffic_class >> 8 or flow_label >> 20:
         raise WireError("field-overflow", f"traffic class {traffic_class}, flow label {flow_label}")
-    writer = Writer()
-    writer.u32(_VERSION << 28 | traffic_class << 20 | flow_label)
-    writer.u16(len(payload))
-    writer.u8(next_header)
-    writer.u8(hop_limit)
-    writer.ipv6(source)
-    writer.ipv6(destination)
-    writer.put(payload)
-    return writer.finish()
+    first = _VERSION << 28 | traffic_class << 20 | flow_label
+    try:
+        header = _IPV6_HEADER.pack(first, len(payload), next_header, hop_limit, source.packed, destination.packed)
+    except struct.error as error:
+        raise WireError("field-overflow", str(error)) from None
+    return header + payload
 
 
 def build_to_mobile_node(
@@ -109,15 +111,11 @@ def build_to_mobile_node(
     payload: bytes,
 ) -> bytes:
     """A packet to a mobile node away from home, with a type 2 routing header (RFC 6275 section 6.4.1)."""
-    writer = Writer()
-    writer.u8(next_header)
-    writer.u8(_ROUTING_TYPE_2_LENGTH)
-    writer.u8(_ROUTING_TYPE_2)
-    writer.u8(1)
-    writer.u32(0)
-    writer.ipv6(home_address)
-    writer.put(payload)
-    return build_ipv6(home_agent, care_of_address, PROTOCOL_ROUTING, writer.finish())
+    try:
+        header = _ROUTING_HEADER.pack(next_header, _ROUTING_TYPE_2_LENGTH, _ROUTING_TYPE_2, 1, home_address.packed)
+    except struct.error as error:
+        raise WireError("field-overflow", str(error)) from None
+    return build_ipv6(home_agent, care_of_address, PROTOCOL_ROUTING, header + payload)
 
 
 def build_from_mobile_node(

@@ -11,6 +11,8 @@ from control.wire import Reader, WireError, Writer, internet_checksum, ipv6_pseu
 
 _FIXED_SIZE = 6
 """Octets before the message data."""
+_BEFORE_TYPE = bytes((NO_NEXT_HEADER, 0))
+_AFTER_TYPE = bytes(3)  # reserved, checksum
 _BLOCK = 8
 _LENGTH_OFFSET = 1
 _CHECKSUM_OFFSET = 4
@@ -28,11 +30,9 @@ def build_mobility_message(message: MobilityMessage, source: IPv6Address, destin
         WireError: a field does not fit.
     """
     writer = Writer()
-    writer.u8(NO_NEXT_HEADER)
-    writer.u8(0)
+    writer.put(_BEFORE_TYPE)
     writer.u8(message.message_type)
-    writer.u8(0)
-    writer.u16(0)
+    writer.put(_AFTER_TYPE)
     message.write_data(writer)
     if isinstance(message, UnknownMobilityMessage):
         if len(writer) % _BLOCK or len(writer) < _BLOCK:

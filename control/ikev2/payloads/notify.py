@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import ClassVar, Self
 
@@ -20,6 +21,7 @@ from control.wire import WireError
 
 _FIXED = Struct(">BBH")  # protocol, SPI size, type
 _U16 = Struct(">H")
+_CACHED_SIZE = 16
 _TYPES = members_by_value(NotifyType)
 _PROTOCOLS = members_by_value(ProtocolId)
 _HASH_ALGORITHMS = members_by_value(HashAlgorithm)
@@ -77,13 +79,22 @@ class NotifyPayload:
     @classmethod
     def from_wire(cls, body: bytes) -> Self:
         """Parse a payload body; WireError("truncated")."""
-        protocol, spi_size, notify_type = unpack(_FIXED, body)
-        data_start = _FIXED.size + spi_size
-        if data_start > len(body):
-            raise WireError("truncated", f"SPI of {spi_size} bytes")
-        return cls(
-            _TYPES.get(notify_type, notify_type),
-            _PROTOCOLS.get(protocol, protocol),
-            body[_FIXED.size : data_start],
-            body[data_start:],
-        )
+        # Most are one of a handful of capabilities. What is longer is a cookie or the like, seen once.
+        parse = _parse_cached if len(body) <= _CACHED_SIZE else _parse
+        return cls(*parse(body))
+
+
+def _parse(body: bytes) -> tuple[int, int, bytes, bytes]:
+    protocol, spi_size, notify_type = unpack(_FIXED, body)
+    data_start = _FIXED.size + spi_size
+    if data_start > len(body):
+        raise WireError("truncated", f"SPI of {spi_size} bytes")
+    return (
+        _TYPES.get(notify_type, notify_type),
+        _PROTOCOLS.get(protocol, protocol),
+        body[_FIXED.size : data_start],
+        body[data_start:],
+    )
+
+
+_parse_cached = lru_cache(maxsize=64)(_parse)

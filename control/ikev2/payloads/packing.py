@@ -22,6 +22,8 @@ def pack(structure: Struct, *values: int | bytes) -> bytes:
 
 def unpack(structure: Struct, data: bytes, offset: int = 0) -> tuple[Any, ...]:
     """The fields at ``offset``; WireError("truncated") if the data ends before they do."""
-    if offset + structure.size > len(data):
-        raise WireError("truncated", f"{structure.size} bytes wanted, {max(0, len(data) - offset)} left")
-    return structure.unpack_from(data, offset)
+    try:
+        return structure.unpack_from(data, offset)
+    except struct.error:
+        detail = f"{structure.size} bytes wanted, {max(0, len(data) - offset)} left"
+        raise WireError("truncated", detail) from None

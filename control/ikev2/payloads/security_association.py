@@ -27,6 +27,9 @@ _MORE_PROPOSALS = 2
 _MORE_TRANSFORMS = 3
 _SHORT_FORMAT = 0x8000
 _CACHED_TRANSFORMS_SIZE = 256
+_CACHED_SIZE = 512
+_PROTOCOL_OFFSET = 5
+_PROTOCOL_IKE = bytes((ProtocolId.IKE,))
 
 _PROTOCOLS = members_by_value(ProtocolId)
 _TRANSFORM_TYPES = members_by_value(TransformType)
@@ -108,22 +111,31 @@ class SecurityAssociationPayload:
     @classmethod
     def from_wire(cls, body: bytes) -> Self:
         """Parse a payload body; WireError for anything whose lengths, counts and flags do not agree."""
-        proposals: list[Proposal] = []
-        offset, last = 0, _MORE_PROPOSALS
-        while last != _LAST:
-            if len(proposals) == MAX_PROPOSALS:
-                raise WireError("too-many", f"more than {MAX_PROPOSALS} proposals")
-            last, length, *fields = unpack(_PROPOSAL, body, offset)
-            if last not in (_LAST, _MORE_PROPOSALS):
-                raise WireError("bad-last-flag", f"proposal with {last}")
-            if length < _PROPOSAL.size or offset + length > len(body):
-                raise WireError("bad-length", f"proposal of {length} bytes, {len(body) - offset} left")
-            proposals.append(_parse_proposal(fields, body[offset + _PROPOSAL.size : offset + length]))
-            offset += length
-        if offset != len(body):
-            raise WireError("trailing-bytes", f"{len(body) - offset} bytes after the last proposal")
-        _check_numbers(proposals)
-        return cls(tuple(proposals))
+        # In IKE_SA_INIT there are no SPIs: peers of one kind send the same bytes each time. Child SAs never do.
+        repeats = len(body) <= _CACHED_SIZE and body[_PROTOCOL_OFFSET : _PROTOCOL_OFFSET + 1] == _PROTOCOL_IKE
+        return cls(_parse_cached(body) if repeats else _parse(body))
+
+
+def _parse(body: bytes) -> tuple[Proposal, ...]:
+    proposals: list[Proposal] = []
+    offset, last = 0, _MORE_PROPOSALS
+    while last != _LAST:
+        if len(proposals) == MAX_PROPOSALS:
+            raise WireError("too-many", f"more than {MAX_PROPOSALS} proposals")
+        last, length, *fields = unpack(_PROPOSAL, body, offset)
+        if last not in (_LAST, _MORE_PROPOSALS):
+            raise WireError("bad-last-flag", f"proposal with {last}")
+        if length < _PROPOSAL.size or offset + length > len(body):
+            raise WireError("bad-length", f"proposal of {length} bytes, {len(body) - offset} left")
+        proposals.append(_parse_proposal(fields, body[offset + _PROPOSAL.size : offset + length]))
+        offset += length
+    if offset != len(body):
+        raise WireError("trailing-bytes", f"{len(body) - offset} bytes after the last proposal")
+    _check_numbers(proposals)
+    return tuple(proposals)
+
+
+_parse_cached = lru_cache(maxsize=64)(_parse)
 
 
 def _check_numbers(proposals: Sequence[Proposal]) -> None:

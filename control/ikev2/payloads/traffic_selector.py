@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address
 from struct import Struct
 from typing import ClassVar, Self
@@ -19,6 +20,7 @@ _FIXED = Struct(">B3x")  # number of selectors, reserved
 _SELECTOR_HEADER = Struct(">BBH")  # type, protocol, length
 _IPV6_SELECTOR = Struct(">BBHHH16s16s")  # type, protocol, length, first and last port, first and last address
 _OPAQUE_PORTS = (0xFFFF, 0)
+_CACHED_SIZE = _FIXED.size + 2 * _IPV6_SELECTOR.size
 _TYPES = members_by_value(TrafficSelectorType)
 _SIZES: dict[int, int] = {
     TrafficSelectorType.IPV4_ADDR_RANGE: 16,
@@ -59,7 +61,7 @@ class TrafficSelectorPayload:
     @property
     def ipv6_selectors(self) -> tuple[TrafficSelector, ...]:
         """The selectors that are understood."""
-        return tuple(selector for selector in self.selectors if isinstance(selector, TrafficSelector))
+        return tuple([selector for selector in self.selectors if isinstance(selector, TrafficSelector)])
 
     def to_wire(self) -> bytes:
         """The payload body."""
@@ -71,26 +73,9 @@ class TrafficSelectorPayload:
 
         A list of no selectors is an offer of nothing rather than malformed: there are peers that send it.
         """
-        (count,) = unpack(_FIXED, body)
-        if count > MAX_SELECTORS:
-            raise WireError("too-many", f"{count} traffic selectors")
-        selectors: list[Selector] = []
-        offset = _FIXED.size
-        for _ in range(count):
-            selector_type, protocol, length = unpack(_SELECTOR_HEADER, body, offset)
-            if length < _SELECTOR_HEADER.size or length != _SIZES.get(selector_type, length):
-                raise WireError("bad-length", f"traffic selector of type {selector_type} and {length} bytes")
-            if offset + length > len(body):
-                raise WireError("truncated", f"traffic selector of {length} bytes")
-            if selector_type == TrafficSelectorType.IPV6_ADDR_RANGE:
-                selectors.append(_parse_ipv6(body, offset))
-            else:
-                data = body[offset + _SELECTOR_HEADER.size : offset + length]
-                selectors.append(UnknownSelector(_TYPES.get(selector_type, selector_type), protocol, data))
-            offset += length
-        if offset != len(body):
-            raise WireError("trailing-bytes", f"{len(body) - offset} bytes after the last traffic selector")
-        return cls(tuple(selectors))
+        # A home agent's own selectors come back from every node. Long lists are not worth the memory.
+        parse = _parse_cached if len(body) <= _CACHED_SIZE else _parse
+        return cls(parse(body))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +90,32 @@ class TrafficSelectorResponder(TrafficSelectorPayload):
     """TSr: the side of the exchange's responder."""
 
     payload_type: ClassVar[PayloadType] = PayloadType.TRAFFIC_SELECTOR_RESPONDER
+
+
+def _parse(body: bytes) -> tuple[Selector, ...]:
+    (count,) = unpack(_FIXED, body)
+    if count > MAX_SELECTORS:
+        raise WireError("too-many", f"{count} traffic selectors")
+    selectors: list[Selector] = []
+    offset = _FIXED.size
+    for _ in range(count):
+        selector_type, protocol, length = unpack(_SELECTOR_HEADER, body, offset)
+        if length < _SELECTOR_HEADER.size or length != _SIZES.get(selector_type, length):
+            raise WireError("bad-length", f"traffic selector of type {selector_type} and {length} bytes")
+        if offset + length > len(body):
+            raise WireError("truncated", f"traffic selector of {length} bytes")
+        if selector_type == TrafficSelectorType.IPV6_ADDR_RANGE:
+            selectors.append(_parse_ipv6(body, offset))
+        else:
+            data = body[offset + _SELECTOR_HEADER.size : offset + length]
+            selectors.append(UnknownSelector(_TYPES.get(selector_type, selector_type), protocol, data))
+        offset += length
+    if offset != len(body):
+        raise WireError("trailing-bytes", f"{len(body) - offset} bytes after the last traffic selector")
+    return tuple(selectors)
+
+
+_parse_cached = lru_cache(maxsize=256)(_parse)
 
 
 def _encode(selector: Selector) -> bytes:
