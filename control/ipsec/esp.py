@@ -114,7 +114,7 @@ class EspInbound:
 
 
 def _cipher_of(security_association: SecurityAssociation) -> EspCipher:
-    """Set up with the first packet: a key schedule takes kilobytes, and many associations never carry one."""
+    """Set up with the first packet: many associations never carry one."""
     sa = security_association
     return esp_cipher(sa.suite, sa.encryption_key, sa.integrity_key)
 
