@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control.ikev2.events import IkeEstablished, IkeFailed
+from control.ikev2.events import IkeEstablished, IkeFailed, PeerAlive
 from control.ikev2.fragmentation import MAX_CONTENT, MAX_FRAGMENTS, MIN_FRAGMENT_SIZE, seal_fragments
 from control.ikev2.message import (
     FragmentPosition,
@@ -251,6 +251,28 @@ def test_a_whole_request_takes_the_place_of_an_incomplete_one(pair):
     assert sender.other.partial_messages
     assert sender.send(sender.whole()) == 1
     assert not sender.other.partial_messages
+
+
+def test_a_whole_answer_takes_the_place_of_an_incomplete_one(pair):
+    sa, other = pair.established()
+    sa.probe_liveness(pair.network.now)
+    (request,) = pair.network.gather()
+    header = other.header(ExchangeType.INFORMATIONAL, 2, is_response=True)
+    first, _ = seal_fragments(other.cipher, header, 0, bytes(500), MIN_FRAGMENT_SIZE)
+    pair.agent.endpoint.receive_datagram(first, pair.agent.address, pair.node.address, pair.network.now)
+    assert sa.partial_messages
+    pair.network.deliver(request)
+    pair.network.run()
+    assert pair.agent.events(PeerAlive)
+    assert not sa.partial_messages
+
+
+def test_fragments_of_an_earlier_message_are_not_mixed_with_those_of_a_later_one(pair):
+    sender = Sender(pair)
+    sender.send(sender.fragment((1, 3), b"of an earlier message"))
+    sender.other.exchanges.expected_id += 1
+    assert sender.send(*sender.fragments(1228, message_id=3)) == 1
+    assert sender.other.is_established
 
 
 def test_the_order_of_fragments_does_not_matter(pair):

@@ -19,6 +19,8 @@ from control.ikev2.revocation import RevocationLists, RevocationPolicy, Unusable
 WALL_CLOCK = datetime.datetime(2030, 6, 1, tzinfo=datetime.UTC).timestamp()
 NODE = "mn1@example.org"
 DAY = 86400.0
+SHA256_WITH_RSA = bytes.fromhex("2a864886f70d01010b")
+SHA1_WITH_RSA = bytes.fromhex("2a864886f70d010105")
 SOFT, HARD = RevocationPolicy.SOFT, RevocationPolicy.HARD
 
 
@@ -26,7 +28,7 @@ def instant(offset):
     return datetime.datetime.fromtimestamp(WALL_CLOCK + offset, datetime.UTC)
 
 
-def revocation_list(authority, *revoked, starts=-DAY, ends=DAY, extensions=(), digest=None, key=None):
+def revocation_list(authority, *revoked, starts=-DAY, ends=DAY, extensions=(), key=None):
     """A list of ``authority``; ``key`` signs it in place of the authority's."""
     builder = x509.CertificateRevocationListBuilder(
         authority.certificate.subject, last_update=instant(starts), next_update=instant(ends)
@@ -37,7 +39,7 @@ def revocation_list(authority, *revoked, starts=-DAY, ends=DAY, extensions=(), d
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical)
     key = key or authority.key
-    return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else digest or hashes.SHA256())
+    return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
 
 
 class Trial:
@@ -165,6 +167,14 @@ def test_lists_that_say_less_than_they_seem_to_are_not_taken(trial):
             RevocationLists(SOFT, [unusable])
     numbered = revocation_list(trial.middle, trial.leaf, extensions=[(x509.CRLNumber(7), False)])
     assert trial.check(SOFT, numbered) == "revoked-certificate"
+
+
+def test_a_list_signed_with_a_broken_hash_is_not_taken(pki):
+    signed = revocation_list(Trial(pki, "rsa").middle).public_bytes(Encoding.DER)
+    assert signed.count(SHA256_WITH_RSA) == 2
+    broken = x509.load_der_x509_crl(signed.replace(SHA256_WITH_RSA, SHA1_WITH_RSA))
+    with pytest.raises(UnusableRevocationList, match="sha1"):
+        RevocationLists(SOFT, [broken])
 
 
 def test_an_unusable_list_leaves_the_old_ones(trial):
