@@ -1,8 +1,7 @@
 """`python -m bench.ike`: complete key exchanges per CPU-second of a home agent, beside their cryptography alone.
 
 IKE_SA_INIT, IKE_AUTH and CREATE_CHILD_SA with everything the product does around them, as initiator and as responder,
-by authentication method. Needs no privilege; the comparison with strongSwan does, and is left out where it is not
-possible.
+by authentication method. Needs no privilege.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from typing import cast
 
 from rich.console import Console
 
-from bench.key_exchange import memory
+from bench.key_exchange import memory, strongswan
 from bench.key_exchange.exchange import BenchError
 from bench.key_exchange.measure import measure
 from bench.key_exchange.methods import METHODS, Method
@@ -69,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as error:
         console.print(f"The bench could not be completed: {error}", style="red", markup=False, soft_wrap=True)
         return 1
-    report = build_report(options, measured, bytes_per_node, StrongSwan({}, "not measured"))
+    report = build_report(options, measured, bytes_per_node, StrongSwan({}, strongswan.note()))
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(report, indent=2) + "\n")
     print_report(report, Console())

@@ -17,7 +17,6 @@ class Options:
         nodes: nodes in each run, all under way together: about as many as the daemon allows by default.
         rounds: how often everything is measured.
         memory_nodes: nodes of the memory figure, 0 for none.
-        strongswan_nodes: connections strongSwan initiates in each run, 0 for no comparison.
         json_file: where the result goes, None for nowhere.
     """
 
@@ -25,5 +24,4 @@ class Options:
     nodes: int = 64
     rounds: int = 15
     memory_nodes: int = 500
-    strongswan_nodes: int = 200
     json_file: Path | None = None

@@ -97,7 +97,6 @@ def build_report(
         "nodes": options.nodes,
         "rounds": options.rounds,
         "memory_nodes": options.memory_nodes,
-        "strongswan_nodes": options.strongswan_nodes,
     }
     report["machine"] = machine()
     report["versions"] = versions()

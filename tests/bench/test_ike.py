@@ -14,6 +14,7 @@ from bench.key_exchange.memory import bytes_per_node
 from bench.key_exchange.meter import Meter, Segment
 from bench.key_exchange.methods import METHODS
 from bench.key_exchange.scene import Population, Scene
+from bench.key_exchange.strongswan import obstacles
 
 
 @pytest.fixture
@@ -86,7 +87,8 @@ def test_the_result_has_the_promised_members(tmp_path, capsys):
     for name in ("initiator_us", "initiator_prepared_us", "initiator_udp_us", "responder_us", "floor_us"):
         assert set(report[name]) == {"psk", "ecdsa"}
         assert all(value > 0 for value in report[name].values())
-    assert set(report["strongswan_initiator_us"]) == {"psk", "ecdsa"}
+    assert report["strongswan_initiator_us"] == {"psk": None, "ecdsa": None}
+    assert report["includes"]["strongswan_initiator"].startswith("not measured: ")
     assert report["kb_per_node"] == max(report["kb_per_node_by_method"].values()) > 1
     ratio = report["ratios"]["initiator_to_floor"]["psk"]
     assert ratio == pytest.approx(report["initiator_us"]["psk"] / report["floor_us"]["psk"], rel=0.01)
@@ -100,3 +102,13 @@ def test_senseless_options_are_refused(arguments, capsys):
     with pytest.raises(SystemExit):
         parse_options(arguments)
     assert "usage" in capsys.readouterr().err
+
+
+def test_the_reason_for_no_figure_of_strongswan_is_found(tmp_path):
+    daemon, plugin = tmp_path / "charon", tmp_path / "load-tester.so"
+    assert "not installed" in obstacles(daemon, plugin, "")[0]
+    daemon.touch()
+    assert len(obstacles(daemon, plugin, "CONFIG_INET6_ESP=m\n")) == 1
+    assert "CONFIG_INET6_ESP" in obstacles(daemon, plugin, "# CONFIG_INET6_ESP is not set\n")[1]
+    plugin.touch()
+    assert obstacles(daemon, plugin, "") == []
