@@ -23,12 +23,15 @@ def obstacles(daemon: Path = _DAEMON, load_tester: Path = _LOAD_TESTER, kernel: 
         return [f"{daemon} is not installed (Debian's charon-systemd)"]
     if load_tester.exists():
         return []
-    found = ["Debian builds strongSwan without its load-tester plugin, which initiates without installing child SAs"]
+    found = [
+        "strongSwan's load-tester plugin, which can initiate without installing child SAs, is not there; no package of "
+        "Debian 12 is known to have it"
+    ]
     configuration = kernel_configuration() if kernel is None else kernel
     if configuration and not re.search(r"^CONFIG_INET6_ESP=[ym]$", configuration, re.MULTILINE):
         found.append(
-            "this kernel has no ESP over IPv6 (CONFIG_INET6_ESP), so that strongSwan deletes each child SA again; "
-            "its kernel-libipsec does only tunnel mode in UDP"
+            "this kernel has no ESP over IPv6 (CONFIG_INET6_ESP), so that strongSwan has nowhere to install child SAs; "
+            "its kernel-libipsec before 5.9.11 wants ESP in UDP, which the home agent does not speak"
         )
     return found
 
