@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 class Samples:
     """Figures of one case, each with the figure of the floor that was measured just before it.
 
-    Cores change their speed by a factor within a second, so the ratio is taken pair by pair.
+    Cores change their speed by a factor within a second, so the ratio is taken pair by pair. What waits for memory
+    changes less than the floor does, so that pairs on a slow core have the smaller ratio.
     """
 
     values: list[float] = field(default_factory=list)

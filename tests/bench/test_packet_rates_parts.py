@@ -31,10 +31,10 @@ def samples(value: float, floor: float = 20.0) -> Samples:
     return Samples(values=[value, value * 2, value * 2], floors=[floor, floor * 2, floor])
 
 
-def population(number: int, encap_ns: float, encap_mpps: float) -> PopulationMeasurements:
+def population(number: int, encap_ns: float, encap_mpps: float, load_s: float = 0.5) -> PopulationMeasurements:
     of_case = {"encap": encap_ns, "encap_hot": encap_ns / 2, "decap": encap_ns + 10}
     return PopulationMeasurements(
-        load_s=0.5,
+        load_s=load_s,
         instructions=1000,
         modes=["native"],
         bytes_per_binding=192.0,
@@ -123,6 +123,14 @@ def test_the_report_has_the_figures(report):
     assert met["ratios.encap_to_adjust_write.1000.median"] is True
     assert met["ratios.decap_to_adjust_write.1000.median"] is False
     assert met["ratios.encap_to_kernel_forward.1000"] is False
+
+
+def test_loading_is_reported_for_maps_of_the_default_size():
+    options = RateOptions(populations=(1, 100_000), rounds=3)
+    measured = Measurements({1: population(1, 30, 2.0, load_s=0.5), 100_000: population(100_000, 30, 2.0, load_s=3.0)})
+    report = build_report(options, measured)
+    assert report["load_s"] == 0.5
+    assert report["loads_s"] == {"1": 0.5, "100000": 3.0}
 
 
 def test_the_table_names_every_target(report):
