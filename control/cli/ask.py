@@ -150,13 +150,20 @@ def _sa_lines(sa: Row) -> Iterator[str]:
     yield f"  local  {sa['local']}"
     yield f"  remote {sa['remote']}"
     yield f"  {sa['suite']}"
-    yield f"  established {sa['established_s']} s ago"
+    yield f"  established {sa['established_s']} s ago{_rekeying_text(sa['rekeying_in_s'])}"
     for child in sa["children"]:
-        yield f"  {child['name'] or 'child'}: {child['mode']}, {child['suite']}"
+        fate = ", replaced" if child["replaced"] else _rekeying_text(child["rekeying_in_s"])
+        yield f"  {child['name'] or 'child'}: {child['mode']}, {child['suite']}{fate}"
         yield f"    in  {child['inbound_spi']}, {child['packets_in']:6} packets"
         yield f"    out {child['outbound_spi']}, {child['packets_out']:6} packets"
         yield f"    local  {', '.join(child['local_selectors'])}"
         yield f"    remote {', '.join(child['remote_selectors'])}"
+
+
+def _rekeying_text(rekeying_in_s: float | None) -> str:
+    if rekeying_in_s is None:
+        return ""
+    return f", rekeying in {rekeying_in_s:.0f} s" if rekeying_in_s else ", rekeying now"
 
 
 def _event_line(row: Row) -> str:

@@ -90,8 +90,13 @@ class KernelIpsec:
             if self._spi >= FIRST_SPI and self._spi not in self._pairs:
                 return self._spi
 
-    def install(self, inbound: SecurityAssociation, outbound: SecurityAssociation) -> None:
+    def install(
+        self, inbound: SecurityAssociation, outbound: SecurityAssociation, *, outbound_waits: bool = False
+    ) -> None:
         """See :meth:`control.ipsec.backend.IpsecBackend.install`.
+
+        The kernel does not tell of packets that arrive, so an outbound association that waits does so until the others
+        are removed.
 
         Raises:
             IpsecBackendError: also ``bad-selector``, ``kernel-refused`` and ``kernel-lost``.
@@ -107,7 +112,7 @@ class KernelIpsec:
         )
         self._create(states)
         try:
-            self._point_policies(pair)
+            self._point_policies(pair, outbound_waits=outbound_waits)
         except IpsecBackendError:
             self._withdraw(pair, states)
             raise
@@ -159,9 +164,10 @@ class KernelIpsec:
             reason = "spi-in-use" if refusals[0].errno == errno.EEXIST else "kernel-refused"
             raise IpsecBackendError(reason, str(refusals[0]))
 
-    def _point_policies(self, pair: _Pair) -> None:
+    def _point_policies(self, pair: _Pair, *, outbound_waits: bool) -> None:
         for place in pair.selectors:
-            self._users.setdefault(place, []).append(pair.number)
+            users = self._users.setdefault(place, [])
+            users.insert(0 if outbound_waits else len(users), pair.number)
         for refused in self._execute([self._policy_request(*place) for place in pair.selectors]):
             if refused is not None:
                 raise IpsecBackendError("kernel-refused", str(refused))

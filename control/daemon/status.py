@@ -14,6 +14,7 @@ from control.control_socket import Row
 from control.daemon.assembly import Assembly
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.membership import Membership
+from control.ikev2.lifetimes import Lifetime
 from control.ikev2.sa import IkeSa
 from control.ipsec.security_association import SecurityAssociationUsage
 from control.metrics import BootstrapSnapshot, DurationHistogram, LeaseSnapshot, MapUsage, Snapshot
@@ -125,6 +126,8 @@ class Status:
                     "remote_selectors": [str(selector) for selector in child.remote_selectors],
                     "packets_in": inbound.packets if inbound else 0,
                     "packets_out": outbound.packets if outbound else 0,
+                    "replaced": child.inbound_spi in sa.superseded,
+                    "rekeying_in_s": _rekeying_in(sa.lifetimes.children.get(child.inbound_spi), now),
                 }
             )
         return {
@@ -137,6 +140,7 @@ class Status:
             "responder_spi": sa.responder_spi.hex(),
             "suite": str(sa.suite),
             "established_s": round(now - sa.established_at, 1) if sa.established_at is not None else None,
+            "rekeying_in_s": _rekeying_in(sa.lifetimes.ike, now),
             "children": children,
         }
 
@@ -209,6 +213,10 @@ class Status:
             return {reason.slug: count for reason, count in self._counters.read().items()}, True
         except DatapathError:
             return {}, False
+
+
+def _rekeying_in(lifetime: Lifetime | None, now: float) -> float | None:
+    return None if lifetime is None else round(lifetime.rekeying_in(now), 1)
 
 
 def _lease_snapshot(record: LeaseRecord) -> LeaseSnapshot:

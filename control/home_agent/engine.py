@@ -21,7 +21,7 @@ from control.home_agent.signalling import ProtectedSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2 import events as ike
 from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
-from control.ikev2.child import ChildRequest, ChildSa
+from control.ikev2.child import ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.sa import IkeSa
@@ -245,13 +245,15 @@ class HomeAgent:
         match event:
             case ike.IkeEstablished():
                 self._ike_established(sa, job, now)
-            case ike.ChildEstablished(child=child):
-                self._child_established(sa, child, job, now)
+            case ike.ChildEstablished():
+                self._child_established(sa, event, job, now)
             case ike.ChildFailed(name=name, reason=reason):
                 if job is not None and name == MOBILITY_CHILD:
                     self.takeover.job_failed(job, f"child-{reason}", now)
             case ike.ChildClosed(child=child):
                 self.sessions.child_closed(child)
+            case ike.IkeRekeyed(successor=successor):
+                self.sessions.rekeyed(sa, successor)
             case ike.IkeFailed(reason=reason) | ike.IkeClosed(reason=reason):
                 self.sessions.closed(sa)
                 if job is not None:
@@ -263,16 +265,20 @@ class HomeAgent:
         if job is not None:
             self.takeover.ike_established(job, now)
 
-    def _child_established(self, sa: IkeSa, child: ChildSa, job: RebootstrapJob | None, now: float) -> None:
+    def _child_established(
+        self, sa: IkeSa, event: ike.ChildEstablished, job: RebootstrapJob | None, now: float
+    ) -> None:
+        child = event.child
+        outbound_waits = event.replaces is not None and not child.initiated
         try:
-            self.sessions.child_established(sa, child, now)
+            self.sessions.child_established(sa, child, now, outbound_waits=outbound_waits)
         except IpsecBackendError as error:
             self.statistics[f"child-{error.reason}"] += 1
             sa.delete_child(child, now)
             if job is not None:
                 self.takeover.job_failed(job, f"child-{error.reason}", now)
             return
-        if child.local_selectors[0].protocol != PROTOCOL_MOBILITY:
+        if child.local_selectors[0].protocol != PROTOCOL_MOBILITY or event.replaces is not None:
             return
         # Only now can the node's next Binding Update do without the older pair of security associations.
         older = self.sessions.take_superseded(str(sa.remote_identity))

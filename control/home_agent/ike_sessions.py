@@ -47,8 +47,23 @@ class IkeSessions:
         """The IKE SA that a newer one with the same node replaced, once; the caller deletes it."""
         return self._superseded.pop(identity, None)
 
-    def child_established(self, sa: IkeSa, child: ChildSa, now: float) -> IPv6Address | None:
+    def rekeyed(self, sa: IkeSa, successor: IkeSa) -> None:
+        """Another IKE SA has taken the place of ``sa``, with its children."""
+        identity = str(sa.remote_identity)
+        for sas in (self._by_identity, self._superseded):
+            if sas.get(identity) is sa:
+                sas[identity] = successor
+
+    def child_established(
+        self, sa: IkeSa, child: ChildSa, now: float, *, outbound_waits: bool = False
+    ) -> IPv6Address | None:
         """Put a child SA to work. Returns the node's home address, None if it has none here.
+
+        Args:
+            sa: the IKE SA.
+            child: its new child.
+            now: monotonic seconds.
+            outbound_waits: go on sending under the child that this one replaces; the peer may not know this one yet.
 
         Raises:
             IpsecBackendError: see :meth:`ProtectedSignalling.install`.
@@ -57,7 +72,7 @@ class IkeSessions:
         home_address = self._directory.home_address(identity)
         if home_address is None:
             return None
-        self._signalling.install(child, home_address, now)
+        self._signalling.install(child, home_address, now, outbound_waits=outbound_waits)
         self._identity_of_spi[child.inbound_spi] = identity
         return home_address
 

@@ -41,14 +41,14 @@ class ProtectedSignalling:
         self._ipsec = ipsec
         self._installed = installed
 
-    def install(self, child: ChildSa, home_address: IPv6Address, now: float) -> None:
-        """Put both directions of a child SA to work.
+    def install(self, child: ChildSa, home_address: IPv6Address, now: float, *, outbound_waits: bool = False) -> None:
+        """Put both directions of a child SA to work; for ``outbound_waits`` see :class:`IpsecBackend`.
 
         Raises:
             IpsecBackendError: the back end cannot apply what was negotiated, tunnel mode for example.
         """
         inbound, outbound = security_association_pair(child, self._home_agent, home_address, created_at=now)
-        self._ipsec.install(inbound, outbound)
+        self._ipsec.install(inbound, outbound, outbound_waits=outbound_waits)
         if self._installed is not None:
             self._installed(inbound, outbound)
 

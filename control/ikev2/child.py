@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from control.ikev2.numbers import DiffieHellmanGroup
 from control.ikev2.proposals import EspProposal
 from control.ipsec.algorithms import CipherSuite
 from control.ipsec.traffic_selector import TrafficSelector
@@ -62,6 +63,7 @@ class ChildSa:
         transport_mode: False means tunnel mode.
         name: the label of the ChildRequest or ChildPolicy.
         initiated: whether this side asked for the child.
+        group: of the key exchange the keys were made with, None if only the IKE SA's keys went into them.
     """
 
     inbound_spi: int
@@ -76,3 +78,4 @@ class ChildSa:
     transport_mode: bool
     name: str | None = None
     initiated: bool = False
+    group: DiffieHellmanGroup | None = None

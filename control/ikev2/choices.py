@@ -12,6 +12,8 @@ from control.ipsec.algorithms import CipherSuite, IntegrityAlgorithm
 
 ESP_SPI_SIZE = 4
 """Bytes of an ESP SPI."""
+IKE_SPI_SIZE = 8
+"""Bytes of an IKE SPI, which stands in proposals only where an IKE SA is rekeyed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,12 @@ class IkeChoice:
 
     suite: IkeSuite
     payload: SecurityAssociationPayload
+    peer_spi: bytes = b""
+
+    def answer(self, spi: bytes) -> SecurityAssociationPayload:
+        """The SA payload that accepts the choice where an IKE SA is rekeyed; ``spi`` is this side's of the new one."""
+        (chosen,) = self.payload.proposals
+        return SecurityAssociationPayload((Proposal(chosen.number, chosen.protocol, spi, chosen.transforms),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,11 @@ _ESP_TYPES = (
 
 
 def choose_ike(
-    ours: tuple[IkeProposal, ...], offer: SecurityAssociationPayload, preferred_group: int | None
+    ours: tuple[IkeProposal, ...],
+    offer: SecurityAssociationPayload,
+    preferred_group: int | None,
+    *,
+    rekeying: bool = False,
 ) -> IkeChoice | None:
     """The responder's choice for an IKE SA: its own most preferred algorithms among those offered.
 
@@ -105,18 +117,23 @@ def choose_ike(
         offer: the initiator's SA payload.
         preferred_group: the group of the KE payload at hand, taken before others as that spares a round trip; None
             without a preference.
+        rekeying: whether proposals need an SPI.
 
     Returns:
         None if nothing fits (NO_PROPOSAL_CHOSEN). The chosen group may differ from ``preferred_group``.
     """
-    chosen = None if preferred_group is None else _choose_ike_in(ours, offer, (preferred_group,))
-    return chosen or _choose_ike_in(ours, offer, None)
+    candidates = [
+        _Offered(proposal)
+        for proposal in offer.proposals
+        if proposal.protocol == ProtocolId.IKE and (not rekeying or len(proposal.spi) == IKE_SPI_SIZE)
+    ]
+    chosen = None if preferred_group is None else _choose_ike_in(ours, candidates, (preferred_group,))
+    return chosen or _choose_ike_in(ours, candidates, None)
 
 
 def _choose_ike_in(
-    ours: tuple[IkeProposal, ...], offer: SecurityAssociationPayload, only_groups: tuple[int, ...] | None
+    ours: tuple[IkeProposal, ...], candidates: list[_Offered], only_groups: tuple[int, ...] | None
 ) -> IkeChoice | None:
-    candidates = [_Offered(proposal) for proposal in offer.proposals if proposal.protocol == ProtocolId.IKE]
     for mine in ours:
         groups = mine.groups if only_groups is None else tuple(group for group in mine.groups if group in only_groups)
         for offered in candidates:
@@ -128,7 +145,9 @@ def _choose_ike_in(
             suite, (encryption, *integrity) = cipher
             chosen = Proposal(offered.proposal.number, ProtocolId.IKE, b"", (encryption, prf, *integrity, group))
             return IkeChoice(
-                IkeSuite(suite, Prf(prf.id), DiffieHellmanGroup(group.id)), SecurityAssociationPayload((chosen,))
+                IkeSuite(suite, Prf(prf.id), DiffieHellmanGroup(group.id)),
+                SecurityAssociationPayload((chosen,)),
+                offered.proposal.spi,
             )
     return None
 

@@ -116,6 +116,25 @@ class Environment:
             if spi != ZERO_SPI and spi not in self.by_spi:
                 return spi
 
+    def enlist(self, sa: IkeSa, peer: Identity) -> None:
+        """``sa`` is an established SA with ``peer``."""
+        self.by_peer.setdefault(peer, []).append(sa)
+
+    def replace(self, old: IkeSa, new: IkeSa) -> None:
+        """``new`` is an established SA with the peer of ``old`` in the place of that."""
+        if old.remote_identity is not None:
+            self.by_peer[old.remote_identity] = [new if sa is old else sa for sa in self.by_peer[old.remote_identity]]
+
+    def delist(self, sa: IkeSa) -> None:
+        """``sa`` is not established any more, if it was."""
+        peer = sa.remote_identity
+        peers = self.by_peer.get(peer) if peer is not None else None
+        if peer is None or peers is None or sa not in peers:
+            return
+        peers.remove(sa)
+        if not peers:
+            del self.by_peer[peer]
+
     def send(self, data: bytes, local: SocketAddress, remote: SocketAddress) -> None:
         """Queue a datagram."""
         self.outbox.append(Datagram(data, local, remote))
@@ -123,6 +142,10 @@ class Environment:
     def emit(self, sa: IkeSa, event: Event) -> None:
         """Queue an event."""
         self.event_queue.append((sa, event))
+
+    def fraction(self) -> float:
+        """A random number from 0 to less than 1, to spread points of time."""
+        return int.from_bytes(self.random(2), "big") / 0x10000
 
     def count(self, slug: str) -> None:
         """Add one to a counter."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from control.ikev2.child import ChildSa
 from control.ikev2.numbers import ExchangeType
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
+
+if TYPE_CHECKING:
+    from control.ikev2.sa import IkeSa
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,18 @@ class IkeEstablished:
 
 @dataclass(frozen=True, slots=True)
 class ChildEstablished:
-    """A child SA was agreed and is to be installed."""
+    """A child SA was agreed and is to be installed.
+
+    Attributes:
+        child: the new child.
+        replaces: the child that it takes the place of, None unless this is a rekeying. That one goes on receiving until
+            ChildClosed follows for it. Where ``child.initiated`` is False the peer may not know yet that the new child
+            exists: this side goes on sending under the old one until it has received something under the new one, or
+            the old one is closed (RFC 7296 section 2.8).
+    """
 
     child: ChildSa
+    replaces: ChildSa | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +65,8 @@ class ChildClosed:
 
     Attributes:
         child: the child as it was established.
-        reason: ``deleted`` (by this side), ``deleted-by-peer`` or ``ike-closed``.
+        reason: ``deleted`` (by this side), ``deleted-by-peer``, ``ike-closed``, ``rekeyed`` (another one has taken its
+            place) or ``unknown-to-peer``.
     """
 
     child: ChildSa
@@ -73,11 +87,25 @@ class IkeFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class IkeRekeyed:
+    """Another IKE SA has taken the place of this one, which is not to be used any more; no IkeClosed follows for it.
+
+    Identities, addresses, context and children, of which none was closed, are those of the successor now.
+
+    Attributes:
+        successor: the new IKE SA.
+    """
+
+    successor: IkeSa
+
+
+@dataclass(frozen=True, slots=True)
 class IkeClosed:
     """An established IKE SA is over; its children were closed just before.
 
     Attributes:
-        reason: slug: ``deleted``, ``deleted-by-peer``, ``timeout``, ``initial-contact``, …
+        reason: slug: ``deleted``, ``deleted-by-peer``, ``timeout``, ``initial-contact``, ``expired`` (it or a child
+            could not be rekeyed in time), ``out-of-sync``, …
     """
 
     reason: str
@@ -101,4 +129,14 @@ class ExchangeSent:
     retransmission: bool
 
 
-Event = IkeEstablished | ChildEstablished | ChildFailed | ChildClosed | IkeFailed | IkeClosed | PeerAlive | ExchangeSent
+Event = (
+    IkeEstablished
+    | ChildEstablished
+    | ChildFailed
+    | ChildClosed
+    | IkeFailed
+    | IkeRekeyed
+    | IkeClosed
+    | PeerAlive
+    | ExchangeSent
+)

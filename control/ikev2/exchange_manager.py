@@ -6,11 +6,14 @@ The window is one request in each direction: further requests of this side wait 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from control.ikev2.events import ExchangeSent
 from control.ikev2.exchanges.base import Exchange
+from control.ikev2.message import Message, encode_message
 from control.ikev2.numbers import ExchangeType
+from control.ikev2.payloads import Payload
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -86,9 +89,20 @@ class ExchangeManager:
                 self._queue = deque()
             self._queue.append(exchange)
 
-    def clear_queue(self) -> None:
-        """Drop the exchanges that have not begun."""
-        self._queue = None
+    def pending(self) -> Iterator[Exchange]:
+        """The exchange whose answer is awaited, and those that wait for the window."""
+        if self._outstanding is not None:
+            yield self._outstanding.exchange
+        yield from self._queue or ()
+
+    def take_queue(self) -> tuple[Exchange, ...]:
+        """Drop the exchanges that have not begun, and return them."""
+        queue, self._queue = self._queue or (), None
+        return tuple(queue)
+
+    def abandon_current(self) -> None:
+        """Drop the exchange whose answer is awaited."""
+        self._outstanding = None
 
     def abandon(self) -> None:
         """Drop all exchanges, begun or not."""
@@ -170,9 +184,16 @@ class ExchangeManager:
             self._sa.peer_unresponsive(now)
             return
         self._next_id += 1
-        datagrams = self._sa.encode_request(exchange.exchange_type, message_id, payloads)
+        datagrams = self._encode(exchange.exchange_type, message_id, payloads)
         self._outstanding = _Outstanding(exchange, message_id, datagrams, self._sa.environment.retransmission.initial_s)
         self._transmit(self._outstanding, now)
+
+    def _encode(self, exchange: ExchangeType, message_id: int, payloads: tuple[Payload, ...]) -> tuple[bytes, ...]:
+        """The datagrams of a request; every one but IKE_SA_INIT is protected."""
+        header = self._sa.header(exchange, message_id, is_response=False)
+        if exchange is ExchangeType.IKE_SA_INIT:
+            return (encode_message(Message(header, payloads)),)
+        return self._sa.protect(header, payloads)
 
     def _transmit(self, outstanding: _Outstanding, now: float) -> None:
         sa = self._sa
@@ -185,8 +206,5 @@ class ExchangeManager:
         environment.count("retransmissions" if repeated else _SENT_SLUGS[exchange_type])
         outstanding.tries += 1
         policy = environment.retransmission
-        outstanding.next_at = now + outstanding.waiting_s * (1 + policy.jitter * self._fraction())
+        outstanding.next_at = now + outstanding.waiting_s * (1 + policy.jitter * environment.fraction())
         outstanding.waiting_s *= policy.base
-
-    def _fraction(self) -> float:
-        return int.from_bytes(self._sa.environment.random(2), "big") / 0x10000

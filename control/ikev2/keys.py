@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from control.ikev2.numbers import Prf
-from control.ikev2.prf import prf_plus, prf_size, skeyseed
+from control.ikev2.prf import prf, prf_plus, prf_size, skeyseed
 from control.ikev2.proposals import IkeSuite
 from control.ipsec.algorithms import CipherSuite
 
@@ -36,10 +36,38 @@ class IkeKeys:
             spis: SPIi | SPIr.
         """
         seed = skeyseed(suite.prf, initiator_nonce, responder_nonce, shared_secret)
+        return cls._expand(suite, seed, initiator_nonce + responder_nonce + spis)
+
+    @classmethod
+    def rederive(
+        cls,
+        suite: IkeSuite,
+        old: tuple[Prf, bytes],
+        shared_secret: bytes,
+        initiator_nonce: bytes,
+        responder_nonce: bytes,
+        spis: bytes,
+    ) -> IkeKeys:
+        """The keys that follow from rekeying an IKE SA (RFC 7296 section 2.18).
+
+        Args:
+            suite: the new SA's algorithms.
+            old: the function and the SK_d of the SA that is rekeyed.
+            shared_secret: g^ir of the rekeying exchange.
+            initiator_nonce: Ni of that exchange.
+            responder_nonce: Nr of that exchange.
+            spis: the new SA's SPIi | SPIr.
+        """
+        old_prf, old_sk_d = old
+        seed = prf(old_prf, old_sk_d, shared_secret + initiator_nonce + responder_nonce)
+        return cls._expand(suite, seed, initiator_nonce + responder_nonce + spis)
+
+    @classmethod
+    def _expand(cls, suite: IkeSuite, seed: bytes, label: bytes) -> IkeKeys:
         prf_key, integrity_key = prf_size(suite.prf), suite.cipher.integrity_key_size
         encryption_key = suite.cipher.encryption_key_size
         sizes = (prf_key, integrity_key, integrity_key, encryption_key, encryption_key, prf_key, prf_key)
-        material = prf_plus(suite.prf, seed, initiator_nonce + responder_nonce + spis, sum(sizes))
+        material = prf_plus(suite.prf, seed, label, sum(sizes))
         return cls(*_split(material, sizes))
 
 

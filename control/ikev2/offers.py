@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from control.ikev2.choices import ESP_SPI_SIZE, choose_esp, choose_ike
+from control.ikev2.choices import ESP_SPI_SIZE, IKE_SPI_SIZE, choose_esp, choose_ike
 from control.ikev2.numbers import DiffieHellmanGroup, ExtendedSequenceNumbers, ProtocolId, TransformType
 from control.ikev2.payloads import Proposal, SecurityAssociationPayload, Transform
 from control.ikev2.proposals import Encryption, EspProposal, EspSuite, IkeProposal, IkeSuite
@@ -29,19 +29,48 @@ class EncodedOffer(SecurityAssociationPayload):
         return self.body
 
 
-class IkeOffer:
-    """The SA payload that offers some IKE proposals, and what answers to it mean."""
+class _Template:
+    """An encoded SA payload with gaps for the SPI of each proposal."""
 
-    __slots__ = ("_accepted", "payload", "proposals")
+    __slots__ = ("_pieces",)
+
+    def __init__(self, protocol: ProtocolId, spi_size: int, offered: tuple[tuple[Transform, ...], ...]) -> None:
+        gap = bytes(spi_size)
+        proposals = (Proposal(number, protocol, gap, each) for number, each in enumerate(offered, 1))
+        body = SecurityAssociationPayload(tuple(proposals)).to_wire()
+        pieces, start, proposal = [], 0, 0
+        for _ in offered:
+            spi = proposal + _PROPOSAL_HEADER_SIZE
+            pieces.append(body[start:spi])
+            start = spi + spi_size
+            proposal += int.from_bytes(body[proposal + 2 : proposal + 4], "big")
+        self._pieces = (*pieces, body[start:])
+
+    def payload(self, spi: bytes) -> SecurityAssociationPayload:
+        return EncodedOffer((), spi.join(self._pieces))
+
+
+class IkeOffer:
+    """The SA payloads that offer some IKE proposals, and what answers to them mean."""
+
+    __slots__ = ("_accepted", "_rekeying", "payload", "proposals")
 
     def __init__(self, proposals: tuple[IkeProposal, ...]) -> None:
         self.proposals = proposals
-        offered = tuple(
-            Proposal(number, ProtocolId.IKE, b"", _ike_transforms(proposal))
-            for number, proposal in enumerate(proposals, 1)
-        )
-        self.payload = EncodedOffer((), SecurityAssociationPayload(offered).to_wire())
+        offered = tuple(_ike_transforms(proposal) for proposal in proposals)
+        self.payload = _Template(ProtocolId.IKE, 0, offered).payload(b"")
+        self._rekeying = _Template(ProtocolId.IKE, IKE_SPI_SIZE, offered)
         self._accepted: dict[tuple[Transform, ...], IkeSuite] = {}
+
+    def rekeying(self, spi: bytes) -> SecurityAssociationPayload:
+        """The offer for an IKE SA that is to take the place of another; ``spi`` is this side's of the new one."""
+        return self._rekeying.payload(spi)
+
+    def accepted_rekeying(self, answer: SecurityAssociationPayload) -> tuple[IkeSuite, bytes] | None:
+        """The suite and SPI a responder accepted for rekeying; None unless the suite is one of those offered."""
+        suite = self.accepted(answer)
+        spi = answer.proposals[0].spi if answer.proposals else b""
+        return None if suite is None or len(spi) != IKE_SPI_SIZE or not any(spi) else (suite, spi)
 
     def accepted(self, answer: SecurityAssociationPayload) -> IkeSuite | None:
         """The suite a responder accepted; None unless it is exactly one of those offered."""
@@ -69,27 +98,6 @@ def _ike_transforms(proposal: IkeProposal) -> tuple[Transform, ...]:
     )
 
 
-class _EspTemplate:
-    """An encoded SA payload with gaps for the SPI of each proposal."""
-
-    __slots__ = ("_pieces",)
-
-    def __init__(self, offered: tuple[tuple[Transform, ...], ...]) -> None:
-        gap = bytes(ESP_SPI_SIZE)
-        proposals = (Proposal(number, ProtocolId.ESP, gap, each) for number, each in enumerate(offered, 1))
-        body = SecurityAssociationPayload(tuple(proposals)).to_wire()
-        pieces, start, proposal = [], 0, 0
-        for _ in offered:
-            spi = proposal + _PROPOSAL_HEADER_SIZE
-            pieces.append(body[start:spi])
-            start = spi + ESP_SPI_SIZE
-            proposal += int.from_bytes(body[proposal + 2 : proposal + 4], "big")
-        self._pieces = (*pieces, body[start:])
-
-    def payload(self, spi: bytes) -> SecurityAssociationPayload:
-        return EncodedOffer((), spi.join(self._pieces))
-
-
 class EspOffer:
     """The SA payloads that offer some ESP proposals, made once but for the SPI, and what answers to them mean."""
 
@@ -97,8 +105,10 @@ class EspOffer:
 
     def __init__(self, proposals: tuple[EspProposal, ...]) -> None:
         self.proposals = proposals
-        self._plain = _EspTemplate(tuple(_esp_transforms(proposal, ()) for proposal in proposals))
-        self._with_groups = _EspTemplate(tuple(_esp_transforms(proposal, proposal.groups) for proposal in proposals))
+        plain = tuple(_esp_transforms(proposal, ()) for proposal in proposals)
+        with_groups = tuple(_esp_transforms(proposal, proposal.groups) for proposal in proposals)
+        self._plain = _Template(ProtocolId.ESP, ESP_SPI_SIZE, plain)
+        self._with_groups = _Template(ProtocolId.ESP, ESP_SPI_SIZE, with_groups)
         self._accepted: dict[tuple[Transform, ...], EspSuite] = {}
 
     @property

@@ -67,6 +67,31 @@ class RetransmissionPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class LifetimePolicy:
+    """How long keys are used (RFC 7296 section 2.8). Nothing of it is negotiated: each side has its own.
+
+    Attributes:
+        ike_s: seconds after which this side rekeys an IKE SA, 0 for never.
+        child_s: seconds after which this side rekeys a child SA, 0 for never.
+        jitter: largest share by which these times are shortened at random, so that the two sides do not rekey at the
+            same time, nor thousands of SAs that were made together.
+        overtime: share of the time by which an SA that could not be rekeyed is used longer; then the IKE SA is closed.
+        retry_s: seconds until a request is tried again that the peer could not fulfil for the moment; lengthened at
+            random up to the double (section 2.25).
+        refused_retry_s: the same for rekeying that the peer refused for another reason.
+        out_of_sync_s: seconds of temporary failures alone after which the IKE SA is closed.
+    """
+
+    ike_s: float = 4 * 3600.0
+    child_s: float = 3600.0
+    jitter: float = 0.2
+    overtime: float = 0.1
+    retry_s: float = 5.0
+    refused_retry_s: float = 60.0
+    out_of_sync_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
 class IkeConfiguration:
     """What all security associations of an endpoint share.
 
@@ -79,6 +104,7 @@ class IkeConfiguration:
         ike_proposals: algorithms for IKE SAs, most preferred first.
         esp_proposals: algorithms for child SAs, most preferred first.
         retransmission: timing of requests.
+        lifetimes: when IKE SAs and child SAs are rekeyed.
         cookie_threshold: from this many half-open SAs on, strangers must return a cookie.
         half_open_limit: most half-open SAs of strangers; further ones are dropped.
         half_open_lifetime_s: seconds a peer has from its IKE_SA_INIT to a complete IKE_AUTH.
@@ -102,6 +128,7 @@ class IkeConfiguration:
     ike_proposals: tuple[IkeProposal, ...] = DEFAULT_IKE_PROPOSALS
     esp_proposals: tuple[EspProposal, ...] = DEFAULT_ESP_PROPOSALS
     retransmission: RetransmissionPolicy = RetransmissionPolicy()
+    lifetimes: LifetimePolicy = LifetimePolicy()
     cookie_threshold: int = 256
     half_open_limit: int = 16384
     half_open_lifetime_s: float = 30.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from control.ikev2.address import SocketAddress
 from control.ikev2.cipher import ProtectionError
 from control.ikev2.errors import UnsupportedCriticalPayload
-from control.ikev2.exchanges import auth, create_child, informational
+from control.ikev2.exchanges import auth, child_sa_request, informational, rekey_ike
 from control.ikev2.fragmentation import OpenedMessage, drop_fragments, take_fragment
 from control.ikev2.message import Header, parse_payloads, split_encrypted
 from control.ikev2.numbers import ExchangeType, NotifyType
@@ -20,10 +20,14 @@ Answer = Callable[[IkeSa, tuple[Payload, ...], float], tuple[Payload, ...]]
 
 _ANSWERS: dict[tuple[State, int], Answer] = {
     (State.HALF_OPEN, ExchangeType.IKE_AUTH): auth.answer,
-    (State.ESTABLISHED, ExchangeType.CREATE_CHILD_SA): create_child.answer,
+    (State.ESTABLISHED, ExchangeType.CREATE_CHILD_SA): child_sa_request.answer,
     (State.ESTABLISHED, ExchangeType.INFORMATIONAL): informational.answer,
-    (State.CLOSING, ExchangeType.CREATE_CHILD_SA): create_child.answer,
+    (State.CLOSING, ExchangeType.CREATE_CHILD_SA): child_sa_request.answer,
     (State.CLOSING, ExchangeType.INFORMATIONAL): informational.answer,
+    (State.UNDECIDED, ExchangeType.CREATE_CHILD_SA): child_sa_request.answer,
+    (State.UNDECIDED, ExchangeType.INFORMATIONAL): rekey_ike.answer_undecided,
+    (State.OBSOLETE, ExchangeType.CREATE_CHILD_SA): child_sa_request.answer,
+    (State.OBSOLETE, ExchangeType.INFORMATIONAL): informational.answer,
 }
 
 
@@ -141,7 +145,7 @@ def _end(sa: IkeSa, now: float) -> None:
         sa.fail("invalid-syntax", "malformed IKE_AUTH", now=now, linger=True)
     elif sa.state is State.ESTABLISHED:
         sa.close("invalid-syntax", now=now, linger=True)
-    elif sa.state is State.CLOSING:
+    elif sa.state in (State.CLOSING, State.UNDECIDED, State.OBSOLETE):
         sa.finish_closing(now, linger=True)
 
 
@@ -150,5 +154,5 @@ def _give_up(sa: IkeSa, now: float) -> None:
         sa.fail("invalid-syntax", "malformed answer", now=now)
     elif sa.state is State.ESTABLISHED:
         sa.delete(now)
-    elif sa.state is State.CLOSING:
+    elif sa.state in (State.CLOSING, State.OBSOLETE):
         sa.finish_closing(now)

@@ -12,15 +12,16 @@ from control.ikev2.events import ChildClosed, ChildEstablished, IkeClosed, IkeEs
 from control.ikev2.exchange_manager import ExchangeManager
 from control.ikev2.exchanges.create_child import CreateChildExchange
 from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange, LivenessExchange
+from control.ikev2.exchanges.rekey_child import RekeyChildExchange
+from control.ikev2.exchanges.rekey_ike import RekeyIkeExchange
 from control.ikev2.fragmentation import PartialMessage, drop_expired_fragments, drop_fragments, seal_fragments
 from control.ikev2.handshake import Handshake
-from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, encode_payload_chain, encrypted_prefix
-from control.ikev2.numbers import ExchangeType
+from control.ikev2.lifetimes import Lifetimes, next_deadline
+from control.ikev2.message import ZERO_SPI, Header, encode_payload_chain, encrypted_prefix
 from control.ikev2.payloads import ConfigurationPayload, Identity, Payload
 from control.ikev2.proposals import IkeSuite
 from control.ikev2.states import Role, State, Trigger, next_state
-
-_LIVENESS_JITTER = 0.25
+from control.ikev2.succession import IkeRekeying, adopt_rival
 
 
 class NotEstablished(RuntimeError):
@@ -52,6 +53,10 @@ class IkeSa:
         exchanges: message identifiers and retransmission.
         cipher: protects messages, None before there are keys.
         sk_d: the key that child keys are derived from.
+        lifetimes: when it and its children are rekeyed.
+        superseded: inbound SPIs of children that others, the values, have taken the place of and that are about to go.
+        rekeying: this side's rekeying of it that is not answered yet, else None.
+        predecessor: in state UNDECIDED the SA whose place it may take, else None.
         handshake: material of the handshake, None once it is over.
         expires_at: when a half-open or lingering SA is dropped.
         deadline: of the timer heap.
@@ -71,11 +76,14 @@ class IkeSa:
         "handshake",
         "handshake_started_at",
         "last_heard_at",
+        "lifetimes",
         "local",
         "local_identity",
         "local_spi",
         "partial_messages",
         "peer_configuration",
+        "predecessor",
+        "rekeying",
         "remote",
         "remote_identity",
         "remote_spi",
@@ -83,6 +91,7 @@ class IkeSa:
         "sk_d",
         "state",
         "suite",
+        "superseded",
         "uses_fragments",
     )
 
@@ -110,6 +119,10 @@ class IkeSa:
         self.uses_fragments = False
         self.partial_messages: dict[bool, PartialMessage] = {}
         self.sk_d = b""
+        self.lifetimes = Lifetimes(environment)
+        self.superseded: dict[int, int] = {}
+        self.rekeying: IkeRekeying | None = None
+        self.predecessor: IkeSa | None = None
         self.handshake: Handshake | None = Handshake()
         self.expires_at: float | None = None
         self.deadline: float | None = None
@@ -156,9 +169,24 @@ class IkeSa:
     def delete_child(self, child: ChildSa | int, now: float) -> None:
         """Close a child SA, given itself or its inbound SPI; ChildClosed follows at once. Unknown ones are ignored."""
         spi = child if isinstance(child, int) else child.inbound_spi
-        if self.remove_child(spi, "deleted") is not None and self.is_established:
-            self.exchanges.submit(DeleteChildExchange(spi), now)
+        removed = self.remove_child(spi, "deleted")
+        if removed is not None and self.is_established:
+            self.exchanges.submit(DeleteChildExchange(spi, removed.outbound_spi), now)
             self.reschedule()
+
+    def rekey_child(self, child: ChildSa | int, now: float) -> None:
+        """Put a new child SA in the place of one; ChildEstablished with ``replaces`` and then ChildClosed follow."""
+        self._require_established()
+        found = self.children.get(child if isinstance(child, int) else child.inbound_spi)
+        if found is not None:
+            self.exchanges.submit(RekeyChildExchange(self, found), now)
+            self.reschedule()
+
+    def rekey(self, now: float) -> None:
+        """Put a new IKE SA in the place of this one: IkeRekeyed follows; what the peer refuses is tried again."""
+        self._require_established()
+        self.exchanges.submit(RekeyIkeExchange(), now)
+        self.reschedule()
 
     def probe_liveness(self, now: float) -> None:
         """Ask the peer for a sign of life: PeerAlive follows, or IkeClosed("timeout").
@@ -184,8 +212,7 @@ class IkeSa:
         if self.state is not State.ESTABLISHED:
             self.abandon(now)
             return
-        self._close_reason = "deleted"
-        self.begin_closing(DeleteIkeExchange(), now)
+        self.terminate("deleted", now)
         self.reschedule()
 
     def abandon(self, now: float) -> None:
@@ -194,7 +221,7 @@ class IkeSa:
             self.fail("abandoned", now=now)
         elif self.state is State.ESTABLISHED:
             self.close("abandoned", now=now)
-        elif self.state is State.CLOSING:
+        elif self.state in (State.CLOSING, State.UNDECIDED, State.OBSOLETE):
             self.finish_closing(now)
 
     def _require_established(self) -> None:
@@ -223,55 +250,77 @@ class IkeSa:
         self.remote_identity = peer
         self.peer_configuration = configuration
         self.established_at = now
-        self.environment.by_peer.setdefault(peer, []).append(self)
+        self.lifetimes.begin_ike(now)
+        self.environment.enlist(self, peer)
         self.environment.emit(self, IkeEstablished(peer, configuration))
         self.environment.count("established")
 
-    def add_child(self, child: ChildSa) -> None:
-        """A child SA was agreed."""
+    def add_child(self, child: ChildSa, now: float, replaces: ChildSa | None = None) -> None:
+        """A child SA was agreed, in the place of ``replaces`` if that is given."""
         self.children[child.inbound_spi] = child
-        self.environment.emit(self, ChildEstablished(child))
+        self.lifetimes.begin_child(child.inbound_spi, now)
+        if replaces is not None:
+            self.supersede(replaces, child)
+        self.environment.emit(self, ChildEstablished(child, replaces))
+
+    def supersede(self, older: ChildSa, newer: ChildSa) -> None:
+        """``newer`` has taken the place of ``older``, which one of the sides is about to delete."""
+        self.superseded[older.inbound_spi] = newer.inbound_spi
 
     def remove_child(self, inbound_spi: int, reason: str) -> ChildSa | None:
-        """A child SA is over."""
+        """A child SA is over; one that it had taken the place of is in force again."""
         child = self.children.pop(inbound_spi, None)
         if child is not None:
-            self.environment.emit(self, ChildClosed(child, reason))
+            newer = self.superseded.pop(inbound_spi, None)
+            for older in [spi for spi, successor in self.superseded.items() if successor == inbound_spi]:
+                del self.superseded[older]
+                if newer is not None:
+                    self.superseded[older] = newer
+            self.lifetimes.end_child(inbound_spi)
+            self.environment.emit(self, ChildClosed(child, reason if newer is None else "rekeyed"))
         return child
 
     def fail(self, reason: str, detail: str = "", *, now: float, linger: bool = False) -> None:
         """The handshake came to nothing; with ``linger`` the refusal stays to be repeated."""
         self._report_failure(reason, detail)
-        self._end(now, linger)
+        self.end(now, linger=linger)
 
     def refuse(self, exchange: DeleteIkeExchange, reason: str, detail: str, now: float) -> None:
         """The handshake came to nothing and the peer, which believes otherwise, is told by ``exchange``."""
         self._report_failure(reason, detail)
-        self.begin_closing(exchange, now)
+        self.begin_closing(now, exchange)
 
     def close(self, reason: str, *, now: float, linger: bool = False) -> None:
         """The established SA is over and the peer knows, or cannot be told."""
         self._close_children()
         self.environment.emit(self, IkeClosed(reason))
-        self._end(now, linger)
+        self.end(now, linger=linger)
 
-    def begin_closing(self, exchange: DeleteIkeExchange, now: float) -> None:
-        """Tell the peer that the SA is over."""
+    def begin_closing(self, now: float, exchange: DeleteIkeExchange | None = None) -> None:
+        """Tell the peer that the SA is over, by ``exchange`` if it has something special to say."""
         self.change(Trigger.CLOSE)
         self._close_children()
-        self.exchanges.clear_queue()
-        self.exchanges.submit(exchange, now)
+        self.exchanges.take_queue()
+        self.exchanges.submit(exchange or DeleteIkeExchange(), now)
+
+    def terminate(self, reason: str, now: float) -> None:
+        """Close the established SA for ``reason``, of which the application and the peer are told."""
+        if self.state is State.ESTABLISHED:
+            self._close_reason = reason
+            self.begin_closing(now)
 
     def finish_closing(self, now: float, *, linger: bool = False) -> None:
         """The peer knows that the SA is over, or does not answer."""
         if self._close_reason is not None:
             self.environment.emit(self, IkeClosed(self._close_reason))
-        self._end(now, linger)
+        self.end(now, linger=linger)
 
     def peer_unresponsive(self, now: float) -> None:
         """The peer did not answer a request."""
-        if self.state is State.CLOSING:
+        if self.state in (State.CLOSING, State.OBSOLETE):
             self.finish_closing(now)
+        elif self.state is State.ESTABLISHED and self.rekeying is not None and self.rekeying.has_rival:
+            adopt_rival(self, self.rekeying, now)
         elif self.state is State.ESTABLISHED:
             self.close("timeout", now=now)
         else:
@@ -285,36 +334,17 @@ class IkeSa:
                 self.environment.count("half-open-expired")
                 self.fail("timeout", "no valid IKE_AUTH came", now=now)
             else:
-                self._end(now, linger=False)
+                self.end(now)
         else:
             drop_expired_fragments(self, now)
             self.exchanges.handle_timer(now)
-            if (probe_at := self._probe_at()) is not None and now >= probe_at:
-                self.environment.count("liveness-probes")
-                self.probe_liveness(now)
+            if self.state is State.ESTABLISHED:
+                self.lifetimes.handle(self, now)
         self.reschedule()
 
     def reschedule(self) -> None:
         """Tell the timer heap when this SA wants attention next."""
-        if self.state is State.CLOSED:
-            deadline = None
-        else:
-            deadlines = [at for at in (self.exchanges.next_at, self.expires_at, self._probe_at()) if at is not None]
-            deadlines += [partial.expires_at for partial in self.partial_messages.values()]
-            deadline = min(deadlines, default=None)
-        self.environment.timers.set(self, deadline)
-
-    def _probe_at(self) -> float | None:
-        """When the silence of the peer has lasted too long; None where that does not matter or a request is under way.
-
-        The SPI, which is random, decides how much later than the interval that is: thousands of SAs made together are
-        not probed together.
-        """
-        interval_s = self.environment.configuration.liveness_interval_s
-        if not interval_s or self.state is not State.ESTABLISHED or self.exchanges.current is not None:
-            return None
-        last = self.last_heard_at if self.last_heard_at is not None else self.handshake_started_at
-        return last + interval_s * (1 + _LIVENESS_JITTER * int.from_bytes(self.local_spi[:2], "big") / 0x10000)
+        self.environment.timers.set(self, next_deadline(self))
 
     def _report_failure(self, reason: str, detail: str) -> None:
         self.environment.emit(self, IkeFailed(reason, detail))
@@ -329,12 +359,12 @@ class IkeSa:
             self.environment.half_open.pop(self._half_open_key, None)
             self._half_open_key = None
 
-    def _end(self, now: float, linger: bool) -> None:
-        peers = self.environment.by_peer.get(self.remote_identity) if self.remote_identity is not None else None
-        if peers is not None and self in peers:
-            peers.remove(self)
-            if not peers and self.remote_identity is not None:
-                del self.environment.by_peer[self.remote_identity]
+    def end(self, now: float, *, linger: bool = False) -> None:
+        """Forget the SA; with ``linger`` its last answer stays to be repeated."""
+        if self.rekeying is not None:
+            self.rekeying.drop(now)
+            self.rekeying = None
+        self.environment.delist(self)
         self.handshake = None
         self.exchanges.abandon()
         drop_fragments(self)
@@ -354,15 +384,6 @@ class IkeSa:
         """The header of a message from this side."""
         is_initiator = self.role is Role.INITIATOR
         return Header(self.initiator_spi, self.responder_spi, exchange, is_initiator, is_response, message_id)
-
-    def encode_request(
-        self, exchange: ExchangeType, message_id: int, payloads: tuple[Payload, ...]
-    ) -> tuple[bytes, ...]:
-        """The datagrams of a request; every one but IKE_SA_INIT is protected."""
-        header = self.header(exchange, message_id, is_response=False)
-        if exchange is ExchangeType.IKE_SA_INIT:
-            return (encode_message(Message(header, payloads)),)
-        return self.protect(header, payloads)
 
     def protect(self, header: Header, payloads: tuple[Payload, ...]) -> tuple[bytes, ...]:
         """The datagrams of a protected message: several if it is large and the peer takes fragments."""

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 def use_shared_secret(sa: IkeSa, handshake: Handshake, suite: IkeSuite, secret: bytes) -> None:
     """Derive the keys of ``sa``, whose SPIs and nonces are known, and protect its messages from now on."""
-    environment = sa.environment
     handshake.key_pair = None
     keys = handshake.keys = IkeKeys.derive(
         suite, secret, handshake.initiator_nonce, handshake.responder_nonce, sa.initiator_spi + sa.responder_spi
     )
+    use_keys(sa, suite, keys)
+
+
+def use_keys(sa: IkeSa, suite: IkeSuite, keys: IkeKeys) -> None:
+    """Protect the messages of ``sa`` with these keys from now on."""
+    environment = sa.environment
     sa.suite = suite
     sa.sk_d = keys.sk_d
     send, receive = (keys.sk_ei, keys.sk_ai), (keys.sk_er, keys.sk_ar)

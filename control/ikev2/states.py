@@ -27,6 +27,10 @@ class State(Enum):
     """Both sides are authenticated."""
     CLOSING = "closing"
     """This side is telling the peer that the SA is over."""
+    UNDECIDED = "undecided"
+    """Made by the peer's rekeying while this side rekeyed too: the nonces will tell which of the two new SAs stays."""
+    OBSOLETE = "obsolete"
+    """Replaced, or superfluous, after rekeying; the peer is about to delete it."""
     LINGERING = "lingering"
     """Over; the last answer is kept for a peer that did not get it."""
     CLOSED = "closed"
@@ -40,6 +44,9 @@ class Trigger(Enum):
     ANSWER_INIT = "answer-init"
     SEND_AUTH = "send-auth"
     AUTHENTICATED = "authenticated"
+    AWAIT_NONCES = "await-nonces"
+    INHERIT = "inherit"
+    RETIRE = "retire"
     CLOSE = "close"
     LINGER = "linger"
     FORGET = "forget"
@@ -54,6 +61,17 @@ TRANSITIONS: dict[tuple[State, Trigger], State] = {
     # The initiator that cannot authenticate the responder tells it so, the SA being over.
     (State.AUTH_SENT, Trigger.CLOSE): State.CLOSING,
     (State.ESTABLISHED, Trigger.CLOSE): State.CLOSING,
+    # Rekeying makes an SA without a handshake of its own (RFC 7296 section 2.18).
+    (State.IDLE, Trigger.INHERIT): State.ESTABLISHED,
+    (State.IDLE, Trigger.AWAIT_NONCES): State.UNDECIDED,
+    (State.UNDECIDED, Trigger.INHERIT): State.ESTABLISHED,
+    (State.UNDECIDED, Trigger.RETIRE): State.OBSOLETE,
+    (State.ESTABLISHED, Trigger.RETIRE): State.OBSOLETE,
+    # A superfluous one is deleted by the side that made it.
+    (State.IDLE, Trigger.CLOSE): State.CLOSING,
+    (State.UNDECIDED, Trigger.CLOSE): State.CLOSING,
+    (State.UNDECIDED, Trigger.LINGER): State.LINGERING,
+    (State.OBSOLETE, Trigger.LINGER): State.LINGERING,
     (State.HALF_OPEN, Trigger.LINGER): State.LINGERING,
     (State.ESTABLISHED, Trigger.LINGER): State.LINGERING,
     (State.CLOSING, Trigger.LINGER): State.LINGERING,
@@ -62,6 +80,8 @@ TRANSITIONS: dict[tuple[State, Trigger], State] = {
     (State.AUTH_SENT, Trigger.FORGET): State.CLOSED,
     (State.HALF_OPEN, Trigger.FORGET): State.CLOSED,
     (State.ESTABLISHED, Trigger.FORGET): State.CLOSED,
+    (State.UNDECIDED, Trigger.FORGET): State.CLOSED,
+    (State.OBSOLETE, Trigger.FORGET): State.CLOSED,
     (State.CLOSING, Trigger.FORGET): State.CLOSED,
     (State.LINGERING, Trigger.FORGET): State.CLOSED,
 }

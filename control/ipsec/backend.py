@@ -18,8 +18,13 @@ class IpsecBackend(Protocol):
     def allocate_spi(self) -> int:
         """An inbound SPI that no installed association uses and that is not given out again soon."""
 
-    def install(self, inbound: SecurityAssociation, outbound: SecurityAssociation) -> None:
+    def install(
+        self, inbound: SecurityAssociation, outbound: SecurityAssociation, *, outbound_waits: bool = False
+    ) -> None:
         """Put a pair to use at once; for packets that several outbound ones cover, the newest is taken.
+
+        With ``outbound_waits`` the outbound one is taken only for packets that no other covers, until something genuine
+        has arrived under the inbound one: the peer may not be ready to receive before (RFC 7296 section 2.8).
 
         Raises:
             IpsecBackendError: the inbound SPI is taken, or the back end cannot apply the association.

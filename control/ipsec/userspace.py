@@ -28,10 +28,11 @@ class Unprotected:
     security_association: SecurityAssociation
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pair:
     inbound: EspInbound
     outbound: EspOutbound
+    outbound_waits: bool
 
 
 class UserspaceIpsec:
@@ -50,7 +51,7 @@ class UserspaceIpsec:
         self.statistics: Counter[str] = Counter()
         self._random = random
         self._pairs: dict[int, _Pair] = {}
-        self._outbound: dict[tuple[IPv6Address, IPv6Address], list[EspOutbound]] = {}
+        self._outbound: dict[tuple[IPv6Address, IPv6Address], list[_Pair]] = {}
         # SPIs walk through all 32-bit values in an order of their own, so none comes back before 4 billion others.
         self._spi = int.from_bytes(random(4), "big")
         self._spi_step = int.from_bytes(random(4), "big") | 1
@@ -65,13 +66,15 @@ class UserspaceIpsec:
             if self._spi >= FIRST_SPI and self._spi not in self._pairs:
                 return self._spi
 
-    def install(self, inbound: SecurityAssociation, outbound: SecurityAssociation) -> None:
+    def install(
+        self, inbound: SecurityAssociation, outbound: SecurityAssociation, *, outbound_waits: bool = False
+    ) -> None:
         """See :meth:`control.ipsec.backend.IpsecBackend.install`."""
         if inbound.spi in self._pairs:
             raise IpsecBackendError("spi-in-use", f"{inbound.spi:#010x}")
-        pair = _Pair(EspInbound(inbound), EspOutbound(outbound, self._random))
+        pair = _Pair(EspInbound(inbound), EspOutbound(outbound, self._random), outbound_waits)
         self._pairs[inbound.spi] = pair
-        self._outbound.setdefault((outbound.source, outbound.destination), []).append(pair.outbound)
+        self._outbound.setdefault((outbound.source, outbound.destination), []).append(pair)
 
     def remove(self, inbound_spi: int) -> None:
         """See :meth:`control.ipsec.backend.IpsecBackend.remove`."""
@@ -80,7 +83,7 @@ class UserspaceIpsec:
             return
         outbound = pair.outbound.security_association
         addresses = (outbound.source, outbound.destination)
-        self._outbound[addresses].remove(pair.outbound)
+        self._outbound[addresses].remove(pair)
         if not self._outbound[addresses]:
             del self._outbound[addresses]
 
@@ -108,10 +111,15 @@ class UserspaceIpsec:
             EspError: ``sequence-exhausted``.
         """
         destination_port = packet_ports(protocol, payload)[1]
-        for esp in reversed(self._outbound.get((source, destination), ())):
-            if esp.security_association.covers(protocol, port, destination_port):
-                break
-        else:
+        esp: EspOutbound | None = None
+        for pair in reversed(self._outbound.get((source, destination), ())):
+            if not (esp and pair.outbound_waits) and pair.outbound.security_association.covers(
+                protocol, port, destination_port
+            ):
+                esp = pair.outbound
+                if not pair.outbound_waits:
+                    break
+        if esp is None:
             self.statistics["no-security-association"] += 1
             raise NoSecurityAssociation(f"{source} to {destination}, protocol {protocol}, port {port:#06x}")
         usage = esp.security_association.usage
@@ -158,6 +166,7 @@ class UserspaceIpsec:
         usage.packets += 1
         usage.bytes += len(payload)
         usage.last_used_at = now
+        pair.outbound_waits = False
         self.statistics["unprotected"] += 1
         return Unprotected(protocol, payload, security_association)
 

@@ -96,13 +96,26 @@ class Associations:
         self._by_sa[sa] = association
         return association
 
-    def install(self, association: Association, child: ChildSa, now: float) -> str | None:
-        """Put a child SA to work. Returns None, or the reason (slug) why it cannot be."""
+    def rekeyed(self, sa: IkeSa, successor: IkeSa) -> None:
+        """Another IKE SA has taken the place of ``sa``, with its children; the association stays as old as it is."""
+        renewed = {successor if one is sa else one: association for one, association in self._by_sa.items()}
+        self._by_sa = renewed
+        association = renewed.get(successor)
+        if association is not None:
+            association.sa = successor
+
+    def install(
+        self, association: Association, child: ChildSa, now: float, *, outbound_waits: bool = False
+    ) -> str | None:
+        """Put a child SA to work. Returns None, or the reason (slug) why it cannot be.
+
+        With ``outbound_waits`` the child it replaces goes on being used until the peer has used this one.
+        """
         try:
             inbound, outbound = security_association_pair(
                 child, association.home_address, association.home_agent, created_at=now
             )
-            self._ipsec.install(inbound, outbound)
+            self._ipsec.install(inbound, outbound, outbound_waits=outbound_waits)
         except IpsecBackendError as error:
             return error.reason
         association.children[child.inbound_spi] = child.name

@@ -56,6 +56,11 @@ class Attempts:
         self.sa = sa
         self.retry_at = None
 
+    def rekeyed(self, sa: IkeSa, successor: IkeSa) -> None:
+        """Another IKE SA has taken the place of ``sa``."""
+        if self.sa is sa:
+            self.sa = successor
+
     def failed(self, now: float) -> None:
         """The attempt came to nothing; plan the next one if it is known whom to turn to.
 

@@ -14,7 +14,7 @@ from random import Random
 import control.ikev2.events as ike
 from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
 from control.ikev2.certificates import CertificateValidator
-from control.ikev2.child import ChildRequest, ChildSa
+from control.ikev2.child import ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration
@@ -283,8 +283,8 @@ class MobileNode:
                 self._events.append(
                     IkeEstablished(association.home_agent, association.identity, own_attempt, handshake_s)
                 )
-            case ike.ChildEstablished(child=child):
-                self._child_established(sa, child, own_attempt, now)
+            case ike.ChildEstablished():
+                self._child_established(sa, event, own_attempt, now)
             case ike.ChildFailed(reason=reason):
                 if own_attempt:
                     self._attempt_failed(sa.remote_address, f"child-{reason}", now)
@@ -295,20 +295,24 @@ class MobileNode:
                 self.statistics[f"ike-{reason}"] += 1
                 if own_attempt:
                     self._attempt_failed(sa.remote_address, reason, now)
+            case ike.IkeRekeyed(successor=successor):
+                self._associations.rekeyed(sa, successor)
+                self._attempts.rekeyed(sa, successor)
             case ike.IkeClosed(reason=reason):
                 self._ike_closed(sa, reason, now)
 
-    def _child_established(self, sa: IkeSa, child: ChildSa, own_attempt: bool, now: float) -> None:
-        association = self._associations.of(sa)
+    def _child_established(self, sa: IkeSa, event: ike.ChildEstablished, own_attempt: bool, now: float) -> None:
+        association, child = self._associations.of(sa), event.child
         if association is None:
             return
-        failure = self._associations.install(association, child, now)
+        outbound_waits = event.replaces is not None and not child.initiated
+        failure = self._associations.install(association, child, now, outbound_waits=outbound_waits)
         if failure is not None:
             self.statistics[f"child-{failure}"] += 1
             if own_attempt:
                 self._attempt_failed(association.home_agent, f"child-{failure}", now)
             sa.delete(now)
-        elif own_attempt and child.name == MOBILITY_CHILD:
+        elif own_attempt and child.name == MOBILITY_CHILD and event.replaces is None:
             self._register_over(association, now)
 
     def _ike_closed(self, sa: IkeSa, reason: str, now: float) -> None:

@@ -116,7 +116,7 @@ class AuthExchange:
             _child_failed(sa, offer, error.reason, str(error))
             sa.exchanges.submit(DeleteChildExchange(offer.inbound_spi), now)
             return
-        sa.add_child(child)
+        sa.add_child(child, now)
 
 
 def _child_failed(sa: IkeSa, offer: ChildOffer, reason: str, detail: str) -> None:
@@ -203,7 +203,7 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
         *(sa.environment.certificate_payloads if key is None else ()),
         own_proof,
         *_answer_configuration(sa, configuration),
-        *_answer_child(sa, payloads, secrets),
+        *_answer_child(sa, payloads, secrets, now),
     )
 
 
@@ -221,10 +221,10 @@ def _answer_configuration(sa: IkeSa, configuration: ConfigurationPayload | None)
     return () if reply is None else (reply,)
 
 
-def _answer_child(sa: IkeSa, payloads: tuple[Payload, ...], secrets: ChildSecrets) -> tuple[Payload, ...]:
+def _answer_child(sa: IkeSa, payloads: tuple[Payload, ...], secrets: ChildSecrets, now: float) -> tuple[Payload, ...]:
     if first(payloads, SecurityAssociationPayload) is None:
         return ()
     try:
-        return grant(sa, payloads, None).establish(sa, secrets)
+        return grant(sa, payloads, None).establish(sa, secrets, now)
     except ChildRefused as refusal:
         return refuse_child(sa, refusal)

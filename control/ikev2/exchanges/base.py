@@ -39,6 +39,19 @@ class Exchange(Protocol):
         ...
 
 
+class ChildMaking:
+    """An exchange of this side from which a child SA may come.
+
+    Attributes:
+        closed_spis: the peer's SPIs that it has closed while the request was under way and that this side did not know.
+    """
+
+    __slots__ = ("closed_spis",)
+
+    def __init__(self) -> None:
+        self.closed_spis: tuple[bytes, ...] = ()
+
+
 def first(payloads: Iterable[Payload], wanted: type[_Wanted]) -> _Wanted | None:
     """The first payload of a class, None if there is none."""
     for payload in payloads:

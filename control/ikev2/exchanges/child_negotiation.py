@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from control.ikev2.child import ChildPolicy, ChildRequest, ChildSa
@@ -20,7 +20,7 @@ from control.ikev2.payloads import (
     TrafficSelectorInitiator,
     TrafficSelectorResponder,
 )
-from control.ipsec.algorithms import CipherSuite
+from control.ikev2.proposals import EspSuite
 from control.ipsec.traffic_selector import TrafficSelector
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class ChildOffer:
             raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer widens the traffic selectors")
         return make_child(
             sa,
-            suite.cipher,
+            suite,
             (self.inbound_spi, peer_spi),
             secrets,
             ChildPolicy(local.ipv6_selectors, remote.ipv6_selectors, self.request.name),
@@ -127,21 +127,29 @@ class ChildGrant:
     transport_mode: bool
 
     def establish(
-        self, sa: IkeSa, secrets: ChildSecrets, key_exchange: tuple[Payload, ...] = ()
+        self,
+        sa: IkeSa,
+        secrets: ChildSecrets,
+        now: float,
+        key_exchange: tuple[Payload, ...] = (),
+        replaces: ChildSa | None = None,
     ) -> tuple[Payload, ...]:
-        """Make the child SA; returns the payloads of the answer, with ``key_exchange`` (Nr, KEr) in its place."""
+        """Make the child SA, in the place of ``replaces`` if that is given.
+
+        Returns:
+            The payloads of the answer, with ``key_exchange`` (Nr, KEr) in its place.
+        """
         spi = sa.environment.allocate_spi()
-        sa.add_child(
-            make_child(
-                sa,
-                self.choice.suite.cipher,
-                (spi, self.choice.peer_spi),
-                secrets,
-                self.policy,
-                initiated=False,
-                transport_mode=self.transport_mode,
-            )
+        child = make_child(
+            sa,
+            self.choice.suite,
+            (spi, self.choice.peer_spi),
+            secrets,
+            self.policy,
+            initiated=False,
+            transport_mode=self.transport_mode,
         )
+        sa.add_child(child, now, replaces)
         return (
             *((_USE_TRANSPORT_MODE,) if self.transport_mode else ()),
             self.choice.answer(spi),
@@ -151,20 +159,23 @@ class ChildGrant:
         )
 
 
-def grant(sa: IkeSa, payloads: Sequence[Payload], preferred_group: int | None) -> ChildGrant:
+def grant(
+    sa: IkeSa, payloads: Sequence[Payload], preferred_group: int | None, replaces: ChildSa | None = None
+) -> ChildGrant:
     """What to agree to of the peer's request; ChildRefused if nothing.
 
     Args:
         sa: the established IKE SA.
         payloads: the request.
         preferred_group: the group of its KE payload, None without one.
+        replaces: the child that is to be rekeyed, None for a further one.
     """
     environment = sa.environment
     offer = first(payloads, SecurityAssociationPayload)
     choice = choose_esp(environment.configuration.esp_proposals, offer, preferred_group) if offer is not None else None
     if choice is None:
         raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN)
-    if len(sa.children) >= environment.configuration.child_limit:
+    if replaces is None and len(sa.children) >= environment.configuration.child_limit:
         raise ChildRefused(NotifyType.NO_ADDITIONAL_SAS)
     remote = first(payloads, TrafficSelectorInitiator)
     local = first(payloads, TrafficSelectorResponder)
@@ -173,6 +184,8 @@ def grant(sa: IkeSa, payloads: Sequence[Payload], preferred_group: int | None) -
     policy = environment.policy.select_child(sa, local.ipv6_selectors, remote.ipv6_selectors)
     if policy is None:
         raise ChildRefused(NotifyType.TS_UNACCEPTABLE)
+    if replaces is not None:
+        policy = replace(policy, name=replaces.name)
     wants_transport = notification(payloads, NotifyType.USE_TRANSPORT_MODE) is not None
     return ChildGrant(choice, policy, wants_transport and policy.transport_mode)
 
@@ -186,7 +199,7 @@ def refuse_child(sa: IkeSa, refusal: ChildRefused) -> tuple[Payload, ...]:
 
 def make_child(
     sa: IkeSa,
-    cipher: CipherSuite,
+    suite: EspSuite,
     spis: tuple[int, int],
     secrets: ChildSecrets,
     policy: ChildPolicy,
@@ -198,7 +211,7 @@ def make_child(
 
     Args:
         sa: the IKE SA.
-        cipher: the algorithms.
+        suite: the algorithms.
         spis: the SPIs this side and the peer have chosen.
         secrets: what the keys are made of.
         policy: the agreed selectors.
@@ -208,7 +221,7 @@ def make_child(
     if sa.suite is None:
         raise ChildRefused(NotifyType.TEMPORARY_FAILURE)
     keys = ChildKeys.derive(
-        sa.suite.prf, sa.sk_d, cipher, secrets.initiator_nonce, secrets.responder_nonce, secrets.shared_secret
+        sa.suite.prf, sa.sk_d, suite.cipher, secrets.initiator_nonce, secrets.responder_nonce, secrets.shared_secret
     )
     from_initiator = (keys.encryption_i, keys.integrity_i)
     from_responder = (keys.encryption_r, keys.integrity_r)
@@ -216,7 +229,7 @@ def make_child(
     return ChildSa(
         inbound_spi=spis[0],
         outbound_spi=spis[1],
-        suite=cipher,
+        suite=suite.cipher,
         inbound_encryption_key=inbound[0],
         inbound_integrity_key=inbound[1],
         outbound_encryption_key=outbound[0],
@@ -226,4 +239,5 @@ def make_child(
         transport_mode=transport_mode,
         name=policy.name,
         initiated=initiated,
+        group=suite.group,
     )

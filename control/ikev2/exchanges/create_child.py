@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from control.ikev2.child import ChildRequest
-from control.ikev2.dh import InvalidPublicValue, KeyPair, is_supported
+from control.ikev2.child import ChildRequest, ChildSa
+from control.ikev2.choices import ESP_SPI_SIZE
+from control.ikev2.dh import InvalidPublicValue, KeyPair
 from control.ikev2.events import ChildFailed
-from control.ikev2.exchanges.base import NONCE_SIZE, error_in, first, notification, slug
+from control.ikev2.exchanges.base import NONCE_SIZE, ChildMaking, error_in, first, slug
 from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child
 from control.ikev2.exchanges.informational import DeleteChildExchange, closed_by_error
-from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType, ProtocolId
+from control.ikev2.exchanges.key_exchange import answer_key_exchange, shared_secret, wanted_group
+from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
 from control.ikev2.payloads import (
     KeyExchangePayload,
     NoncePayload,
     NotifyPayload,
     Payload,
-    SecurityAssociationPayload,
 )
 from control.ikev2.states import State
 from control.wire import WireError
@@ -26,23 +26,27 @@ if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
 
-class CreateChildExchange:
+class CreateChildExchange(ChildMaking):
     """This side asks for a child SA.
 
     Args:
         request: what is wanted.
         group: the group of the key exchange, None for the first of the proposals, or none.
+
+    Attributes:
+        nonce: this side's.
     """
 
-    __slots__ = ("_group", "_key_pair", "_nonce", "_offer", "_request", "_retried")
+    __slots__ = ("_group", "_key_pair", "_offer", "_request", "_retried", "nonce")
 
     exchange_type = ExchangeType.CREATE_CHILD_SA
 
     def __init__(self, request: ChildRequest, group: DiffieHellmanGroup | None = None) -> None:
+        super().__init__()
+        self.nonce = b""
         self._request = request
         self._group = group
         self._retried = group is not None
-        self._nonce = b""
         self._key_pair: KeyPair | None = None
         self._offer: ChildOffer | None = None
 
@@ -52,7 +56,8 @@ class CreateChildExchange:
             return None
         environment = sa.environment
         offer = self._offer = ChildOffer(sa, self._request)
-        self._nonce = environment.random(NONCE_SIZE)
+        self.nonce = environment.random(NONCE_SIZE)
+        self.closed_spis = ()
         group = self._group or offer.offer.first_group
         key_exchange: tuple[Payload, ...] = ()
         if group is not None:
@@ -61,7 +66,7 @@ class CreateChildExchange:
         return (
             *offer.mode(),
             offer.security_association(with_groups=group is not None),
-            NoncePayload(self._nonce),
+            NoncePayload(self.nonce),
             *key_exchange,
             *offer.selectors(),
         )
@@ -73,7 +78,8 @@ class CreateChildExchange:
             return
         error = error_in(payloads)
         if error is not None:
-            self._refused(sa, error, payloads, now)
+            if not closed_by_error(sa, payloads, now) and not self._retry(sa, error, now):
+                self.refused(sa, error, now)
             return
         if self._offer is None:
             return
@@ -81,90 +87,82 @@ class CreateChildExchange:
         try:
             if nonce is None:
                 raise ChildRefused(NotifyType.INVALID_SYNTAX, "the answer has no nonce")
-            secret = self._shared_secret(payloads)
-            child = self._offer.accept(sa, payloads, ChildSecrets(self._nonce, nonce.nonce, secret))
+            secret = shared_secret(self._key_pair, payloads)
+            child = self._offer.accept(sa, payloads, ChildSecrets(self.nonce, nonce.nonce, secret))
         except (ChildRefused, InvalidPublicValue) as refusal:
             # The peer believes that there is a child SA.
-            self._fail(sa, refusal.reason, str(refusal))
+            self.failed(sa, refusal.reason, str(refusal), now)
             sa.exchanges.submit(DeleteChildExchange(self._offer.inbound_spi), now)
             return
-        sa.add_child(child)
-
-    def _shared_secret(self, payloads: Sequence[Payload]) -> bytes:
-        answer = first(payloads, KeyExchangePayload)
-        if self._key_pair is None or answer is None:
-            return b""
-        if answer.group != self._key_pair.group:
-            raise InvalidPublicValue(f"group {answer.group}")
-        return self._key_pair.exchange(answer.data)
-
-    def _refused(self, sa: IkeSa, error: NotifyPayload, payloads: tuple[Payload, ...], now: float) -> None:
-        if closed_by_error(sa, payloads, now):
+        sa.lifetimes.note_success()
+        if child.outbound_spi.to_bytes(ESP_SPI_SIZE, "big") in self.closed_spis:
+            # The deletion of what the peer has made has overtaken its answer.
+            self.failed(sa, "deleted-by-peer", "", now)
             return
-        if error.type == NotifyType.INVALID_KE_PAYLOAD and not self._retried:
-            group = _offered_group(error, self._offer)
-            if group is not None:
-                sa.exchanges.submit(CreateChildExchange(self._request, group), now)
-                return
-        self._fail(sa, slug(error))
+        self.agreed(sa, child, min(self.nonce, nonce.nonce), now)
 
-    def _fail(self, sa: IkeSa, reason: str, detail: str = "") -> None:
+    def agreed(self, sa: IkeSa, child: ChildSa, nonce: bytes, now: float) -> None:
+        """The child SA is there.
+
+        Args:
+            sa: the IKE SA.
+            child: the new child.
+            nonce: the lower one of those it was made with.
+            now: monotonic seconds.
+        """
+        sa.add_child(child, now)
+
+    def refused(self, sa: IkeSa, error: NotifyPayload, now: float) -> None:
+        """The peer has answered with an error; the IKE SA stays."""
+        if error.type != NotifyType.TEMPORARY_FAILURE:
+            self.failed(sa, slug(error), "", now)
+        elif sa.lifetimes.note_temporary_failure(now):
+            self.failed(sa, slug(error), "", now)
+            sa.terminate("out-of-sync", now)
+        else:
+            sa.lifetimes.retry(self, now)
+
+    def failed(self, sa: IkeSa, reason: str, detail: str, now: float) -> None:
+        """No child SA comes of it."""
         sa.environment.count(f"child-failed-{reason}")
         sa.environment.emit(sa, ChildFailed(self._request.name, reason, detail))
 
+    def _retry(self, sa: IkeSa, error: NotifyPayload, now: float) -> bool:
+        """Try once with the group that the peer asks for; returns whether there is one."""
+        if error.type != NotifyType.INVALID_KE_PAYLOAD or self._retried or self._offer is None:
+            return False
+        offered = (group for proposal in self._offer.offer.proposals for group in proposal.groups)
+        self._group = wanted_group(error, offered)
+        if self._group is None:
+            return False
+        self._retried = True
+        sa.exchanges.submit(self, now)
+        return True
 
-def _offered_group(error: NotifyPayload, offer: ChildOffer | None) -> DiffieHellmanGroup | None:
-    """The group an INVALID_KE_PAYLOAD asks for, if this side has offered it."""
-    try:
-        wanted = error.key_exchange_group()
-    except WireError:
-        return None
-    offered = offer.offer.proposals if offer is not None else ()
-    return next((group for proposal in offered for group in proposal.groups if group == wanted), None)
 
-
-def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
-    """Answer the peer's CREATE_CHILD_SA request.
+def answer(
+    sa: IkeSa, payloads: tuple[Payload, ...], now: float, replaces: ChildSa | None = None
+) -> tuple[Payload, ...]:
+    """Answer the peer's request for a child SA, which may be one in the place of another.
 
     Raises:
         WireError: the request lacks what it needs, or its key exchange data is none.
     """
-    if sa.state is not State.ESTABLISHED:
-        return (NotifyPayload(NotifyType.TEMPORARY_FAILURE),)
-    if _is_rekeying(payloads):
-        # Section 1.3 has this answer for implementations that do not rekey: the peer makes a new IKE SA instead.
-        return (NotifyPayload(NotifyType.NO_ADDITIONAL_SAS),)
     key_exchange = first(payloads, KeyExchangePayload)
     nonce = first(payloads, NoncePayload)
     if nonce is None:
         raise WireError("missing-nonce")
+    environment = sa.environment
     try:
-        granted = grant(sa, payloads, key_exchange.group if key_exchange is not None else None)
+        granted = grant(sa, payloads, key_exchange.group if key_exchange is not None else None, replaces)
         group = granted.choice.suite.group
         if group is not None and (key_exchange is None or key_exchange.group != group):
             return (NotifyPayload.invalid_ke_payload(group),)
-        secret, public = _answer_key_exchange(sa, group, key_exchange)
-        response_nonce = sa.environment.random(NONCE_SIZE)
+        secret, public = answer_key_exchange(environment, group, key_exchange)
+        response_nonce = environment.random(NONCE_SIZE)
         secrets = ChildSecrets(nonce.nonce, response_nonce, secret)
-        return granted.establish(sa, secrets, (NoncePayload(response_nonce), *public))
+        return granted.establish(sa, secrets, now, (NoncePayload(response_nonce), *public), replaces)
     except ChildRefused as refusal:
         return refuse_child(sa, refusal)
     except InvalidPublicValue as error:
         raise WireError(error.reason, str(error)) from None
-
-
-def _is_rekeying(payloads: Sequence[Payload]) -> bool:
-    if notification(payloads, NotifyType.REKEY_SA) is not None:
-        return True
-    offer = first(payloads, SecurityAssociationPayload)
-    return offer is not None and all(proposal.protocol == ProtocolId.IKE for proposal in offer.proposals)
-
-
-def _answer_key_exchange(
-    sa: IkeSa, group: DiffieHellmanGroup | None, key_exchange: KeyExchangePayload | None
-) -> tuple[bytes, tuple[Payload, ...]]:
-    """The shared secret and the KE payload of the answer; nothing of both without a group."""
-    if group is None or key_exchange is None or not is_supported(group):
-        return b"", ()
-    key_pair = sa.environment.key_pairs.take(group)
-    return key_pair.exchange(key_exchange.data), (KeyExchangePayload(group, key_pair.public),)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from control.ikev2.events import PeerAlive
-from control.ikev2.exchanges.base import FATAL_ERRORS, error_in, slug
+from control.ikev2.exchanges.base import FATAL_ERRORS, ChildMaking, error_in, slug
 from control.ikev2.numbers import ExchangeType, NotifyType, ProtocolId
 from control.ikev2.payloads import DeletePayload, NotifyPayload, Payload
 from control.ikev2.states import State
+from control.ikev2.succession import adopt_rival
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -34,22 +35,35 @@ class LivenessExchange:
 
 
 class DeleteChildExchange:
-    """Tells the peer that a child SA, named by this side's inbound SPI, is closed."""
+    """Tells the peer that a child SA is closed.
 
-    __slots__ = ("_inbound_spi",)
+    A child that was asked to be closed is out of use here from then on. One that another has replaced goes on receiving
+    until the peer has answered.
+
+    Attributes:
+        inbound_spi: this side's SPI of the child.
+        outbound_spi: the peer's, None where it is not known.
+    """
+
+    __slots__ = ("_replaced", "inbound_spi", "outbound_spi")
 
     exchange_type = ExchangeType.INFORMATIONAL
 
-    def __init__(self, inbound_spi: int) -> None:
-        self._inbound_spi = inbound_spi
+    def __init__(self, inbound_spi: int, outbound_spi: int | None = None, *, replaced: bool = False) -> None:
+        self.inbound_spi = inbound_spi
+        self.outbound_spi = outbound_spi
+        self._replaced = replaced
 
     def build(self, sa: IkeSa, now: float) -> tuple[Payload, ...] | None:
         """See Exchange."""
-        return (DeletePayload(ProtocolId.ESP, (self._inbound_spi.to_bytes(_SPI_SIZE, "big"),)),)
+        if self._replaced and self.inbound_spi not in sa.children:
+            return None
+        return (DeletePayload(ProtocolId.ESP, (self.inbound_spi.to_bytes(_SPI_SIZE, "big"),)),)
 
     def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
-        """See Exchange: this side's half went when the deletion was asked for, so the peer's answer adds nothing."""
-        closed_by_error(sa, payloads, now)
+        """See Exchange: whatever the peer says of it, its half is over."""
+        if not closed_by_error(sa, payloads, now):
+            sa.remove_child(self.inbound_spi, "deleted")
 
 
 class DeleteIkeExchange:
@@ -99,8 +113,11 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
 
 
 def _peer_deleted(sa: IkeSa, reason: str, now: float) -> None:
-    if sa.state is State.CLOSING:
-        # Both sides closed it at once: each has told the other.
+    if sa.rekeying is not None and sa.rekeying.has_rival and sa.state is State.ESTABLISHED:
+        # The peer has rekeyed it as well, and what this side has asked for meanwhile is void (section 2.8.2).
+        adopt_rival(sa, sa.rekeying, now)
+    if sa.state is not State.ESTABLISHED:
+        # Both sides closed it at once, and each has told the other; or another one has taken its place.
         sa.finish_closing(now, linger=True)
     else:
         sa.close(reason, now=now, linger=True)
@@ -111,10 +128,16 @@ def _close_children(sa: IkeSa, peer_spis: tuple[bytes, ...]) -> list[bytes]:
 
     Those already closed by this side are not among them, as both sides' requests have crossed (section 1.4.1).
     """
-    by_outbound_spi = {child.outbound_spi: child for child in sa.children.values()}
+    current: object = sa.exchanges.current
+    crossing = current.inbound_spi if isinstance(current, DeleteChildExchange) else None
+    by_outbound_spi = {child.outbound_spi.to_bytes(_SPI_SIZE, "big"): child for child in sa.children.values()}
+    if isinstance(current, ChildMaking):
+        current.closed_spis = tuple(spi for spi in peer_spis if spi not in by_outbound_spi)
     closed = []
     for spi in peer_spis:
-        child = by_outbound_spi.get(int.from_bytes(spi, "big"))
-        if child is not None and sa.remove_child(child.inbound_spi, "deleted-by-peer") is not None:
+        child = by_outbound_spi.get(spi)
+        if child is None or sa.remove_child(child.inbound_spi, "deleted-by-peer") is None:
+            continue
+        if child.inbound_spi != crossing:
             closed.append(child.inbound_spi.to_bytes(_SPI_SIZE, "big"))
     return closed

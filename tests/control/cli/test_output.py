@@ -49,6 +49,7 @@ SA = {
     "responder_spi": "8899aabbccddeeff",
     "suite": "AES_GCM_16-128/PRF_HMAC_SHA2_256/CURVE25519",
     "established_s": 3.5,
+    "rekeying_in_s": 12345.6,
     "children": [
         {
             "name": "mobility",
@@ -60,6 +61,8 @@ SA = {
             "remote_selectors": ["2001:db8:100::1[135]"],
             "packets_in": 2,
             "packets_out": 3,
+            "replaced": False,
+            "rekeying_in_s": 3000.4,
         }
     ],
 }
@@ -99,6 +102,22 @@ def test_sas_read_like_those_of_swanctl(run):
     assert "mn1@example.org: established, IKEv2, 0011223344556677_i 8899aabbccddeeff_r, initiator" in output
     assert "in  c0ffee01,      2 packets" in output
     assert "2001:db8:100::1[135]" in output
+    assert "established 3.5 s ago, rekeying in 12346 s\n" in output
+    assert "mobility: transport, AES_GCM_16-128, rekeying in 3000 s\n" in output
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"rekeying_in_s": None}, "AES_GCM_16-128\n"),
+        ({"rekeying_in_s": 0.0}, "AES_GCM_16-128, rekeying now\n"),
+        ({"replaced": True}, "AES_GCM_16-128, replaced\n"),
+    ],
+)
+def test_sas_say_what_becomes_of_a_child(run, changes, text):
+    child = {**SA["children"][0], **changes}
+    output = run(CannedAnswer([{**SA, "children": [child]}]), "sas").output
+    assert f"mobility: transport, {text}" in output
 
 
 def test_bindings_are_a_table_that_a_pipe_does_not_cut(run):

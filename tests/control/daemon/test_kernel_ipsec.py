@@ -152,6 +152,15 @@ def test_the_newest_pair_sends_and_an_older_one_takes_over_again(kernel: Kernel,
     assert ipsec.statistics == {}
 
 
+def test_an_outbound_association_that_waits_sends_when_the_others_are_gone(kernel: Kernel, ipsec: KernelIpsec) -> None:
+    ipsec.install(*associations(0x1000))
+    ipsec.install(*associations(0x2000), outbound_waits=True)
+    reqids = {spi: state.reqid for (address, spi), state in kernel.state_reports.items() if address == HOME}
+    assert kernel.reqid_out() == reqids[0x1000]
+    ipsec.remove(0x1000)
+    assert kernel.reqid_out() == reqids[0x2000]
+
+
 def test_removing_what_is_not_there_is_nothing(ipsec: KernelIpsec) -> None:
     ipsec.remove(0x1000)
     assert ipsec.statistics == {}

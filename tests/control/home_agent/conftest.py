@@ -20,7 +20,8 @@ from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2.address import SocketAddress
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.payloads import Identity
-from control.ikev2.policy import IkeConfiguration
+from control.ikev2.policy import IkeConfiguration, LifetimePolicy
+from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.userspace import UserspaceIpsec
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
@@ -38,13 +39,23 @@ def shared_key(index: int) -> bytes:
     return bytes([index]) * 32
 
 
-def make_home_agent(name: str, address: str, nodes: list[AuthorisedNode], prefix: IPv6Network, seed: int) -> HomeAgent:
+def make_home_agent(
+    name: str,
+    address: str,
+    nodes: list[AuthorisedNode],
+    prefix: IPv6Network,
+    seed: int,
+    lifetimes: LifetimePolicy,
+    exported: list[tuple[SecurityAssociation, SecurityAssociation]],
+) -> HomeAgent:
     randomness = random.Random(seed)
     directory = NodeDirectory(nodes, [prefix])
     ipsec = UserspaceIpsec(randomness.randbytes)
-    signalling = ProtectedSignalling(IPv6Address(address), ipsec)
+    signalling = ProtectedSignalling(IPv6Address(address), ipsec, lambda *pair: exported.append(pair))
     endpoint = IkeEndpoint(
-        IkeConfiguration(Identity.from_text(f"{name}.example.org"), wall_clock=lambda: WALL_AT_START),
+        IkeConfiguration(
+            Identity.from_text(f"{name}.example.org"), wall_clock=lambda: WALL_AT_START, lifetimes=lifetimes
+        ),
         HomeAgentPolicy(IPv6Address(address), directory),
         randomness.randbytes,
         ipsec.allocate_spi,
@@ -164,15 +175,26 @@ class MemoryNetwork:
 class Scene:
     """Two home agents and some nodes of the first."""
 
-    def __init__(self, count: int = 1, *, same_prefix: bool = True) -> None:
+    def __init__(
+        self,
+        count: int = 1,
+        *,
+        same_prefix: bool = True,
+        agent_lifetimes: LifetimePolicy | None = None,
+        node_lifetimes: LifetimePolicy | None = None,
+    ) -> None:
         self.network = MemoryNetwork()
+        agent_lifetimes = agent_lifetimes or LifetimePolicy()
+        self.exported: list[tuple[SecurityAssociation, SecurityAssociation]] = []
         authorised = [
             AuthorisedNode(f"mn{index}@example.org", HOME_PREFIX[index], shared_key(index))
             for index in range(1, count + 1)
         ]
-        self.ha1 = make_home_agent("ha1", "2001:db8:a1::1", authorised, HOME_PREFIX, 1)
+        self.ha1 = make_home_agent("ha1", "2001:db8:a1::1", authorised, HOME_PREFIX, 1, agent_lifetimes, self.exported)
         second_prefix = HOME_PREFIX if same_prefix else OTHER_PREFIX
-        self.ha2 = make_home_agent("ha2", "2001:db8:a2::1", authorised, second_prefix, 2)
+        self.ha2 = make_home_agent(
+            "ha2", "2001:db8:a2::1", authorised, second_prefix, 2, agent_lifetimes, self.exported
+        )
         self.network.agents = {self.ha1.address: self.ha1, self.ha2.address: self.ha2}
         self.nodes = []
         for index, entry in enumerate(authorised, 1):
@@ -184,7 +206,11 @@ class Scene:
                     trusted_home_agents=("*.example.org",),
                     shared_key=entry.shared_key,
                 ),
-                IkeConfiguration(Identity.from_text(entry.identity), wall_clock=lambda: WALL_AT_START),
+                IkeConfiguration(
+                    Identity.from_text(entry.identity),
+                    wall_clock=lambda: WALL_AT_START,
+                    lifetimes=node_lifetimes or LifetimePolicy(),
+                ),
                 random.Random(100 + index),
             )
             self.network.nodes[care_of_address] = node

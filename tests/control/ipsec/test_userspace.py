@@ -162,7 +162,7 @@ def test_strangers_get_the_typed_error_and_leave_nothing_behind(agent: Userspace
 
 def test_an_exhausted_association_says_so(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
     connect(node, agent)
-    esp = node._outbound[(HOME_ADDRESS, HOME_AGENT)][0]
+    esp = node._outbound[(HOME_ADDRESS, HOME_AGENT)][0].outbound
     esp.sequence_number = LAST_SEQUENCE_NUMBER
     assert reason_of(update, node) == "sequence-exhausted"
     assert node.statistics == {"sequence-exhausted": 1}
@@ -184,3 +184,38 @@ def test_allocated_spis_are_fresh_and_not_reserved() -> None:
     assert min(spis) >= 256
     backend.install(association(spis[-1] + 1, HOME_ADDRESS, HOME_AGENT), association(300, HOME_AGENT, HOME_ADDRESS))
     assert backend.allocate_spi() == spis[-1] + 2
+
+
+def spi_sent(ipsec: UserspaceIpsec) -> int:
+    packet = ipsec.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 0x0600, 0.0)
+    return int.from_bytes(packet[:4], "big")
+
+
+def test_an_outbound_association_that_waits_is_used_once_the_peer_has_used_its_twin(
+    node: UserspaceIpsec, agent: UserspaceIpsec
+) -> None:
+    """The responder of a rekeying goes on under the old pair (RFC 7296 section 2.8)."""
+    agent.install(association(0x1000, HOME_ADDRESS, HOME_AGENT), association(0x2000, HOME_AGENT, HOME_ADDRESS))
+    new = association(0x1001, HOME_ADDRESS, HOME_AGENT), association(0x2001, HOME_AGENT, HOME_ADDRESS)
+    agent.install(*new, outbound_waits=True)
+    assert spi_sent(agent) == 0x2000
+    node.install(new[1], new[0])
+    packet = node.protect(HOME_ADDRESS, HOME_AGENT, 135, BINDING_UPDATE, 0x0500, 0.0)
+    with pytest.raises(EspError):
+        agent.unprotect(HOME_ADDRESS, HOME_AGENT, packet[:-1] + bytes((packet[-1] ^ 1,)), 0.0)
+    assert spi_sent(agent) == 0x2000
+    agent.unprotect(HOME_ADDRESS, HOME_AGENT, packet, 0.0)
+    assert spi_sent(agent) == 0x2001
+
+
+def test_an_outbound_association_that_waits_is_used_when_there_is_no_other(agent: UserspaceIpsec) -> None:
+    agent.install(association(0x1000, HOME_ADDRESS, HOME_AGENT), association(0x2000, HOME_AGENT, HOME_ADDRESS))
+    for number in (1, 2):
+        agent.install(
+            association(0x1000 + number, HOME_ADDRESS, HOME_AGENT),
+            association(0x2000 + number, HOME_AGENT, HOME_ADDRESS),
+            outbound_waits=True,
+        )
+    assert spi_sent(agent) == 0x2000
+    agent.remove(0x1000)
+    assert spi_sent(agent) == 0x2002

@@ -18,8 +18,9 @@ from control.ikev2.address import Datagram, SocketAddress
 from control.ikev2.child import ChildPolicy, ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.events import Event
+from control.ikev2.exchanges.base import NONCE_SIZE
 from control.ikev2.payloads import ConfigurationPayload, Identity
-from control.ikev2.policy import Credentials, IkeConfiguration
+from control.ikev2.policy import Credentials, IkeConfiguration, LifetimePolicy
 from control.ikev2.sa import IkeSa
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY, TrafficSelector
 
@@ -115,6 +116,12 @@ class Network:
             peer.collect()
         return gathered
 
+    def take(self, peer: Peer) -> list[Datagram]:
+        """What one peer wants to send, for the test to deliver, to keep back or to lose."""
+        datagrams = peer.endpoint.datagrams_to_send()
+        peer.collect()
+        return datagrams
+
     def deliver(self, datagram: Datagram) -> None:
         receiver = self.peers.get(datagram.remote)
         if receiver is not None:
@@ -180,7 +187,12 @@ class Pair:
         return sa, other
 
 
+NEVER_REKEYED = LifetimePolicy(ike_s=0.0, child_s=0.0)
+"""So that two endpoints with nothing to do fall silent."""
+
+
 def make_peer(name: str, address: IPv6Address, seed: int, **changes) -> Peer:
+    changes = {"lifetimes": NEVER_REKEYED, **changes}
     configuration = IkeConfiguration(Identity.from_text(name), lambda: WALL_CLOCK, **changes)
     return Peer(name, SocketAddress(address), Policy(), configuration, seed)
 
@@ -282,3 +294,40 @@ def general_name(text: str) -> x509.GeneralName:
 @pytest.fixture(scope="session")
 def pki() -> Pki:
     return Pki()
+
+
+def match(sa: IkeSa, other: IkeSa) -> None:
+    """Both ends have the same children, with the same keys in opposite directions."""
+    theirs = {child.outbound_spi: child for child in other.children.values()}
+    assert sorted(theirs) == sorted(sa.children)
+    for spi, child in sa.children.items():
+        twin = theirs[spi]
+        assert child.outbound_spi == twin.inbound_spi
+        assert child.inbound_encryption_key == twin.outbound_encryption_key
+        assert child.outbound_encryption_key == twin.inbound_encryption_key
+        assert child.inbound_integrity_key == twin.outbound_integrity_key
+        assert child.local_selectors == twin.remote_selectors
+        assert child.remote_selectors == twin.local_selectors
+        assert child.transport_mode == twin.transport_mode
+
+
+@pytest.fixture
+def assert_match() -> Callable[[IkeSa, IkeSa], None]:
+    return match
+
+
+@pytest.fixture
+def next_nonces() -> Callable[[Peer, list[int]], None]:
+    """Choose the first bytes of the nonces a peer makes next."""
+
+    def choose(peer: Peer, first_bytes: list[int]) -> None:
+        environment = peer.endpoint._environment
+        original = environment.random
+
+        def chosen(size: int) -> bytes:
+            data = original(size)
+            return bytes((first_bytes.pop(0),)) + data[1:] if size == NONCE_SIZE and first_bytes else data
+
+        environment.random = chosen
+
+    return choose

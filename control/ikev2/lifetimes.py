@@ -1,0 +1,182 @@
+"""What an IKE SA has to do at some time: rekey, end what could not be rekeyed, ask again, probe a silent peer.
+
+See RFC 7296 sections 2.4, 2.8 and 2.25.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from control.ikev2.exchanges.base import Exchange
+from control.ikev2.states import State
+
+if TYPE_CHECKING:
+    from control.ikev2.environment import Environment
+    from control.ikev2.sa import IkeSa
+
+_LIVENESS_JITTER = 0.25
+
+
+@dataclass(slots=True)
+class Lifetime:
+    """Of one IKE SA or child SA.
+
+    Attributes:
+        rekey_at: when this side rekeys it, None while it does so.
+        expires_at: when it must not be used any more.
+    """
+
+    rekey_at: float | None
+    expires_at: float
+
+    def rekeying_in(self, now: float) -> float:
+        """Seconds until this side rekeys it, 0 while it does so."""
+        return 0.0 if self.rekey_at is None else max(0.0, self.rekey_at - now)
+
+    @property
+    def next_at(self) -> float:
+        """What comes first."""
+        return self.expires_at if self.rekey_at is None else min(self.rekey_at, self.expires_at)
+
+
+class Lifetimes:
+    """Of an IKE SA and its children, and the requests that are to be tried again.
+
+    Attributes:
+        ike: of the IKE SA, None for as long as it lives.
+        children: of the child SAs by inbound SPI; those that are never rekeyed are missing.
+    """
+
+    __slots__ = ("_environment", "_failing_since", "_postponed", "children", "ike")
+
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._failing_since: float | None = None
+        self._postponed: list[tuple[float, Exchange]] = []
+        self.ike: Lifetime | None = None
+        self.children: dict[int, Lifetime] = {}
+
+    @property
+    def next_at(self) -> float | None:
+        """When :meth:`handle` wants to be called, None for never."""
+        lifetimes = (self.ike, *self.children.values())
+        times = [lifetime.next_at for lifetime in lifetimes if lifetime is not None]
+        return min((*times, *(at for at, _ in self._postponed)), default=None)
+
+    def begin_ike(self, now: float) -> None:
+        """The IKE SA has new keys."""
+        self.ike = self._lifetime(self._environment.configuration.lifetimes.ike_s, now)
+
+    def begin_child(self, inbound_spi: int, now: float) -> None:
+        """A child SA was made."""
+        lifetime = self._lifetime(self._environment.configuration.lifetimes.child_s, now)
+        if lifetime is not None:
+            self.children[inbound_spi] = lifetime
+
+    def end_child(self, inbound_spi: int) -> None:
+        """A child SA is over."""
+        self.children.pop(inbound_spi, None)
+
+    def inherit(self, older: Lifetimes) -> None:
+        """The children of another IKE SA are those of this one now."""
+        self.children, older.children = older.children, {}
+        for at, exchange in older._postponed:
+            self.postpone(exchange, at)
+        older._postponed.clear()
+
+    def rekey_ike_later(self, exchange: Exchange, now: float, *, refused: bool) -> None:
+        """The peer has not rekeyed the IKE SA; ``refused`` unless it gave a temporary failure as the reason."""
+        self._again(self.ike, exchange, now + self._waiting_s(refused))
+
+    def rekey_child_later(self, exchange: Exchange, inbound_spi: int, now: float, *, refused: bool) -> None:
+        """The same for a child SA."""
+        self._again(self.children.get(inbound_spi), exchange, now + self._waiting_s(refused))
+
+    def _again(self, lifetime: Lifetime | None, exchange: Exchange, at: float) -> None:
+        if lifetime is not None:
+            lifetime.rekey_at = at
+        else:
+            self.postpone(exchange, at)
+
+    def postpone(self, exchange: Exchange, at: float) -> None:
+        """Begin ``exchange`` at that time."""
+        self._postponed.append((at, exchange))
+
+    def retry(self, exchange: Exchange, now: float) -> None:
+        """Begin ``exchange`` when the peer may have overcome its temporary failure."""
+        self.postpone(exchange, now + self._waiting_s(refused=False))
+
+    def note_success(self) -> None:
+        """The peer has fulfilled a request."""
+        self._failing_since = None
+
+    def note_temporary_failure(self, now: float) -> bool:
+        """The peer could not fulfil a request for the moment; returns whether that has gone on for too long."""
+        self._environment.count("temporary-failures")
+        if self._failing_since is None:
+            self._failing_since = now
+        return now - self._failing_since >= self._environment.configuration.lifetimes.out_of_sync_s
+
+    def handle(self, sa: IkeSa, now: float) -> None:
+        """Do what is due for ``sa``, which is established and which these are the lifetimes of."""
+        if (probe_at := _probe_at(sa)) is not None and now >= probe_at:
+            self._environment.count("liveness-probes")
+            sa.probe_liveness(now)
+        due = [exchange for at, exchange in self._postponed if now >= at]
+        self._postponed = [entry for entry in self._postponed if now < entry[0]]
+        for exchange in due:
+            sa.exchanges.submit(exchange, now)
+        for inbound_spi, lifetime in tuple(self.children.items()):
+            replaced = inbound_spi in sa.superseded
+            if now >= lifetime.expires_at and not replaced:
+                sa.terminate("expired", now)
+                return
+            if now >= lifetime.expires_at:
+                sa.delete_child(inbound_spi, now)
+            elif lifetime.rekey_at is not None and now >= lifetime.rekey_at:
+                # One that was replaced is left to the peer, which is about to delete it.
+                lifetime.rekey_at = now + self._waiting_s(refused=False) if replaced else None
+                sa.rekey_child(inbound_spi, now)
+        if self.ike is None:
+            return
+        if now >= self.ike.expires_at:
+            sa.terminate("expired", now)
+        elif self.ike.rekey_at is not None and now >= self.ike.rekey_at:
+            self.ike.rekey_at = None
+            sa.rekey(now)
+
+    def _lifetime(self, duration_s: float, now: float) -> Lifetime | None:
+        if not duration_s:
+            return None
+        policy = self._environment.configuration.lifetimes
+        rekey_at = now + duration_s * (1 - policy.jitter * self._environment.fraction())
+        return Lifetime(rekey_at, now + duration_s * (1 + policy.overtime))
+
+    def _waiting_s(self, refused: bool) -> float:
+        policy = self._environment.configuration.lifetimes
+        return (policy.refused_retry_s if refused else policy.retry_s) * (1 + self._environment.fraction())
+
+
+def next_deadline(sa: IkeSa) -> float | None:
+    """When ``sa`` wants attention next, None for never."""
+    deadlines: list[float | None] = []
+    if sa.state is not State.CLOSED:
+        deadlines = [sa.exchanges.next_at, sa.expires_at]
+        deadlines += [partial.expires_at for partial in sa.partial_messages.values()]
+    if sa.state is State.ESTABLISHED:
+        deadlines += (sa.lifetimes.next_at, _probe_at(sa))
+    return min((at for at in deadlines if at is not None), default=None)
+
+
+def _probe_at(sa: IkeSa) -> float | None:
+    """When the silence of the peer has lasted too long; None where that does not matter or a request is under way.
+
+    The SPI, which is random, decides how much later than the interval that is: thousands of SAs made together are not
+    probed together.
+    """
+    interval_s = sa.environment.configuration.liveness_interval_s
+    if not interval_s or sa.exchanges.current is not None:
+        return None
+    last = sa.last_heard_at if sa.last_heard_at is not None else sa.handshake_started_at
+    return last + interval_s * (1 + _LIVENESS_JITTER * int.from_bytes(sa.local_spi[:2], "big") / 0x10000)
