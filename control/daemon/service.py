@@ -35,6 +35,8 @@ from datapath.counters import Counters
 _LOG = logging.getLogger(__name__)
 
 _FIRST_PACKET_POLL_S = 0.05
+# A handshake makes some thousands of objects that die with it, and few cycles: the default of 700 walks them in vain.
+_COLLECT_AFTER_ALLOCATIONS = 50_000
 _REVOCATION_POLL_S = 30.0
 # About 5 ms of work, done at each heartbeat until there are enough for the first thousands of a takeover.
 _KEY_PAIRS_AT_ONCE = 128
@@ -109,6 +111,7 @@ class Daemon:
             # What exists now lives as long as the process: the collector need not walk it again and again.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(_COLLECT_AFTER_ALLOCATIONS)
             tasks = [asyncio.create_task(task) for task in self._watches()]
             for task in tasks:
                 stack.callback(task.cancel)
