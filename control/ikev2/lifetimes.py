@@ -5,6 +5,7 @@ See RFC 7296 sections 2.4, 2.8 and 2.25.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,16 +54,19 @@ class Lifetimes:
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
         self._failing_since: float | None = None
-        self._postponed: list[tuple[float, Exchange]] = []
+        self._postponed: tuple[tuple[float, Exchange], ...] = ()
         self.ike: Lifetime | None = None
         self.children: dict[int, Lifetime] = {}
 
     @property
-    def next_at(self) -> float | None:
-        """When :meth:`handle` wants to be called, None for never."""
-        lifetimes = (self.ike, *self.children.values())
-        times = [lifetime.next_at for lifetime in lifetimes if lifetime is not None]
-        return min((*times, *(at for at, _ in self._postponed)), default=None)
+    def next_at(self) -> float:
+        """When :meth:`handle` wants to be called, infinity for never."""
+        earliest = math.inf if self.ike is None else self.ike.next_at
+        for lifetime in self.children.values():
+            earliest = min(earliest, lifetime.next_at)
+        for at, _ in self._postponed:
+            earliest = min(earliest, at)
+        return earliest
 
     def begin_ike(self, now: float) -> None:
         """The IKE SA has new keys."""
@@ -81,9 +85,7 @@ class Lifetimes:
     def inherit(self, older: Lifetimes) -> None:
         """The children of another IKE SA are those of this one now."""
         self.children, older.children = older.children, {}
-        for at, exchange in older._postponed:
-            self.postpone(exchange, at)
-        older._postponed.clear()
+        self._postponed, older._postponed = older._postponed, ()
 
     def rekey_ike_later(self, exchange: Exchange, now: float, *, refused: bool) -> None:
         """The peer has not rekeyed the IKE SA; ``refused`` unless it gave a temporary failure as the reason."""
@@ -101,7 +103,7 @@ class Lifetimes:
 
     def postpone(self, exchange: Exchange, at: float) -> None:
         """Begin ``exchange`` at that time."""
-        self._postponed.append((at, exchange))
+        self._postponed = (*self._postponed, (at, exchange))
 
     def retry(self, exchange: Exchange, now: float) -> None:
         """Begin ``exchange`` when the peer may have overcome its temporary failure."""
@@ -124,7 +126,7 @@ class Lifetimes:
             self._environment.count("liveness-probes")
             sa.probe_liveness(now)
         due = [exchange for at, exchange in self._postponed if now >= at]
-        self._postponed = [entry for entry in self._postponed if now < entry[0]]
+        self._postponed = tuple(entry for entry in self._postponed if now < entry[0])
         for exchange in due:
             sa.exchanges.submit(exchange, now)
         for inbound_spi, lifetime in tuple(self.children.items()):
@@ -159,14 +161,21 @@ class Lifetimes:
 
 
 def next_deadline(sa: IkeSa) -> float | None:
-    """When ``sa`` wants attention next, None for never."""
-    deadlines: list[float | None] = []
-    if sa.state is not State.CLOSED:
-        deadlines = [sa.exchanges.next_at, sa.expires_at]
-        deadlines += [partial.expires_at for partial in sa.partial_messages.values()]
+    """When ``sa`` wants attention next, None for never. Asked for after every message: it has to be quick."""
+    if sa.state is State.CLOSED:
+        return None
+    earliest = math.inf
+    for at in (sa.exchanges.next_at, sa.expires_at):
+        if at is not None and at < earliest:
+            earliest = at
+    for partial in sa.partial_messages.values():
+        earliest = min(earliest, partial.expires_at)
     if sa.state is State.ESTABLISHED:
-        deadlines += (sa.lifetimes.next_at, _probe_at(sa))
-    return min((at for at in deadlines if at is not None), default=None)
+        earliest = min(earliest, sa.lifetimes.next_at)
+        probe_at = _probe_at(sa)
+        if probe_at is not None:
+            earliest = min(earliest, probe_at)
+    return None if earliest == math.inf else earliest
 
 
 def _probe_at(sa: IkeSa) -> float | None:
