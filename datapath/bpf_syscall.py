@@ -102,7 +102,7 @@ def _call(command: _Command, attributes: bytes | bytearray) -> tuple[int, bytear
 def _failure(error: int, what: str) -> DatapathError:
     if error in (errno.EPERM, errno.EACCES):
         return PrivilegeRequired(
-            f"{what} is not permitted: run as root, or with the capabilities CAP_BPF and CAP_NET_ADMIN."
+            f"{what} is not permitted: run as root, or with CAP_BPF and CAP_NET_ADMIN (to load: CAP_SYS_ADMIN too)."
         )
     return BpfCallFailed(f"{what} failed: {os.strerror(error)}.", error)
 

@@ -94,6 +94,9 @@ def compile_program(pin_directory: Path, max_bindings: int) -> CompiledProgram:
 def _explain(error: str, said: Path) -> str:
     log = said.read_text(encoding="utf-8", errors="replace").strip()
     last = "\n".join(log.splitlines()[-40:])
+    if "Operation not permitted" in last:
+        # bcc opens the pinned maps by number, which no smaller capability allows.
+        return "Compiling and loading is not permitted: run as root, or with CAP_SYS_ADMIN, CAP_BPF and CAP_NET_ADMIN."
     return f"The XDP program was refused ({error}): report this with the text below.\n{last}"
 
 
