@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
-from control.mobility.messages.fields import put_exactly
+from control.mobility.messages.return_routability import TestMessage
 from control.mobility.numbers import MobilityHeaderType
-from control.mobility.options import MobilityOption, read_options
-from control.wire import Reader, Writer
 
 
 @dataclass(frozen=True, slots=True)
-class CareOfTest:
-    """A correspondent node's answer to a Care-of Test Init message.
-
-    Attributes:
-        nonce_index: which nonce the token was made from.
-        cookie: the eight octets of the request.
-        keygen_token: eight octets, half of what the binding management key is made from.
-    """
+class CareOfTest(TestMessage):
+    """A correspondent node's answer to a Care-of Test Init message."""
 
     message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.CARE_OF_TEST
-    fixed_size: ClassVar[int] = 18
-
-    nonce_index: int
-    cookie: bytes
-    keygen_token: bytes = field(repr=False)
-    options: tuple[MobilityOption, ...] = ()
-
-    def write_data(self, writer: Writer) -> None:
-        """Append the fixed part of the message data; raises WireError for fields of another size."""
-        writer.u16(self.nonce_index)
-        put_exactly(writer, self.cookie, 8)
-        put_exactly(writer, self.keygen_token, 8)
-
-    @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the message data and its options; raises WireError."""
-        return cls(reader.u16(), reader.take(8), reader.take(8), read_options(reader))

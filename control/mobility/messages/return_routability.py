@@ -1,0 +1,64 @@
+"""What the home and the care-of half of the return routability procedure have in common (RFC 6275 section 5.2.5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+from control.mobility.messages.fields import put_exactly
+from control.mobility.options import MobilityOption, read_options
+from control.wire import Reader, Writer
+
+
+@dataclass(frozen=True, slots=True)
+class TestInitMessage:
+    """The request (RFC 6275 sections 6.1.3 and 6.1.4).
+
+    Attributes:
+        cookie: eight random octets that come back in the answer.
+    """
+
+    fixed_size: ClassVar[int] = 10
+
+    cookie: bytes
+    options: tuple[MobilityOption, ...] = ()
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the fixed part of the message data; raises WireError for a cookie of another size."""
+        writer.u16(0)
+        put_exactly(writer, self.cookie, 8)
+
+    @classmethod
+    def read_data(cls, reader: Reader) -> Self:
+        """Read the message data and its options; raises WireError."""
+        reader.skip(2)
+        return cls(reader.take(8), read_options(reader))
+
+
+@dataclass(frozen=True, slots=True)
+class TestMessage:
+    """The answer (RFC 6275 sections 6.1.5 and 6.1.6).
+
+    Attributes:
+        nonce_index: which nonce the token was made from.
+        cookie: the eight octets of the request.
+        keygen_token: eight octets, half of what the binding management key is made from.
+    """
+
+    fixed_size: ClassVar[int] = 18
+
+    nonce_index: int
+    cookie: bytes
+    keygen_token: bytes = field(repr=False)
+    options: tuple[MobilityOption, ...] = ()
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the fixed part of the message data; raises WireError for fields of another size."""
+        writer.u16(self.nonce_index)
+        put_exactly(writer, self.cookie, 8)
+        put_exactly(writer, self.keygen_token, 8)
+
+    @classmethod
+    def read_data(cls, reader: Reader) -> Self:
+        """Read the message data and its options; raises WireError."""
+        return cls(reader.u16(), reader.take(8), reader.take(8), read_options(reader))
