@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from control.daemon.kernel_selectors import kernel_selectors
 from control.ipsec.algorithms import EncryptionAlgorithm, IntegrityAlgorithm
 from control.ipsec.errors import IpsecBackendError
-from control.ipsec.security_association import FIRST_SPI, SecurityAssociation
+from control.ipsec.security_association import SecurityAssociation
+from control.ipsec.spi_sequence import SpiSequence
 from datapath.xfrm.channel import Request, XfrmChannel
 from datapath.xfrm.errors import XfrmLost, XfrmRefused
 from datapath.xfrm.numbers import Direction, MessageType
@@ -76,8 +77,7 @@ class KernelIpsec:
         self._by_mark: dict[int, _Pair] = {}
         self._users: dict[tuple[Direction, Selector], list[int]] = {}
         self._number = 0
-        self._spi = int.from_bytes(random(4), "big")
-        self._spi_step = int.from_bytes(random(4), "big") | 1
+        self._spis = SpiSequence(random)
         self._remove_leftovers()
 
     def __len__(self) -> int:
@@ -85,10 +85,7 @@ class KernelIpsec:
 
     def allocate_spi(self) -> int:
         """See :meth:`control.ipsec.backend.IpsecBackend.allocate_spi`."""
-        while True:
-            self._spi = (self._spi + self._spi_step) & 0xFFFF_FFFF
-            if self._spi >= FIRST_SPI and self._spi not in self._pairs:
-                return self._spi
+        return self._spis.next(self._pairs)
 
     def install(
         self, inbound: SecurityAssociation, outbound: SecurityAssociation, *, outbound_waits: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
@@ -73,15 +74,8 @@ class Status:
     def takeover(self) -> Row:
         """How far bringing nodes back is."""
         takeover = self._agent.takeover
-        progress = takeover.progress(self._monotonic())
         return {
-            "total": progress.total,
-            "recovered": progress.recovered,
-            "given_up": progress.given_up,
-            "in_flight": progress.in_flight,
-            "waiting": progress.waiting,
-            "peak_in_flight": progress.peak_in_flight,
-            "eta_s": progress.eta_s,
+            **asdict(takeover.progress(self._monotonic())),
             "handshake_ms": _percentiles_ms(takeover.handshake_s),
             "retransmissions": self._agent.endpoint.statistics["retransmissions"],
             "reasons": dict(takeover.failures),
@@ -177,15 +171,8 @@ class Status:
 
     def _bootstrap(self) -> BootstrapSnapshot:
         takeover = self._agent.takeover
-        progress = takeover.progress(self._monotonic())
         return BootstrapSnapshot(
-            total=progress.total,
-            recovered=progress.recovered,
-            given_up=progress.given_up,
-            in_flight=progress.in_flight,
-            waiting=progress.waiting,
-            peak_in_flight=progress.peak_in_flight,
-            eta_s=progress.eta_s,
+            **asdict(takeover.progress(self._monotonic())),
             recovered_total=takeover.recovered_total,
             given_up_total=takeover.given_up_total,
             failures=dict(takeover.failures),

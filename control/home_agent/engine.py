@@ -88,7 +88,7 @@ class HomeAgent:
             self.statistics[f"esp-{error.reason}"] += 1
             return
         except WireError as error:
-            self.statistics[f"mobility-{error.reason}"] += 1
+            self.registrations.statistics[error.reason] += 1
             return
         identity = self.sessions.identity_of(association.spi)
         if identity is None:
@@ -217,8 +217,8 @@ class HomeAgent:
 
     def _send_home_agent_switch(self, job: RebootstrapJob, now: float) -> None:
         message = HomeAgentSwitch(addresses=(self.address,), bootstrap=True)
-        self.registrations.send(message, job.home_address, job.care_of_address, now)
-        self._happen(TimelineEvent.HOME_AGENT_SWITCH_SENT, job.identity, attempt=job.switches_sent)
+        if self.registrations.send(message, job.home_address, job.care_of_address, now):
+            self._happen(TimelineEvent.HOME_AGENT_SWITCH_SENT, job.identity, attempt=job.switches_sent)
 
     def _close_ike(self, job: RebootstrapJob, now: float) -> None:
         self._happen(TimelineEvent.ATTEMPT_FAILED, job.identity, reason=job.failure)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv6Address
 
 from control.home_agent.directory import NodeDirectory
 from control.home_agent.signalling import ProtectedSignalling
@@ -54,10 +53,8 @@ class IkeSessions:
             if sas.get(identity) is sa:
                 sas[identity] = successor
 
-    def child_established(
-        self, sa: IkeSa, child: ChildSa, now: float, *, outbound_waits: bool = False
-    ) -> IPv6Address | None:
-        """Put a child SA to work. Returns the node's home address, None if it has none here.
+    def child_established(self, sa: IkeSa, child: ChildSa, now: float, *, outbound_waits: bool = False) -> None:
+        """Put a child SA to work; without effect if the node has no home address here.
 
         Args:
             sa: the IKE SA.
@@ -71,10 +68,9 @@ class IkeSessions:
         identity = str(sa.remote_identity)
         home_address = self._directory.home_address(identity)
         if home_address is None:
-            return None
+            return
         self._signalling.install(child, home_address, now, outbound_waits=outbound_waits)
         self._identity_of_spi[child.inbound_spi] = identity
-        return home_address
 
     def child_closed(self, child: ChildSa) -> None:
         """Take a child SA out of use."""

@@ -124,10 +124,8 @@ class Registrations:
     def _acknowledge(
         self, outcome: RegistrationOutcome, home_address: IPv6Address, care_of_address: IPv6Address, now: float
     ) -> None:
-        acknowledgement = outcome.acknowledgement
-        if acknowledgement is None:
-            return
-        self.send(acknowledgement, home_address, care_of_address, now)
+        if outcome.acknowledgement is not None:
+            self.send(outcome.acknowledgement, home_address, care_of_address, now)
 
 
 @cache

@@ -9,7 +9,8 @@ from ipaddress import IPv6Address
 
 from control.ipsec.errors import EspError, IpsecBackendError, NoSecurityAssociation
 from control.ipsec.esp import EspInbound, EspOutbound, read_spi
-from control.ipsec.security_association import FIRST_SPI, SecurityAssociation
+from control.ipsec.security_association import SecurityAssociation
+from control.ipsec.spi_sequence import SpiSequence
 from control.ipsec.traffic_selector import packet_ports
 
 
@@ -52,19 +53,14 @@ class UserspaceIpsec:
         self._random = random
         self._pairs: dict[int, _Pair] = {}
         self._outbound: dict[tuple[IPv6Address, IPv6Address], list[_Pair]] = {}
-        # SPIs walk through all 32-bit values in an order of their own, so none comes back before 4 billion others.
-        self._spi = int.from_bytes(random(4), "big")
-        self._spi_step = int.from_bytes(random(4), "big") | 1
+        self._spis = SpiSequence(random)
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def allocate_spi(self) -> int:
         """See :meth:`control.ipsec.backend.IpsecBackend.allocate_spi`."""
-        while True:
-            self._spi = (self._spi + self._spi_step) & 0xFFFF_FFFF
-            if self._spi >= FIRST_SPI and self._spi not in self._pairs:
-                return self._spi
+        return self._spis.next(self._pairs)
 
     def install(
         self, inbound: SecurityAssociation, outbound: SecurityAssociation, *, outbound_waits: bool = False
