@@ -1,0 +1,194 @@
+"""Our IKEv2 endpoint in one network namespace, strongSwan in another, a veth pair between them."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+
+from control.ikev2.address import SocketAddress
+from control.ikev2.child import ChildPolicy, ChildRequest
+from control.ikev2.endpoint import IkeEndpoint
+from control.ikev2.payloads import ConfigurationPayload, Identity
+from control.ikev2.policy import IkeConfiguration, PeerPolicy
+from control.ikev2.sa import IkeSa
+from control.ipsec.traffic_selector import TrafficSelector
+from tests.interop.strongswan import StrongSwan
+
+OURS, THEIRS = IPv6Address("2001:db8:5::1"), IPv6Address("2001:db8:5::2")
+OUR_NAME, THEIR_NAME = "ha1.example.org", "mn1@example.org"
+SHARED_KEY = b"secret"
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Policy(PeerPolicy):
+    """Grants whatever is asked for, to whom has the key; None as the key for certificates."""
+
+    def __init__(self, key: bytes | None = SHARED_KEY) -> None:
+        self.key = key
+        self.reply: ConfigurationPayload | None = None
+
+    def shared_key(self, local: Identity, remote: Identity) -> bytes | None:
+        return self.key
+
+    def accept_peer(self, remote: Identity, as_initiator: bool) -> bool:
+        return True
+
+    def select_child(
+        self, sa: IkeSa, local: tuple[TrafficSelector, ...], remote: tuple[TrafficSelector, ...]
+    ) -> ChildPolicy | None:
+        return ChildPolicy(local, remote)
+
+    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationPayload | None:
+        return self.reply
+
+
+class Ours:
+    """Our endpoint with a socket in a namespace, driven by the test: nothing happens outside of ``pump``."""
+
+    def __init__(self, namespace: str, address: IPv6Address, policy: PeerPolicy, **settings: Any) -> None:
+        """Open the socket.
+
+        Args:
+            namespace: where.
+            address: of this side, in it.
+            policy: what it decides.
+            settings: of the IkeConfiguration, other than its defaults.
+        """
+        self.policy = policy
+        self.reported: list[tuple[IkeSa, Any]] = []
+        self.local = SocketAddress(address)
+        with inside(namespace):
+            self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            self.socket.bind((str(address), self.local.port))
+        configuration = IkeConfiguration(Identity.from_text(OUR_NAME), time.time)
+        self.endpoint = IkeEndpoint(
+            replace(configuration, **settings),
+            policy,
+            os.urandom,
+            lambda: int.from_bytes(os.urandom(4), "big") | 0x1000,
+        )
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def pump(self, seconds: float = 0.05) -> None:
+        """Send what is to be sent, and take one datagram or wait that long for it."""
+        for datagram in self.endpoint.datagrams_to_send():
+            self.socket.sendto(datagram.data, (str(datagram.remote.address), datagram.remote.port))
+        self.reported += self.endpoint.events()
+        if select.select([self.socket], [], [], seconds)[0]:
+            data, sender = self.socket.recvfrom(65535)
+            remote = SocketAddress(IPv6Address(sender[0]), sender[1])
+            self.endpoint.receive_datagram(data, self.local, remote, time.monotonic())
+        self.endpoint.handle_timer(time.monotonic())
+
+    def wait(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
+        """Pump until ``condition`` holds."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, (self.reported, self.endpoint.statistics)
+            self.pump()
+
+    def happened(self, kind: type) -> list[Any]:
+        """The events of a kind so far."""
+        return [event for _, event in self.reported if isinstance(event, kind)]
+
+    def established(self) -> list[IkeSa]:
+        """The IKE SAs that are in use."""
+        return [sa for sa in self.endpoint.sas() if sa.is_established]
+
+
+class Peers:
+    """Both sides and the wire, for the length of the block.
+
+    Args:
+        directory: for strongSwan's files.
+        policy: of our side.
+        options: of strongSwan, see StrongSwan.
+        settings: of our side, see Ours.
+    """
+
+    def __init__(
+        self, directory: Path, policy: PeerPolicy | None = None, *, options: str = "", **settings: Any
+    ) -> None:
+        self.policy = policy or Policy()
+        self._settings = settings
+        self.our_namespace, self.their_namespace = (f"hatest-{side}-{os.getpid()}" for side in ("ours", "swan"))
+        self.charon = StrongSwan(directory, self.their_namespace, options=options)
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Peers:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(wire((self.our_namespace, OURS), (self.their_namespace, THEIRS)))
+            self.ours = Ours(self.our_namespace, OURS, self.policy, **self._settings)
+            stack.callback(self.ours.close)
+            stack.enter_context(self.charon)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *details: Any) -> None:
+        self._stack.__exit__(*details)
+
+    @property
+    def endpoint(self) -> IkeEndpoint:
+        return self.ours.endpoint
+
+    def swanctl_and_pump(self, *arguments: str) -> None:
+        """A swanctl that waits for us, until it has ended."""
+        process = self.charon.begin(*arguments)
+        self.ours.wait(lambda: process.poll() is not None)
+
+    def connect(self, child: ChildRequest | None = None, **options: Any) -> IkeSa:
+        """Begin, and wait until it is established; ``options`` are those of IkeEndpoint.connect."""
+        default = ChildRequest((TrafficSelector.host(OURS),), (TrafficSelector.host(THEIRS),))
+        options.setdefault("remote_identity", Identity.from_text(THEIR_NAME))
+        sa = self.endpoint.connect(
+            self.ours.local, SocketAddress(THEIRS), time.monotonic(), first_child=child or default, **options
+        )
+        self.ours.wait(self.ours.established)
+        return sa
+
+
+def run(*command: str) -> str:
+    """Run a command, which must succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
+    return done.stdout
+
+
+@contextlib.contextmanager
+def wire(*ends: tuple[str, IPv6Address]) -> Iterator[None]:
+    """Two network namespaces with a veth pair between them, ``wire`` in both."""
+    (first, _), (second, _) = ends
+    with contextlib.ExitStack() as stack:
+        for name in (first, second):
+            run("ip", "netns", "add", name)
+            stack.callback(run, "ip", "netns", "delete", name)
+        run("ip", "-n", first, "link", "add", "wire", "type", "veth", "peer", "name", "wire", "netns", second)
+        for name, address in ends:
+            run("ip", "-n", name, "link", "set", "lo", "up")
+            run("ip", "-n", name, "address", "add", f"{address}/64", "dev", "wire", "nodad")
+            run("ip", "-n", name, "link", "set", "wire", "up")
+        yield
+
+
+@contextlib.contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """This thread in a network namespace for the length of the block; what it opens there stays there."""
+    with open("/proc/self/ns/net") as here, open(f"/run/netns/{namespace}") as there:
+        assert _libc.setns(there.fileno(), _CLONE_NEWNET) == 0
+        try:
+            yield
+        finally:
+            assert _libc.setns(here.fileno(), _CLONE_NEWNET) == 0
