@@ -9,7 +9,8 @@ from hashlib import blake2s
 from control.ikev2.address import SocketAddress
 
 _SECRET_SIZE = 32
-_COOKIE_SIZE = 24
+COOKIE_SIZE = 24
+"""Bytes of a cookie."""
 
 
 class CookieJar:
@@ -52,5 +53,5 @@ class CookieJar:
 
     def _cookie(self, version: int, nonce: bytes, remote: SocketAddress, initiator_spi: bytes) -> bytes:
         claimed = nonce + remote.address.packed + remote.port.to_bytes(2, "big") + initiator_spi
-        digest = blake2s(claimed, key=self._secrets[version], digest_size=_COOKIE_SIZE - 1)
+        digest = blake2s(claimed, key=self._secrets[version], digest_size=COOKIE_SIZE - 1)
         return version.to_bytes(1, "big") + digest.digest()

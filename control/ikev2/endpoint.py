@@ -13,6 +13,7 @@ from control.ikev2.environment import Environment
 from control.ikev2.errors import UnsupportedMajorVersion
 from control.ikev2.events import Event
 from control.ikev2.exchanges import init
+from control.ikev2.first_look import answer_with_cookie
 from control.ikev2.fragmentation import MIN_FRAGMENT_SIZE
 from control.ikev2.message import Header, Message, encode_message, parse_header
 from control.ikev2.numbers import ExchangeType, NotifyType
@@ -147,6 +148,8 @@ class IkeEndpoint:
             now: monotonic seconds.
         """
         environment = self._environment
+        if answer_with_cookie(environment, data, local, remote, now):
+            return
         try:
             header = parse_header(data)
         except UnsupportedMajorVersion as error:
@@ -206,7 +209,7 @@ class IkeEndpoint:
         self, header: Header, data: bytes, local: SocketAddress, remote: SocketAddress, now: float
     ) -> None:
         environment = self._environment
-        known = environment.half_open.get((remote, header.initiator_spi))
+        known = environment.half_open.get(remote, header.initiator_spi)
         if known is not None:
             if known.exchanges.is_repetition(data):
                 repeat_response(known, local, remote)

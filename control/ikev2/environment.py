@@ -15,6 +15,7 @@ from control.ikev2.cookies import CookieJar
 from control.ikev2.dh import KeyPairPool
 from control.ikev2.events import Event
 from control.ikev2.fragmentation import FragmentMemory
+from control.ikev2.half_open import HalfOpenSas
 from control.ikev2.message import ZERO_SPI
 from control.ikev2.numbers import CertificateEncoding, NotifyType
 from control.ikev2.offers import EspOffer, IkeOffer
@@ -46,13 +47,12 @@ class Environment:
         key_pairs: key pairs made in idle time.
         certificates: checks peers' certificates.
         cookies: makes and checks cookies for strangers.
-        cookies_until: until when strangers have to return one even below the threshold.
         stranger_replies: limits unprotected error replies.
         statistics: counters by slug.
         timers: deadlines of all SAs.
         fragment_memory: bounds what strangers' incomplete messages take.
         by_spi: every SA by the SPI this side chose.
-        half_open: SAs of strangers by where they came from and their SPI.
+        half_open: SAs of strangers that are not established yet.
         by_peer: established SAs by authenticated identity of the peer.
         outbox: datagrams to send.
         event_queue: events not yet fetched.
@@ -78,13 +78,12 @@ class Environment:
             )
         self.certificates = certificates
         self.cookies = CookieJar(random)
-        self.cookies_until = float("-inf")
         self.stranger_replies = TokenBucket(configuration.stranger_replies_per_s)
         self.statistics: Counter[str] = Counter()
         self.timers: TimerHeap[IkeSa] = TimerHeap()
         self.fragment_memory = FragmentMemory(configuration.fragment_memory)
         self.by_spi: dict[bytes, IkeSa] = {}
-        self.half_open: dict[tuple[SocketAddress, bytes], IkeSa] = {}
+        self.half_open = HalfOpenSas(configuration.half_open_limit, configuration.cookie_threshold)
         self.by_peer: dict[Identity, list[IkeSa]] = {}
         self.outbox: list[Datagram] = []
         self.event_queue: list[tuple[IkeSa, Event]] = []

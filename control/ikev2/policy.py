@@ -105,8 +105,9 @@ class IkeConfiguration:
         esp_proposals: algorithms for child SAs, most preferred first.
         retransmission: timing of requests.
         lifetimes: when IKE SAs and child SAs are rekeyed.
-        cookie_threshold: from this many half-open SAs on, strangers must return a cookie.
-        half_open_limit: most half-open SAs of strangers; further ones are dropped.
+        cookie_threshold: from this many half-open SAs on, strangers must return a cookie; those of one network earlier.
+        half_open_limit: most half-open SAs of strangers; further ones are dropped, as are those of a network that has
+            more than its share (see ``half_open.py``).
         half_open_lifetime_s: seconds a peer has from its IKE_SA_INIT to a complete IKE_AUTH.
         linger_s: seconds an ended SA stays to repeat its last answer to a retransmission.
         child_limit: most child SAs of one IKE SA.

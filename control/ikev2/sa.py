@@ -238,7 +238,7 @@ class IkeSa:
         """Begin to count as a stranger's SA, for a limited time."""
         self.change(Trigger.ANSWER_INIT)
         self._half_open_key = (self.remote, self.remote_spi)
-        self.environment.half_open[self._half_open_key] = self
+        self.environment.half_open.add(*self._half_open_key, self)
         self.expires_at = now + self.environment.configuration.half_open_lifetime_s
 
     def establish(self, peer: Identity, configuration: ConfigurationPayload | None, now: float) -> None:
@@ -356,7 +356,7 @@ class IkeSa:
 
     def _leave_half_open(self) -> None:
         if self._half_open_key is not None:
-            self.environment.half_open.pop(self._half_open_key, None)
+            self.environment.half_open.remove(*self._half_open_key)
             self._half_open_key = None
 
     def end(self, now: float, *, linger: bool = False) -> None:

@@ -47,19 +47,25 @@ class IkeSocket:
             except OSError:
                 # An ICMPv6 error of an earlier datagram: the retransmission timers deal with it.
                 continue
-            yield bytes(self._buffer[:size]), SocketAddress(IPv6Address(peer[0].partition("%")[0]), peer[1])
+            yield bytes(self._buffer[:size]), SocketAddress(_address(peer[0]), peer[1])
 
     def send(self, datagrams: Iterable[Datagram]) -> None:
         """Send, counting in ``dropped`` what the kernel does not take: IKEv2 repeats what matters."""
         for datagram in datagrams:
             try:
-                self._socket.sendto(datagram.data, (str(datagram.remote.address), datagram.remote.port))
+                address = socket.inet_ntop(socket.AF_INET6, datagram.remote.address.packed)
+                self._socket.sendto(datagram.data, (address, datagram.remote.port))
             except OSError:
                 self.dropped += 1
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+def _address(name: str) -> IPv6Address:
+    """The address of a sender; several times faster than parsing in Python, which counts in a flood."""
+    return IPv6Address(socket.inet_pton(socket.AF_INET6, name.partition("%")[0]))
 
 
 def enlarge_receive_buffer(sock: socket.socket, size: int) -> None:

@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 _MAX_COOKIE = 64
 _MAX_RESTARTS = 6
-_COOKIE_HOLD_S = 10.0
-"""Once cookies are asked for, they are for this long: were one copy of a request answered with a cookie and a later
-copy with an SA, the initiator would sign the request with the cookie and the responder check the one without."""
 
 
 class InitExchange:
@@ -246,13 +243,10 @@ def _is_welcome(
     now: float,
 ) -> bool:
     """Whether there is room for one more half-open SA; when it gets tight, strangers have to return a cookie."""
-    half_open = len(environment.half_open)
-    if half_open >= environment.configuration.half_open_limit:
+    if not environment.half_open.has_room(remote.address):
         environment.count("dropped-half-open-limit")
         return False
-    if half_open >= environment.configuration.cookie_threshold:
-        environment.cookies_until = now + _COOKIE_HOLD_S
-    elif now >= environment.cookies_until:
+    if not environment.half_open.needs_cookie(remote.address, now):
         return True
     spi = message.header.initiator_spi
     returned = notification(message.payloads, NotifyType.COOKIE)

@@ -214,7 +214,7 @@ def test_a_repeated_request_gets_the_same_answer_and_makes_no_second_sa(pair):
 
 
 def test_half_open_sas_are_limited_and_expire(pair):
-    pair.node.configure(half_open_limit=3, half_open_lifetime_s=20.0)
+    pair.node.configure(half_open_limit=5, half_open_lifetime_s=20.0)
     pair.network.keep = lambda datagram: datagram.data[18] != ExchangeType.IKE_AUTH
     for _ in range(5):
         pair.connect()
