@@ -28,6 +28,15 @@ struct options_header {
 	__u8 length; /* in units of 8 bytes, not counting the first */
 };
 
+struct routing_header {
+	__u8 next_header;
+	__u8 length; /* in units of 8 bytes, not counting the first */
+	__u8 type;
+	__u8 segments_left;
+	__u32 reserved;
+	__u64 home_address[2];
+};
+
 struct icmpv6_header {
 	__u8 type;
 	__u8 code;

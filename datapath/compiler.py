@@ -1,4 +1,4 @@
-"""Compiles and verifies the XDP program with bcc. Imports LLVM: only the loader uses this module."""
+"""Compiles and verifies the programs with bcc. Imports LLVM: only the loader uses this module."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def source_directory() -> Path:
     raise CompileFailed(f"The program's source is missing beside {package}: install homeagent again.")
 
 
-def program_text(pin_directory: Path, max_bindings: int) -> str:
+def program_text(pin_directory: Path, max_bindings: int, program: str = PROGRAM_NAME) -> str:
     """One text with every header in place (bcc rewrites map access in the main file only) and sizes as macros."""
     directory = source_directory()
     macros = {
@@ -49,17 +49,17 @@ def program_text(pin_directory: Path, max_bindings: int) -> str:
         "PIN_DIRECTORY": f'"{pin_directory}"',
     }
     defines = "".join(f"#define {name} {value}\n" for name, value in macros.items())
-    main = (directory / "home_agent.c").read_text(encoding="utf-8")
+    main = (directory / f"{program}.c").read_text(encoding="utf-8")
 
     def include(match: re.Match[str]) -> str:
         text = (directory / match["name"]).read_text(encoding="utf-8").replace("#pragma once\n", "")
         return f'#line 1 "{match["name"]}"\n{text}'
 
-    return f'{defines}#line 1 "home_agent.c"\n{_INCLUDE.sub(include, main)}'
+    return f'{defines}#line 1 "{program}.c"\n{_INCLUDE.sub(include, main)}'
 
 
-def compile_program(pin_directory: Path, max_bindings: int) -> CompiledProgram:
-    """Compiles the program and has the kernel verify it; the pinned maps must exist.
+def compile_program(pin_directory: Path, max_bindings: int, program: str = PROGRAM_NAME) -> CompiledProgram:
+    """Compiles a program and has the kernel verify it; the pinned maps must exist.
 
     Raises:
         CompilerUnavailable: bcc cannot be imported.
@@ -76,11 +76,12 @@ def compile_program(pin_directory: Path, max_bindings: int) -> CompiledProgram:
             "The Python module bcc is missing: run `apt-get install python3-bpfcc` and use a virtual environment "
             "made with `--system-site-packages` on Debian's /usr/bin/python3."
         ) from error
-    text = program_text(pin_directory, max_bindings)
+    text = program_text(pin_directory, max_bindings, program)
     with _captured_stderr() as said:
         try:
             module = bcc.BPF(text=text.encode(), cflags=["-Wno-unused-function"])
-            function = module.load_func(PROGRAM_NAME.encode(), bcc.BPF.XDP)
+            kind = bcc.BPF.XDP if program == PROGRAM_NAME else bcc.BPF.SCHED_CLS
+            function = module.load_func(program.encode(), kind)
         except Exception as error:  # bcc raises nothing more precise
             raise CompileFailed(_explain(str(error), said)) from error
     return CompiledProgram(
@@ -97,7 +98,7 @@ def _explain(error: str, said: Path) -> str:
     if "Operation not permitted" in last:
         # bcc opens the pinned maps by number, which no smaller capability allows.
         return "Compiling and loading is not permitted: run as root, or with CAP_SYS_ADMIN, CAP_BPF and CAP_NET_ADMIN."
-    return f"The XDP program was refused ({error}): report this with the text below.\n{last}"
+    return f"The program was refused ({error}): report this with the text below.\n{last}"
 
 
 @contextmanager

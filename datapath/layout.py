@@ -19,6 +19,7 @@ MAX_REASONS = 128
 
 DEFAULT_PIN_PATH = Path("/sys/fs/bpf/homeagent")
 PROGRAM_NAME = "home_agent"
+HOME_LINK_PROGRAM_NAME = "home_link"
 
 KEY_SIZE = 16
 BINDING = struct.Struct("=16s16sII")
@@ -47,6 +48,7 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
     """All maps of a data path for ``max_bindings`` bindings."""
     return (
         MapSpecification("bindings", MapType.HASH, KEY_SIZE, BINDING.size, max_bindings),
+        MapSpecification("pending_nodes", MapType.HASH, KEY_SIZE, KEY_SIZE, max_bindings),
         MapSpecification("local", MapType.HASH, KEY_SIZE, INDEX.size, MAX_HOME_AGENTS),
         MapSpecification("stats", MapType.PERCPU_ARRAY, INDEX.size, 8, MAX_REASONS),
         MapSpecification("usage", MapType.PERCPU_ARRAY, INDEX.size, USAGE.size, max_bindings),

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,8 @@ from datapath.attachments import Attachment, OwnPrograms
 from datapath.bpf_syscall import Map, map_create, object_pin, program_info
 from datapath.compiler import CompiledProgram, compile_program
 from datapath.errors import DatapathError, NotLoaded, StalePin
+from datapath.home_link import HomeLink
+from datapath.home_link_program import home_link_served
 from datapath.layout import (
     CONFIGURATION,
     INDEX,
@@ -42,6 +44,8 @@ class LoaderOptions:
         home_agent_addresses: addresses tunnels and signalling end at.
         max_bindings: size of the maps of bindings and usage; fixed while the data path stays loaded.
         xdp_mode: ``native``, ``generic``, or ``auto``: native where the driver has it, else generic.
+        home_prefixes: what this host sends there goes to care-of addresses with a routing header, as the kernel's IPsec
+            needs it; empty for no such device.
     """
 
     interfaces: Sequence[str]
@@ -49,6 +53,7 @@ class LoaderOptions:
     home_agent_addresses: Sequence[IPv6Address]
     max_bindings: int
     xdp_mode: str = "auto"
+    home_prefixes: Sequence[IPv6Network] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class LoadReport:
         maps_reused: whether the maps, and the bindings in them, were there before.
         verified_instructions: what the verifier walked (its limit is 1,000,000); 0 if the kernel does not tell.
         compile_s: seconds bcc and the verifier took.
+        home_link: the device for what this host sends to home addresses, None if there is none.
     """
 
     pin_path: Path
@@ -70,10 +76,12 @@ class LoadReport:
     verified_instructions: int
     kernel_headers: str
     compile_s: float
+    home_link: HomeLink | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same, of types JSON has."""
-        return asdict(self) | {"pin_path": str(self.pin_path)}
+        link = None if self.home_link is None else self.home_link.to_dict()
+        return asdict(self) | {"pin_path": str(self.pin_path), "home_link": link}
 
 
 def load(options: LoaderOptions) -> LoadReport:
@@ -91,8 +99,7 @@ def load(options: LoaderOptions) -> LoadReport:
         try:
             return _load_program(options, directory, states, own, maps_reused=not created)
         except BaseException:
-            (directory / attaching.PROGRAM_PINS[1]).unlink(missing_ok=True)
-            for path in created:
+            for path in (directory / attaching.PROGRAM_PINS[1], *created):
                 path.unlink(missing_ok=True)
             _remove_if_empty(directory)
             raise
@@ -170,7 +177,13 @@ def _load_program(
     pin, next_pin = (directory / name for name in attaching.PROGRAM_PINS)
     next_pin.unlink(missing_ok=True)
     object_pin(program.descriptor, next_pin)
-    with Map.open(directory / "local") as local:
+    home_link = home_link_served(
+        options.pin_path,
+        options.home_prefixes,
+        max_bindings=options.max_bindings,
+        narrowest=min(state.mtu for state in states),
+    )
+    with home_link as served_home_link, Map.open(directory / "local") as local:
         obsolete = _add_local(local, options.home_agent_addresses)
         attachments = _attach_all(options, directory, states, program, own)
         for key in obsolete:
@@ -188,6 +201,7 @@ def _load_program(
         verified_instructions=info.verified_instructions,
         kernel_headers=program.kernel_headers,
         compile_s=compile_s,
+        home_link=served_home_link,
     )
 
 

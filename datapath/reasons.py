@@ -23,6 +23,7 @@ class Reason(IntEnum):
     FORWARD_ENCAPSULATED = 0
     FORWARD_DECAPSULATED = 1
     FORWARD_REENCAPSULATED = 2
+    FORWARD_WITH_ROUTING_HEADER = 3
     REPLY_PACKET_TOO_BIG = 32
     REPLY_TIME_EXCEEDED = 33
     PASS_NOT_IPV6 = 64
@@ -52,6 +53,8 @@ class Reason(IntEnum):
     DROP_TUNNEL_WRONG_CARE_OF_ADDRESS = 105
     DROP_TUNNEL_DESTINATION = 106
     DROP_FORGED_CARE_OF_ADDRESS = 107
+    DROP_HOME_LINK_NO_BINDING = 108
+    DROP_HOME_LINK_UNSUITABLE = 109
 
     @property
     def slug(self) -> str:
@@ -73,6 +76,7 @@ _DESCRIPTIONS = {
     Reason.FORWARD_ENCAPSULATED: "To a home address, encapsulated towards the care-of address and sent.",
     Reason.FORWARD_DECAPSULATED: "From a mobile node's tunnel, decapsulated and sent to its destination.",
     Reason.FORWARD_REENCAPSULATED: "From one mobile node's tunnel into another's.",
+    Reason.FORWARD_WITH_ROUTING_HEADER: "From this host to a mobile node, to its care-of address by a routing header.",
     Reason.REPLY_PACKET_TOO_BIG: "Did not fit the tunnel: answered with ICMPv6 Packet Too Big.",
     Reason.REPLY_TIME_EXCEEDED: "Hop limit used up before the tunnel: answered with ICMPv6 Time Exceeded.",
     Reason.PASS_NOT_IPV6: "Not IPv6, or behind a VLAN tag.",
@@ -102,4 +106,6 @@ _DESCRIPTIONS = {
     Reason.DROP_TUNNEL_WRONG_CARE_OF_ADDRESS: "Tunnelled from elsewhere than the care-of address.",
     Reason.DROP_TUNNEL_DESTINATION: "Tunnelled to a group, link-local or unspecified address.",
     Reason.DROP_FORGED_CARE_OF_ADDRESS: "A stranger used the option that replaces a Home Address option.",
+    Reason.DROP_HOME_LINK_NO_BINDING: "From this host to a home address that is neither bound nor being brought back.",
+    Reason.DROP_HOME_LINK_UNSUITABLE: "From this host to a home address, but of a kind that gets no routing header.",
 }

@@ -7,7 +7,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
-from datapath import netlink
+from datapath import home_link, netlink
 from datapath.attachments import Attachment, read_rows
 from datapath.bpf_syscall import Map, MapType, opened, program_info
 from datapath.counters import read_counters
@@ -21,8 +21,8 @@ def show(pin_path: Path) -> dict[str, Any]:
     """Program, interfaces, maps and counters of the data path pinned under ``pin_path``, of types JSON has.
 
     ``interfaces[].program_id`` is what is attached now: 0 if nothing, None if the interface is not in this network
-    namespace. ``maps[].entries`` is None for arrays, which are always full. Counting the entries of ``bindings`` walks
-    the map.
+    namespace; ``home_link`` is None if there is none. ``maps[].entries`` is None for arrays, which are always full.
+    Counting the entries of ``bindings`` walks the map.
 
     Raises:
         NotLoaded: nothing is pinned there.
@@ -37,6 +37,7 @@ def show(pin_path: Path) -> dict[str, Any]:
         attachments = read_rows(rows)
     with Map.open(directory / "local") as local:
         addresses = sorted(IPv6Address(key) for key in local.keys())  # noqa: SIM118 (a map is no dict)
+    served_home_link = home_link.find(pin_path)
     return {
         "pin_path": os.fspath(pin_path),
         "schema_version": SCHEMA_VERSION,
@@ -50,6 +51,7 @@ def show(pin_path: Path) -> dict[str, Any]:
         },
         "home_agent_addresses": [str(address) for address in addresses],
         "interfaces": [_interface(attachment, program.id) for attachment in attachments],
+        "home_link": None if served_home_link is None else served_home_link.to_dict(),
         "maps": [_map(directory / specification.name) for specification in map_specifications(max_bindings)],
         "counters": {reason.slug: count for reason, count in read_counters(pin_path).items()},
     }

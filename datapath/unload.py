@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datapath import attachments as attaching
-from datapath import bpffs, netlink
+from datapath import bpffs, home_link, netlink
 from datapath.attachments import OwnPrograms
 from datapath.bpf_syscall import Map
 from datapath.errors import DatapathError, InterfaceMissing, NotLoaded, PrivilegeRequired
@@ -24,12 +24,14 @@ class UnloadReport:
         detached: interfaces the program was taken off.
         untouched: interfaces recorded or named that carry none of our programs, or are not in this network namespace.
         pins_removed: number of maps and programs that were pinned.
+        home_link_removed: whether there was a device for the home link, in this network namespace.
     """
 
     pin_path: Path
     detached: list[str] = field(default_factory=list)
     untouched: list[str] = field(default_factory=list)
     pins_removed: int = 0
+    home_link_removed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The same, of types JSON has."""
@@ -56,10 +58,11 @@ def unload(pin_path: Path, interfaces: Sequence[str] = ()) -> UnloadReport:
         untouched: list[str] = []
         for name in dict.fromkeys([*recorded, *interfaces]):
             (detached if _detach(name, own) else untouched).append(name)
+        home_link_removed = home_link.tear_down(pin_path)
         removed = sum(_remove_pins(directory) for directory in directories)
     with contextlib.suppress(OSError):  # not empty, or the mount point itself
         pin_path.rmdir()
-    return UnloadReport(pin_path, detached, untouched, removed)
+    return UnloadReport(pin_path, detached, untouched, removed, home_link_removed)
 
 
 def _recorded(directory: Path) -> list[str]:

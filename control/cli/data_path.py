@@ -51,6 +51,8 @@ def load(path: Path, as_json: bool) -> None:
         )
         for interface in report["interfaces"]:
             click.echo(f"  {_interface_text(interface)}")
+        if report["home_link"] is not None:
+            click.echo(f"  {_home_link_text(report['home_link'])}")
 
 
 @datapath.command()
@@ -82,7 +84,8 @@ def unload(path: Path, as_json: bool) -> None:
             print_json(report)
             return
         detached = ", ".join(report["detached"]) or "no interface"
-        click.echo(f"unloaded: taken off {detached}, {report['pins_removed']} pins removed")
+        link = ", home link removed" if report["home_link_removed"] else ""
+        click.echo(f"unloaded: taken off {detached}, {report['pins_removed']} pins removed{link}")
 
 
 def _interface_text(interface: dict[str, Any]) -> str:
@@ -94,9 +97,14 @@ def _interface_text(interface: dict[str, Any]) -> str:
     return f"{interface['name']}: {interface['actual_mode']} mode, asked for {interface['requested_mode']}{note}{now}"
 
 
+def _home_link_text(link: dict[str, Any]) -> str:
+    return f"{link['device']}: home link of {', '.join(link['prefixes'])} ({link['kind']} device, MTU {link['mtu']})"
+
+
 def _print_shown(shown: dict[str, Any]) -> None:
     screen = console()
     program = shown["program"]
+    link = shown["home_link"]
     screen.print(
         pairs(
             [
@@ -104,6 +112,7 @@ def _print_shown(shown: dict[str, Any]) -> None:
                 ("pins", f"{shown['pin_path']} (layout {shown['schema_version']})"),
                 ("home agent", ", ".join(shown["home_agent_addresses"])),
                 *(("interface", _interface_text(interface)) for interface in shown["interfaces"]),
+                *([] if link is None else [("home link", _home_link_text(link))]),
             ]
         )
     )

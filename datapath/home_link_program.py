@@ -1,0 +1,60 @@
+"""Putting the program ``home_link`` on the home link's device, and taking it back when the rest of a load fails."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from ipaddress import IPv6Network
+from pathlib import Path
+
+from datapath import home_link
+from datapath.bpf_syscall import object_pin, opened
+from datapath.compiler import compile_program
+from datapath.errors import DatapathError
+from datapath.home_link import HomeLink
+from datapath.layout import HOME_LINK_PROGRAM_NAME, pin_directory
+
+
+@contextmanager
+def home_link_served(
+    pin_path: Path, prefixes: Sequence[IPv6Network], *, max_bindings: int, narrowest: int
+) -> Iterator[HomeLink | None]:
+    """Has the home link served for the length of the block and after it; as it was before if the block raises.
+
+    Args:
+        pin_path: the home agent's.
+        prefixes: its home prefixes; none: there is no home link, and one that is there goes once the block is done.
+        max_bindings: size of the maps.
+        narrowest: the smallest MTU of the interfaces served.
+
+    Raises:
+        DatapathError: see :func:`datapath.home_link.set_up` and :func:`datapath.compiler.compile_program`.
+    """
+    pin = pin_directory(pin_path) / HOME_LINK_PROGRAM_NAME
+    if not prefixes:
+        yield None
+        home_link.tear_down(pin_path)
+        pin.unlink(missing_ok=True)
+        return
+    before = home_link.find(pin_path)
+    program = compile_program(pin_directory(pin_path), max_bindings, HOME_LINK_PROGRAM_NAME)
+    following = pin.with_name(f"{pin.name}_next")
+    following.unlink(missing_ok=True)
+    object_pin(program.descriptor, following)
+    try:
+        yield home_link.set_up(program.descriptor, prefixes, pin_path, narrowest)
+    except BaseException:
+        following.unlink(missing_ok=True)
+        with contextlib.suppress(DatapathError):  # what went wrong first is what the operator needs to know
+            _put_back(before, pin, pin_path)
+        raise
+    following.rename(pin)
+
+
+def _put_back(before: HomeLink | None, pin: Path, pin_path: Path) -> None:
+    if before is None:
+        home_link.tear_down(pin_path)
+        return
+    with opened(pin) as descriptor:
+        home_link.set_up(descriptor, before.prefixes, pin_path, before.mtu + home_link.ROUTING_HEADER_SIZE)
