@@ -1,4 +1,4 @@
-"""Home addresses for nodes that come from another home prefix (RFC 5026 section 5.3.1: the home agent assigns)."""
+"""Home addresses for nodes that have none in a prefix yet (RFC 5026 section 5.3: the home agent assigns)."""
 
 from __future__ import annotations
 
@@ -26,33 +26,41 @@ class HomeAddressPool:
     """Gives each identity an address of one prefix and takes it back.
 
     Addresses are given out in order and come back into use only after all others, so that a correspondent's late
-    packets rarely meet a new owner.
+    packets rarely meet a new owner. An identity that comes back gets the address it had, unless somebody else has it.
     """
 
-    def __init__(self, prefix: IPv6Network, reserved: Iterable[IPv6Address] = ()) -> None:
+    def __init__(
+        self, prefix: IPv6Network, reserved: Iterable[IPv6Address] = (), part: IPv6Network | None = None
+    ) -> None:
         """All free but the reserved ones.
 
         Args:
             prefix: where addresses come from; its low interface identifiers are left out where there is room, the
                 anycast addresses of RFC 4291 section 2.6.1 and RFC 2526 always.
             reserved: addresses that are never to be given out; others than of the prefix are ignored.
+            part: give out only addresses of this part of the prefix, all of them where it is less than the whole.
         """
         self._prefix = prefix
         self._base = int(prefix.network_address)
         host_bits = 128 - prefix.prefixlen
-        self._first = _FIRST_HOST if host_bits >= _SMALLEST_HOST_BITS else 1
         self._anycast = _anycast_hosts(host_bits)
+        self._first = _FIRST_HOST if host_bits >= _SMALLEST_HOST_BITS else 1
         self._end = 1 << host_bits if host_bits == 64 else self._anycast.start
+        if part is not None and part != prefix:
+            # Host 0 of the prefix is the subnet-router anycast address.
+            self._first = max(1, int(part.network_address) - self._base)
+            self._end = min(self._end, int(part.broadcast_address) - self._base + 1)
         self._next = self._first
         self._reserved = {address for address in reserved if address in prefix}
         self._owners: dict[IPv6Address, str] = {}
         self._by_identity: dict[str, IPv6Address] = {}
+        self._previous: dict[str, IPv6Address] = {}
 
     def __len__(self) -> int:
         return len(self._by_identity)
 
     def allocate(self, identity: str) -> IPv6Address:
-        """The address of an identity: the one it has, else a free one.
+        """The address of an identity: the one it has, else the one it had, else a free one.
 
         Raises:
             PoolExhausted: none is free.
@@ -60,6 +68,9 @@ class HomeAddressPool:
         known = self._by_identity.get(identity)
         if known is not None:
             return known
+        previous = self._previous.get(identity)
+        if previous is not None and self.take(previous, identity):
+            return previous
         # Among that many addresses one is neither taken nor anycast, if the pool has so many at all.
         candidates = len(self._owners) + len(self._reserved) + len(self._anycast) + 1
         for _ in range(min(candidates, self._end - self._first)):
@@ -70,6 +81,23 @@ class HomeAddressPool:
                 self._give(address, identity)
                 return address
         raise PoolExhausted(self._prefix)
+
+    def take(self, address: IPv6Address, identity: str, *, anywhere: bool = False) -> bool:
+        """Give an identity without an address the one it wishes. Returns whether that was possible.
+
+        Args:
+            address: the wish.
+            identity: whose it is.
+            anywhere: also an address of the prefix that the pool would not give out by itself, as long as it is free
+                and not an anycast address.
+        """
+        host = int(address) - self._base
+        within = address in self._prefix and host > 0 if anywhere else self._first <= host < self._end
+        taken = address in self._owners or address in self._reserved
+        if not within or taken or host in self._anycast or identity in self._by_identity:
+            return False
+        self._give(address, identity)
+        return True
 
     def reserve(self, address: IPv6Address, identity: str | None = None) -> None:
         """Take an address out of the pool.
@@ -95,10 +123,12 @@ class HomeAddressPool:
         address = self._by_identity.pop(identity, None)
         if address is not None:
             del self._owners[address]
+            self._previous[identity] = address
 
     def _give(self, address: IPv6Address, identity: str) -> None:
         self._owners[address] = identity
         self._by_identity[identity] = address
+        self._previous.pop(identity, None)
 
 
 def _anycast_hosts(host_bits: int) -> range:

@@ -182,6 +182,12 @@ class SqliteStore:
         with self._typed_errors():
             return [_node(row) for row in self._connection.execute(query, (owner,))]
 
+    def home_addresses(self) -> list[tuple[str, IPv6Address]]:
+        """See :meth:`control.cluster.store.StateStore.home_addresses`."""
+        query = "SELECT identity, home_address FROM nodes ORDER BY last_seen DESC, identity"
+        with self._typed_errors():
+            return [(identity, IPv6Address(address)) for identity, address in self._connection.execute(query)]
+
     def _use_write_ahead_log(self) -> None:
         with self._typed_errors():
             self._connection.execute("PRAGMA synchronous = NORMAL")

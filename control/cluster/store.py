@@ -252,5 +252,10 @@ class StateStore(Protocol):
     def nodes(self, owner: str) -> list[NodeRecord]:
         """The nodes of one home agent, by identity."""
 
+    def home_addresses(self) -> list[tuple[str, IPv6Address]]:
+        """The identities of all nodes of the cluster with the home address each has or had last, those
+        first that were heard last.
+        """
+
     def close(self) -> None:
         """Let go of the store."""

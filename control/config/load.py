@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from functools import cache
+from ipaddress import IPv6Network
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -196,10 +197,30 @@ def _contradictions(configuration: Configuration, source: TomlSource) -> list[Pr
     for first, second in combinations(configuration.home_agent.home_prefixes, 2):
         if first.overlaps(second):
             complain("home_agent", "home_prefixes", f"{first} and {second} overlap", "Remove one of them.")
+    found += _pool_problems(configuration, source)
     interfaces = configuration.datapath.interfaces
     if len(set(interfaces)) < len(interfaces):
         complain("datapath", "interfaces", "an interface is named twice", "Name each once.")
     if len(str(configuration.control.socket).encode()) > _SOCKET_PATH_OCTETS:
         wrong = f"longer than {_SOCKET_PATH_OCTETS} octets, the most a Unix socket's path can have"
         complain("control", "socket", wrong, "Choose a shorter path, under /run for example.")
+    return found
+
+
+def _pool_problems(configuration: Configuration, source: TomlSource) -> list[Problem]:
+    """Pools outside of the home prefixes, and more than one in the same."""
+    found: list[Problem] = []
+    seen: dict[IPv6Network, IPv6Network] = {}
+    prefixes = configuration.home_agent.home_prefixes
+    for pool in configuration.mobility.home_address_pools:
+        home = next((prefix for prefix in prefixes if pool.subnet_of(prefix)), None)
+        if home is None:
+            wrong, remedy = f"{pool} is in none of the home prefixes", "Write a home prefix or a part of one."
+        elif home in seen:
+            wrong, remedy = f"{seen[home]} and {pool} are both of {home}", "Write one pool for each home prefix."
+        else:
+            seen[home] = pool
+            continue
+        line = source.line("mobility", "home_address_pools")
+        found.append(Problem(source.file, line, "mobility.home_address_pools", wrong, remedy))
     return found

@@ -31,13 +31,13 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         identity: its IKE identity.
-        home_address: the home address it was subscribed with.
+        home_address: the home address it was subscribed with, None if it gets one from a pool.
         authentication: how it and the home agent prove who they are.
         shared_key: the key for that, None with certificates.
     """
 
     identity: Identity
-    home_address: IPv6Address
+    home_address: IPv6Address | None
     authentication: Literal["certificate", "shared-key"]
     shared_key: SharedKey | None
 
@@ -180,6 +180,8 @@ def _duplicates(nodes: list[Node]) -> list[tuple[int, int, str, str]]:
     for index, node in enumerate(nodes):
         if (first := identities.setdefault(node.identity, index)) != index:
             found.append((index, first, "identity", str(node.identity)))
+        if node.home_address is None:
+            continue
         if (first := addresses.setdefault(node.home_address, index)) != index:
             found.append((index, first, "home_address", str(node.home_address)))
     return found

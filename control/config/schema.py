@@ -50,7 +50,7 @@ class HomeAgentSettings(Settings, frozen=True, kw_only=True):
     home_prefixes: Annotated[
         tuple[IPv6Network, ...],
         _about(
-            "Prefixes that home addresses come from. New home addresses are assigned from the first one.",
+            "Prefixes that home addresses come from. See also `home_address_pools`.",
             ["2001:db8:100::/64"],
             min_length=1,
         ),
@@ -155,6 +155,26 @@ class MobilitySettings(Settings, frozen=True, kw_only=True):
             le=262_140,
         ),
     ] = 3600
+    home_address_pools: Annotated[
+        tuple[IPv6Network, ...],
+        _about(
+            "Home prefixes, or one part of each, that home addresses are assigned from; without it, the first home "
+            "prefix. Home agents with the same home prefix need parts that do not overlap.",
+            ["2001:db8:100:0:1::/80"],
+        ),
+    ] = ()
+    home_address_autoconfiguration: Annotated[
+        bool,
+        _about(
+            "Whether nodes without a `home_address` of their own may choose any free one of the home prefixes "
+            "(RFC 5026 section 5.3.2).",
+            False,
+        ),
+    ] = False
+    dns_servers: Annotated[
+        tuple[IPv6Address, ...],
+        _about("Name servers that nodes are told of when they ask over IKEv2.", ["2001:db8::53"]),
+    ] = ()
 
 
 class BootstrapSettings(Settings, frozen=True, kw_only=True):
@@ -270,9 +290,13 @@ class NodeEntry(Settings, frozen=True, kw_only=True):
         _about("IKE identity of the node.", "mn1@example.org"),
     ]
     home_address: Annotated[
-        IPv6Address,
-        _about("The home address it was subscribed with.", "2001:db8:100::11"),
-    ]
+        IPv6Address | None,
+        _about(
+            "The home address it was subscribed with. Without it, the node gets one from `home_address_pools` when it "
+            "asks over IKEv2.",
+            "2001:db8:100::11",
+        ),
+    ] = None
     authentication: Annotated[
         Literal["certificate", "shared-key"],
         _about("How node and home agent prove who they are.", "shared-key"),

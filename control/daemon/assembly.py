@@ -63,12 +63,14 @@ def assemble(
         (AuthorisedNode(str(node.identity), node.home_address, node.shared_key) for node in nodes),
         settings.home_prefixes,
         reserved=[settings.address],
+        pools=configuration.mobility.home_address_pools,
+        autoconfiguration=configuration.mobility.home_address_autoconfiguration,
     )
     ipsec = UserspaceIpsec(os.urandom)
     signalling = ProtectedSignalling(settings.address, ipsec, keys.esp)
     endpoint = IkeEndpoint(
         _ike_configuration(configuration, keys.ike),
-        HomeAgentPolicy(settings.address, directory),
+        HomeAgentPolicy(settings.address, directory, configuration.mobility.dns_servers),
         os.urandom,
         ipsec.allocate_spi,
     )

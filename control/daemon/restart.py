@@ -61,6 +61,8 @@ def restore(
                 priority=record.lifetime_expires_at - wall,
             )
         )
+    for identity, home_address in store.home_addresses():
+        agent.directory.restore_assigned(identity, home_address)
     if stale and membership.lease is not None:
         store.remove_bindings(membership.lease, stale)
     changes = bindings.reconcile(expected)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
-from control.bootstrap.home_address_pool import HomeAddressPool
+from control.bootstrap.home_address_pool import HomeAddressPool, PoolExhausted
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +15,12 @@ class AuthorisedNode:
 
     Attributes:
         identity: its IKE identity as text (FQDN, RFC 822 name or IPv6 address).
-        home_address: the home address it was subscribed with.
-        shared_key: the IKE shared key, None if it authenticates by certificate.
+        home_address: the home address it was subscribed with, None if it gets one from a pool.
+        shared_key: the IKE shared key, None if it authenticates otherwise.
     """
 
     identity: str
-    home_address: IPv6Address
+    home_address: IPv6Address | None
     shared_key: bytes | None = field(default=None, repr=False)
 
 
@@ -32,30 +32,48 @@ class NodeDirectory:
         nodes: Iterable[AuthorisedNode],
         home_prefixes: Iterable[IPv6Network],
         reserved: Iterable[IPv6Address] = (),
+        *,
+        pools: Iterable[IPv6Network] = (),
+        autoconfiguration: bool = False,
     ) -> None:
         """Nobody has been assigned an address yet.
 
         Args:
             nodes: who is authorised.
-            home_prefixes: where home addresses are; new ones come from the first.
+            home_prefixes: where home addresses are.
             reserved: addresses that are never assigned, the home agent's own for example.
+            pools: home prefixes, or a part of each, that addresses are assigned from; the first home prefix if there
+                are none.
+            autoconfiguration: whether nodes without a subscribed home address may choose any free address of the home
+                prefixes themselves (RFC 5026 section 5.3.2).
         """
         self._nodes = {node.identity: node for node in nodes}
         self._prefixes = tuple(home_prefixes)
+        self.autoconfiguration = autoconfiguration
         # Asked for at every step of every node's exchanges, so whether an address is at home is worked out once.
         self._home_addresses = {
-            identity: node.home_address for identity, node in self._nodes.items() if self.is_home(node.home_address)
+            identity: node.home_address
+            for identity, node in self._nodes.items()
+            if node.home_address is not None and self.is_home(node.home_address)
         }
-        self._pool = HomeAddressPool(
-            self._prefixes[0],
-            reserved=[*reserved, *(node.home_address for node in self._nodes.values())],
-        )
+        self._subscribed = frozenset(self._home_addresses)
+        reserved = (*reserved, *(node.home_address for node in self._nodes.values() if node.home_address is not None))
+        parts: dict[IPv6Network, IPv6Network | None] = {self._prefix_of(part.network_address): part for part in pools}
+        parts = parts or {self._prefixes[0]: None}
+        self._assigning = tuple(HomeAddressPool(prefix, reserved, part) for prefix, part in parts.items())
+        others = (HomeAddressPool(prefix, reserved) for prefix in self._prefixes if prefix not in parts)
+        self._pools = (*self._assigning, *others)
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     def __iter__(self) -> Iterator[AuthorisedNode]:
         return iter(self._nodes.values())
+
+    @property
+    def first_prefix(self) -> IPv6Network:
+        """The home prefix for nodes that make themselves a home address."""
+        return self._prefixes[0]
 
     def find(self, identity: str) -> AuthorisedNode | None:
         """The node of that identity, None if nobody authorised it."""
@@ -71,28 +89,48 @@ class NodeDirectory:
 
     def prefix_length(self, address: IPv6Address) -> int:
         """The length of the home prefix an address lies in."""
-        return next(prefix.prefixlen for prefix in self._prefixes if address in prefix)
+        return self._prefix_of(address).prefixlen
 
-    def assign(self, identity: str, current: IPv6Address | None) -> IPv6Address:
-        """The home address a node shall have here: the one it has if it fits, else one from the pool.
+    def assign(self, identity: str, current: IPv6Address | None, wish: IPv6Address | None = None) -> IPv6Address:
+        """The home address a node shall have here: the one it has if it fits, else one from the pools.
 
         Args:
             identity: an authorised identity.
             current: the home address it has with the agent it comes from.
+            wish: the home address it would like to have; it gets it if that is free and of a pool.
 
         Raises:
-            PoolExhausted: no address is left in the first home prefix.
+            PoolExhausted: no address is left.
         """
         known = self.home_address(identity)
         if known is not None:
             return known
         if current is not None and self.is_home(current):
+            self._reserve(current, identity)
             address = current
-            self._pool.reserve(current, identity)
+        elif wish is not None and self.claim(identity, wish):
+            return wish
         else:
-            address = self._pool.allocate(identity)
+            address = self._allocate(identity)
         self._home_addresses[identity] = address
         return address
+
+    def claim(self, identity: str, address: IPv6Address) -> bool:
+        """Let an authorised node without a home address have the one it chose, if that is free and allowed to it."""
+        if identity in self._home_addresses or identity not in self._nodes:
+            return False
+        pools, anywhere = (self._pools, True) if self.autoconfiguration else (self._assigning, False)
+        if not any(pool.take(address, identity, anywhere=anywhere) for pool in pools):
+            return False
+        self._home_addresses[identity] = address
+        return True
+
+    def release(self, identity: str) -> None:
+        """A node is gone: an address that was assigned to it becomes free; its subscribed one stays its own."""
+        if identity in self._subscribed or self._home_addresses.pop(identity, None) is None:
+            return
+        for pool in self._pools:
+            pool.release(identity)
 
     def restore(self, identity: str, home_address: IPv6Address) -> None:
         """Take over an assignment found in the state store."""
@@ -100,4 +138,27 @@ class NodeDirectory:
         if node is None or node.home_address == home_address or not self.is_home(home_address):
             return
         self._home_addresses[identity] = home_address
-        self._pool.reserve(home_address, identity)
+        self._reserve(home_address, identity)
+
+    def restore_assigned(self, identity: str, home_address: IPv6Address) -> None:
+        """The same for a node that may have no binding at present: nobody loses an address over it."""
+        if identity in self._home_addresses or identity not in self._nodes:
+            return
+        if any(pool.take(home_address, identity, anywhere=True) for pool in self._pools):
+            self._home_addresses[identity] = home_address
+
+    def _allocate(self, identity: str) -> IPv6Address:
+        exhausted: PoolExhausted | None = None
+        for pool in self._assigning:
+            try:
+                return pool.allocate(identity)
+            except PoolExhausted as error:
+                exhausted = error
+        raise exhausted or PoolExhausted(self._prefixes[0])
+
+    def _reserve(self, address: IPv6Address, identity: str) -> None:
+        for pool in self._pools:
+            pool.reserve(address, identity)
+
+    def _prefix_of(self, address: IPv6Address) -> IPv6Network:
+        return next(prefix for prefix in self._prefixes if address in prefix)

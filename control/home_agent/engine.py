@@ -116,6 +116,7 @@ class HomeAgent:
         outcome = registration.outcome
         if outcome.change is Change.REMOVE:
             self._happen(TimelineEvent.DEREGISTERED, registration.identity)
+            self._release_if_gone(registration.identity)
             return
         self._happen(
             TimelineEvent.BINDING_UPDATE,
@@ -172,6 +173,7 @@ class HomeAgent:
         expired = self.registrations.expire(wall)
         for binding in expired:
             self._happen(TimelineEvent.BINDING_EXPIRED, binding.identity)
+            self._release_if_gone(binding.identity)
         return expired
 
     # The driver of jobs
@@ -258,6 +260,8 @@ class HomeAgent:
                 self.sessions.closed(sa)
                 if job is not None:
                     self.takeover.job_failed(job, reason, now)
+                elif sa.remote_identity is not None:
+                    self._release_if_gone(str(sa.remote_identity))
 
     def _ike_established(self, sa: IkeSa, job: RebootstrapJob | None, now: float) -> None:
         self.sessions.established(sa)
@@ -286,6 +290,14 @@ class HomeAgent:
             older.delete(now)
         if job is not None:
             self.takeover.mobility_child_established(job, now)
+
+    def _release_if_gone(self, identity: str) -> None:
+        """A home address from the pool is the node's for as long as it has an IKE SA or a binding (RFC 4877 9)."""
+        home_address = self.directory.home_address(identity)
+        if home_address is None or self.sessions.current(identity) is not None:
+            return
+        if self.registrations.rules.cache.get(home_address) is None:
+            self.directory.release(identity)
 
     def _note_end_of_takeover(self, now: float) -> None:
         if not self.takeover.active:

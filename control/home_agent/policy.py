@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
+from control.bootstrap.home_address_pool import PoolExhausted
 from control.home_agent.directory import NodeDirectory
 from control.ikev2.child import ChildPolicy
-from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType
+from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType, NotifyType
 from control.ikev2.payloads.configuration import ConfigurationAttribute, ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
+from control.ikev2.policy import ConfigurationAnswer
 from control.ikev2.sa import IkeSa
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
+from control.wire import WireError
 
 MOBILITY_CHILD = "mobility"
 PREFIX_DISCOVERY_CHILD = "prefix-discovery"
+
+_HOME_PREFIX_LIFETIME_S = 2_592_000
+"""What routers advertise for a prefix by default (RFC 4861 section 6.2.1): it stays as long as the configuration."""
 
 _SIGNALLING = ((PROTOCOL_MOBILITY, MOBILITY_CHILD), (PROTOCOL_ICMPV6, PREFIX_DISCOVERY_CHILD))
 
@@ -21,9 +27,21 @@ _SIGNALLING = ((PROTOCOL_MOBILITY, MOBILITY_CHILD), (PROTOCOL_ICMPV6, PREFIX_DIS
 class HomeAgentPolicy:
     """The answers the IKEv2 engine asks for, from the directory of authorised nodes."""
 
-    def __init__(self, address: IPv6Address, directory: NodeDirectory) -> None:
+    def __init__(
+        self, address: IPv6Address, directory: NodeDirectory, dns_servers: tuple[IPv6Address, ...] = ()
+    ) -> None:
+        """The policy.
+
+        Args:
+            address: the home agent's.
+            directory: the authorised nodes.
+            dns_servers: what nodes that ask for name servers are told.
+        """
         self._address = address
         self._directory = directory
+        self._name_servers = tuple(
+            ConfigurationAttribute(ConfigurationAttributeType.INTERNAL_IP6_DNS, server.packed) for server in dns_servers
+        )
 
     def shared_key(self, local: Identity, remote: Identity) -> bytes | None:
         """The key shared with a node, None if it has to use a certificate or is unknown."""
@@ -44,7 +62,8 @@ class HomeAgentPolicy:
 
         A node may only ask for its home address: otherwise it could register somebody else's (RFC 4877 section 4.2).
         """
-        home_address = self._directory.home_address(str(sa.remote_identity))
+        identity = str(sa.remote_identity)
+        home_address = self._directory.home_address(identity) or self._autoconfigured(identity, remote_selectors)
         if home_address is None:
             return None
         for protocol, name in _SIGNALLING:
@@ -54,15 +73,54 @@ class HomeAgentPolicy:
                 return ChildPolicy(local, remote, name)
         return None
 
-    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationPayload | None:
-        """The node's home address for a CFG_REQUEST that asks for one (RFC 4877 section 9, RFC 5026 section 5.3.2)."""
-        wanted = any(
-            attribute.type == ConfigurationAttributeType.INTERNAL_IP6_ADDRESS for attribute in request.attributes
-        )
-        if not wanted:
+    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationAnswer | None:
+        """What a node asks for: a home address, a prefix to make one from, name servers.
+
+        RFC 4877 section 9, RFC 5026 section 5.3. A node has one home address, however many it asks for. One that asks
+        for the prefix although it has an address, or may not choose one, is told to use the assigned one.
+        """
+        asked = {attribute.type for attribute in request.attributes}
+        asks_address = ConfigurationAttributeType.INTERNAL_IP6_ADDRESS in asked
+        asks_prefix = ConfigurationAttributeType.MIP6_HOME_PREFIX in asked
+        attributes: tuple[ConfigurationAttribute, ...] = ()
+        if ConfigurationAttributeType.INTERNAL_IP6_DNS in asked:
+            attributes = self._name_servers
+        identity, notify = str(sa.remote_identity), None
+        if asks_prefix and self._directory.autoconfiguration and self._directory.home_address(identity) is None:
+            home_prefix = ConfigurationAttribute.mip6_home_prefix(self._directory.first_prefix, _HOME_PREFIX_LIFETIME_S)
+            attributes = (home_prefix, *attributes)
+        elif asks_prefix:
+            asks_address, notify = True, NotifyType.USE_ASSIGNED_HOA
+        if asks_address:
+            try:
+                home_address = self._directory.assign(identity, None, _wish(request))
+            except PoolExhausted:
+                return ConfigurationAnswer(None, NotifyType.INTERNAL_ADDRESS_FAILURE)
+            attributes = (self._home_address(home_address), *attributes)
+        if not attributes:
             return None
-        home_address = self._directory.assign(str(sa.remote_identity), None)
-        return home_address_reply(home_address, self._directory.prefix_length(home_address))
+        return ConfigurationAnswer(ConfigurationPayload(ConfigurationType.REPLY, attributes), notify)
+
+    def _home_address(self, home_address: IPv6Address) -> ConfigurationAttribute:
+        prefix_length = self._directory.prefix_length(home_address)
+        return ConfigurationAttribute.internal_ip6_address(home_address, prefix_length)
+
+    def _autoconfigured(self, identity: str, remote_selectors: tuple[TrafficSelector, ...]) -> IPv6Address | None:
+        """The home address that a node without one has made from the home prefix and asks a child SA for."""
+        if not self._directory.autoconfiguration:
+            return None
+        chosen = remote_selectors[0].first_address
+        single = all(selector.first_address == selector.last_address == chosen for selector in remote_selectors)
+        return chosen if single and self._directory.claim(identity, chosen) else None
+
+
+def _wish(request: ConfigurationPayload) -> IPv6Address | None:
+    """The address a node suggests; an attribute that is empty, or makes no sense, is no suggestion."""
+    attribute = request.first(ConfigurationAttributeType.INTERNAL_IP6_ADDRESS)
+    try:
+        return attribute.parse_internal_ip6_address()[0] if attribute is not None and attribute.value else None
+    except WireError:
+        return None
 
 
 def home_address_reply(home_address: IPv6Address, prefix_length: int) -> ConfigurationPayload:

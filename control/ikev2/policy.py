@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import Certificate
 
 from control.ikev2.child import ChildPolicy
+from control.ikev2.numbers import NotifyType
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS, EspProposal, IkeProposal
@@ -142,6 +143,20 @@ class IkeConfiguration:
     key_log: KeyLog | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigurationAnswer:
+    """What comes of a CFG_REQUEST in the peer's IKE_AUTH.
+
+    Attributes:
+        reply: the CFG_REPLY, None for none.
+        notify: a notification to go with it. INTERNAL_ADDRESS_FAILURE keeps the first child SA from being made
+            (RFC 7296 section 3.15.4); None for none.
+    """
+
+    reply: ConfigurationPayload | None
+    notify: NotifyType | None = None
+
+
 class PeerPolicy(Protocol):
     """Asked by the engine while it answers; every method returns at once."""
 
@@ -175,6 +190,6 @@ class PeerPolicy(Protocol):
         """
         ...
 
-    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationPayload | None:
+    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationAnswer | None:
         """The answer to a CFG_REQUEST in the peer's IKE_AUTH, None for no CP payload in the answer."""
         ...

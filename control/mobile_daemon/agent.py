@@ -23,6 +23,7 @@ from control.mobile_daemon.signals import SignalPipe
 from control.mobile_node.events import Deregistered, HomeAddressAssigned
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
+from control.mobility.addresses import UNSPECIFIED
 from control.sockets.ike_udp import IkeSocket
 from control.sockets.packet import CareOfPacketSocket, CareOfSender
 from control.sockets.tun import TunDevice, TunError
@@ -150,7 +151,8 @@ class Agent:
             self._sender.send(packet)
         for event in events:
             if isinstance(event, HomeAddressAssigned):
-                self._network.use_home_address(event.home_address, event.previous)
+                previous = event.previous if event.previous != UNSPECIFIED else None
+                self._network.use_home_address(event.home_address, previous)
             elif isinstance(event, Deregistered) and self._leaving_until is not None:
                 self._done = True
         if events:
@@ -203,7 +205,7 @@ def _ike_configuration(configuration: AgentConfiguration) -> IkeConfiguration:
 def _node_settings(configuration: AgentConfiguration, link: CareOfLink) -> NodeSettings:
     node = configuration.node
     return NodeSettings(
-        home_address=node.home_address,
+        home_address=node.home_address or UNSPECIFIED,
         care_of_address=link.address,
         trusted_home_agents=node.trusted_home_agents,
         shared_key=configuration.secret,

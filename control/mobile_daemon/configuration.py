@@ -36,7 +36,10 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
     """Section [mobile_node] of the agent's file."""
 
     identity: Annotated[Identity, _about("IKE identity of the node.", "mn1@mn.example.org")]
-    home_address: Annotated[IPv6Address, _about("Its home address.", "2001:db8:100::1001")]
+    home_address: Annotated[
+        IPv6Address | None,
+        _about("Its home address; without it the node asks the home agent for one.", "2001:db8:100::1001"),
+    ] = None
     home_agent: Annotated[
         IPv6Address | None,
         _about("Home agent to register with; without it the node waits for one to come.", "2001:db8:a1::1"),

@@ -18,6 +18,7 @@ from control.mobile_node.events import (
     HomeAgentSwitched,
     IkeEstablished,
     IkeStarted,
+    NameServersAssigned,
     NodeEvent,
     Registered,
     RegistrationFailed,
@@ -30,6 +31,7 @@ _NAMES: dict[type[NodeEvent], str] = {
     IkeEstablished: "ike-established",
     HomeAgentSwitched: "home-agent-switch",
     HomeAddressAssigned: "home-address-assigned",
+    NameServersAssigned: "name-servers-assigned",
     BindingUpdateSent: "binding-update-sent",
     Registered: "registered",
     Deregistered: "deregistered",
@@ -52,8 +54,14 @@ def describe(event: NodeEvent) -> Row:
         if field == "initiated_here":
             row["role"] = "initiator" if value else "responder"
         else:
-            row[field] = str(value) if isinstance(value, IPv6Address) else value
+            row[field] = _plain(value)
     return row
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, IPv6Address) else value
 
 
 class EventLog:

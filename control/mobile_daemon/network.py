@@ -70,8 +70,11 @@ class AgentNetwork:
         self._routes = routes
         self._undo = ExitStack()
 
-    def open(self, home_address: IPv6Address) -> None:
+    def open(self, home_address: IPv6Address | None) -> None:
         """Silence the kernel, keep the care-of traffic on its link, and bring the tunnel up with the home address.
+
+        Args:
+            home_address: None if the node has none yet.
 
         Raises:
             NetworkError: a tool is missing, or the kernel refuses.
@@ -82,7 +85,8 @@ class AgentNetwork:
             mtu = max(self._link.mtu - _TUNNEL_HEADER, _SMALLEST_MTU)
             _run("ip", "link", "set", "dev", self._tun, "addrgenmode", "none")
             _run("ip", "link", "set", "dev", self._tun, "mtu", str(mtu), "up")
-            self.use_home_address(home_address)
+            if home_address is not None:
+                self.use_home_address(home_address)
             self._undo = self._undo.pop_all()
 
     def use_home_address(self, home_address: IPv6Address, previous: IPv6Address | None = None) -> None:

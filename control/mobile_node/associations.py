@@ -11,7 +11,7 @@ from control.ikev2.sa import IkeSa
 from control.ipsec.errors import IpsecBackendError
 from control.ipsec.security_association import SecurityAssociation, security_association_pair
 from control.ipsec.userspace import UserspaceIpsec
-from control.mobile_node.policy import MOBILITY_CHILD, offered_home_address
+from control.mobile_node.policy import MOBILITY_CHILD
 
 InstalledCallback = Callable[[SecurityAssociation, SecurityAssociation], None]
 
@@ -84,13 +84,11 @@ class Associations:
         """A home agent was authenticated. Beyond the limit the oldest association is forgotten."""
         while len(self._by_sa) >= self._limit:
             self.forget(next(iter(self._by_sa.values())), now)
-        # A node that came by itself has named its home address; only a home agent that came may assign another.
-        offered = None if initiated_here else offered_home_address(sa)
         association = Association(
             sa=sa,
             home_agent=sa.remote_address,
             identity=str(sa.remote_identity),
-            home_address=offered or home_address,
+            home_address=home_address,
             initiated_here=initiated_here,
         )
         self._by_sa[sa] = association

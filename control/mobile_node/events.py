@@ -57,13 +57,26 @@ class HomeAddressAssigned:
 
     Attributes:
         home_address: the new one.
-        previous: the one it replaces.
+        previous: the one it replaces, ``::`` if it had none.
         home_agent: the agent that assigned it.
     """
 
     home_address: IPv6Address
     previous: IPv6Address
     home_agent: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class NameServersAssigned:
+    """The home agent has named the name servers of the home network.
+
+    Attributes:
+        home_agent: the agent.
+        servers: their addresses.
+    """
+
+    home_agent: IPv6Address
+    servers: tuple[IPv6Address, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +168,7 @@ NodeEvent = (
     | IkeEstablished
     | HomeAgentSwitched
     | HomeAddressAssigned
+    | NameServersAssigned
     | BindingUpdateSent
     | Registered
     | Deregistered

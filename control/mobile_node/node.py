@@ -30,10 +30,17 @@ from control.mobile_node.events import (
     HomeAgentSwitched,
     IkeEstablished,
     IkeStarted,
+    NameServersAssigned,
     NodeEvent,
     RegistrationFailed,
 )
-from control.mobile_node.policy import MOBILITY_CHILD, MobileNodePolicy
+from control.mobile_node.policy import (
+    MOBILITY_CHILD,
+    MobileNodePolicy,
+    configuration_request,
+    offered_home_address,
+    offered_name_servers,
+)
 from control.mobile_node.registrar import Registrar
 from control.mobile_node.registration import RegistrationState, Step, Verdict, status_slug
 from control.mobile_node.settings import NodeSettings
@@ -52,6 +59,7 @@ from control.mobility.messages.binding_error import BindingErrorStatus
 from control.mobility.numbers import MOBILITY_HEADER_PROTOCOL
 from control.wire import WireError
 
+_ANY_MOBILITY = TrafficSelector(IPv6Address(0), IPv6Address((1 << 128) - 1), PROTOCOL_MOBILITY)
 _NEXT_HEADER_IPV6 = bytes((PROTOCOL_IPV6,))
 
 
@@ -103,8 +111,12 @@ class MobileNode:
 
     @property
     def home_address(self) -> IPv6Address:
-        """The home address in use."""
+        """The home address in use, ``::`` before a home agent has assigned one."""
         return self._policy.home_address
+
+    @property
+    def _asks_for_home_address(self) -> bool:
+        return self.settings.home_address == UNSPECIFIED
 
     @property
     def home_agent(self) -> IPv6Address | None:
@@ -249,16 +261,18 @@ class MobileNode:
             self._attempts.wanted = None
             self._events.append(RegistrationFailed(wanted.address, "home-agent-identity-unknown"))
             return
+        own = _ANY_MOBILITY if self._asks_for_home_address else _mobility_of(self.home_address)
         sa = self.endpoint.connect(
             SocketAddress(self.settings.care_of_address, IKE_PORT),
             SocketAddress(wanted.address, IKE_PORT),
             now,
             remote_identity=Identity.from_text(identity) if identity is not None else None,
             first_child=ChildRequest(
-                local_selectors=(TrafficSelector.host(self.home_address, PROTOCOL_MOBILITY),),
-                remote_selectors=(TrafficSelector.host(wanted.address, PROTOCOL_MOBILITY),),
+                local_selectors=(own,),
+                remote_selectors=(_mobility_of(wanted.address),),
                 name=MOBILITY_CHILD,
             ),
+            configuration=configuration_request(self.home_address) if self._asks_for_home_address else None,
         )
         self._attempts.begun(sa)
         self._events.append(IkeStarted(wanted.address, initiated_here=True))
@@ -278,11 +292,7 @@ class MobileNode:
         own_attempt = sa is self._attempts.sa
         match event:
             case ike.IkeEstablished():
-                association = self._associations.established(sa, self.home_address, initiated_here=own_attempt, now=now)
-                handshake_s = now - sa.handshake_started_at
-                self._events.append(
-                    IkeEstablished(association.home_agent, association.identity, own_attempt, handshake_s)
-                )
+                self._ike_established(sa, own_attempt, now)
             case ike.ChildEstablished():
                 self._child_established(sa, event, own_attempt, now)
             case ike.ChildFailed(reason=reason):
@@ -300,6 +310,28 @@ class MobileNode:
                 self._attempts.rekeyed(sa, successor)
             case ike.IkeClosed(reason=reason):
                 self._ike_closed(sa, reason, now)
+
+    def _ike_established(self, sa: IkeSa, own_attempt: bool, now: float) -> None:
+        home_address = self.home_address
+        if self._asks_for_home_address or not own_attempt:
+            # A node that came by itself and has a home address has named it; else it is the home agent that assigns.
+            home_address = offered_home_address(sa) or home_address
+        association = self._associations.established(sa, home_address, initiated_here=own_attempt, now=now)
+        handshake_s = now - sa.handshake_started_at
+        self._events.append(IkeEstablished(association.home_agent, association.identity, own_attempt, handshake_s))
+        servers = offered_name_servers(sa) if own_attempt else ()
+        if servers:
+            self._events.append(NameServersAssigned(association.home_agent, servers))
+        if own_attempt and home_address == UNSPECIFIED:
+            self._attempt_failed(association.home_agent, "no-home-address-assigned", now)
+            sa.delete(now)
+        elif own_attempt:
+            self._use_home_address(association)
+
+    def _use_home_address(self, association: Association) -> None:
+        if association.home_address != self.home_address:
+            previous, self._policy.home_address = self.home_address, association.home_address
+            self._events.append(HomeAddressAssigned(association.home_address, previous, association.home_agent))
 
     def _child_established(self, sa: IkeSa, event: ike.ChildEstablished, own_attempt: bool, now: float) -> None:
         association, child = self._associations.of(sa), event.child
@@ -371,9 +403,7 @@ class MobileNode:
         self._registrar.drop()
         self._associations.forget_all_but(association, now)
         self._events.append(HomeAgentSwitched(old, association.home_agent, bootstrap=True))
-        if association.home_address != self.home_address:
-            previous, self._policy.home_address = self.home_address, association.home_address
-            self._events.append(HomeAddressAssigned(association.home_address, previous, association.home_agent))
+        self._use_home_address(association)
         self._register_over(association, now)
 
     def _sent_elsewhere(self, association: Association, message: HomeAgentSwitch, now: float) -> None:
@@ -448,3 +478,7 @@ class MobileNode:
         following, self._next_home_agent = self._next_home_agent, None
         if following is not None:
             self.register(following.address, following.identity, now)
+
+
+def _mobility_of(address: IPv6Address) -> TrafficSelector:
+    return TrafficSelector.host(address, PROTOCOL_MOBILITY)

@@ -9,16 +9,18 @@ from ipaddress import IPv6Address
 
 from control.ikev2.child import ChildPolicy
 from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType
-from control.ikev2.payloads.configuration import ConfigurationPayload
+from control.ikev2.payloads.configuration import ConfigurationAttribute, ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
+from control.ikev2.policy import ConfigurationAnswer
 from control.ikev2.sa import IkeSa
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
 from control.mobile_node.settings import NodeSettings
-from control.mobility.addresses import is_unicast_routable
+from control.mobility.addresses import UNSPECIFIED, is_unicast_routable
 from control.wire import WireError
 
 MOBILITY_CHILD = "mobility"
 PREFIX_DISCOVERY_CHILD = "prefix-discovery"
+IPV6_ADDRESS_SIZE = 16
 
 _GRANTED = ((PROTOCOL_MOBILITY, MOBILITY_CHILD), (PROTOCOL_ICMPV6, PREFIX_DISCOVERY_CHILD))
 
@@ -60,9 +62,34 @@ class MobileNodePolicy:
                 return ChildPolicy(local, remote, name)
         return None
 
-    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationPayload | None:
+    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationAnswer | None:
         """A mobile node has no configuration to give."""
         return None
+
+
+def configuration_request(home_address: IPv6Address) -> ConfigurationPayload:
+    """A CFG_REQUEST for a home address and for name servers (RFC 4877 section 9).
+
+    Args:
+        home_address: the address the node would like to keep, ``::`` for any.
+    """
+    address = ConfigurationAttribute(ConfigurationAttributeType.INTERNAL_IP6_ADDRESS)
+    if home_address != UNSPECIFIED:
+        address = ConfigurationAttribute.internal_ip6_address(home_address)
+    name_servers = ConfigurationAttribute(ConfigurationAttributeType.INTERNAL_IP6_DNS)
+    return ConfigurationPayload(ConfigurationType.REQUEST, (address, name_servers))
+
+
+def offered_name_servers(sa: IkeSa) -> tuple[IPv6Address, ...]:
+    """The name servers in the peer's CFG_REPLY."""
+    configuration = sa.peer_configuration
+    if configuration is None or configuration.type != ConfigurationType.REPLY:
+        return ()
+    return tuple(
+        IPv6Address(attribute.value)
+        for attribute in configuration.attributes
+        if attribute.type == ConfigurationAttributeType.INTERNAL_IP6_DNS and len(attribute.value) == IPV6_ADDRESS_SIZE
+    )
 
 
 def offered_home_address(sa: IkeSa) -> IPv6Address | None:

@@ -29,7 +29,7 @@ class NodeSettings:
     """One mobile node.
 
     Attributes:
-        home_address: the home address it was subscribed with.
+        home_address: the home address it was subscribed with; ``::`` for a node that asks home agents for one.
         care_of_address: where it is.
         trusted_home_agents: patterns of the identities of home agents that may serve it, take it over and assign it
             another home address; see :meth:`trusts`.

@@ -202,8 +202,7 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
         IdentificationResponder(sa.local_identity),
         *(sa.environment.certificate_payloads if key is None else ()),
         own_proof,
-        *_answer_configuration(sa, configuration),
-        *_answer_child(sa, payloads, secrets, now),
+        *_answer_wishes(sa, payloads, configuration, secrets, now),
     )
 
 
@@ -214,11 +213,25 @@ def _close_older(sa: IkeSa, peer: Identity, now: float) -> None:
             older.close("initial-contact", now=now)
 
 
-def _answer_configuration(sa: IkeSa, configuration: ConfigurationPayload | None) -> tuple[Payload, ...]:
-    if configuration is None or configuration.type != ConfigurationType.REQUEST:
-        return ()
-    reply = sa.environment.policy.configuration_reply(sa, configuration)
-    return () if reply is None else (reply,)
+def _answer_wishes(
+    sa: IkeSa,
+    payloads: tuple[Payload, ...],
+    configuration: ConfigurationPayload | None,
+    secrets: ChildSecrets,
+    now: float,
+) -> tuple[Payload, ...]:
+    """Configuration first: what the child SA may carry can depend on the address given."""
+    answer = None
+    if configuration is not None and configuration.type == ConfigurationType.REQUEST:
+        answer = sa.environment.policy.configuration_reply(sa, configuration)
+    if answer is None:
+        return _answer_child(sa, payloads, secrets, now)
+    reply = () if answer.reply is None else (answer.reply,)
+    notification = () if answer.notify is None else (NotifyPayload(answer.notify),)
+    if answer.notify is NotifyType.INTERNAL_ADDRESS_FAILURE:
+        sa.environment.count("internal-address-failures-answered")
+        return (*reply, *notification)
+    return (*reply, *notification, *_answer_child(sa, payloads, secrets, now))
 
 
 def _answer_child(sa: IkeSa, payloads: tuple[Payload, ...], secrets: ChildSecrets, now: float) -> tuple[Payload, ...]:

@@ -349,3 +349,17 @@ def test_no_operation_on_a_node_reads_through_the_nodes_of_its_agent(
     assert "SEARCH b USING INDEX bindings_by_node (identity=? AND home_agent=?) LEFT-JOIN" in per_node
     assert "SEARCH bindings USING INDEX bindings_by_node (identity=? AND home_agent=?)" in per_node
     assert {plan for plan in plans if plan.startswith("SCAN")} <= {"SCAN n"}  # the part claimed, of limited size
+
+
+def test_home_addresses_are_known_without_a_binding(open_store: OpenStore, make_binding: MakeBinding) -> None:
+    store = open_store()
+    first = store.acquire_lease("ha1", HA1, T0, 3.0)
+    second = store.acquire_lease("ha2", HA2, T0, 3.0)
+    earlier, later = make_binding(1), make_binding(2)
+    store.write_bindings(first, [earlier], T0)
+    store.write_bindings(second, [later], T0 + 1)
+    store.remove_bindings(first, [earlier.home_address])
+    assert open_store().home_addresses() == [
+        (later.identity, later.home_address),
+        (earlier.identity, earlier.home_address),
+    ]

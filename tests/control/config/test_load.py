@@ -184,3 +184,22 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
         load_configuration(tmp_path / "x.toml")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load_configuration(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pools", "complaint"),
+    [
+        (
+            '["2001:db8:999::/80"]',
+            ":10: mobility.home_address_pools: 2001:db8:999::/80 is in none of the home prefixes. "
+            "Write a home prefix or a part of one.",
+        ),
+        (
+            '["2001:db8:100::/80", "2001:db8:100:0:1::/80"]',
+            ":10: mobility.home_address_pools: 2001:db8:100::/80 and 2001:db8:100:0:1::/80 are both of "
+            "2001:db8:100::/64. Write one pool for each home prefix.",
+        ),
+    ],
+)
+def test_pools_belong_to_home_prefixes(tmp_path: Path, pools: str, complaint: str) -> None:
+    assert complaints(tmp_path, SMALLEST + f"\n[mobility]\nhome_address_pools = {pools}\n") == [complaint]

@@ -25,6 +25,7 @@ from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.userspace import UserspaceIpsec
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
+from control.mobility.addresses import UNSPECIFIED
 from control.mobility.binding_cache import BindingCache
 from control.mobility.binding_error import BindingErrorResponder
 from control.mobility.extension_headers import parse_ipv6
@@ -182,13 +183,14 @@ class Scene:
         same_prefix: bool = True,
         agent_lifetimes: LifetimePolicy | None = None,
         node_lifetimes: LifetimePolicy | None = None,
+        pooled: bool = False,
     ) -> None:
         self.network = MemoryNetwork()
         agent_lifetimes = agent_lifetimes or LifetimePolicy()
         self.exported: list[tuple[SecurityAssociation, SecurityAssociation]] = []
         authorised = [
-            AuthorisedNode(f"mn{index}@example.org", HOME_PREFIX[index], shared_key(index))
-            for index in range(1, count + 1)
+            AuthorisedNode(f"mn{index}@example.org", None if pooled else HOME_PREFIX[index], shared_key(index))
+            for index in range(1, count + 1 + pooled)
         ]
         self.ha1 = make_home_agent("ha1", "2001:db8:a1::1", authorised, HOME_PREFIX, 1, agent_lifetimes, self.exported)
         second_prefix = HOME_PREFIX if same_prefix else OTHER_PREFIX
@@ -197,11 +199,11 @@ class Scene:
         )
         self.network.agents = {self.ha1.address: self.ha1, self.ha2.address: self.ha2}
         self.nodes = []
-        for index, entry in enumerate(authorised, 1):
+        for index, entry in enumerate(authorised[:count], 1):
             care_of_address = IPv6Address(f"2001:db8:c::{index}")
             node = MobileNode(
                 NodeSettings(
-                    home_address=entry.home_address,
+                    home_address=entry.home_address or UNSPECIFIED,
                     care_of_address=care_of_address,
                     trusted_home_agents=("*.example.org",),
                     shared_key=entry.shared_key,

@@ -9,27 +9,50 @@ import pytest
 
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.policy import HomeAgentPolicy
-from control.ikev2.numbers import ConfigurationType
+from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType, NotifyType
 from control.ikev2.payloads import ConfigurationAttribute, ConfigurationPayload, Identity
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
 
 AGENT = IPv6Address("2001:db8:a1::1")
 HOME = IPv6Address("2001:db8:100::11")
 OTHER_HOME = IPv6Address("2001:db8:100::12")
-MN1, MN2, ROAMER, STRANGER = (
-    Identity.from_text(f"{name}@example.org") for name in ("mn1", "mn2", "roamer", "stranger")
+MN1, MN2, ROAMER, POOLED, STRANGER = (
+    Identity.from_text(f"{name}@example.org") for name in ("mn1", "mn2", "roamer", "pooled", "stranger")
+)
+ADDRESS, NAME_SERVERS, HOME_PREFIX = (
+    ConfigurationAttribute(kind)
+    for kind in (
+        ConfigurationAttributeType.INTERNAL_IP6_ADDRESS,
+        ConfigurationAttributeType.INTERNAL_IP6_DNS,
+        ConfigurationAttributeType.MIP6_HOME_PREFIX,
+    )
 )
 TCP = 6
 
 
 @pytest.fixture
-def policy():
+def nodes():
     nodes = [
         AuthorisedNode("mn1@example.org", HOME, b"secret"),
         AuthorisedNode("mn2@example.org", OTHER_HOME),
         AuthorisedNode("roamer@example.org", IPv6Address("2001:db8:999::1"), b"other"),
+        AuthorisedNode("pooled@example.org", None, b"another"),
     ]
-    return HomeAgentPolicy(AGENT, NodeDirectory(nodes, [IPv6Network("2001:db8:100::/64")]))
+    return nodes
+
+
+@pytest.fixture
+def make_policy(nodes):
+    def make(prefix="2001:db8:100::/64", **options):
+        directory = NodeDirectory(nodes, [IPv6Network(prefix)], [AGENT], **options)
+        return HomeAgentPolicy(AGENT, directory, (IPv6Address("2001:db8::53"), IPv6Address("2001:db8::54")))
+
+    return make
+
+
+@pytest.fixture
+def policy(make_policy):
+    return make_policy()
 
 
 def sa_of(identity):
@@ -84,20 +107,113 @@ def test_a_node_without_a_home_address_here_gets_no_child(policy):
     assert select(policy, ROAMER, local, remote) is None
 
 
+def ask(policy, identity, *attributes):
+    return policy.configuration_reply(sa_of(identity), ConfigurationPayload(ConfigurationType.REQUEST, attributes))
+
+
+def given(answer):
+    return answer.reply.first(ConfigurationAttributeType.INTERNAL_IP6_ADDRESS).parse_internal_ip6_address()
+
+
+def wish_for(address):
+    return ConfigurationAttribute.internal_ip6_address(IPv6Address(address), 64)
+
+
 def test_a_request_for_an_address_is_answered_with_the_one_the_node_has(policy):
-    request = ConfigurationPayload(ConfigurationType.REQUEST, (ConfigurationAttribute(8, b""),))
-    reply = policy.configuration_reply(sa_of(MN1), request)
-    assert reply.type is ConfigurationType.REPLY
-    assert reply.attributes == (ConfigurationAttribute.internal_ip6_address(HOME, 64),)
+    answer = ask(policy, MN1, ADDRESS)
+    assert answer.reply.type is ConfigurationType.REPLY
+    assert answer.reply.attributes == (ConfigurationAttribute.internal_ip6_address(HOME, 64),)
+    assert answer.notify is None
 
 
-def test_a_node_from_elsewhere_gets_an_address_of_the_pool_and_keeps_it(policy):
-    request = ConfigurationPayload(ConfigurationType.REQUEST, (ConfigurationAttribute(8, b""),))
-    first = policy.configuration_reply(sa_of(ROAMER), request)
-    assert first == policy.configuration_reply(sa_of(ROAMER), request)
-    assert first.attributes[0].parse_internal_ip6_address()[0] not in (HOME, OTHER_HOME)
+def test_the_address_of_the_nodes_file_wins_over_a_wish(policy):
+    assert given(ask(policy, MN1, wish_for("2001:db8:100::7:7"))) == (HOME, 64)
+
+
+@pytest.mark.parametrize("who", [ROAMER, POOLED])
+def test_a_node_without_an_address_here_gets_one_of_the_pool_and_keeps_it(policy, who):
+    first = ask(policy, who, ADDRESS)
+    assert first == ask(policy, who, ADDRESS)
+    assert given(first)[0] not in (HOME, OTHER_HOME, AGENT)
+
+
+def test_what_was_assigned_may_be_negotiated(policy):
+    address, _ = given(ask(policy, POOLED, ADDRESS))
+    everything = TrafficSelector(IPv6Address(0), IPv6Address(2**128 - 1))
+    granted = select(policy, POOLED, everything, everything)
+    assert granted.remote_selectors == (TrafficSelector.host(address, PROTOCOL_MOBILITY),)
+
+
+def test_a_wish_is_honoured_while_the_address_is_free(policy):
+    wish = "2001:db8:100::7:7"
+    assert given(ask(policy, POOLED, wish_for(wish)))[0] == IPv6Address(wish)
+    assert given(ask(policy, ROAMER, wish_for(wish)))[0] != IPv6Address(wish)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        "2001:db8:100::11",
+        "2001:db8:100::",
+        "2001:db8:999::5:5",
+        "2001:db8:100::5",
+        "2001:db8:100:0:fdff:ffff:ffff:fffe",
+    ],
+    ids=["another node's", "routers'", "elsewhere", "numbered by hand", "home agents'"],
+)
+def test_other_wishes_are_not(policy, wish):
+    assert given(ask(policy, POOLED, wish_for(wish)))[0] == IPv6Address("2001:db8:100::1:0")
+
+
+def test_a_wish_that_makes_no_sense_is_none(policy):
+    broken = ConfigurationAttribute(ConfigurationAttributeType.INTERNAL_IP6_ADDRESS, b"\x20\x01")
+    assert given(ask(policy, POOLED, broken))[0] == IPv6Address("2001:db8:100::1:0")
+
+
+def test_only_the_part_of_the_prefix_that_is_this_agents_is_given_out(make_policy):
+    policy = make_policy(pools=[IPv6Network("2001:db8:100:0:1::/126")])
+    assert given(ask(policy, POOLED, wish_for("2001:db8:100::7:7"))) == (IPv6Address("2001:db8:100:0:1::"), 64)
+
+
+def test_name_servers_are_told_to_who_asks(policy):
+    answer = ask(policy, MN1, NAME_SERVERS)
+    assert [attribute.value for attribute in answer.reply.attributes] == [
+        IPv6Address("2001:db8::53").packed,
+        IPv6Address("2001:db8::54").packed,
+    ]
+
+
+def test_without_an_address_left_the_node_is_told_so(make_policy, nodes):
+    policy = make_policy("2001:db8:100::10/126")  # with the addresses of mn1 and mn2 and a subnet-router's
+    assert given(ask(policy, ROAMER, ADDRESS))[0] == IPv6Address("2001:db8:100::13")
+    answer = ask(policy, POOLED, ADDRESS)
+    assert (answer.reply, answer.notify) == (None, NotifyType.INTERNAL_ADDRESS_FAILURE)
+
+
+def test_a_node_that_may_not_choose_is_told_to_use_the_assigned_address(policy):
+    answer = ask(policy, MN1, HOME_PREFIX)
+    assert answer.notify is NotifyType.USE_ASSIGNED_HOA
+    assert given(answer) == (HOME, 64)
+
+
+def test_a_node_that_may_choose_is_told_the_prefix_and_gets_what_it_chose(make_policy):
+    policy = make_policy(autoconfiguration=True)
+    answer = ask(policy, POOLED, HOME_PREFIX)
+    assert answer.notify is None
+    [attribute] = answer.reply.attributes
+    prefix, lifetime = attribute.parse_mip6_home_prefix()
+    assert (prefix, lifetime) == (IPv6Network("2001:db8:100::/64"), 2592000)
+    chosen = TrafficSelector.host(IPv6Address("2001:db8:100::5"), PROTOCOL_MOBILITY)
+    local = TrafficSelector.host(AGENT, PROTOCOL_MOBILITY)
+    assert select(policy, POOLED, local, chosen).remote_selectors == (chosen,)
+    assert select(policy, ROAMER, local, chosen) is None
+    assert ask(policy, POOLED, HOME_PREFIX).notify is NotifyType.USE_ASSIGNED_HOA
+
+
+def test_a_node_may_not_choose_without_permission(policy):
+    chosen = TrafficSelector.host(IPv6Address("2001:db8:100::7:7"), PROTOCOL_MOBILITY)
+    assert select(policy, POOLED, TrafficSelector.host(AGENT, PROTOCOL_MOBILITY), chosen) is None
 
 
 def test_a_request_for_something_else_is_not_answered(policy):
-    request = ConfigurationPayload(ConfigurationType.REQUEST, (ConfigurationAttribute(10, b""),))
-    assert policy.configuration_reply(sa_of(MN1), request) is None
+    assert ask(policy, MN1, ConfigurationAttribute(ConfigurationAttributeType.APPLICATION_VERSION)) is None

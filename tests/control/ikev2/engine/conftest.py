@@ -19,8 +19,8 @@ from control.ikev2.child import ChildPolicy, ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.events import Event
 from control.ikev2.exchanges.base import NONCE_SIZE
-from control.ikev2.payloads import ConfigurationPayload, Identity
-from control.ikev2.policy import Credentials, IkeConfiguration, LifetimePolicy
+from control.ikev2.payloads import Identity
+from control.ikev2.policy import ConfigurationAnswer, Credentials, IkeConfiguration, LifetimePolicy
 from control.ikev2.sa import IkeSa
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY, TrafficSelector
 
@@ -37,7 +37,7 @@ class Policy:
     key: bytes | None = b"secret"
     accepted: Callable[[Identity], bool] = lambda identity: True
     grant: Callable[[IkeSa, tuple, tuple], ChildPolicy | None] | None = None
-    reply: ConfigurationPayload | None = None
+    reply: ConfigurationAnswer | None = None
     asked: list[tuple] = field(default_factory=list)
 
     def shared_key(self, local: Identity, remote: Identity) -> bytes | None:
@@ -52,7 +52,7 @@ class Policy:
             return self.grant(sa, local_selectors, remote_selectors)
         return ChildPolicy(local_selectors, remote_selectors, "granted")
 
-    def configuration_reply(self, sa, request) -> ConfigurationPayload | None:
+    def configuration_reply(self, sa, request) -> ConfigurationAnswer | None:
         return self.reply
 
 

@@ -16,6 +16,7 @@ from control.ikev2.payloads import (
     ConfigurationPayload,
     NotifyPayload,
 )
+from control.ikev2.policy import ConfigurationAnswer
 from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, EspProposal
 from control.ikev2.sa import NotEstablished
 from control.ipsec.algorithms import EncryptionAlgorithm, IntegrityAlgorithm
@@ -261,7 +262,7 @@ def test_a_request_for_configuration_is_answered_by_policy(pair):
     wish = ConfigurationPayload(
         ConfigurationType.REQUEST, (ConfigurationAttribute(ConfigurationAttributeType.INTERNAL_IP6_ADDRESS),)
     )
-    pair.agent.policy.reply = reply()
+    pair.agent.policy.reply = ConfigurationAnswer(reply())
     pair.established(pair.node, configuration=wish)
     assert pair.agent.events(IkeEstablished) == [IkeEstablished(pair.node.identity, wish)]
     assert pair.node.events(IkeEstablished) == [IkeEstablished(pair.agent.identity, reply())]

@@ -20,7 +20,7 @@ from control.ikev2.message import (
 )
 from control.ikev2.numbers import ConfigurationType, ExchangeType, NotifyType, PayloadType
 from control.ikev2.payloads import ConfigurationAttribute, ConfigurationPayload, NotifyPayload
-from control.ikev2.policy import RetransmissionPolicy
+from control.ikev2.policy import ConfigurationAnswer, RetransmissionPolicy
 from control.ikev2.proposals import DEFAULT_IKE_PROPOSALS
 from control.ikev2.states import State
 
@@ -61,7 +61,7 @@ def large(size=3000):
 
 
 def large_both_ways(pair, size=3000, **changes):
-    pair.node.policy.reply = ConfigurationPayload(ConfigurationType.REPLY, large(size).attributes)
+    pair.node.policy.reply = ConfigurationAnswer(ConfigurationPayload(ConfigurationType.REPLY, large(size).attributes))
     return pair.connect(configuration=large(size), **changes)
 
 
