@@ -99,7 +99,6 @@ def _home_agent(population: Population, identity: str, credentials: Credentials 
         [HOME_PREFIX],
         _MAX_LIFETIME_S,
         BindingCache(len(population.identities)),
-        key_management=False,
         may_use=lambda node, home_address: directory.home_address(node) == home_address,
     )
     agent = HomeAgent(

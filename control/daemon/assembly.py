@@ -79,7 +79,6 @@ def assemble(
         settings.home_prefixes,
         configuration.mobility.max_lifetime_s,
         BindingCache(configuration.datapath.max_bindings),
-        key_management=False,  # IKE SAs do not follow a node to a new care-of address yet
         may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
     )
     agent = HomeAgent(

@@ -15,6 +15,7 @@ from control.bootstrap.takeover import NodeToRecover, Takeover
 from control.home_agent.directory import NodeDirectory
 from control.home_agent.events import Happening, TimelineEvent
 from control.home_agent.ike_sessions import IkeSessions
+from control.home_agent.movement import Movements
 from control.home_agent.policy import MOBILITY_CHILD, PREFIX_DISCOVERY_CHILD, home_address_reply
 from control.home_agent.registrations import PendingRegistration, Registrations
 from control.home_agent.signalling import ProtectedSignalling
@@ -52,6 +53,7 @@ class HomeAgent:
         self.unprotected = unprotected
         self.sessions = IkeSessions(directory, signalling)
         self.statistics: Counter[str] = Counter()
+        self._movements = Movements(self.sessions)
         self._local = SocketAddress(address, IKE_PORT)
         self._local_selectors = {
             protocol: (TrafficSelector.host(address, protocol),) for protocol in (PROTOCOL_MOBILITY, PROTOCOL_ICMPV6)
@@ -113,6 +115,8 @@ class HomeAgent:
         """A registration is safe in the store and in the data path: acknowledge it."""
         if not self.registrations.stored(registration, now):
             return
+        if self._movements.registered(registration, now):
+            self.statistics["ike-sas-moved"] += 1
         outcome = registration.outcome
         if outcome.change is Change.REMOVE:
             self._happen(TimelineEvent.DEREGISTERED, registration.identity)
@@ -144,6 +148,7 @@ class HomeAgent:
     def handle_timer(self, now: float) -> None:
         """Let time pass: retransmissions, jobs."""
         self.endpoint.handle_timer(now)
+        self._movements.handle_timer(now)
         self._process_ike_events(now)
         self.takeover.handle_timer(now)
         self._process_ike_events(now)
@@ -152,7 +157,7 @@ class HomeAgent:
 
     def next_timer(self) -> float | None:
         """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
-        times = (self.endpoint.next_timer(), self.takeover.next_timer())
+        times = (self.endpoint.next_timer(), self._movements.next_timer(), self.takeover.next_timer())
         return min((time for time in times if time is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -287,6 +292,8 @@ class HomeAgent:
         # Only now can the node's next Binding Update do without the older pair of security associations.
         older = self.sessions.take_superseded(str(sa.remote_identity))
         if older is not None:
+            # The node may have made a new one because it has moved.
+            older.move(now, remote=sa.remote)
             older.delete(now)
         if job is not None:
             self.takeover.mobility_child_established(job, now)

@@ -30,6 +30,11 @@ class IkeSessions:
         """The newest IKE SA with a node."""
         return self._by_identity.get(identity)
 
+    def of(self, identity: str) -> tuple[IkeSa, ...]:
+        """All IKE SAs with a node: the newest, and one it replaces that is still of use."""
+        found = (self._by_identity.get(identity), self._superseded.get(identity))
+        return tuple(sa for sa in found if sa is not None)
+
     def identity_of(self, inbound_spi: int) -> str | None:
         """The node that authenticated itself for a security association."""
         return self._identity_of_spi.get(inbound_spi)

@@ -154,6 +154,14 @@ class ExchangeManager:
         self._sa.environment.count("requests-unanswered")
         self._sa.peer_unresponsive(now)
 
+    def repeat_at_new_address(self, now: float) -> None:
+        """Send the outstanding request at once, its tries counted anew: nobody was asked there yet."""
+        outstanding = self._outstanding
+        if outstanding is not None:
+            outstanding.waiting_s = self._sa.environment.retransmission.initial_s
+            outstanding.tries = 1  # so that it counts as repeated
+            self._transmit(outstanding, now)
+
     def hasten_failure(self) -> None:
         """Repeat the outstanding request once more at most: there is reason to believe that it will not succeed."""
         if self._outstanding is not None:

@@ -40,7 +40,7 @@ class IkeSa:
         local_spi: 8 bytes, this side's SPI.
         remote_spi: 8 bytes, the peer's SPI, zero until known.
         local: address requests are sent from.
-        remote: address requests are sent to; the application may assign another when the peer has moved.
+        remote: address requests are sent to; see :meth:`move`.
         local_identity: who this side is.
         remote_identity: the authenticated identity of the peer, None before.
         peer_configuration: the CP payload of the peer's IKE_AUTH.
@@ -202,6 +202,20 @@ class IkeSa:
         """Note a sign of life that the application has seen: an authentic packet on a child SA (section 2.4)."""
         self.last_heard_at = now
         self.reschedule()
+
+    def move(self, now: float, *, local: SocketAddress | None = None, remote: SocketAddress | None = None) -> bool:
+        """Send requests from another address or to another one from now on, the one under way at once.
+
+        Answers go to where a request came from, as ever. Returns whether anything has changed.
+        """
+        before = (self.local, self.remote)
+        self.local, self.remote = local or self.local, remote or self.remote
+        if (self.local, self.remote) == before:
+            return False
+        self.environment.count("moved")
+        self.exchanges.repeat_at_new_address(now)
+        self.reschedule()
+        return True
 
     def delete(self, now: float) -> None:
         """Close the IKE SA and its children.

@@ -62,6 +62,8 @@ def inherit(old: IkeSa, successor: IkeSa, now: float) -> None:
     successor.remote_identity = old.remote_identity
     successor.peer_configuration = old.peer_configuration
     successor.context = old.context
+    # One of the sides may have moved since the successor was made.
+    successor.local, successor.remote = old.local, old.remote
     successor.established_at = now
     successor.last_heard_at = old.last_heard_at
     environment.replace(old, successor)

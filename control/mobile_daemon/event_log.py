@@ -12,6 +12,7 @@ from typing import TextIO
 from control.mobile_node.events import (
     BindingLost,
     BindingUpdateSent,
+    CareOfAddressChanged,
     Deregistered,
     FirstTunnelledPacket,
     HomeAddressAssigned,
@@ -32,6 +33,7 @@ _NAMES: dict[type[NodeEvent], str] = {
     HomeAgentSwitched: "home-agent-switch",
     HomeAddressAssigned: "home-address-assigned",
     NameServersAssigned: "name-servers-assigned",
+    CareOfAddressChanged: "care-of-address-changed",
     BindingUpdateSent: "binding-update-sent",
     Registered: "registered",
     Deregistered: "deregistered",

@@ -26,6 +26,7 @@ class Association:
         identity: its authenticated identity as text.
         home_address: the node's home address with it: the one it assigned, else the one the node had.
         initiated_here: whether the node began.
+        known_at: where the home agent takes the node's end of the IKE SA to be.
         children: inbound SPIs of installed child SAs by their names.
         switched: whether a Home Agent Switch of this association was obeyed already.
     """
@@ -35,6 +36,7 @@ class Association:
     identity: str
     home_address: IPv6Address
     initiated_here: bool
+    known_at: IPv6Address
     children: dict[int, str | None] = field(default_factory=dict)
     switched: bool = False
 
@@ -90,6 +92,7 @@ class Associations:
             identity=str(sa.remote_identity),
             home_address=home_address,
             initiated_here=initiated_here,
+            known_at=sa.local_address,
         )
         self._by_sa[sa] = association
         return association

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from random import Random
@@ -32,9 +33,17 @@ class Attempts:
         retry_at: monotonic seconds of the next attempt, None if none is planned.
     """
 
-    __slots__ = ("_random", "_timers", "_wait", "retry_at", "sa", "wanted")
+    __slots__ = ("_others", "_random", "_timers", "_wait", "retry_at", "sa", "wanted")
 
-    def __init__(self, timers: RetryTimers, random: Random) -> None:
+    def __init__(self, timers: RetryTimers, random: Random, others: Mapping[IPv6Address, str] | None = None) -> None:
+        """Nobody is wanted yet.
+
+        Args:
+            timers: how long to wait between attempts.
+            random: spreads them.
+            others: identities of home agents by address, to turn to when the wanted one does not answer.
+        """
+        self._others = {address: WantedHomeAgent(address, identity) for address, identity in (others or {}).items()}
         self.wanted: WantedHomeAgent | None = None
         self.sa: IkeSa | None = None
         self.retry_at: float | None = None
@@ -61,14 +70,17 @@ class Attempts:
         if self.sa is sa:
             self.sa = successor
 
-    def failed(self, now: float) -> None:
+    def failed(self, now: float, *, unanswered: bool = False) -> None:
         """The attempt came to nothing; plan the next one if it is known whom to turn to.
 
-        The wait is spread between half and the double, so that the nodes of a failed home agent do not come together.
+        One that did not answer gives way to another one that is known. The wait is spread between half and the double,
+        so that the nodes of a failed home agent do not come together.
         """
         self.sa = None
         if self.wanted is None:
             return
+        if unanswered:
+            self.wanted = self._after(self.wanted)
         self.retry_at = now + self._wait * self._random.uniform(0.5, 2.0)
         self._wait = min(2 * self._wait, self._timers.maximum_s)
 
@@ -85,3 +97,13 @@ class Attempts:
         self.retry_at = None
         if sa is not None and not sa.is_established:
             sa.abandon(now)
+
+    def _after(self, silent: WantedHomeAgent) -> WantedHomeAgent:
+        """Whom to turn to after one that did not answer: all that are known take turns, itself included."""
+        if not self._others:
+            return silent
+        turns = list({**self._others, silent.address: silent}.values())
+        # It goes to the end of the row, to have its turn again when the others were as silent.
+        self._others.pop(silent.address, None)
+        self._others[silent.address] = silent
+        return next((each for each in turns if each.address != silent.address), silent)

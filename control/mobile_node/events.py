@@ -80,6 +80,19 @@ class NameServersAssigned:
 
 
 @dataclass(frozen=True, slots=True)
+class CareOfAddressChanged:
+    """The node is somewhere else, or nowhere for the time being.
+
+    Attributes:
+        care_of_address: where it is now; None: it waits.
+        previous: where it was last.
+    """
+
+    care_of_address: IPv6Address | None
+    previous: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
 class BindingUpdateSent:
     """A Binding Update left, under ESP.
 
@@ -169,6 +182,7 @@ NodeEvent = (
     | HomeAgentSwitched
     | HomeAddressAssigned
     | NameServersAssigned
+    | CareOfAddressChanged
     | BindingUpdateSent
     | Registered
     | Deregistered

@@ -12,18 +12,15 @@ from ipaddress import IPv6Address
 from random import Random
 
 import control.ikev2.events as ike
-from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
+from control.ikev2.address import Datagram, SocketAddress
 from control.ikev2.certificates import CertificateValidator
-from control.ikev2.child import ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
-from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration
 from control.ikev2.sa import IkeSa
-from control.ipsec.errors import EspError
-from control.ipsec.traffic_selector import PROTOCOL_MOBILITY, TrafficSelector
 from control.ipsec.userspace import UserspaceIpsec
 from control.mobile_node.associations import Association, Associations, InstalledCallback
 from control.mobile_node.attempts import Attempts, WantedHomeAgent
+from control.mobile_node.contact import connect
 from control.mobile_node.events import (
     Deregistered,
     HomeAddressAssigned,
@@ -37,16 +34,17 @@ from control.mobile_node.events import (
 from control.mobile_node.policy import (
     MOBILITY_CHILD,
     MobileNodePolicy,
-    configuration_request,
     offered_home_address,
     offered_name_servers,
 )
+from control.mobile_node.reception import open_signalling
 from control.mobile_node.registrar import Registrar
 from control.mobile_node.registration import RegistrationState, Step, Verdict, status_slug
 from control.mobile_node.settings import NodeSettings
-from control.mobile_node.signalling import PROTOCOL_ESP, MobileSignalling
+from control.mobile_node.signalling import MobileSignalling
+from control.mobile_node.whereabouts import Whereabouts
 from control.mobility.addresses import UNSPECIFIED
-from control.mobility.extension_headers import IPV6_HEADER_SIZE, PROTOCOL_IPV6, parse_ipv6
+from control.mobility.extension_headers import IPV6_HEADER_SIZE, PROTOCOL_IPV6
 from control.mobility.messages import (
     BindingAcknowledgement,
     BindingError,
@@ -56,15 +54,13 @@ from control.mobility.messages import (
     UnknownMobilityMessage,
 )
 from control.mobility.messages.binding_error import BindingErrorStatus
-from control.mobility.numbers import MOBILITY_HEADER_PROTOCOL
-from control.wire import WireError
 
-_ANY_MOBILITY = TrafficSelector(IPv6Address(0), IPv6Address((1 << 128) - 1), PROTOCOL_MOBILITY)
+_UNANSWERED = ("timeout", "no-acknowledgement")
 _NEXT_HEADER_IPV6 = bytes((PROTOCOL_IPV6,))
 
 
 class MobileNode:
-    """One mobile node at one care-of address.
+    """One mobile node at one care-of address at a time.
 
     Attributes:
         settings: what it was told at the start.
@@ -105,8 +101,8 @@ class MobileNode:
         self._signalling = MobileSignalling(settings.care_of_address, self.ipsec)
         self._registrar = Registrar(settings, self._signalling, random, self.statistics, self._events)
         self._associations = Associations(self.ipsec, settings.association_limit, installed)
-        self._attempts = Attempts(settings.retry, random)
-        self._care_of_address = settings.care_of_address.packed
+        self._attempts = Attempts(settings.retry, random, settings.home_agent_identities)
+        self._whereabouts = Whereabouts(settings.care_of_address, self._events)
         self._next_home_agent: WantedHomeAgent | None = None
 
     @property
@@ -117,6 +113,11 @@ class MobileNode:
     @property
     def _asks_for_home_address(self) -> bool:
         return self.settings.home_address == UNSPECIFIED
+
+    @property
+    def care_of_address(self) -> IPv6Address:
+        """Where it is, or was last."""
+        return self._whereabouts.care_of_address
 
     @property
     def home_agent(self) -> IPv6Address | None:
@@ -156,6 +157,28 @@ class MobileNode:
         self._associations.leave_all(now)
         self._process_ike_events(now)
 
+    def care_of_address_changed(self, care_of_address: IPv6Address | None, now: float) -> None:
+        """The node has moved: it tells its home agent, and its IKE SAs go along (RFC 6275 section 11.5.1).
+
+        Args:
+            care_of_address: where it is now. None: nowhere; the node waits, its timers included, for the next call.
+            now: monotonic seconds.
+        """
+        if not self._whereabouts.change(care_of_address):
+            return
+        self._registrar.move(self.care_of_address, now)
+        attempt, waits = self._attempts.sa, self._attempts.retry_at is not None
+        is_begun = attempt is not None and not attempt.is_established
+        if is_begun:
+            # A handshake belongs to the addresses it began with.
+            self._attempts.give_up(now)
+        for sa in tuple(self.endpoint.sas()):
+            self._whereabouts.take_along(sa, now)
+        self._process_ike_events(now)
+        self._run_registration(now)
+        if is_begun or waits:
+            self._attempt(now)
+
     def receive_ike(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
         """A datagram on the IKE port of the care-of address."""
         self.endpoint.receive_datagram(data, local, remote, now)
@@ -163,47 +186,17 @@ class MobileNode:
 
     def receive_packet(self, packet: bytes, now: float) -> bytes | None:
         """A whole IPv6 packet for the care-of address that is not IKE. Returns a tunnelled packet, else None."""
-        if packet[6:7] == _NEXT_HEADER_IPV6 and packet[24:40] == self._care_of_address:
+        if packet[6:7] == _NEXT_HEADER_IPV6 and packet[24:40] in self._whereabouts.addresses:
             # The shortest way for bulk traffic. Behind the payload there may be padding of the link.
             end = IPV6_HEADER_SIZE + int.from_bytes(packet[4:6], "big")
             return self._registrar.receive_tunnelled(packet[8:24], packet[IPV6_HEADER_SIZE:end])
-        try:
-            parsed = parse_ipv6(packet)
-        except WireError as error:
-            self.statistics[f"packet-{error.reason}"] += 1
-            return None
-        if parsed.destination != self.settings.care_of_address:
-            self.statistics["not-for-care-of-address"] += 1
-        elif parsed.next_header == PROTOCOL_ESP and parsed.routing_header_2 is not None:
-            self.receive_protected(parsed.payload, parsed.source, parsed.routing_header_2, now)
-        elif parsed.next_header == MOBILITY_HEADER_PROTOCOL:
-            self.statistics["unprotected-mobility-message"] += 1
-        else:
-            self.statistics["unexpected-packet"] += 1
-        return None
-
-    def receive_protected(self, packet: bytes, home_agent: IPv6Address, home_address: IPv6Address, now: float) -> None:
-        """An ESP packet that came with a type 2 routing header.
-
-        Args:
-            packet: from the SPI on.
-            home_agent: its source.
-            home_address: the address in the routing header.
-            now: monotonic seconds.
-        """
-        try:
-            message, security_association = self._signalling.open(packet, home_agent, home_address, now)
-        except EspError as error:
-            self.statistics[f"esp-{error.reason}"] += 1
-            return
-        except WireError as error:
-            self.statistics[f"mobility-{error.reason}"] += 1
-            return
-        association = self._associations.of_spi(security_association.spi)
-        if association is None:
+        opened = open_signalling(packet, self._whereabouts.addresses, self._signalling, self.statistics, now)
+        association = self._associations.of_spi(opened[1]) if opened is not None else None
+        if opened is not None and association is not None:
+            self._receive_message(association, opened[0], now)
+        elif opened is not None:
             self.statistics["esp-unknown-owner"] += 1
-            return
-        self._receive_message(association, message, now)
+        return None
 
     def receive_tunnelled(self, outer_source: IPv6Address, inner: bytes) -> bytes | None:
         """What came out of the tunnel, if the home agent sent it and it is for the home address; else None, counted."""
@@ -215,6 +208,8 @@ class MobileNode:
 
     def handle_timer(self, now: float) -> None:
         """Let time pass: retransmissions, refreshes, expiry, new attempts."""
+        if not self._whereabouts.attached:
+            return
         self.endpoint.handle_timer(now)
         self._process_ike_events(now)
         self._run_registration(now)
@@ -225,6 +220,8 @@ class MobileNode:
 
     def next_timer(self) -> float | None:
         """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
+        if not self._whereabouts.attached:
+            return None
         times = (self.endpoint.next_timer(), self._registrar.next_timer, self._attempts.retry_at)
         return min((time for time in times if time is not None), default=None)
 
@@ -261,25 +258,21 @@ class MobileNode:
             self._attempts.wanted = None
             self._events.append(RegistrationFailed(wanted.address, "home-agent-identity-unknown"))
             return
-        own = _ANY_MOBILITY if self._asks_for_home_address else _mobility_of(self.home_address)
-        sa = self.endpoint.connect(
-            SocketAddress(self.settings.care_of_address, IKE_PORT),
-            SocketAddress(wanted.address, IKE_PORT),
+        sa = connect(
+            self.endpoint,
+            self.care_of_address,
+            self.home_address,
+            wanted.address,
+            identity,
             now,
-            remote_identity=Identity.from_text(identity) if identity is not None else None,
-            first_child=ChildRequest(
-                local_selectors=(own,),
-                remote_selectors=(_mobility_of(wanted.address),),
-                name=MOBILITY_CHILD,
-            ),
-            configuration=configuration_request(self.home_address) if self._asks_for_home_address else None,
+            ask_for_home_address=self._asks_for_home_address,
         )
         self._attempts.begun(sa)
         self._events.append(IkeStarted(wanted.address, initiated_here=True))
 
     def _attempt_failed(self, home_agent: IPv6Address, reason: str, now: float) -> None:
         self._events.append(RegistrationFailed(home_agent, reason))
-        self._attempts.failed(now)
+        self._attempts.failed(now, unanswered=reason in _UNANSWERED)
 
     # IKE events
 
@@ -317,6 +310,7 @@ class MobileNode:
             # A node that came by itself and has a home address has named it; else it is the home agent that assigns.
             home_address = offered_home_address(sa) or home_address
         association = self._associations.established(sa, home_address, initiated_here=own_attempt, now=now)
+        self._whereabouts.take_along(sa, now)
         handshake_s = now - sa.handshake_started_at
         self._events.append(IkeEstablished(association.home_agent, association.identity, own_attempt, handshake_s))
         servers = offered_name_servers(sa) if own_attempt else ()
@@ -463,6 +457,7 @@ class MobileNode:
         match self._registrar.acknowledge(message, now):
             case Verdict.ACCEPTED:
                 self._attempts.succeeded(WantedHomeAgent(association.home_agent, association.identity))
+                self._follow_up(association, message, now)
             case Verdict.DEREGISTERED:
                 self._left(association.home_agent, acknowledged=True, now=now)
             case Verdict.RESEND:
@@ -479,6 +474,11 @@ class MobileNode:
         if following is not None:
             self.register(following.address, following.identity, now)
 
-
-def _mobility_of(address: IPv6Address) -> TrafficSelector:
-    return TrafficSelector.host(address, PROTOCOL_MOBILITY)
+    def _follow_up(self, association: Association, message: BindingAcknowledgement, now: float) -> None:
+        """Without the K bit the home agent has left the IKE SA behind: make a new one (RFC 6275 section 11.7.3)."""
+        if message.key_management:
+            association.known_at = self.care_of_address
+        elif association.known_at != self.care_of_address:
+            self.statistics["ike-left-behind"] += 1
+            self._associations.forget(association, now)
+            self._attempt(now)

@@ -67,6 +67,13 @@ class Registrar:
         """When :meth:`run` wants to be called (monotonic seconds), None for never."""
         return self.registration.next_timer if self.registration is not None else None
 
+    def move(self, care_of_address: IPv6Address, now: float) -> None:
+        """The node is somewhere else: what is registered has to be told; the next :meth:`run` does it."""
+        self.tunnel.care_of_address = care_of_address
+        self._signalling.care_of_address = care_of_address
+        if self.registration is not None:
+            self.registration.moved(now)
+
     def register(self, home_agent: IPv6Address, home_address: IPv6Address, now: float) -> None:
         """Have a Binding Update sent by the next :meth:`run`.
 
@@ -153,7 +160,7 @@ class Registrar:
         return packet
 
     def _send_binding_update(self, registration: Registration, now: float) -> None:
-        message = registration.binding_update(self._settings.care_of_address, now)
+        message = registration.binding_update(self._signalling.care_of_address, now)
         home_address, home_agent = registration.home_address, registration.home_agent
         if self.send(message, home_address, home_agent, now):
             self._events.append(

@@ -191,6 +191,16 @@ class Registration:
         self.state = RegistrationState.UPDATING
         self._begin(self._timers.initial_s if self.in_force else self._timers.first_initial_s, now)
 
+    def moved(self, now: float) -> None:
+        """Begin the series of messages under way, or a new one, from another care-of address.
+
+        A home agent that was silent may be reachable from there.
+        """
+        if self._leaving:
+            self._begin(self._timers.initial_s, now)
+        else:
+            self.update_now(now)
+
     def leave(self, now: float) -> None:
         """Begin to de-register: Binding Updates with lifetime zero."""
         if self.state in (RegistrationState.LEAVING, RegistrationState.ENDED):
@@ -213,7 +223,8 @@ class Registration:
     def binding_update(self, care_of_address: IPv6Address, now: float) -> BindingUpdate:
         """The Binding Update to send now; the retransmission timer starts (RFC 6275 section 11.7.1).
 
-        ESP does not protect the IPv6 header, so the care-of address stands in an option as well.
+        ESP does not protect the IPv6 header, so the care-of address stands in an option as well. The K bit is set: the
+        node's IKE SAs follow it (RFC 6275 section 11.7.1).
         """
         sequence_number = self._counter.next()
         self._outstanding[sequence_number] = now
@@ -225,7 +236,7 @@ class Registration:
             acknowledge=True,
             home_registration=True,
             link_local=False,
-            key_management=False,
+            key_management=True,
             lifetime_units=0 if self._leaving else self._lifetime_units,
             options=(AlternateCareOfAddress(care_of_address),),
         )

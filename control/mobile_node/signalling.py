@@ -20,10 +20,13 @@ class MobileSignalling:
 
     The security associations name the home address; on the wire the care-of address stands in its place and the
     home address travels in a Home Address option or a type 2 routing header (RFC 6275 sections 6.3 and 6.4).
+
+    Attributes:
+        care_of_address: where the node is; its owner keeps it up to date.
     """
 
     def __init__(self, care_of_address: IPv6Address, ipsec: UserspaceIpsec) -> None:
-        self._care_of_address = care_of_address
+        self.care_of_address = care_of_address
         self._ipsec = ipsec
 
     def protect(
@@ -38,7 +41,7 @@ class MobileSignalling:
         header = build_mobility_message(message, home_address, home_agent)
         message_type = message.message_type << 8
         protected = self._ipsec.protect(home_address, home_agent, PROTOCOL_MOBILITY, header, message_type, now)
-        return build_from_mobile_node(self._care_of_address, home_agent, home_address, PROTOCOL_ESP, protected)
+        return build_from_mobile_node(self.care_of_address, home_agent, home_address, PROTOCOL_ESP, protected)
 
     def open(
         self, packet: bytes, home_agent: IPv6Address, home_address: IPv6Address, now: float

@@ -53,7 +53,7 @@ class SimulatedNode:
     @property
     def care_of_address(self) -> IPv6Address:
         """Where it is."""
-        return self.node.settings.care_of_address
+        return self.node.care_of_address
 
     @property
     def state(self) -> str:

@@ -17,12 +17,12 @@ class Tunnel:
     """Checks and strips what comes out of the tunnel, checks and wraps what goes in.
 
     Attributes:
+        care_of_address: the near end; its owner keeps it up to date.
         home_agent: the far end; None while the tunnel is closed.
-        home_address: the only inner address of the node.
         sending: whether packets may go in.
     """
 
-    __slots__ = ("_care_of_address", "_home_address", "_home_agent", "_statistics", "home_agent", "sending")
+    __slots__ = ("_home_address", "_home_agent", "_statistics", "care_of_address", "home_agent", "sending")
 
     def __init__(self, care_of_address: IPv6Address, statistics: Counter[str]) -> None:
         """A closed tunnel.
@@ -33,7 +33,7 @@ class Tunnel:
         """
         self.home_agent: IPv6Address | None = None
         self.sending = False
-        self._care_of_address = care_of_address
+        self.care_of_address = care_of_address
         self._home_agent = b""
         self._home_address = b""
         self._statistics = statistics
@@ -80,6 +80,6 @@ class Tunnel:
             reason = "tunnel-not-from-home-address"
         else:
             self._statistics["tunnel-sent"] += 1
-            return encapsulate(self._care_of_address, self.home_agent, inner)
+            return encapsulate(self.care_of_address, self.home_agent, inner)
         self._statistics[reason] += 1
         return None

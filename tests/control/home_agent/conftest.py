@@ -66,7 +66,6 @@ def make_home_agent(
         [prefix],
         3600,
         BindingCache(1000),
-        key_management=False,
         may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
     )
     agent = HomeAgent(
@@ -103,6 +102,7 @@ class MemoryNetwork:
     wire: list[bytes] = field(default_factory=list)
     happenings: list = field(default_factory=list)
     node_events: list = field(default_factory=list)
+    detached: list[MobileNode] = field(default_factory=list)
 
     @property
     def wall(self) -> float:
@@ -116,14 +116,27 @@ class MemoryNetwork:
                 pass
             if until():
                 return True
-            parties = (*self.agents.values(), *self.nodes.values())
+            parties = (*self.agents.values(), *self.nodes.values(), *self.detached)
             timers = [timer for party in parties if (timer := party.next_timer()) is not None]
             if not timers:
+                return until()
+            if min(timers) > end:
+                self.now = end
                 return until()
             self.now = max(self.now, min(timers))
             for party in parties:
                 party.handle_timer(self.now)
         return until()
+
+    def move(self, node: MobileNode, care_of_address: IPv6Address | None) -> None:
+        """A node leaves its link, for another one or for none."""
+        self.nodes.pop(node.care_of_address, None)
+        if care_of_address is None:
+            self.detached.append(node)
+        else:
+            self.nodes[care_of_address] = node
+            self.detached = [each for each in self.detached if each is not node]
+        node.care_of_address_changed(care_of_address, self.now)
 
     def happened(self, event: str) -> list:
         return [happening for happening in self.happenings if happening.event == event]
@@ -184,6 +197,7 @@ class Scene:
         agent_lifetimes: LifetimePolicy | None = None,
         node_lifetimes: LifetimePolicy | None = None,
         pooled: bool = False,
+        other_home_agents: bool = False,
     ) -> None:
         self.network = MemoryNetwork()
         agent_lifetimes = agent_lifetimes or LifetimePolicy()
@@ -207,6 +221,7 @@ class Scene:
                     care_of_address=care_of_address,
                     trusted_home_agents=("*.example.org",),
                     shared_key=entry.shared_key,
+                    home_agent_identities={self.ha2.address: "ha2.example.org"} if other_home_agents else {},
                 ),
                 IkeConfiguration(
                     Identity.from_text(entry.identity),

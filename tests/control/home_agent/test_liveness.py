@@ -37,6 +37,6 @@ def test_a_silent_node_loses_its_associations_and_keeps_its_binding(scene):
 
 
 def test_a_node_that_answers_keeps_everything(scene):
-    assert not scene.network.run(lambda: not scene.ha1.sessions, seconds=1200)
+    assert not scene.network.run(lambda: not scene.ha1.sessions, seconds=1800)
     assert len(scene.ha1._signalling._ipsec.list()) == 1
     assert scene.ha1.endpoint.statistics["liveness-probes"] >= 3

@@ -1,0 +1,53 @@
+"""IKE SAs follow their nodes: the Key Management Mobility Capability (RFC 6275 section 10.3.1, RFC 4877 section 7.4).
+
+The child SAs are in transport mode between the home agent and the home address, so a movement leaves them as they are:
+only where IKE requests go to changes.
+"""
+
+from __future__ import annotations
+
+from control.home_agent.ike_sessions import IkeSessions
+from control.home_agent.registrations import PendingRegistration
+from control.ikev2.sa import IkeSa
+from control.mobility.home_registration import Change
+
+_DISCARD_AFTER_S = 20.0
+"""Without the capability the node makes a new IKE SA. Until then the old one protects repeated Binding Updates and
+their acknowledgements; its requests would go to where the node was, so it is not kept for long."""
+
+
+class Movements:
+    """Moves the IKE SAs of nodes that can follow, and discards those of the others."""
+
+    def __init__(self, sessions: IkeSessions) -> None:
+        self._sessions = sessions
+        self._discarded: dict[IkeSa, float] = {}
+
+    def registered(self, registration: PendingRegistration, now: float) -> bool:
+        """A Binding Update has taken effect. Returns whether an IKE SA was moved.
+
+        A node that is at home is reached at its home address.
+        """
+        outcome = registration.outcome
+        acknowledgement = outcome.acknowledgement
+        binding = None if outcome.change is Change.REMOVE else outcome.binding
+        address = registration.reply_to if binding is None else binding.care_of_address
+        moved = False
+        for sa in self._sessions.of(registration.identity):
+            if sa.remote_address == address or not sa.is_established:
+                self._discarded.pop(sa, None)
+            elif acknowledgement is not None and acknowledgement.key_management:
+                moved |= sa.move(now, remote=sa.remote._replace(address=address))
+            else:
+                self._discarded.setdefault(sa, now + _DISCARD_AFTER_S)
+        return moved
+
+    def next_timer(self) -> float | None:
+        """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
+        return min(self._discarded.values(), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Forget the IKE SAs whose nodes have gone elsewhere, without a word to where they were."""
+        for sa in [sa for sa, at in self._discarded.items() if now >= at]:
+            del self._discarded[sa]
+            sa.abandon(now)
