@@ -79,7 +79,7 @@ class Run:
         self.traffic.ike_received += [len(data) for data, peer in arrived if peer.address == self._witness]
         self.traffic.ike_sent += [len(each.data) for each in datagrams if each.remote.address == self._witness]
         for original, datagram in zip(datagrams, self._link.arrived(datagrams), strict=True):
-            node = self._scene.nodes[original.remote.address]
+            node = self._scene.nodes[original.remote.ipv6_address]
             node.receive_ike(datagram.data, original.remote, original.local, now)
         for packet in packets:
             self._scene.nodes[parse_ipv6(packet).destination].receive_packet(packet, now)

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+IpAddress = IPv4Address | IPv6Address
+
 IKE_PORT = 500
+NAT_TRAVERSAL_PORT = 4500
+"""The port of IKE and ESP in UDP where there are NATs (RFC 7296 section 2.23, RFC 3948)."""
+
+NAT_KEEPALIVE = b"\xff"
+"""The whole payload of a datagram that keeps a NAT's mapping alive (RFC 3948 section 2.3)."""
 
 
 class SocketAddress(NamedTuple):
     """One end of a UDP flow.
 
     Attributes:
-        address: IPv6 address.
+        address: IPv6 or IPv4 address.
         port: UDP port in host order.
     """
 
-    address: IPv6Address
+    address: IpAddress
     port: int = IKE_PORT
 
+    @property
+    def ipv6_address(self) -> IPv6Address:
+        """The address, for what only goes over IPv6.
+
+        Raises:
+            TypeError: it is an IPv4 address.
+        """
+        if not isinstance(self.address, IPv6Address):
+            raise TypeError(f"{self.address} is no IPv6 address")
+        return self.address
+
     def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}"
+        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +47,7 @@ class Datagram:
     """One UDP payload for the caller to send.
 
     Attributes:
-        data: the IKE message.
+        data: the IKE message, or NAT_KEEPALIVE. The socket adds the non-ESP marker that NAT_TRAVERSAL_PORT wants.
         local: the address to send from.
         remote: the address to send to.
     """

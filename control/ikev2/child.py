@@ -8,6 +8,7 @@ from control.ikev2.numbers import DiffieHellmanGroup
 from control.ikev2.proposals import EspProposal
 from control.ipsec.algorithms import CipherSuite
 from control.ipsec.traffic_selector import TrafficSelector
+from control.ipsec.udp_encapsulation import UdpEncapsulation
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class ChildSa:
         name: the label of the ChildRequest or ChildPolicy.
         initiated: whether this side asked for the child.
         group: of the key exchange the keys were made with, None if only the IKE SA's keys went into them.
+        encapsulation: the UDP flow its packets travel in, None without UDP. PeerAddressChanged tells of another one.
     """
 
     inbound_spi: int
@@ -79,3 +81,4 @@ class ChildSa:
     name: str | None = None
     initiated: bool = False
     group: DiffieHellmanGroup | None = None
+    encapsulation: UdpEncapsulation | None = None

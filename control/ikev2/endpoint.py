@@ -167,9 +167,9 @@ class IkeEndpoint:
             self._refuse_unknown_spi(header, local, remote, now)
             return
         if header.exchange == ExchangeType.IKE_SA_INIT:
-            init.receive_response(sa, data, now)
+            init.receive_response(sa, data, local, remote, now)
         elif header.is_response:
-            receive_response(sa, header, data, now)
+            receive_response(sa, header, data, local, remote, now)
         else:
             receive_request(sa, header, data, local, remote, now)
         sa.reschedule()
@@ -212,7 +212,7 @@ class IkeEndpoint:
         known = environment.half_open.get(remote, header.initiator_spi)
         if known is not None:
             if known.exchanges.is_repetition(data):
-                repeat_response(known, local, remote)
+                repeat_response(known, local, remote, now)
             else:
                 environment.count("dropped-duplicate-spi")
         elif header.message_id == 0 and header.is_initiator and not any(header.responder_spi):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from control.ikev2.address import SocketAddress
 from control.ikev2.child import ChildSa
 from control.ikev2.numbers import ExchangeType
 from control.ikev2.payloads.configuration import ConfigurationPayload
@@ -112,6 +113,17 @@ class IkeClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerAddressChanged:
+    """The peer has another address, ``sa.remote``, and the SA's children another encapsulation.
+
+    Attributes:
+        previous: where it was.
+    """
+
+    previous: SocketAddress
+
+
+@dataclass(frozen=True, slots=True)
 class PeerAlive:
     """The peer answered a liveness probe."""
 
@@ -137,6 +149,7 @@ Event = (
     | IkeFailed
     | IkeRekeyed
     | IkeClosed
+    | PeerAddressChanged
     | PeerAlive
     | ExchangeSent
 )

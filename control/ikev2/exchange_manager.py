@@ -208,8 +208,7 @@ class ExchangeManager:
         environment = sa.environment
         exchange_type = outstanding.exchange.exchange_type
         repeated = outstanding.tries > 0
-        for datagram in outstanding.datagrams:
-            environment.send(datagram, sa.local, sa.remote)
+        sa.send(outstanding.datagrams, sa.local, sa.remote, now)
         environment.emit(sa, _SENT_EVENTS[exchange_type, repeated])
         environment.count("retransmissions" if repeated else _SENT_SLUGS[exchange_type])
         outstanding.tries += 1

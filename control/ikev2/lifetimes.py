@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from control.ikev2.exchanges.base import Exchange
+from control.ikev2.nat import keep_mapping_alive, keepalive_at
 from control.ikev2.states import State
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ class Lifetimes:
         if (probe_at := _probe_at(sa)) is not None and now >= probe_at:
             self._environment.count("liveness-probes")
             sa.probe_liveness(now)
+        keep_mapping_alive(sa, now)
         due = [exchange for at, exchange in self._postponed if now >= at]
         self._postponed = tuple(entry for entry in self._postponed if now < entry[0])
         for exchange in due:
@@ -175,6 +177,8 @@ def next_deadline(sa: IkeSa) -> float | None:
         probe_at = _probe_at(sa)
         if probe_at is not None:
             earliest = min(earliest, probe_at)
+        if sa.nat is not None and (mapping_at := keepalive_at(sa)) is not None:
+            earliest = min(earliest, mapping_at)
     return None if earliest == math.inf else earliest
 
 

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import Certificate
 
 from control.ikev2.child import ChildPolicy
+from control.ikev2.nat import NatTraversal
 from control.ikev2.numbers import NotifyType
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
@@ -119,6 +120,9 @@ class IkeConfiguration:
             divided. The default keeps IPv6 packets within 1280 bytes, UDP encapsulation included. 0: no fragments are
             sent or taken.
         fragment_memory: most bytes kept of incomplete messages of strangers.
+        nat_traversal: whether NATs on the way are looked for.
+        nat_keepalive_s: a side behind a NAT that has been silent for this long shows the NAT that its mapping is in use
+            (RFC 3948 section 4). 0: never.
         key_log: told the keys of every IKE SA, for Wireshark; None in production.
     """
 
@@ -140,6 +144,8 @@ class IkeConfiguration:
     liveness_interval_s: float = 0.0
     fragment_size: int = 1228
     fragment_memory: int = 16 << 20
+    nat_traversal: NatTraversal = NatTraversal.AUTO
+    nat_keepalive_s: float = 20.0
     key_log: KeyLog | None = field(default=None, repr=False)
 
 

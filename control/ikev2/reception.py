@@ -10,6 +10,7 @@ from control.ikev2.errors import UnsupportedCriticalPayload
 from control.ikev2.exchanges import auth, child_sa_request, informational, rekey_ike
 from control.ikev2.fragmentation import OpenedMessage, drop_fragments, take_fragment
 from control.ikev2.message import Header, parse_payloads, split_encrypted
+from control.ikev2.nat import note_origin
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import NotifyPayload, Payload
 from control.ikev2.sa import IkeSa
@@ -38,7 +39,7 @@ def receive_request(
     exchanges, environment = sa.exchanges, sa.environment
     if header.message_id != exchanges.expected_id:
         if header.message_id == exchanges.expected_id - 1 and _is_repetition(sa, data):
-            repeat_response(sa, local, remote)
+            repeat_response(sa, local, remote, now)
         else:
             environment.count("dropped-unexpected-message-id")
         return
@@ -51,6 +52,7 @@ def receive_request(
         return
     drop_fragments(sa, of_responses=False)
     sa.last_heard_at = now
+    note_origin(sa, local, remote, now)
     is_fatal = False
     try:
         response = answer(sa, parse_payloads(opened.first_type, opened.chain), now)
@@ -65,8 +67,7 @@ def receive_request(
         is_fatal = True
     encoded = sa.protect(sa.header(header.exchange, header.message_id, is_response=True), response)
     exchanges.answered(opened.datagram, encoded)
-    for datagram in encoded:
-        environment.send(datagram, local, remote)
+    sa.send(encoded, local, remote, now)
     if is_fatal:
         _end(sa, now)
 
@@ -91,15 +92,16 @@ def _is_repetition(sa: IkeSa, data: bytes) -> bool:
     return True
 
 
-def repeat_response(sa: IkeSa, local: SocketAddress, remote: SocketAddress) -> None:
+def repeat_response(sa: IkeSa, local: SocketAddress, remote: SocketAddress, now: float) -> None:
     """Send the answer to the peer's last request once more."""
     if sa.exchanges.last_response is not None:
         sa.environment.count("responses-repeated")
-        for datagram in sa.exchanges.last_response:
-            sa.environment.send(datagram, local, remote)
+        sa.send(sa.exchanges.last_response, local, remote, now)
 
 
-def receive_response(sa: IkeSa, header: Header, data: bytes, now: float) -> None:
+def receive_response(
+    sa: IkeSa, header: Header, data: bytes, local: SocketAddress, remote: SocketAddress, now: float
+) -> None:
     """Take a protected answer for ``sa``."""
     exchanges, environment = sa.exchanges, sa.environment
     if not exchanges.awaits(header.message_id, header.exchange):
@@ -111,6 +113,7 @@ def receive_response(sa: IkeSa, header: Header, data: bytes, now: float) -> None
     drop_fragments(sa, of_responses=True)
     sa.last_heard_at = now
     exchange = exchanges.finish(header.message_id, header.exchange)
+    note_origin(sa, local, remote, now)
     try:
         payloads = parse_payloads(opened.first_type, opened.chain)
     except WireError as error:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from collections.abc import Iterable
+from dataclasses import replace
 
-from control.ikev2.address import SocketAddress
+from control.ikev2.address import IpAddress, SocketAddress
 from control.ikev2.child import ChildRequest, ChildSa
 from control.ikev2.cipher import MessageCipher
 from control.ikev2.environment import Environment
@@ -18,6 +19,7 @@ from control.ikev2.fragmentation import PartialMessage, drop_expired_fragments, 
 from control.ikev2.handshake import Handshake
 from control.ikev2.lifetimes import Lifetimes, next_deadline
 from control.ikev2.message import ZERO_SPI, Header, encode_payload_chain, encrypted_prefix
+from control.ikev2.nat import NatDetection, encapsulation_of, note_origin
 from control.ikev2.payloads import ConfigurationPayload, Identity, Payload
 from control.ikev2.proposals import IkeSuite
 from control.ikev2.states import Role, State, Trigger, next_state
@@ -41,6 +43,7 @@ class IkeSa:
         remote_spi: 8 bytes, the peer's SPI, zero until known.
         local: address requests are sent from.
         remote: address requests are sent to; see :meth:`move`.
+        nat: which side is behind a NAT, None if one of them does not look for NATs.
         local_identity: who this side is.
         remote_identity: the authenticated identity of the peer, None before.
         peer_configuration: the CP payload of the peer's IKE_AUTH.
@@ -50,6 +53,7 @@ class IkeSa:
         handshake_started_at: when IKE_SA_INIT was sent or received.
         established_at: when both sides were authenticated, None before.
         last_heard_at: when the last authentic message came, None before the first.
+        last_sent_at: when the last datagram was handed out, None before the first.
         exchanges: message identifiers and retransmission.
         cipher: protects messages, None before there are keys.
         sk_d: the key that child keys are derived from.
@@ -76,10 +80,12 @@ class IkeSa:
         "handshake",
         "handshake_started_at",
         "last_heard_at",
+        "last_sent_at",
         "lifetimes",
         "local",
         "local_identity",
         "local_spi",
+        "nat",
         "partial_messages",
         "peer_configuration",
         "predecessor",
@@ -114,6 +120,8 @@ class IkeSa:
         self.handshake_started_at = now
         self.established_at: float | None = None
         self.last_heard_at: float | None = None
+        self.last_sent_at: float | None = None
+        self.nat: NatDetection | None = None
         self.exchanges = ExchangeManager(self)
         self.cipher: MessageCipher | None = None
         self.uses_fragments = False
@@ -136,12 +144,12 @@ class IkeSa:
     # What the application asks for
 
     @property
-    def local_address(self) -> IPv6Address:
+    def local_address(self) -> IpAddress:
         """This side's address."""
         return self.local.address
 
     @property
-    def remote_address(self) -> IPv6Address:
+    def remote_address(self) -> IpAddress:
         """The peer's address."""
         return self.remote.address
 
@@ -206,16 +214,25 @@ class IkeSa:
     def move(self, now: float, *, local: SocketAddress | None = None, remote: SocketAddress | None = None) -> bool:
         """Send requests from another address or to another one from now on, the one under way at once.
 
-        Answers go to where a request came from, as ever. Returns whether anything has changed.
+        Answers go to where a request came from, as ever. Its children's packets go that way too, if they
+        are in UDP. Returns whether anything has changed.
         """
         before = (self.local, self.remote)
         self.local, self.remote = local or self.local, remote or self.remote
         if (self.local, self.remote) == before:
             return False
+        encapsulation = encapsulation_of(self)
+        if encapsulation is not None:
+            for spi, child in self.children.items():
+                self.children[spi] = replace(child, encapsulation=encapsulation)
         self.environment.count("moved")
         self.exchanges.repeat_at_new_address(now)
         self.reschedule()
         return True
+
+    def heard_from(self, local: SocketAddress, remote: SocketAddress, now: float) -> None:
+        """Note where an authentic and new packet on a child SA, in UDP, came to and from: the peer may be there now."""
+        note_origin(self, local, remote, now)
 
     def delete(self, now: float) -> None:
         """Close the IKE SA and its children.
@@ -393,6 +410,12 @@ class IkeSa:
         self.environment.timers.set(self, None)
 
     # Messages
+
+    def send(self, datagrams: Iterable[bytes], local: SocketAddress, remote: SocketAddress, now: float) -> None:
+        """Hand out datagrams of this SA for sending."""
+        for datagram in datagrams:
+            self.environment.send(datagram, local, remote)
+        self.last_sent_at = now
 
     def header(self, exchange: int, message_id: int, *, is_response: bool) -> Header:
         """The header of a message from this side."""

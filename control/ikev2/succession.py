@@ -51,6 +51,7 @@ def make_successor(old: IkeSa, role: Role, now: float) -> IkeSa:
     successor.handshake = None
     successor.local_identity = old.local_identity
     successor.uses_fragments = old.uses_fragments
+    successor.nat = old.nat
     return successor
 
 
@@ -66,6 +67,7 @@ def inherit(old: IkeSa, successor: IkeSa, now: float) -> None:
     successor.local, successor.remote = old.local, old.remote
     successor.established_at = now
     successor.last_heard_at = old.last_heard_at
+    successor.last_sent_at = old.last_sent_at
     environment.replace(old, successor)
     successor.children, old.children = old.children, {}
     successor.superseded, old.superseded = old.superseded, {}

@@ -88,7 +88,7 @@ class Associations:
             self.forget(next(iter(self._by_sa.values())), now)
         association = Association(
             sa=sa,
-            home_agent=sa.remote_address,
+            home_agent=sa.remote.ipv6_address,
             identity=str(sa.remote_identity),
             home_address=home_address,
             initiated_here=initiated_here,

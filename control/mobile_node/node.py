@@ -290,14 +290,14 @@ class MobileNode:
                 self._child_established(sa, event, own_attempt, now)
             case ike.ChildFailed(reason=reason):
                 if own_attempt:
-                    self._attempt_failed(sa.remote_address, f"child-{reason}", now)
+                    self._attempt_failed(sa.remote.ipv6_address, f"child-{reason}", now)
                     sa.delete(now)
             case ike.ChildClosed(child=child):
                 self._associations.child_closed(child)
             case ike.IkeFailed(reason=reason):
                 self.statistics[f"ike-{reason}"] += 1
                 if own_attempt:
-                    self._attempt_failed(sa.remote_address, reason, now)
+                    self._attempt_failed(sa.remote.ipv6_address, reason, now)
             case ike.IkeRekeyed(successor=successor):
                 self._associations.rekeyed(sa, successor)
                 self._attempts.rekeyed(sa, successor)
@@ -344,7 +344,7 @@ class MobileNode:
     def _ike_closed(self, sa: IkeSa, reason: str, now: float) -> None:
         association = self._associations.closed(sa)
         if sa is self._attempts.sa:
-            self._attempt_failed(sa.remote_address, reason, now)
+            self._attempt_failed(sa.remote.ipv6_address, reason, now)
             return
         registration = self._registrar.registration
         if association is None or registration is None or association.home_agent != registration.home_agent:

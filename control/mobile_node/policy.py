@@ -57,7 +57,7 @@ class MobileNodePolicy:
         home_address = offered_home_address(sa) or self.home_address
         for protocol, name in _GRANTED:
             local = _narrow(local_selectors, TrafficSelector.host(home_address, protocol))
-            remote = _narrow(remote_selectors, TrafficSelector.host(sa.remote_address, protocol))
+            remote = _narrow(remote_selectors, TrafficSelector.host(sa.remote.ipv6_address, protocol))
             if local and remote:
                 return ChildPolicy(local, remote, name)
         return None

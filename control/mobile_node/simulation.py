@@ -212,7 +212,7 @@ class Simulation:
         node = simulated.node
         for datagram in node.datagrams_to_send():
             local, remote = datagram.local, datagram.remote
-            whole = build_udp(local.address, local.port, remote.address, remote.port, datagram.data)
+            whole = build_udp(local.ipv6_address, local.port, remote.ipv6_address, remote.port, datagram.data)
             self._identification = (self._identification + 1) & 0xFFFF_FFFF
             for part in fragment(whole, self._identification):
                 self._send(part, now)

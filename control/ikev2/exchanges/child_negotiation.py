@@ -11,6 +11,7 @@ from control.ikev2.choices import EspChoice, choose_esp
 from control.ikev2.events import ChildFailed
 from control.ikev2.exchanges.base import first, notification
 from control.ikev2.keys import ChildKeys
+from control.ikev2.nat import encapsulation_of
 from control.ikev2.numbers import NotifyType
 from control.ikev2.offers import EspOffer
 from control.ikev2.payloads import (
@@ -240,4 +241,5 @@ def make_child(
         name=policy.name,
         initiated=initiated,
         group=suite.group,
+        encapsulation=encapsulation_of(sa),
     )

@@ -13,6 +13,7 @@ from control.ikev2.errors import UnsupportedCriticalPayload
 from control.ikev2.exchanges.auth import AuthExchange
 from control.ikev2.exchanges.base import NONCE_SIZE, error_in, first, notification, slug
 from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, parse_header, parse_message
+from control.ikev2.nat import detect, detection_payloads, float_to_nat_traversal_port
 from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
 from control.ikev2.payloads import (
     KeyExchangePayload,
@@ -64,6 +65,7 @@ class InitExchange:
             environment.ike_offer.payload,
             KeyExchangePayload(self._group, handshake.key_pair.public),
             NoncePayload(handshake.initiator_nonce),
+            *detection_payloads(environment, sa.local_spi, ZERO_SPI, sa.local, sa.remote),
             environment.signature_hashes,
             *environment.fragmentation_supported,
         )
@@ -71,6 +73,7 @@ class InitExchange:
     def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
         """See Exchange: the keys are there, IKE_AUTH follows."""
         sa.change(Trigger.SEND_AUTH)
+        float_to_nat_traversal_port(sa)
         sa.exchanges.submit(AuthExchange(), now)
 
     def take_cookie(self, sa: IkeSa, cookie: bytes, now: float) -> None:
@@ -103,7 +106,7 @@ class InitExchange:
             sa.environment.count("dropped-endless-restart")
 
 
-def receive_response(sa: IkeSa, data: bytes, now: float) -> None:
+def receive_response(sa: IkeSa, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
     """Take an answer to this side's IKE_SA_INIT.
 
     Nothing of it is authentic, so whatever is wrong with it is ignored: the right answer may still come (2.21.1).
@@ -121,7 +124,7 @@ def receive_response(sa: IkeSa, data: bytes, now: float) -> None:
     wrong_group = notification(message.payloads, NotifyType.INVALID_KE_PAYLOAD)
     refusal = error_in(message.payloads)
     if message.header.responder_spi != ZERO_SPI and first(message.payloads, KeyExchangePayload) is not None:
-        _take_answer(sa, sa.handshake, message, data, now)
+        _take_answer(sa, sa.handshake, message, data, (local, remote), now)
     elif cookie is not None:
         exchange.take_cookie(sa, cookie.data, now)
     elif wrong_group is not None:
@@ -133,7 +136,14 @@ def receive_response(sa: IkeSa, data: bytes, now: float) -> None:
         sa.environment.count("dropped-incomplete-response")
 
 
-def _take_answer(sa: IkeSa, handshake: Handshake, message: Message, data: bytes, now: float) -> None:
+def _take_answer(
+    sa: IkeSa,
+    handshake: Handshake,
+    message: Message,
+    data: bytes,
+    way: tuple[SocketAddress, SocketAddress],
+    now: float,
+) -> None:
     environment, payloads = sa.environment, message.payloads
     answer = first(payloads, SecurityAssociationPayload)
     key_exchange = first(payloads, KeyExchangePayload)
@@ -162,6 +172,7 @@ def _take_answer(sa: IkeSa, handshake: Handshake, message: Message, data: bytes,
     handshake.init_request, handshake.init_response = request, data
     handshake.peer_hashes = _signature_hashes(payloads)
     sa.uses_fragments = bool(_agreed_fragmentation(environment, payloads))
+    sa.nat = detect(environment, payloads, (sa.local_spi, sa.remote_spi), *way)
     use_shared_secret(sa, handshake, suite, secret)
     exchange.complete(sa, payloads, now)
 
@@ -281,10 +292,13 @@ def _accept(
     handshake.init_request = data
     fragmentation = _agreed_fragmentation(environment, message.payloads)
     sa.uses_fragments = bool(fragmentation)
+    spis = (sa.remote_spi, sa.local_spi)
+    sa.nat = detect(environment, message.payloads, (sa.remote_spi, ZERO_SPI), sa.local, sa.remote)
     payloads: tuple[Payload, ...] = (
         choice.payload,
         key_exchange,
         NoncePayload(handshake.responder_nonce),
+        *(() if sa.nat is None else detection_payloads(environment, *spis, sa.local, sa.remote)),
         *environment.certificate_request,
         *(() if handshake.peer_hashes is None else (environment.signature_hashes,)),
         *fragmentation,
@@ -294,8 +308,8 @@ def _accept(
     use_shared_secret(sa, handshake, choice.suite, secret)
     sa.enter_half_open(now)
     sa.exchanges.answered(data, (response,))
+    sa.send((response,), sa.local, sa.remote, now)
     sa.reschedule()
-    environment.send(response, sa.local, sa.remote)
 
 
 def _reply(

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from control.ikev2.address import Datagram, SocketAddress
+from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
 from control.ikev2.child import ChildPolicy, ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.events import Event
@@ -123,7 +123,7 @@ class Network:
         return datagrams
 
     def deliver(self, datagram: Datagram) -> None:
-        receiver = self.peers.get(datagram.remote)
+        receiver = self.peers.get(datagram.remote._replace(port=IKE_PORT))
         if receiver is not None:
             receiver.endpoint.receive_datagram(datagram.data, datagram.remote, datagram.local, self.now)
 

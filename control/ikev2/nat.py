@@ -1,0 +1,176 @@
+"""NAT traversal: detection, port 4500, a peer whose address changes, keepalives (RFC 7296 section 2.23, RFC 3948)."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha1
+from typing import TYPE_CHECKING
+
+from control.ikev2.address import IKE_PORT, NAT_KEEPALIVE, NAT_TRAVERSAL_PORT, SocketAddress
+from control.ikev2.events import PeerAddressChanged
+from control.ikev2.numbers import NotifyType
+from control.ikev2.payloads import NotifyPayload, Payload
+from control.ikev2.states import State
+from control.ipsec.udp_encapsulation import UdpEncapsulation
+
+if TYPE_CHECKING:
+    from control.ikev2.environment import Environment
+    from control.ikev2.sa import IkeSa
+
+_DIGEST_SIZE = 20
+
+
+class NatTraversal(StrEnum):
+    """Whether NATs are looked for."""
+
+    OFF = "off"
+    """Neither looked for nor spoken of: everything stays on port 500."""
+    AUTO = "auto"
+    """Looked for with every peer that does so too; port 4500 and ESP in UDP where there is one."""
+    FORCE = "force"
+    """The peer is made to believe that there is one, for paths that let no ESP through."""
+
+
+@dataclass(frozen=True, slots=True)
+class NatDetection:
+    """What both sides have found out.
+
+    Attributes:
+        local_behind: whether a NAT changes the address of this side.
+        remote_behind: whether one changes the address of the peer.
+        forced: whether one of the sides wants UDP whatever there is.
+    """
+
+    local_behind: bool
+    remote_behind: bool
+    forced: bool = False
+
+    @property
+    def encapsulates(self) -> bool:
+        """Whether ESP goes in UDP, and IKE to port 4500."""
+        return self.local_behind or self.remote_behind or self.forced
+
+    @property
+    def follows_peer(self) -> bool:
+        """Whether the peer's address is whatever its latest message came from: its NAT may change its mind.
+
+        A side behind a NAT must not do so, as others could then lead it astray.
+        """
+        return self.remote_behind and not self.local_behind
+
+
+def address_hash(initiator_spi: bytes, responder_spi: bytes, end: SocketAddress) -> bytes:
+    """The data of NAT_DETECTION_SOURCE_IP and NAT_DETECTION_DESTINATION_IP: SHA-1 of SPIs, address and port."""
+    said = initiator_spi + responder_spi + end.address.packed + end.port.to_bytes(2, "big")
+    return sha1(said, usedforsecurity=False).digest()
+
+
+def detection_payloads(
+    environment: Environment, initiator_spi: bytes, responder_spi: bytes, local: SocketAddress, remote: SocketAddress
+) -> tuple[NotifyPayload, ...]:
+    """What IKE_SA_INIT says about the addresses of this side's message; nothing if NAT traversal is off."""
+    wanted = environment.configuration.nat_traversal
+    if wanted is NatTraversal.OFF:
+        return ()
+    source = address_hash(initiator_spi, responder_spi, local)
+    if wanted is NatTraversal.FORCE:
+        source = environment.random(_DIGEST_SIZE)
+    destination = address_hash(initiator_spi, responder_spi, remote)
+    return (
+        NotifyPayload(NotifyType.NAT_DETECTION_SOURCE_IP, data=source),
+        NotifyPayload(NotifyType.NAT_DETECTION_DESTINATION_IP, data=destination),
+    )
+
+
+def detect(
+    environment: Environment,
+    payloads: Sequence[Payload],
+    spis: tuple[bytes, bytes],
+    local: SocketAddress,
+    remote: SocketAddress,
+) -> NatDetection | None:
+    """Compare what the peer's IKE_SA_INIT says with where it went from and to; None if it does not say.
+
+    Args:
+        environment: of the SA.
+        payloads: the peer's message.
+        spis: the initiator's and the responder's SPI in that message.
+        local: where it came to.
+        remote: where it came from.
+    """
+    wanted = environment.configuration.nat_traversal
+    sources = _notified(payloads, NotifyType.NAT_DETECTION_SOURCE_IP)
+    destinations = _notified(payloads, NotifyType.NAT_DETECTION_DESTINATION_IP)
+    if wanted is NatTraversal.OFF or not sources or not destinations:
+        return None
+    found = NatDetection(
+        local_behind=not _any_is(destinations, address_hash(*spis, local)),
+        remote_behind=not _any_is(sources, address_hash(*spis, remote)),
+        forced=wanted is NatTraversal.FORCE,
+    )
+    if found.local_behind:
+        environment.count("nat-here")
+    if found.remote_behind:
+        environment.count("nat-at-peer")
+    return found
+
+
+def _notified(payloads: Iterable[Payload], wanted: NotifyType) -> list[bytes]:
+    return [each.data for each in payloads if isinstance(each, NotifyPayload) and each.type == wanted]
+
+
+def _any_is(said: Iterable[bytes], right: bytes) -> bool:
+    return any(hmac.compare_digest(each, right) for each in said)
+
+
+def float_to_nat_traversal_port(sa: IkeSa) -> None:
+    """From now on the initiator's requests go from and to port 4500, if there is a NAT."""
+    if sa.nat is not None and sa.nat.encapsulates:
+        sa.local = sa.local._replace(port=NAT_TRAVERSAL_PORT)
+        sa.remote = sa.remote._replace(port=NAT_TRAVERSAL_PORT)
+
+
+def note_origin(sa: IkeSa, local: SocketAddress, remote: SocketAddress, now: float) -> None:
+    """A message, authentic and not a repetition, came from ``remote``: go there from now on, if that is right.
+
+    Until the initiator is authenticated it may change ports; later only a peer behind a NAT, without knowing it. Where
+    MOBIKE is in force, that alone decides (RFC 4555 section 3.8): its place is in this condition.
+    """
+    if (local, remote) == (sa.local, sa.remote):
+        return
+    if sa.state is State.HALF_OPEN and sa.nat is not None:
+        sa.local, sa.remote = local, remote
+    elif sa.nat is not None and sa.nat.follows_peer:
+        previous = sa.remote
+        sa.move(now, local=local, remote=remote)
+        sa.environment.count("peer-address-changes")
+        if sa.state is State.ESTABLISHED:
+            sa.environment.emit(sa, PeerAddressChanged(previous))
+    else:
+        sa.environment.count("messages-from-elsewhere")
+
+
+def encapsulation_of(sa: IkeSa) -> UdpEncapsulation | None:
+    """How the packets of the SA's children travel; None: as they are, without UDP, which port 500 is not for."""
+    if sa.nat is None or not sa.nat.encapsulates or sa.local.port == IKE_PORT:
+        return None
+    return UdpEncapsulation(sa.local.port, sa.remote.address, sa.remote.port)
+
+
+def keepalive_at(sa: IkeSa) -> float | None:
+    """When the NAT in front of this side has to be shown that its mapping is still in use; None for never."""
+    interval_s = sa.environment.configuration.nat_keepalive_s
+    if sa.nat is None or not sa.nat.local_behind or not interval_s or sa.last_sent_at is None:
+        return None
+    return sa.last_sent_at + interval_s
+
+
+def keep_mapping_alive(sa: IkeSa, now: float) -> None:
+    """Send a keepalive if it is time for one."""
+    due_at = keepalive_at(sa)
+    if due_at is not None and now >= due_at:
+        sa.environment.count("nat-keepalives-sent")
+        sa.send((NAT_KEEPALIVE,), sa.local, sa.remote, now)
