@@ -9,8 +9,10 @@ from ipaddress import IPv6Address
 
 from control.home_agent.engine import HomeAgent
 from control.home_agent.signalling import PROTOCOL_ESP
+from control.ikev2.nat import NatTraversal
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
-from control.sockets.ike_udp import IkeSocket
+from control.ipsec.udp_encapsulation import UdpContent
+from control.sockets.ike_udp import IkeSockets, NatTraversalSocket
 from control.sockets.raw_ipv6 import PacketSender, SignallingSocket
 
 
@@ -41,7 +43,8 @@ class PacketLoop:
             OSError: the address is not on this machine, a port is taken, or a privilege is missing.
         """
         with ExitStack() as stack:
-            self._ike = IkeSocket(address)
+            nat_traversal = self._agent.endpoint.configuration.nat_traversal is not NatTraversal.OFF
+            self._ike = IkeSockets(address, nat_traversal=nat_traversal)
             stack.callback(self._ike.close)
             self._esp = SignallingSocket(address, PROTOCOL_ESP)
             stack.callback(self._esp.close)
@@ -50,8 +53,10 @@ class PacketLoop:
             self._sender = PacketSender()
             stack.callback(self._sender.close)
             self._sockets = stack.pop_all()
+        if self._ike.nat_traversal is not None:
+            self._watch_nat_traversal(self._ike.nat_traversal)
         for sock, reader in (
-            (self._ike, self._read_ike),
+            (self._ike.plain, self._read_ike),
             (self._esp, self._read_protected),
             (self._mobility, self._read_unprotected),
         ):
@@ -80,8 +85,24 @@ class PacketLoop:
 
     def _read_ike(self) -> None:
         now = self._loop.time()
-        for data, peer in self._ike.receive():
+        for data, peer in self._ike.plain.receive():
             self._agent.receive_ike(data, peer, now)
+        self.flush()
+
+    def _watch_nat_traversal(self, sock: NatTraversalSocket) -> None:
+        self._loop.add_reader(sock.fileno(), self._read_nat_traversal, sock)
+        self._sockets.callback(self._loop.remove_reader, sock.fileno())
+
+    def _read_nat_traversal(self, sock: NatTraversalSocket) -> None:
+        now, wall = self._loop.time(), self._wall()
+        for arrival in sock.arrivals():
+            if arrival.content is UdpContent.IKE:
+                self._agent.receive_ike(arrival.data, arrival.origin, now, sock.local.port)
+            else:
+                home_address = arrival.source.ipv6_address
+                self._agent.receive_protected(
+                    arrival.data, home_address, arrival.care_of_address, now, wall, arrival.origin
+                )
         self.flush()
 
     def _read_protected(self) -> None:

@@ -21,7 +21,7 @@ from control.home_agent.registrations import PendingRegistration, Registrations
 from control.home_agent.signalling import ProtectedSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2 import events as ike
-from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
+from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, Datagram, SocketAddress
 from control.ikev2.child import ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.payloads.identification import Identity
@@ -75,15 +75,30 @@ class HomeAgent:
 
     # Inputs
 
-    def receive_ike(self, data: bytes, peer: SocketAddress, now: float) -> None:
-        """A datagram on the IKE port."""
-        self.endpoint.receive_datagram(data, self._local, peer, now)
+    def receive_ike(self, data: bytes, peer: SocketAddress, now: float, port: int = IKE_PORT) -> None:
+        """An IKE message that came to ``port`` of the home agent address, without a marker."""
+        self.endpoint.receive_datagram(data, self._local._replace(port=port), peer, now)
         self._process_ike_events(now)
 
     def receive_protected(
-        self, packet: bytes, home_address: IPv6Address, care_of_address: IPv6Address | None, now: float, wall: float
+        self,
+        packet: bytes,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address | None,
+        now: float,
+        wall: float,
+        origin: SocketAddress | None = None,
     ) -> None:
-        """An ESP packet from ``home_address``, sent from ``care_of_address`` (None: the node is at home)."""
+        """An ESP packet of a mobile node.
+
+        Args:
+            packet: from the SPI on.
+            home_address: whose it is.
+            care_of_address: where it came from; None: the node is at home.
+            now: monotonic seconds.
+            wall: seconds since the epoch.
+            origin: the other end of the UDP flow it came in, None if it came without UDP.
+        """
         try:
             message, association = self._signalling.open(packet, home_address, now)
         except EspError as error:
@@ -99,6 +114,8 @@ class HomeAgent:
         sa = self.sessions.current(identity)
         if sa is not None:
             sa.heard(now)
+            if origin is not None:
+                sa.heard_from(self._local._replace(port=NAT_TRAVERSAL_PORT), origin)
         self.registrations.receive(message, identity, home_address, care_of_address or home_address, now, wall)
 
     def receive_unprotected(

@@ -12,9 +12,6 @@ IKE_PORT = 500
 NAT_TRAVERSAL_PORT = 4500
 """The port of IKE and ESP in UDP where there are NATs (RFC 7296 section 2.23, RFC 3948)."""
 
-NAT_KEEPALIVE = b"\xff"
-"""The whole payload of a datagram that keeps a NAT's mapping alive (RFC 3948 section 2.3)."""
-
 
 class SocketAddress(NamedTuple):
     """One end of a UDP flow.
@@ -47,7 +44,7 @@ class Datagram:
     """One UDP payload for the caller to send.
 
     Attributes:
-        data: the IKE message, or NAT_KEEPALIVE. The socket adds the non-ESP marker that NAT_TRAVERSAL_PORT wants.
+        data: the IKE message, or a keepalive. The socket adds the non-ESP marker that NAT_TRAVERSAL_PORT wants.
         local: the address to send from.
         remote: the address to send to.
     """

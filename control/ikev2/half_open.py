@@ -9,10 +9,9 @@ cookies are asked of a network with an unusual number of half-open SAs, and then
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
-from control.ikev2.address import SocketAddress
+from control.ikev2.address import IpAddress, SocketAddress
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -80,7 +79,7 @@ class HalfOpenSas:
             return True
         return now < self._cookies_until
 
-    def needs_cookie(self, address: IPv6Address, now: float) -> bool:
+    def needs_cookie(self, address: IpAddress, now: float) -> bool:
         """Whether a stranger at ``address`` has to return a cookie."""
         if self.everybody_needs_a_cookie(now):
             return True
@@ -95,7 +94,7 @@ class HalfOpenSas:
                 needed = True
         return needed
 
-    def has_room(self, address: IPv6Address) -> bool:
+    def has_room(self, address: IpAddress) -> bool:
         """Whether one more SA from ``address`` may be made."""
         free = self._limit - len(self._sas)
         return free > 0 and all(
@@ -111,8 +110,8 @@ class HalfOpenSas:
         self._holds[network] = now + _COOKIE_HOLD_S
 
 
-def networks_of(address: IPv6Address) -> Iterator[tuple[Network, int]]:
-    """The networks an address counts for, each with its weight; IPv4 addresses are IPv4-mapped ones."""
-    value = int(address)
+def networks_of(address: IpAddress) -> Iterator[tuple[Network, int]]:
+    """The networks an address counts for, each with its weight; IPv4 addresses count as IPv4-mapped ones."""
+    value = int(address) if address.version == 6 else _MAPPED_IPV4 << 32 | int(address)
     for length, weight in _IPV4_NETWORKS if value >> 32 == _MAPPED_IPV4 else _IPV6_NETWORKS:
         yield (length, value >> (128 - length)), weight

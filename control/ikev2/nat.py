@@ -9,12 +9,12 @@ from enum import StrEnum
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
-from control.ikev2.address import IKE_PORT, NAT_KEEPALIVE, NAT_TRAVERSAL_PORT, SocketAddress
+from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, SocketAddress
 from control.ikev2.events import PeerAddressChanged
 from control.ikev2.numbers import NotifyType
 from control.ikev2.payloads import NotifyPayload, Payload
 from control.ikev2.states import State
-from control.ipsec.udp_encapsulation import UdpEncapsulation
+from control.ipsec.udp_encapsulation import KEEPALIVE, UdpEncapsulation
 
 if TYPE_CHECKING:
     from control.ikev2.environment import Environment
@@ -173,4 +173,4 @@ def keep_mapping_alive(sa: IkeSa, now: float) -> None:
     due_at = keepalive_at(sa)
     if due_at is not None and now >= due_at:
         sa.environment.count("nat-keepalives-sent")
-        sa.send((NAT_KEEPALIVE,), sa.local, sa.remote, now)
+        sa.send((KEEPALIVE,), sa.local, sa.remote, now)

@@ -1,34 +1,48 @@
-"""The UDP socket of IKEv2: non-blocking, drained in batches (RFC 7296 section 2: UDP port 500)."""
+"""The UDP sockets of IKEv2: non-blocking, drained in batches (RFC 7296 section 2, RFC 3948)."""
 
 from __future__ import annotations
 
 import socket
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from ipaddress import IPv6Address
+from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 
-from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
+from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, Datagram, IpAddress, SocketAddress
+from control.ipsec.udp_encapsulation import KEEPALIVE, NON_ESP_MARKER, UdpContent, content_of
+from control.mobility.extension_headers import parse_swapped_destination_options
+from control.wire import WireError
 
 _RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 _LARGEST_DATAGRAM = 65_535
 _BATCH = 256
+_ANCILLARY_SPACE = 2_048
 
 
 class IkeSocket:
-    """IKE datagrams in and out of one local address."""
+    """IKE datagrams in and out of one local address and port.
 
-    def __init__(self, address: IPv6Address, port: int = IKE_PORT) -> None:
-        """Bind to ``address``.
+    Attributes:
+        local: the address and port.
+        dropped: datagrams that the kernel did not take.
+    """
+
+    def __init__(self, address: IpAddress, port: int = IKE_PORT) -> None:
+        """Bind to ``address``, and to any free port if ``port`` is 0.
 
         Raises:
             OSError: the address is not on this machine, or the port is taken.
         """
-        self.local = SocketAddress(address, port)
         self.dropped = 0
         self._buffer = bytearray(_LARGEST_DATAGRAM)
-        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._address_type: type[IPv4Address | IPv6Address] = type(address)
+        family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
             self._socket.bind((str(address), port))
+            self.local = SocketAddress(address, self._socket.getsockname()[1])
         except OSError:
             self._socket.close()
             raise
@@ -47,25 +61,154 @@ class IkeSocket:
             except OSError:
                 # An ICMPv6 error of an earlier datagram: the retransmission timers deal with it.
                 continue
-            yield bytes(self._buffer[:size]), SocketAddress(_address(peer[0]), peer[1])
+            yield bytes(self._buffer[:size]), self._sender(peer)
 
     def send(self, datagrams: Iterable[Datagram]) -> None:
         """Send, counting in ``dropped`` what the kernel does not take: IKEv2 repeats what matters."""
         for datagram in datagrams:
-            try:
-                address = socket.inet_ntop(socket.AF_INET6, datagram.remote.address.packed)
-                self._socket.sendto(datagram.data, (address, datagram.remote.port))
-            except OSError:
-                self.dropped += 1
+            self._send(datagram.data, datagram.remote)
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
+    def _send(self, data: bytes, remote: SocketAddress) -> None:
+        try:
+            address = socket.inet_ntop(self._socket.family, remote.address.packed)
+            self._socket.sendto(data, (address, remote.port))
+        except (OSError, ValueError):  # a ValueError is an address of the other family
+            self.dropped += 1
 
-def _address(name: str) -> IPv6Address:
-    """The address of a sender; several times faster than parsing in Python, which counts in a flood."""
-    return IPv6Address(socket.inet_pton(socket.AF_INET6, name.partition("%")[0]))
+    def _sender(self, peer: tuple[str, int]) -> SocketAddress:
+        # Several times faster than parsing in Python, which counts in a flood.
+        packed = socket.inet_pton(self._socket.family, peer[0].partition("%")[0])
+        return SocketAddress(self._address_type(packed), peer[1])
+
+
+@dataclass(frozen=True, slots=True)
+class NatTraversalArrival:
+    """A datagram that came to port 4500.
+
+    Attributes:
+        content: IKE or ESP.
+        data: the IKE message without its marker, or the ESP packet.
+        source: the sender; for a packet with a Home Address option, the home address with the port it came from.
+        care_of_address: where such a packet really came from, None for one without that option.
+    """
+
+    content: UdpContent
+    data: bytes
+    source: SocketAddress
+    care_of_address: IPv6Address | None
+
+    @property
+    def origin(self) -> SocketAddress:
+        """Address and port of the UDP flow it came in."""
+        return self.source if self.care_of_address is None else self.source._replace(address=self.care_of_address)
+
+
+class NatTraversalSocket(IkeSocket):
+    """Port 4500: IKE messages behind a marker, ESP packets, and keepalives, which are only counted.
+
+    Attributes:
+        statistics: datagrams by what they held, ``nat-keepalives`` for example.
+    """
+
+    def __init__(self, address: IpAddress, port: int = NAT_TRAVERSAL_PORT) -> None:
+        """See :class:`IkeSocket`."""
+        super().__init__(address, port)
+        self.statistics: Counter[str] = Counter()
+        if address.version == 6:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVDSTOPTS, 1)
+
+    def give_esp_to_kernel(self) -> None:
+        """From now on the kernel opens the ESP packets, by the security associations that it has.
+
+        Raises:
+            OSError: this kernel cannot.
+        """
+        self._socket.setsockopt(socket.IPPROTO_UDP, _UDP_ENCAP, _UDP_ENCAP_ESPINUDP)
+
+    def arrivals(self) -> Iterator[NatTraversalArrival]:
+        """IKE messages and ESP packets that have arrived, at most a batch of them."""
+        for _ in range(_BATCH):
+            try:
+                payload, ancillary, _, peer = self._socket.recvmsg(_LARGEST_DATAGRAM, _ANCILLARY_SPACE)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                continue
+            content = content_of(payload)
+            if content is UdpContent.KEEPALIVE or content is UdpContent.NOTHING:
+                self.statistics["nat-keepalives" if content is UdpContent.KEEPALIVE else "udp-too-short"] += 1
+                continue
+            try:
+                care_of_address = care_of_address_in(ancillary)
+            except WireError as error:
+                self.statistics[f"destination-options-{error.reason}"] += 1
+                continue
+            data = payload[len(NON_ESP_MARKER) :] if content is UdpContent.IKE else payload
+            yield NatTraversalArrival(content, data, self._sender(peer), care_of_address)
+
+    def send(self, datagrams: Iterable[Datagram]) -> None:
+        """See :meth:`IkeSocket.send`; IKE messages get their marker."""
+        for datagram in datagrams:
+            marker = b"" if datagram.data == KEEPALIVE else NON_ESP_MARKER
+            self._send(marker + datagram.data, datagram.remote)
+
+
+class IkeSockets:
+    """Ports 500 and 4500 of one address.
+
+    Attributes:
+        plain: port 500.
+        nat_traversal: port 4500, None if NAT traversal is off.
+    """
+
+    def __init__(
+        self, address: IpAddress, *, nat_traversal: bool, ports: tuple[int, int] = (IKE_PORT, NAT_TRAVERSAL_PORT)
+    ) -> None:
+        """Bind both, or only the first one.
+
+        Raises:
+            OSError: see :class:`IkeSocket`.
+        """
+        with ExitStack() as stack:
+            self.plain = IkeSocket(address, ports[0])
+            stack.callback(self.plain.close)
+            self.nat_traversal = NatTraversalSocket(address, ports[1]) if nat_traversal else None
+            stack.pop_all()
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that the kernel did not take."""
+        return self.plain.dropped + (self.nat_traversal.dropped if self.nat_traversal is not None else 0)
+
+    def send(self, datagrams: Iterable[Datagram]) -> None:
+        """Send every datagram from the port that it names."""
+        for datagram in datagrams:
+            if self.nat_traversal is not None and datagram.local.port == self.nat_traversal.local.port:
+                self.nat_traversal.send((datagram,))
+            else:
+                self.plain.send((datagram,))
+
+    def close(self) -> None:
+        """Close the sockets."""
+        self.plain.close()
+        if self.nat_traversal is not None:
+            self.nat_traversal.close()
+
+
+def care_of_address_in(ancillary: list[tuple[int, int, bytes]]) -> IPv6Address | None:
+    """The care-of address in what a socket with ``IPV6_RECVDSTOPTS`` says of a packet, None if it is not there.
+
+    Raises:
+        WireError: the options are malformed.
+    """
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_DSTOPTS:
+            return parse_swapped_destination_options(data)
+    return None
 
 
 def enlarge_receive_buffer(sock: socket.socket, size: int) -> None:
@@ -76,4 +219,7 @@ def enlarge_receive_buffer(sock: socket.socket, size: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; the socket module has no name for it
+# asm-generic/socket.h and linux/udp.h; the socket module has no names for them.
+_SO_RCVBUFFORCE = 33
+_UDP_ENCAP = 100
+_UDP_ENCAP_ESPINUDP = 2

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from control.mobility.extension_headers import parse_swapped_destination_options
-from control.sockets.ike_udp import enlarge_receive_buffer
+from control.sockets.ike_udp import care_of_address_in, enlarge_receive_buffer
 
 _RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 _BATCH = 256
@@ -62,7 +61,7 @@ class SignallingSocket:
                 return
             except OSError:
                 continue
-            yield SignallingPacket(payload, IPv6Address(peer[0].partition("%")[0]), _care_of_address(ancillary))
+            yield SignallingPacket(payload, IPv6Address(peer[0].partition("%")[0]), care_of_address_in(ancillary))
 
     def close(self) -> None:
         """Close the socket."""
@@ -92,10 +91,3 @@ class PacketSender:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
-
-
-def _care_of_address(ancillary: list[tuple[int, int, bytes]]) -> IPv6Address | None:
-    for level, kind, data in ancillary:
-        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_DSTOPTS:
-            return parse_swapped_destination_options(data)
-    return None

@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import os
 import select
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,13 +14,14 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
-from control.ikev2.address import SocketAddress
+from control.ikev2.address import IpAddress, SocketAddress
 from control.ikev2.child import ChildPolicy, ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.payloads import ConfigurationPayload, Identity
 from control.ikev2.policy import IkeConfiguration, PeerPolicy
 from control.ikev2.sa import IkeSa
 from control.ipsec.traffic_selector import TrafficSelector
+from control.sockets.ike_udp import IkeSockets
 from tests.interop.strongswan import StrongSwan
 
 OURS, THEIRS = IPv6Address("2001:db8:5::1"), IPv6Address("2001:db8:5::2")
@@ -56,8 +56,8 @@ class Policy(PeerPolicy):
 class Ours:
     """Our endpoint with a socket in a namespace, driven by the test: nothing happens outside of ``pump``."""
 
-    def __init__(self, namespace: str, address: IPv6Address, policy: PeerPolicy, **settings: Any) -> None:
-        """Open the socket.
+    def __init__(self, namespace: str, address: IpAddress, policy: PeerPolicy, **settings: Any) -> None:
+        """Open the sockets of both ports.
 
         Args:
             namespace: where.
@@ -69,8 +69,10 @@ class Ours:
         self.reported: list[tuple[IkeSa, Any]] = []
         self.local = SocketAddress(address)
         with inside(namespace):
-            self.socket = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-            self.socket.bind((str(address), self.local.port))
+            self.sockets = IkeSockets(address, nat_traversal=True)
+        self.socket = self.sockets.plain
+        assert self.sockets.nat_traversal is not None
+        self.nat_traversal = self.sockets.nat_traversal
         configuration = IkeConfiguration(Identity.from_text(OUR_NAME), time.time)
         self.endpoint = IkeEndpoint(
             replace(configuration, **settings),
@@ -80,17 +82,18 @@ class Ours:
         )
 
     def close(self) -> None:
-        self.socket.close()
+        self.sockets.close()
 
     def pump(self, seconds: float = 0.05) -> None:
-        """Send what is to be sent, and take one datagram or wait that long for it."""
-        for datagram in self.endpoint.datagrams_to_send():
-            self.socket.sendto(datagram.data, (str(datagram.remote.address), datagram.remote.port))
+        """Send what is to be sent, and take what has come or wait that long for it."""
+        self.sockets.send(self.endpoint.datagrams_to_send())
         self.reported += self.endpoint.events()
-        if select.select([self.socket], [], [], seconds)[0]:
-            data, sender = self.socket.recvfrom(65535)
-            remote = SocketAddress(IPv6Address(sender[0]), sender[1])
+        select.select([self.socket, self.nat_traversal], [], [], seconds)
+        for data, remote in self.socket.receive():
             self.endpoint.receive_datagram(data, self.local, remote, time.monotonic())
+        for arrival in self.nat_traversal.arrivals():
+            local = self.nat_traversal.local
+            self.endpoint.receive_datagram(arrival.data, local, arrival.origin, time.monotonic())
         self.endpoint.handle_timer(time.monotonic())
 
     def wait(self, condition: Callable[[], object], seconds: float = 60.0) -> None:

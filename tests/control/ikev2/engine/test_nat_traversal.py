@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.ikev2.address import IKE_PORT, NAT_KEEPALIVE, NAT_TRAVERSAL_PORT, Datagram, SocketAddress
+from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, Datagram, SocketAddress
 from control.ikev2.events import ChildEstablished, IkeClosed, IkeRekeyed, PeerAddressChanged
 from control.ikev2.message import parse_message
 from control.ikev2.nat import NatDetection, NatTraversal, address_hash
 from control.ikev2.numbers import NotifyType
 from control.ikev2.payloads import NotifyPayload
-from control.ipsec.udp_encapsulation import UdpEncapsulation
+from control.ipsec.udp_encapsulation import KEEPALIVE, UdpEncapsulation
 
 OUTSIDE = {6: "2001:db8:e1::%d", 4: "203.0.113.%d"}
 ELSEWHERE = SocketAddress(IPv6Address("2001:db8:bad::1"), 6666)
@@ -53,7 +53,7 @@ class Nat:
                     self.hand_over(replace(datagram, remote=inside))
 
     def hand_over(self, datagram: Datagram) -> None:
-        if datagram.data != NAT_KEEPALIVE:  # the socket keeps those to itself
+        if datagram.data != KEEPALIVE:  # the socket keeps those to itself
             receiver = self.network.peers[datagram.remote._replace(port=IKE_PORT)]
             receiver.endpoint.receive_datagram(datagram.data, datagram.remote, datagram.local, self.network.now)
 
@@ -193,7 +193,7 @@ def test_only_the_side_behind_the_nat_sends_keepalives_and_only_when_silent(pair
     pair.network.advance(start + 19.9)
     assert pair.network.carried == []
     pair.network.advance(start + 20.0)
-    assert [each.data for each in pair.network.carried] == [NAT_KEEPALIVE]
+    assert [each.data for each in pair.network.carried] == [KEEPALIVE]
     assert pair.network.carried[0].local.port == pair.network.carried[0].remote.port == NAT_TRAVERSAL_PORT
     pair.network.advance(start + 30.0)
     mine.probe_liveness(pair.network.now)
