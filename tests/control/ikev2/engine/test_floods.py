@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 
 import pytest
 
@@ -184,7 +184,7 @@ def test_ipv4_addresses_count_for_their_24_and_16():
     assert lengths == [96 + 24, 96 + 16]
     near, far = (dict(networks_of(IPv6Address(f"::ffff:{text}"))) for text in ("192.0.2.77", "192.0.3.1"))
     here = dict(networks_of(IPv6Address("::ffff:192.0.2.1")))
-    assert near == here
+    assert near == here == dict(networks_of(IPv4Address("192.0.2.200")))
     assert len(far.keys() & here.keys()) == 1
 
 
