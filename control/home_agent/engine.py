@@ -115,7 +115,7 @@ class HomeAgent:
         if sa is not None:
             sa.heard(now)
             if origin is not None:
-                sa.heard_from(self._local._replace(port=NAT_TRAVERSAL_PORT), origin)
+                sa.heard_from(self._local._replace(port=NAT_TRAVERSAL_PORT), origin, now)
         self.registrations.receive(message, identity, home_address, care_of_address or home_address, now, wall)
 
     def receive_unprotected(

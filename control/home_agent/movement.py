@@ -34,6 +34,9 @@ class Movements:
         address = registration.reply_to if binding is None else binding.care_of_address
         moved = False
         for sa in self._sessions.of(registration.identity):
+            if sa.nat is not None and sa.nat.follows_peer:
+                # Behind a NAT the node knows only its inside address; its packets show where it is reached.
+                continue
             if sa.remote_address == address or not sa.is_established:
                 self._discarded.pop(sa, None)
             elif acknowledgement is not None and acknowledgement.key_management:

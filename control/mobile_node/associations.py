@@ -92,7 +92,7 @@ class Associations:
             identity=str(sa.remote_identity),
             home_address=home_address,
             initiated_here=initiated_here,
-            known_at=sa.local_address,
+            known_at=sa.local.ipv6_address,
         )
         self._by_sa[sa] = association
         return association
