@@ -14,7 +14,7 @@ from typing import TextIO
 
 from control.ikev2.key_log import wireshark_line
 from control.ikev2.policy import KeyLog
-from control.ipsec.key_export import wireshark_esp_sa
+from control.ipsec.key_export import DECRYPTABLE, wireshark_esp_sa
 from control.ipsec.security_association import SecurityAssociation
 
 _LOG = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class KeyExport:
             self._ike_file.write(wireshark_line(*row) + "\n")
 
     def _write_esp(self, inbound: SecurityAssociation, outbound: SecurityAssociation) -> None:
-        if self._esp_file is not None:
+        if self._esp_file is not None and inbound.suite.encryption in DECRYPTABLE:
             self._esp_file.write(f"{wireshark_esp_sa(inbound)}\n{wireshark_esp_sa(outbound)}\n")
 
 

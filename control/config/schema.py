@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from control.config.values import Identity, ListenAddress
+from control.config.values import EspProposalText, Identity, IkeProposalText, ListenAddress
 
 
 def _about(description: str, example: object, **constraints: Any) -> Meta:
@@ -122,6 +122,24 @@ class IkeSettings(Settings, frozen=True, kw_only=True):
             "soft",
         ),
     ] = "soft"
+    proposals: Annotated[
+        tuple[IkeProposalText, ...],
+        _about(
+            "Algorithms for IKE SAs, most preferred first, in the words of strongSwan's swanctl.conf: aes128, aes192, "
+            "aes256 (with sha256, sha384 or sha512), the same with gcm16, chacha20poly1305; prfsha256, prfsha384, "
+            "prfsha512; x25519, ecp256, ecp384, ecp521, modp2048, modp3072, modp4096. Left out: AES-GCM, then AES-CBC "
+            "with HMAC-SHA2, each with x25519, ecp256, ecp384.",
+            ["aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-x25519"],
+        ),
+    ] = ()
+    esp_proposals: Annotated[
+        tuple[EspProposalText, ...],
+        _about(
+            "The same for child SAs; a group asks for perfect forward secrecy. Left out: AES-GCM, then AES-CBC with "
+            "HMAC-SHA2, without a group of their own.",
+            ["aes256gcm16", "aes128-sha256"],
+        ),
+    ] = ()
     cookie_threshold: Annotated[
         int,
         _about(

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
+
 
 class ListenAddress:
     """Where a server listens.
@@ -52,6 +54,18 @@ class SharedKey(bytes):
 
 class Identity(str):
     """An IKE identity as text, in the one spelling it is compared in: an IPv6 address, RFC 822 name or FQDN."""
+
+    __slots__ = ()
+
+
+class IkeProposalText(str):
+    """A proposal for IKE SAs in the words of control.ikev2.notation, checked."""
+
+    __slots__ = ()
+
+
+class EspProposalText(str):
+    """A proposal for child SAs in the words of control.ikev2.notation, checked."""
 
     __slots__ = ()
 
@@ -124,6 +138,12 @@ def decoder(folder: Path) -> Callable[[type[Any], Any], Any]:
             return parse_listen_address(value)
         if kind is Identity:
             return parse_identity(value)
+        if kind is IkeProposalText:
+            parse_ike_proposal(value)
+            return IkeProposalText(value)
+        if kind is EspProposalText:
+            parse_esp_proposal(value)
+            return EspProposalText(value)
         raise NotImplementedError(f"no reader for {kind}")
 
     return decode
@@ -134,6 +154,8 @@ _WANTED = {
     IPv6Network: "an IPv6 prefix without host bits",
     Path: "a path",
     ListenAddress: "an address and a port",
+    IkeProposalText: "algorithms of an IKE SA joined by hyphens",
+    EspProposalText: "algorithms of a child SA joined by hyphens",
     Identity: "an IPv6 address, a name like mn1@example.org or a domain name",
 }
 

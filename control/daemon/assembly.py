@@ -21,8 +21,10 @@ from control.home_agent.registrations import Registrations
 from control.home_agent.signalling import ProtectedSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2.endpoint import IkeEndpoint
+from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration, KeyLog
+from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS
 from control.ipsec.userspace import UserspaceIpsec
 from control.key_export import KeyExport
 from control.mobility.binding_cache import BindingCache
@@ -112,6 +114,8 @@ def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> 
         credentials=own_credentials(configuration.ike),
         trust_anchors=tuple(anchors),
         revocation=load_revocation(configuration.ike),
+        ike_proposals=tuple(map(parse_ike_proposal, configuration.ike.proposals)) or DEFAULT_IKE_PROPOSALS,
+        esp_proposals=tuple(map(parse_esp_proposal, configuration.ike.esp_proposals)) or DEFAULT_ESP_PROPOSALS,
         cookie_threshold=configuration.ike.cookie_threshold,
         liveness_interval_s=configuration.ike.liveness_interval_s,
         key_log=key_log,

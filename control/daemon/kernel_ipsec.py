@@ -36,6 +36,10 @@ _PRIORITY_OF_TYPES, _PRIORITY_OF_ALL = 1000, 2000
 _GONE = (errno.ESRCH, errno.ENOENT)
 _TRIES = 3
 
+_COMBINED_MODES = {
+    EncryptionAlgorithm.AES_GCM_16: "rfc4106(gcm(aes))",
+    EncryptionAlgorithm.CHACHA20_POLY1305: "rfc7539esp(chacha20,poly1305)",
+}
 _CIPHERS = {EncryptionAlgorithm.AES_CBC: "cbc(aes)", EncryptionAlgorithm.NULL: "ecb(cipher_null)"}
 _INTEGRITY = {
     IntegrityAlgorithm.HMAC_SHA2_256_128: "hmac(sha256)",
@@ -237,7 +241,7 @@ def _deletion(state: State | StateReport | SecurityAssociation) -> Request:
 def _state(association: SecurityAssociation, selectors: Sequence[Selector], reqid: int, mark: int) -> State:
     everything = Selector(association.source, association.destination)
     suite = association.suite
-    combined = suite.encryption is EncryptionAlgorithm.AES_GCM_16
+    combined = _COMBINED_MODES.get(suite.encryption)
     check_bits = 8 * suite.integrity_check_size
     return State(
         source=association.source,
@@ -247,7 +251,7 @@ def _state(association: SecurityAssociation, selectors: Sequence[Selector], reqi
         selector=selectors[0] if len(selectors) == 1 else everything,
         replay_window=association.replay_window,
         mark=mark,
-        aead=Algorithm("rfc4106(gcm(aes))", association.encryption_key, check_bits) if combined else None,
+        aead=Algorithm(combined, association.encryption_key, check_bits) if combined else None,
         cipher=None if combined else Algorithm(_CIPHERS[suite.encryption], association.encryption_key),
         authentication=None
         if combined

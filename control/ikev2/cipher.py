@@ -1,4 +1,4 @@
-"""Protection of the Encrypted payload (RFC 7296 section 3.14, RFC 5282 for AES-GCM)."""
+"""Protection of the Encrypted payload (RFC 7296 section 3.14; RFC 5282 for AES-GCM, RFC 7634 for ChaCha20-Poly1305)."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm, IntegrityAlgorithm
 
 _BLOCK = 16
-_GCM_IV = 8
-_GCM_TAG = 16
+_IV = 8
+_TAG = 16
 _SALT = 4
 _INTEGRITY: dict[IntegrityAlgorithm, tuple[str, int]] = {
     IntegrityAlgorithm.HMAC_SHA2_256_128: ("sha256", 16),
@@ -58,34 +58,37 @@ class MessageCipher(Protocol):
         ...
 
 
-class GcmCipher:
-    """AES-GCM with a 16-byte integrity check; the IV is a counter, which need not be secret (RFC 5282 section 3.1)."""
+class CombinedModeCipher:
+    """AES-GCM or ChaCha20-Poly1305 with a 16-byte integrity check.
+
+    The IV is a counter, which need not be secret (RFC 5282 section 3.1, RFC 7634 section 2).
+    """
 
     __slots__ = ("_counter", "_receive", "_receive_salt", "_send", "_send_salt")
 
-    def __init__(self, send_key: bytes, receive_key: bytes) -> None:
-        self._send = AESGCM(send_key[:-_SALT])
+    def __init__(self, algorithm: type[AESGCM | ChaCha20Poly1305], send_key: bytes, receive_key: bytes) -> None:
+        self._send = algorithm(send_key[:-_SALT])
         self._send_salt = send_key[-_SALT:]
-        self._receive = AESGCM(receive_key[:-_SALT])
+        self._receive = algorithm(receive_key[:-_SALT])
         self._receive_salt = receive_key[-_SALT:]
         self._counter = 0
 
     def body_size(self, plaintext_size: int) -> int:
         """See MessageCipher."""
-        return _GCM_IV + plaintext_size + 1 + _GCM_TAG
+        return _IV + plaintext_size + 1 + _TAG
 
     def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
         """See MessageCipher."""
         self._counter += 1
-        iv = self._counter.to_bytes(_GCM_IV, "big")
+        iv = self._counter.to_bytes(_IV, "big")
         return iv + self._send.encrypt(self._send_salt + iv, plaintext + b"\0", associated_data)
 
     def open(self, body: bytes, associated_data: bytes) -> bytes:
         """See MessageCipher."""
-        if len(body) < _GCM_IV + 1 + _GCM_TAG:
+        if len(body) < _IV + 1 + _TAG:
             raise ProtectionError("bad-integrity")
         try:
-            plaintext = self._receive.decrypt(self._receive_salt + body[:_GCM_IV], body[_GCM_IV:], associated_data)
+            plaintext = self._receive.decrypt(self._receive_salt + body[:_IV], body[_IV:], associated_data)
         except InvalidTag:
             raise ProtectionError("bad-integrity") from None
         return _without_padding(plaintext)
@@ -165,5 +168,7 @@ def make_cipher(
         random: source of unpredictable IVs.
     """
     if suite.encryption is EncryptionAlgorithm.AES_GCM_16:
-        return GcmCipher(send_keys[0], receive_keys[0])
+        return CombinedModeCipher(AESGCM, send_keys[0], receive_keys[0])
+    if suite.encryption is EncryptionAlgorithm.CHACHA20_POLY1305:
+        return CombinedModeCipher(ChaCha20Poly1305, send_keys[0], receive_keys[0])
     return CbcCipher(suite.integrity, send_keys, receive_keys, random)

@@ -1,19 +1,22 @@
-"""Diffie-Hellman groups: Curve25519 (RFC 8031) and the ECP groups of RFC 5903."""
+"""Diffie-Hellman groups: Curve25519 (RFC 8031), the ECP groups of RFC 5903 and the MODP groups of RFC 3526."""
 
 from __future__ import annotations
 
 from collections import deque
+from secrets import token_bytes
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from control.ikev2 import modp
 from control.ikev2.numbers import DiffieHellmanGroup
 
 _UNCOMPRESSED = b"\x04"
 _CURVES: dict[int, ec.EllipticCurve] = {
     DiffieHellmanGroup.ECP256: ec.SECP256R1(),
     DiffieHellmanGroup.ECP384: ec.SECP384R1(),
+    DiffieHellmanGroup.ECP521: ec.SECP521R1(),
 }
 
 
@@ -80,14 +83,34 @@ class EcpKeyPair:
             raise InvalidPublicValue(str(error)) from None
 
 
+class ModpKeyPair:
+    """A key pair of a MODP group."""
+
+    __slots__ = ("_private", "group", "public")
+
+    def __init__(self, group: DiffieHellmanGroup, private: int | None = None) -> None:
+        self.group = group
+        self._private = modp.exponent(group, token_bytes(modp.exponent_size(group))) if private is None else private
+        self.public = modp.public_value(group, self._private)
+
+    def exchange(self, peer: bytes) -> bytes:
+        """Diffie-Hellman; values that would tell the secret are refused (RFC 6989 section 2.1)."""
+        try:
+            return modp.shared_secret(self.group, self._private, peer)
+        except ValueError as error:
+            raise InvalidPublicValue(str(error)) from None
+
+
 def is_supported(group: int) -> bool:
     """Whether key pairs of ``group`` can be made."""
-    return group == DiffieHellmanGroup.CURVE25519 or group in _CURVES
+    return group == DiffieHellmanGroup.CURVE25519 or group in _CURVES or group in modp.GROUPS
 
 
 def generate(group: DiffieHellmanGroup) -> KeyPair:
     """A fresh key pair of a supported group."""
-    return Curve25519KeyPair() if group is DiffieHellmanGroup.CURVE25519 else EcpKeyPair(group)
+    if group is DiffieHellmanGroup.CURVE25519:
+        return Curve25519KeyPair()
+    return ModpKeyPair(group) if group in modp.GROUPS else EcpKeyPair(group)
 
 
 class KeyPairPool:

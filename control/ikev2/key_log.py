@@ -13,6 +13,9 @@ _INTEGRITY_NAMES = {
     IntegrityAlgorithm.HMAC_SHA2_512_256: "HMAC_SHA2_512_256 [RFC4868]",
 }
 
+DECRYPTABLE = frozenset((EncryptionAlgorithm.AES_CBC, EncryptionAlgorithm.AES_GCM_16))
+"""What Wireshark (4.0 to date) decrypts in IKE messages; keys of other algorithms are of no use to it."""
+
 
 def log_row(
     initiator_spi: bytes, responder_spi: bytes, suite: IkeSuite, keys: IkeKeys

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from control.ikev2.cipher import make_cipher
-from control.ikev2.key_log import log_row
+from control.ikev2.key_log import DECRYPTABLE, log_row
 from control.ikev2.keys import IkeKeys
 from control.ikev2.states import Role
 
@@ -33,5 +33,5 @@ def use_keys(sa: IkeSa, suite: IkeSuite, keys: IkeKeys) -> None:
     if sa.role is Role.RESPONDER:
         send, receive = receive, send
     sa.cipher = make_cipher(suite.cipher, send, receive, environment.random)
-    if environment.configuration.key_log is not None:
+    if environment.configuration.key_log is not None and suite.cipher.encryption in DECRYPTABLE:
         environment.configuration.key_log(*log_row(sa.initiator_spi, sa.responder_spi, suite, keys))

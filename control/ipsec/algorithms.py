@@ -12,6 +12,7 @@ class EncryptionAlgorithm(IntEnum):
     NULL = 11
     AES_CBC = 12
     AES_GCM_16 = 20
+    CHACHA20_POLY1305 = 28
 
 
 class IntegrityAlgorithm(IntEnum):
@@ -31,7 +32,11 @@ _INTEGRITY_KEY_SIZES = {
 }
 """Bytes of key (RFC 4868 section 2.1.1); the integrity check value is half as long (section 2.3)."""
 
-_GCM_TAG_SIZE = 16
+COMBINED_MODE = frozenset((EncryptionAlgorithm.AES_GCM_16, EncryptionAlgorithm.CHACHA20_POLY1305))
+"""Algorithms that encrypt and authenticate."""
+_TAG_SIZE = 16
+_SALT_SIZE = 4
+_CHACHA20_KEY_SIZE = 32
 _AES_KEY_BITS = (128, 192, 256)
 
 
@@ -41,8 +46,9 @@ class CipherSuite:
 
     Attributes:
         encryption: how the payload is hidden; NULL only in ESP.
-        key_bits: the encryption key's length in bits as negotiated; 0 where the algorithm has none (NULL).
-        integrity: how it is authenticated; NONE exactly when ``encryption`` is AES_GCM_16.
+        key_bits: the encryption key's length in bits as negotiated; 0 where the algorithm has only one (ChaCha20) or
+            none (NULL).
+        integrity: how it is authenticated; NONE exactly when ``encryption`` is a combined mode.
     """
 
     encryption: EncryptionAlgorithm
@@ -54,14 +60,22 @@ class CipherSuite:
         """Whether the parts go together: a key length the cipher has, and every packet authenticated exactly once."""
         if self.encryption is EncryptionAlgorithm.NULL:
             return self.key_bits == 0 and self.integrity is not IntegrityAlgorithm.NONE
-        combined = self.encryption is EncryptionAlgorithm.AES_GCM_16
-        return self.key_bits in _AES_KEY_BITS and combined == (self.integrity is IntegrityAlgorithm.NONE)
+        if self.is_combined_mode is not (self.integrity is IntegrityAlgorithm.NONE):
+            return False
+        if self.encryption is EncryptionAlgorithm.CHACHA20_POLY1305:
+            return self.key_bits == 0
+        return self.key_bits in _AES_KEY_BITS
+
+    @property
+    def is_combined_mode(self) -> bool:
+        """Whether the encryption algorithm authenticates as well."""
+        return self.encryption in COMBINED_MODE
 
     @property
     def encryption_key_size(self) -> int:
-        """Bytes of encryption key material, for AES-GCM with its 4-byte salt at the end (RFC 4106 section 8.1)."""
-        salt = 4 if self.encryption is EncryptionAlgorithm.AES_GCM_16 else 0
-        return self.key_bits // 8 + salt
+        """Bytes of encryption key material, the 4-byte salt of combined modes at its end (RFC 4106 8.1, RFC 7634 2)."""
+        key = _CHACHA20_KEY_SIZE if self.encryption is EncryptionAlgorithm.CHACHA20_POLY1305 else self.key_bits // 8
+        return key + (_SALT_SIZE if self.is_combined_mode else 0)
 
     @property
     def integrity_key_size(self) -> int:
@@ -71,8 +85,8 @@ class CipherSuite:
     @property
     def integrity_check_size(self) -> int:
         """Bytes of the integrity check value at the end of a packet (RFC 4106 section 6, RFC 4868 section 2.3)."""
-        if self.encryption is EncryptionAlgorithm.AES_GCM_16:
-            return _GCM_TAG_SIZE
+        if self.is_combined_mode:
+            return _TAG_SIZE
         return _INTEGRITY_KEY_SIZES[self.integrity] // 2
 
     def __str__(self) -> str:

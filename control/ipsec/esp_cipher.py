@@ -1,6 +1,6 @@
 """The cipher suites of ESP: each turns plaintext into IV, ciphertext and integrity check value, and back.
 
-AES-GCM (RFC 4106), AES-CBC (RFC 3602) and NULL (RFC 2410) with HMAC-SHA2 (RFC 4868).
+AES-GCM (RFC 4106), ChaCha20-Poly1305 (RFC 7634), AES-CBC (RFC 3602) and NULL (RFC 2410) with HMAC-SHA2 (RFC 4868).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm, IntegrityAlgorithm
 from control.ipsec.errors import EspError
 
-_GCM_SALT_SIZE = 4
-_GCM_IV_SIZE = 8
+_SALT_SIZE = 4
+_IV_SIZE = 8
 _AES_BLOCK_SIZE = 16
 _ESP_ALIGNMENT = 4  # the Next Header field ends on a 4-byte boundary (RFC 4303 section 2.4)
 
@@ -93,8 +93,8 @@ class Integrity:
         return content
 
 
-class GcmCipher:
-    """AES-GCM with a 16-byte tag and an explicit 8-byte IV (RFC 4106).
+class CombinedModeCipher:
+    """AES-GCM or ChaCha20-Poly1305 with a 16-byte tag and an explicit 8-byte IV (RFC 4106, RFC 7634).
 
     The IV is the sequence number. It never repeats under one key, because an association ends before its sequence
     numbers do and a new one has new keys (RFC 4106 section 3.1 asks for no more than that).
@@ -103,23 +103,24 @@ class GcmCipher:
     every few minutes would hold all the time, and 5 microseconds to make.
     """
 
-    __slots__ = ("_key", "_salt", "alignment", "overhead")
+    __slots__ = ("_algorithm", "_key", "_salt", "alignment", "overhead")
 
-    def __init__(self, suite: CipherSuite, key: bytes) -> None:
-        self._key = key[:-_GCM_SALT_SIZE]
-        self._salt = key[-_GCM_SALT_SIZE:]
+    def __init__(self, algorithm: type[AESGCM | ChaCha20Poly1305], suite: CipherSuite, key: bytes) -> None:
+        self._algorithm = algorithm
+        self._key = key[:-_SALT_SIZE]
+        self._salt = key[-_SALT_SIZE:]
         self.alignment = _ESP_ALIGNMENT
-        self.overhead = _GCM_IV_SIZE + suite.integrity_check_size
+        self.overhead = _IV_SIZE + suite.integrity_check_size
 
     def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
         """See :meth:`EspCipher.seal`."""
-        iv = sequence_number.to_bytes(_GCM_IV_SIZE, "big")
-        return iv + AESGCM(self._key).encrypt(self._salt + iv, plaintext, header)
+        iv = sequence_number.to_bytes(_IV_SIZE, "big")
+        return iv + self._algorithm(self._key).encrypt(self._salt + iv, plaintext, header)
 
     def open(self, header: bytes, body: bytes) -> bytes:
         """See :meth:`EspCipher.open`."""
         try:
-            return AESGCM(self._key).decrypt(self._salt + body[:_GCM_IV_SIZE], body[_GCM_IV_SIZE:], header)
+            return self._algorithm(self._key).decrypt(self._salt + body[:_IV_SIZE], body[_IV_SIZE:], header)
         except InvalidTag:
             raise EspError("bad-icv") from None
 
@@ -171,7 +172,9 @@ class NullCipher:
 def esp_cipher(suite: CipherSuite, encryption_key: bytes, integrity_key: bytes) -> EspCipher:
     """The cipher of a suite that :attr:`CipherSuite.is_complete`, with keys of its sizes."""
     if suite.encryption is EncryptionAlgorithm.AES_GCM_16:
-        return GcmCipher(suite, encryption_key)
+        return CombinedModeCipher(AESGCM, suite, encryption_key)
+    if suite.encryption is EncryptionAlgorithm.CHACHA20_POLY1305:
+        return CombinedModeCipher(ChaCha20Poly1305, suite, encryption_key)
     integrity = Integrity(suite.integrity, integrity_key, suite.integrity_check_size)
     if suite.encryption is EncryptionAlgorithm.AES_CBC:
         return CbcCipher(encryption_key, integrity)

@@ -23,6 +23,9 @@ _INTEGRITY_NAMES = {
     IntegrityAlgorithm.HMAC_SHA2_512_256: "HMAC-SHA-512-256 [RFC4868]",
 }
 
+DECRYPTABLE = frozenset(_ENCRYPTION_NAMES)
+"""What Wireshark (4.0 to date) decrypts; an association with another algorithm has no line."""
+
 
 def wireshark_esp_sa(
     security_association: SecurityAssociation,

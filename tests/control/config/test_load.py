@@ -91,6 +91,18 @@ def test_whole_numbers_do_for_numbers_and_empty_text_for_off(tmp_path: Path) -> 
             "Write for example cookie_threshold = 256.",
         ),
         (
+            '[ike]\nproposals = ["aes128gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-ecp265"]\n',
+            ':9: ike.proposals: ["aes128gcm16-prfsha256-x25519", "aes128gcm16-prfsha256-ecp265"] is not a list, each '
+            'algorithms of an IKE SA joined by hyphens ("ecp265" is no algorithm that belongs here, ecp256 is). '
+            'Write for example proposals = ["aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-x25519"].',
+        ),
+        (
+            '[ike]\ncookie_threshold = 5\nesp_proposals = ["aes128"]\n',
+            ':10: ike.esp_proposals: ["aes128"] is not a list, each algorithms of a child SA joined by hyphens '
+            "(no integrity algorithm, such as sha256). "
+            'Write for example esp_proposals = ["aes256gcm16", "aes128-sha256"].',
+        ),
+        (
             "[bootstrap]\nattempts = true\n",
             ":9: bootstrap.attempts: true is not a whole number from 1 to 100. Write for example attempts = 5.",
         ),

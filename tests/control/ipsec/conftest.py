@@ -17,6 +17,7 @@ HOME_ADDRESS = IPv6Address("2001:db8:100::17")
 
 SUITES = [
     *(CipherSuite(EncryptionAlgorithm.AES_GCM_16, bits) for bits in (128, 192, 256)),
+    CipherSuite(EncryptionAlgorithm.CHACHA20_POLY1305, 0),
     *(
         CipherSuite(EncryptionAlgorithm.AES_CBC, bits, integrity)
         for bits in (128, 192, 256)

@@ -18,6 +18,7 @@ MakeAssociation = Callable[..., SecurityAssociation]
 
 CIPHERS = {
     EncryptionAlgorithm.AES_GCM_16: "AES-GCM",
+    EncryptionAlgorithm.CHACHA20_POLY1305: "CHACHA20-POLY1305",
     EncryptionAlgorithm.AES_CBC: "AES-CBC",
     EncryptionAlgorithm.NULL: "NULL",
 }
@@ -49,7 +50,7 @@ def plain_packet(payload: bytes) -> Packet:
 def test_scapy_makes_the_same_bytes(suite: CipherSuite, length: int, make_association: MakeAssociation) -> None:
     association = make_association(suite)
     payload = bytes(n & 0xFF for n in range(length))
-    iv = (bytes(7) + b"\x05" if suite.encryption is EncryptionAlgorithm.AES_GCM_16 else bytes(range(16)))[
+    iv = (bytes(7) + b"\x05" if suite.is_combined_mode else bytes(range(16)))[
         : 0 if suite.encryption is EncryptionAlgorithm.NULL else None
     ]
     outbound = EspOutbound(association, lambda size: bytes(range(size)))

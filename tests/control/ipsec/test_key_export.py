@@ -14,7 +14,7 @@ from scapy.utils import wrpcap
 
 from control.ipsec.algorithms import AES_128_CBC_SHA256, AES_256_GCM, CipherSuite
 from control.ipsec.esp import EspOutbound
-from control.ipsec.key_export import wireshark_esp_sa
+from control.ipsec.key_export import DECRYPTABLE, wireshark_esp_sa
 from control.ipsec.security_association import SecurityAssociation
 
 MakeAssociation = Callable[..., SecurityAssociation]
@@ -47,10 +47,11 @@ def dissect(capture: Path, lines: list[str]) -> list[str]:
 def test_tshark_decrypts_and_verifies_every_suite(
     make_association: MakeAssociation, random_bytes: Callable[[int], bytes], suites: list[CipherSuite], tmp_path: Path
 ) -> None:
-    associations = [make_association(suite, spi=0xA0000000 + n) for n, suite in enumerate(suites)]
+    known = [suite for suite in suites if suite.encryption in DECRYPTABLE]
+    associations = [make_association(suite, spi=0xA0000000 + n) for n, suite in enumerate(known)]
     wrpcap(str(tmp_path / "esp.pcap"), [packet_on_the_wire(a, random_bytes) for a in associations])
     lines = [wireshark_esp_sa(association) for association in associations]
-    assert dissect(tmp_path / "esp.pcap", lines) == ["5\t1"] * len(suites)
+    assert dissect(tmp_path / "esp.pcap", lines) == ["5\t1"] * len(known)
 
 
 def test_tshark_needs_the_right_key(
