@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
 from control.bootstrap.home_address_pool import HomeAddressPool, PoolExhausted
+from control.eap.server import EapAccount
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +18,13 @@ class AuthorisedNode:
         identity: its IKE identity as text (FQDN, RFC 822 name or IPv6 address).
         home_address: the home address it was subscribed with, None if it gets one from a pool.
         shared_key: the IKE shared key, None if it authenticates otherwise.
+        eap: how it authenticates by EAP, None if it does not.
     """
 
     identity: str
     home_address: IPv6Address | None
     shared_key: bytes | None = field(default=None, repr=False)
+    eap: EapAccount | None = None
 
 
 class NodeDirectory:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 from control.bootstrap.home_address_pool import PoolExhausted
+from control.eap.authenticator import EapAuthenticator
+from control.eap.server import EapServer
 from control.home_agent.directory import NodeDirectory
 from control.ikev2.child import ChildPolicy
 from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType, NotifyType
@@ -28,7 +30,11 @@ class HomeAgentPolicy:
     """The answers the IKEv2 engine asks for, from the directory of authorised nodes."""
 
     def __init__(
-        self, address: IPv6Address, directory: NodeDirectory, dns_servers: tuple[IPv6Address, ...] = ()
+        self,
+        address: IPv6Address,
+        directory: NodeDirectory,
+        dns_servers: tuple[IPv6Address, ...] = (),
+        eap: EapServer | None = None,
     ) -> None:
         """The policy.
 
@@ -36,7 +42,9 @@ class HomeAgentPolicy:
             address: the home agent's.
             directory: the authorised nodes.
             dns_servers: what nodes that ask for name servers are told.
+            eap: authenticates nodes that use EAP, None if there are none.
         """
+        self._eap = eap
         self._address = address
         self._directory = directory
         self._name_servers = tuple(
@@ -49,8 +57,16 @@ class HomeAgentPolicy:
         return node.shared_key if node is not None else None
 
     def accept_peer(self, remote: Identity, as_initiator: bool) -> bool:
-        """Only authorised nodes are peers."""
-        return self._directory.find(str(remote)) is not None
+        """Only authorised nodes are peers; those that authenticate by EAP cannot without it."""
+        node = self._directory.find(str(remote))
+        return node is not None and node.eap is None
+
+    def eap_authenticator(self, remote: Identity) -> EapAuthenticator | None:
+        """A run of the method of a node that authenticates by EAP, None for others."""
+        node = self._directory.find(str(remote))
+        if node is None or node.eap is None or self._eap is None:
+            return None
+        return self._eap.authenticator(node.eap)
 
     def select_child(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 
+from control.eap.peer import EapPeer
 from control.ikev2.address import Datagram, SocketAddress
 from control.ikev2.certificates import CertificateValidator
 from control.ikev2.child import ChildRequest
@@ -111,6 +112,7 @@ class IkeEndpoint:
         remote_identity: Identity | None = None,
         configuration: ConfigurationPayload | None = None,
         initial_contact: bool = False,
+        eap: EapPeer | None = None,
         context: object = None,
     ) -> IkeSa:
         """Begin an IKE SA; IkeEstablished or IkeFailed follows.
@@ -124,6 +126,7 @@ class IkeEndpoint:
                 whoever has a certificate and the policy's approval.
             configuration: the CP payload to send: an unsolicited CFG_REPLY or a CFG_REQUEST.
             initial_contact: tell the peer that this side knows of no other SAs with it.
+            eap: what this side proves itself with instead of a shared key or certificate; the peer needs a certificate.
             context: kept as ``IkeSa.context``.
         """
         sa = IkeSa(self._environment, Role.INITIATOR, local, remote, now)
@@ -133,6 +136,7 @@ class IkeEndpoint:
             sa.handshake.first_child = first_child
             sa.handshake.configuration = configuration
             sa.handshake.initial_contact = initial_contact
+            sa.handshake.eap_peer = eap
         sa.change(Trigger.SEND_INIT)
         sa.exchanges.submit(init.InitExchange(self.configuration.ike_proposals[0].groups[0]), now)
         sa.reschedule()

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from control.eap.peer import EapPeer
 from control.ikev2.child import ChildRequest
 from control.ikev2.dh import KeyPair
 from control.ikev2.keys import IkeKeys
 from control.ikev2.payloads import ConfigurationPayload, Identity
+
+if TYPE_CHECKING:
+    from control.ikev2.exchanges.eap_answer import EapConversation
 
 
 @dataclass(slots=True)
@@ -27,6 +32,8 @@ class Handshake:
         first_child: the child SA the initiator wants to have with the IKE SA.
         configuration: the initiator's CP payload.
         initial_contact: whether the initiator says that it has no older SAs with the peer.
+        eap: at the responder what is kept from round to round, None without EAP.
+        eap_peer: at the initiator what proves it by EAP, None if it has a shared key or a certificate.
         hint: what an unauthenticated refusal of IKE_SA_INIT said, to be reported if nothing better comes.
     """
 
@@ -42,3 +49,5 @@ class Handshake:
     configuration: ConfigurationPayload | None = None
     initial_contact: bool = False
     hint: str | None = None
+    eap: EapConversation | None = None
+    eap_peer: EapPeer | None = None

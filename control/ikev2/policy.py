@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import Certificate
 
+from control.eap.authenticator import EapAuthenticator
 from control.ikev2.child import ChildPolicy
 from control.ikev2.nat import NatTraversal
 from control.ikev2.numbers import NotifyType
@@ -178,6 +179,14 @@ class PeerPolicy(Protocol):
         Args:
             remote: the identity the peer claims.
             as_initiator: whether this side began.
+        """
+        ...
+
+    def eap_authenticator(self, remote: Identity) -> EapAuthenticator | None:
+        """What authenticates a peer that wants to use EAP, None if ``remote`` may not.
+
+        Called instead of accept_peer when the peer has begun and its first IKE_AUTH request holds no proof. A peer that
+        is to use EAP is refused by accept_peer.
         """
         ...
 

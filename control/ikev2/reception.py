@@ -7,7 +7,7 @@ from collections.abc import Callable
 from control.ikev2.address import SocketAddress
 from control.ikev2.cipher import ProtectionError
 from control.ikev2.errors import UnsupportedCriticalPayload
-from control.ikev2.exchanges import auth, child_sa_request, informational, rekey_ike
+from control.ikev2.exchanges import auth_request, child_sa_request, informational, rekey_ike
 from control.ikev2.fragmentation import OpenedMessage, drop_fragments, take_fragment
 from control.ikev2.message import Header, parse_payloads, split_encrypted
 from control.ikev2.nat import note_origin
@@ -20,7 +20,7 @@ from control.wire import WireError
 Answer = Callable[[IkeSa, tuple[Payload, ...], float], tuple[Payload, ...]]
 
 _ANSWERS: dict[tuple[State, int], Answer] = {
-    (State.HALF_OPEN, ExchangeType.IKE_AUTH): auth.answer,
+    (State.HALF_OPEN, ExchangeType.IKE_AUTH): auth_request.answer,
     (State.ESTABLISHED, ExchangeType.CREATE_CHILD_SA): child_sa_request.answer,
     (State.ESTABLISHED, ExchangeType.INFORMATIONAL): informational.answer,
     (State.CLOSING, ExchangeType.CREATE_CHILD_SA): child_sa_request.answer,
@@ -43,7 +43,7 @@ def receive_request(
         else:
             environment.count("dropped-unexpected-message-id")
         return
-    answer = _ANSWERS.get((sa.state, header.exchange))
+    answer = _answer_to(sa, header.exchange)
     if answer is None:
         environment.count("dropped-unexpected-request")
         return
@@ -70,6 +70,14 @@ def receive_request(
     sa.send(encoded, local, remote, now)
     if is_fatal:
         _end(sa, now)
+
+
+def _answer_to(sa: IkeSa, exchange: int) -> Answer | None:
+    """What answers a request of this kind now; other exchanges have to wait for IKE_AUTH, unless that takes rounds."""
+    if sa.state is State.HALF_OPEN and exchange == ExchangeType.INFORMATIONAL:
+        in_rounds = sa.handshake is not None and sa.handshake.eap is not None
+        return auth_request.answer_informational if in_rounds else None
+    return _ANSWERS.get((sa.state, exchange))
 
 
 def _is_repetition(sa: IkeSa, data: bytes) -> bool:

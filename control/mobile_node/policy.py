@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
+from control.eap.authenticator import EapAuthenticator
 from control.ikev2.child import ChildPolicy
 from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType
 from control.ikev2.payloads.configuration import ConfigurationAttribute, ConfigurationPayload
@@ -43,6 +44,10 @@ class MobileNodePolicy:
     def accept_peer(self, remote: Identity, as_initiator: bool) -> bool:
         """Only trusted home agents are peers."""
         return self._settings.trusts(str(remote))
+
+    def eap_authenticator(self, remote: Identity) -> EapAuthenticator | None:
+        """A home agent proves itself by certificate or shared key."""
+        return None
 
     def select_child(
         self,

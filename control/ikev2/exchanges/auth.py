@@ -18,7 +18,7 @@ from control.ikev2.exchanges.base import error_in, first, notification, slug
 from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child
 from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange
 from control.ikev2.keys import IkeKeys
-from control.ikev2.numbers import CertificateEncoding, ConfigurationType, ExchangeType, NotifyType
+from control.ikev2.numbers import CertificateEncoding, ConfigurationType, ExchangeType, NotifyType, Prf
 from control.ikev2.payloads import (
     AuthenticationPayload,
     CertificatePayload,
@@ -57,23 +57,19 @@ class AuthExchange:
         wanted = handshake.remote_identity
         key = environment.policy.shared_key(sa.local_identity, wanted) if wanted is not None else None
         try:
-            proof = _prove(sa, handshake, handshake.keys, key)
+            proof = prove(sa, handshake, handshake.keys, key)
         except AuthenticationError as error:
             sa.fail("no-credentials", str(error), now=now)
             return None
         offer = self._offer = ChildOffer(sa, handshake.first_child)
-        contact = (NotifyPayload(NotifyType.INITIAL_CONTACT),) if handshake.initial_contact else ()
         return (
             IdentificationInitiator(sa.local_identity),
             *(environment.certificate_payloads if key is None else ()),
-            *contact,
+            *initial_contact(handshake),
             *(environment.certificate_request if key is None else ()),
-            *(() if wanted is None else (IdentificationResponder(wanted),)),
+            *wanted_responder(handshake),
             proof,
-            *(() if handshake.configuration is None else (handshake.configuration,)),
-            *offer.mode(),
-            offer.security_association(with_groups=False),
-            *offer.selectors(),
+            *wishes(handshake, offer),
         )
 
     def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
@@ -88,35 +84,72 @@ class AuthExchange:
             sa.fail(slug(refusal), "the peer refused", now=now)
             return
         try:
-            if identification is None or proof is None:
-                raise AuthenticationError("incomplete-answer", "IDr or AUTH is missing")
-            peer = identification.identity
-            if handshake.remote_identity is not None and peer != handshake.remote_identity:
-                raise AuthenticationError("wrong-identity", f"{peer} instead of {handshake.remote_identity}")
-            _check_peer(sa, handshake, handshake.keys, identification, proof, payloads)
+            peer = check_responder(sa, handshake, identification, payloads)
         except (AuthenticationError, CertificateError) as error:
             sa.environment.count(f"authentication-{error.reason}")
             exchange = DeleteIkeExchange(NotifyType.AUTHENTICATION_FAILED)
             sa.refuse(exchange, "authentication-failed", str(error), now)
             return
         sa.establish(peer, first(payloads, ConfigurationPayload), now)
-        self._finish_child(sa, handshake, self._offer, payloads, now)
+        finish_child(sa, handshake, self._offer, payloads, now)
 
-    def _finish_child(
-        self, sa: IkeSa, handshake: Handshake, offer: ChildOffer, payloads: tuple[Payload, ...], now: float
-    ) -> None:
-        refusal = error_in(payloads)
-        if refusal is not None:
-            _child_failed(sa, offer, slug(refusal), "the peer refused")
-            return
-        secrets = ChildSecrets(handshake.initiator_nonce, handshake.responder_nonce)
-        try:
-            child = offer.accept(sa, payloads, secrets)
-        except ChildRefused as error:
-            _child_failed(sa, offer, error.reason, str(error))
-            sa.exchanges.submit(DeleteChildExchange(offer.inbound_spi), now)
-            return
-        sa.add_child(child, now)
+
+def initial_contact(handshake: Handshake) -> tuple[Payload, ...]:
+    """The initiator's word that it has no older SAs with the peer, if that is so."""
+    return (NotifyPayload(NotifyType.INITIAL_CONTACT),) if handshake.initial_contact else ()
+
+
+def wanted_responder(handshake: Handshake) -> tuple[Payload, ...]:
+    """IDr, if the initiator wants a certain responder."""
+    return () if handshake.remote_identity is None else (IdentificationResponder(handshake.remote_identity),)
+
+
+def wishes(handshake: Handshake, offer: ChildOffer) -> tuple[Payload, ...]:
+    """What the initiator wants to have once it is authenticated."""
+    return (
+        *(() if handshake.configuration is None else (handshake.configuration,)),
+        *offer.mode(),
+        offer.security_association(with_groups=False),
+        *offer.selectors(),
+    )
+
+
+def check_responder(
+    sa: IkeSa,
+    handshake: Handshake,
+    identification: IdentificationResponder | None,
+    payloads: tuple[Payload, ...],
+) -> Identity:
+    """The responder's identity, proved.
+
+    Raises:
+        AuthenticationError: the proof is wrong or missing, or it is not whom this side wants.
+        CertificateError: its certificate does not prove the identity.
+    """
+    proof = first(payloads, AuthenticationPayload)
+    if identification is None or proof is None or handshake.keys is None:
+        raise AuthenticationError("incomplete-answer", "IDr or AUTH is missing")
+    peer = identification.identity
+    if handshake.remote_identity is not None and peer != handshake.remote_identity:
+        raise AuthenticationError("wrong-identity", f"{peer} instead of {handshake.remote_identity}")
+    _check_peer(sa, handshake, handshake.keys, identification, proof, payloads)
+    return peer
+
+
+def finish_child(sa: IkeSa, handshake: Handshake, offer: ChildOffer, payloads: tuple[Payload, ...], now: float) -> None:
+    """Take what the responder's last answer says about the first child SA."""
+    refusal = error_in(payloads)
+    if refusal is not None:
+        _child_failed(sa, offer, slug(refusal), "the peer refused")
+        return
+    secrets = ChildSecrets(handshake.initiator_nonce, handshake.responder_nonce)
+    try:
+        child = offer.accept(sa, payloads, secrets)
+    except ChildRefused as error:
+        _child_failed(sa, offer, error.reason, str(error))
+        sa.exchanges.submit(DeleteChildExchange(offer.inbound_spi), now)
+        return
+    sa.add_child(child, now)
 
 
 def _child_failed(sa: IkeSa, offer: ChildOffer, reason: str, detail: str) -> None:
@@ -124,7 +157,7 @@ def _child_failed(sa: IkeSa, offer: ChildOffer, reason: str, detail: str) -> Non
     sa.environment.emit(sa, ChildFailed(offer.request.name, reason, detail))
 
 
-def _prove(sa: IkeSa, handshake: Handshake, keys: IkeKeys, key: bytes | None) -> AuthenticationPayload:
+def prove(sa: IkeSa, handshake: Handshake, keys: IkeKeys, key: bytes | None) -> AuthenticationPayload:
     """This side's AUTH payload, with the shared key if there is one."""
     if sa.suite is None:
         raise AuthenticationError("no-keys")
@@ -155,20 +188,14 @@ def _check_peer(
         AuthenticationError: the proof is wrong, or policy does not want the peer.
         CertificateError: its certificate does not prove the identity.
     """
-    if sa.suite is None:
-        raise AuthenticationError("no-keys")
     environment, peer = sa.environment, identification.identity
     if not environment.policy.accept_peer(peer, sa.role is Role.INITIATOR):
         raise AuthenticationError("unknown-peer", str(peer))
-    if sa.role is Role.INITIATOR:
-        message, nonce, sk_p = handshake.init_response, handshake.initiator_nonce, keys.sk_pr
-    else:
-        message, nonce, sk_p = handshake.init_request, handshake.responder_nonce, keys.sk_pi
-    octets = signed_octets(message, nonce, sa.suite.prf, sk_p, identification.to_wire())
     key = environment.policy.shared_key(sa.local_identity, peer)
     if key is not None:
-        verify_shared_key(proof, sa.suite.prf, key, octets)
+        verify_key(sa, handshake, keys, identification, proof, key)
         return key
+    _, octets = _peer_octets(sa, handshake, keys, identification)
     chain = [
         payload.data
         for payload in payloads
@@ -178,8 +205,37 @@ def _check_peer(
     return None
 
 
+def verify_key(
+    sa: IkeSa,
+    handshake: Handshake,
+    keys: IkeKeys,
+    identification: IdentificationInitiator | IdentificationResponder,
+    proof: AuthenticationPayload,
+    key: bytes,
+) -> None:
+    """Raise AuthenticationError unless the peer's proof was made with ``key``."""
+    algorithm, octets = _peer_octets(sa, handshake, keys, identification)
+    verify_shared_key(proof, algorithm, key, octets)
+
+
+def _peer_octets(
+    sa: IkeSa,
+    handshake: Handshake,
+    keys: IkeKeys,
+    identification: IdentificationInitiator | IdentificationResponder,
+) -> tuple[Prf, bytes]:
+    """The PRF, and what the peer's proof covers."""
+    if sa.suite is None:
+        raise AuthenticationError("no-keys")
+    if sa.role is Role.INITIATOR:
+        message, nonce, sk_p = handshake.init_response, handshake.initiator_nonce, keys.sk_pr
+    else:
+        message, nonce, sk_p = handshake.init_request, handshake.responder_nonce, keys.sk_pi
+    return sa.suite.prf, signed_octets(message, nonce, sa.suite.prf, sk_p, identification.to_wire())
+
+
 def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
-    """Answer the peer's IKE_AUTH request."""
+    """Answer an IKE_AUTH request that has the peer's proof."""
     handshake = sa.handshake
     identification = first(payloads, IdentificationInitiator)
     proof = first(payloads, AuthenticationPayload)
@@ -187,23 +243,40 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
         if handshake is None or handshake.keys is None or identification is None or proof is None:
             raise AuthenticationError("incomplete-request", "IDi or AUTH is missing")
         key = _check_peer(sa, handshake, handshake.keys, identification, proof, payloads)
-        own_proof = _prove(sa, handshake, handshake.keys, key)
+        own_proof = prove(sa, handshake, handshake.keys, key)
     except (AuthenticationError, CertificateError) as error:
         sa.environment.count(f"authentication-{error.reason}")
         sa.fail("authentication-failed", str(error), now=now, linger=True)
         return (_AUTHENTICATION_FAILED,)
-    peer = identification.identity
+    return (
+        IdentificationResponder(sa.local_identity),
+        *(sa.environment.certificate_payloads if key is None else ()),
+        own_proof,
+        *establish(sa, handshake, identification.identity, payloads, now),
+    )
+
+
+def establish(
+    sa: IkeSa, handshake: Handshake, peer: Identity, payloads: tuple[Payload, ...], now: float
+) -> tuple[Payload, ...]:
+    """The peer is authenticated.
+
+    Args:
+        sa: the IKE SA.
+        handshake: its handshake.
+        peer: who it is.
+        payloads: the request that says what it wants.
+        now: monotonic seconds.
+
+    Returns:
+        What the answer says to that.
+    """
     if notification(payloads, NotifyType.INITIAL_CONTACT) is not None:
         _close_older(sa, peer, now)
     configuration = first(payloads, ConfigurationPayload)
     sa.establish(peer, configuration, now)
     secrets = ChildSecrets(handshake.initiator_nonce, handshake.responder_nonce)
-    return (
-        IdentificationResponder(sa.local_identity),
-        *(sa.environment.certificate_payloads if key is None else ()),
-        own_proof,
-        *_answer_wishes(sa, payloads, configuration, secrets, now),
-    )
+    return _answer_wishes(sa, payloads, configuration, secrets, now)
 
 
 def _close_older(sa: IkeSa, peer: Identity, now: float) -> None:

@@ -12,6 +12,7 @@ from control.ikev2.environment import Environment
 from control.ikev2.errors import UnsupportedCriticalPayload
 from control.ikev2.exchanges.auth import AuthExchange
 from control.ikev2.exchanges.base import NONCE_SIZE, error_in, first, notification, slug
+from control.ikev2.exchanges.eap_auth import EapAuthExchange
 from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, parse_header, parse_message
 from control.ikev2.nat import detect, detection_payloads, float_to_nat_traversal_port
 from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
@@ -74,7 +75,8 @@ class InitExchange:
         """See Exchange: the keys are there, IKE_AUTH follows."""
         sa.change(Trigger.SEND_AUTH)
         float_to_nat_traversal_port(sa)
-        sa.exchanges.submit(AuthExchange(), now)
+        peer = sa.handshake.eap_peer if sa.handshake is not None else None
+        sa.exchanges.submit(AuthExchange() if peer is None else EapAuthExchange(peer), now)
 
     def take_cookie(self, sa: IkeSa, cookie: bytes, now: float) -> None:
         """Return the cookie the responder asks to see."""

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
+from control.eap.authenticator import EapAuthenticator
 from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
 from control.ikev2.child import ChildPolicy, ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
@@ -38,6 +39,7 @@ class Policy:
     accepted: Callable[[Identity], bool] = lambda identity: True
     grant: Callable[[IkeSa, tuple, tuple], ChildPolicy | None] | None = None
     reply: ConfigurationAnswer | None = None
+    eap: Callable[[Identity], EapAuthenticator | None] = lambda identity: None
     asked: list[tuple] = field(default_factory=list)
 
     def shared_key(self, local: Identity, remote: Identity) -> bytes | None:
@@ -46,6 +48,9 @@ class Policy:
     def accept_peer(self, remote: Identity, as_initiator: bool) -> bool:
         self.asked.append((remote, as_initiator))
         return self.accepted(remote)
+
+    def eap_authenticator(self, remote: Identity) -> EapAuthenticator | None:
+        return self.eap(remote)
 
     def select_child(self, sa, local_selectors, remote_selectors) -> ChildPolicy | None:
         if self.grant is not None:
