@@ -89,6 +89,10 @@ class SqliteStore:
         with self._typed_errors():
             self._connection.close()
 
+    def incarnation(self) -> str:
+        """See :meth:`control.cluster.store.StateStore.incarnation`."""
+        return str(self._path)  # a file loses nothing that it has acknowledged
+
     def acquire_lease(
         self, name: str, address: IPv6Address, now: float, duration: float, *, capacity: int = 0
     ) -> Lease:

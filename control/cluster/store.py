@@ -21,7 +21,8 @@ class StoreError(Exception):
     Attributes:
         reason: a short stable slug, fit for a metric label: ``locked``, ``disk-full``, ``read-only``, ``cannot-open``,
             ``not-a-database``, ``foreign-database``, ``newer-schema``, ``corrupt``, ``input-output``,
-            ``database``, ``fenced-out``, ``lease-lost`` or ``lease-held``.
+            ``database``, ``fenced-out``, ``lease-lost`` or ``lease-held``; of a server also ``unreachable``,
+            ``timeout``, ``access``, ``loading`` or ``not-replicated``.
         remedy: one sentence that says what an operator can do.
     """
 
@@ -255,6 +256,12 @@ class StateStore(Protocol):
     def home_addresses(self) -> list[tuple[str, IPv6Address]]:
         """The identities of all nodes of the cluster with the home address each has or had last, those
         first that were heard last.
+        """
+
+    def incarnation(self) -> str:
+        """A name that changes when the store may have lost what it had: it was emptied, restarted or failed over.
+
+        After a change the home agents write again what they know; leases may be gone.
         """
 
     def close(self) -> None:

@@ -42,6 +42,9 @@ def example(field: msgspec.inspect.Field) -> str:
     return as_toml((field.type.extra_json_schema or {})["examples"][0])
 
 
+_SECRETS = {"cluster": ("store",)}  # a URL with a password, perhaps
+
+
 def load_configuration(path: Path) -> Configuration:
     """Reads and checks a configuration file, without looking at the files it names.
 
@@ -62,7 +65,7 @@ def load_configuration(path: Path) -> Configuration:
         elif not isinstance(table, dict):
             reader.complain(source.line(name), name, "a value stands here instead of a section", f"Write [{name}].")
         else:
-            sections[name] = reader.read(kind, table, (name,), name)
+            sections[name] = reader.read(kind, table, (name,), name, _SECRETS.get(name, ()))
     _refuse_any(reader.problems)
     configuration = _with_defaults(Configuration(path=path, **sections))
     _refuse_any(_contradictions(configuration, source))

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from control.config.values import EspProposalText, Identity, IkeProposalText, ListenAddress
+from control.config.values import EspProposalText, Identity, IkeProposalText, ListenAddress, StoreLocation
 
 
 def _about(description: str, example: object, **constraints: Any) -> Meta:
@@ -233,12 +233,16 @@ class ClusterSettings(Settings, frozen=True, kw_only=True):
     """The state shared with the other home agents, and when to take over from them."""
 
     store: Annotated[
-        Path,
+        StoreLocation,
         _about(
-            "SQLite database of nodes, bindings and leases. Home agents that name the same file form a cluster.",
+            "Where nodes, bindings and leases are kept; home agents that name the same store form a cluster. An SQLite "
+            "file for the home agents of one host, or a Redis or Valkey server for those of many: "
+            "`redis://[user:password@]host[:port][/db]`, `rediss://`, `unix://` or "
+            "`redis+sentinel://[user:password@]host[:port][,host]/service[/db]`; with `?min_replicas=N` a binding is "
+            "acknowledged once that many replicas have it.",
             "/var/lib/homeagent/state.db",
         ),
-    ] = Path("/var/lib/homeagent/state.db")
+    ] = StoreLocation(Path("/var/lib/homeagent/state.db"))
     lease_s: Annotated[
         float,
         _about("A home agent that has not renewed its lease for this long counts as failed.", 3.0, ge=0.5, le=3600),

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from control.cluster.redis_connection import RedisAddress
 from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
 
 
@@ -116,6 +117,26 @@ def parse_unicast(text: str) -> IPv6Address:
     return address
 
 
+class StoreLocation:
+    """Where the state store is. Shown without the server's password.
+
+    Attributes:
+        place: an SQLite file or a Redis server.
+    """
+
+    def __init__(self, place: Path | RedisAddress) -> None:
+        self.place = place
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, StoreLocation) and self.place == other.place
+
+    def __hash__(self) -> int:
+        return hash(self.place)
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+
 def decoder(folder: Path) -> Callable[[type[Any], Any], Any]:
     """The hook by which msgspec reads the types of this module.
 
@@ -131,9 +152,9 @@ def decoder(folder: Path) -> Callable[[type[Any], Any], Any]:
         if kind is IPv6Network:
             return IPv6Network(value)
         if kind is Path:
-            if not value or "\0" in value:
-                raise ValueError("an empty path")
-            return Path(os.path.normpath(folder / value))
+            return _path(folder, value)
+        if kind is StoreLocation:
+            return StoreLocation(RedisAddress.parse(value) if "://" in value else _path(folder, value))
         if kind is ListenAddress:
             return parse_listen_address(value)
         if kind is Identity:
@@ -149,7 +170,14 @@ def decoder(folder: Path) -> Callable[[type[Any], Any], Any]:
     return decode
 
 
+def _path(folder: Path, value: str) -> Path:
+    if not value or "\0" in value:
+        raise ValueError("an empty path")
+    return Path(os.path.normpath(folder / value))
+
+
 _WANTED = {
+    StoreLocation: "a path, or the URL of a Redis server such as redis://host:6379/0",
     IPv6Address: "an IPv6 unicast address",
     IPv6Network: "an IPv6 prefix without host bits",
     Path: "a path",

@@ -11,7 +11,7 @@ from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import AsyncExitStack
 
 from control.bootstrap.takeover import NodeToRecover
-from control.cluster.sqlite_store import SqliteStore
+from control.cluster.open_store import open_store
 from control.config import Configuration
 from control.config.nodes import load_nodes
 from control.control_socket import ControlServer
@@ -66,7 +66,7 @@ class Daemon:
             configuration, nodes, now=self._loop.time(), keys=self._keys, observe_handshake=handshakes.observe
         )
         self._agent = self._assembly.agent
-        self._store = SqliteStore(configuration.cluster.store)
+        self._store = open_store(configuration.cluster.store.place)
         self._bindings = BindingMap.open(configuration.datapath.pin_path)
         self._counters = Counters.open(configuration.datapath.pin_path)
         self._first_packets = FirstPackets(self._bindings)

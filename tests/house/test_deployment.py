@@ -64,7 +64,7 @@ def test_a_restart_fits_into_the_default_lease() -> None:
 def test_default_paths_are_where_the_unit_may_write() -> None:
     from control.config.schema import ClusterSettings, ControlSettings
 
-    assert ClusterSettings().store.parent == Path("/var/lib") / setting(DAEMON, "StateDirectory")
+    assert ClusterSettings().store.place.parent == Path("/var/lib") / setting(DAEMON, "StateDirectory")
     assert ControlSettings().socket.parent == Path("/run") / setting(DAEMON, "RuntimeDirectory")
 
 

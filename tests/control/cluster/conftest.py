@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
 
+from bench.lab.redis_server import RedisServer
+from control.cluster.redis_connection import RedisAddress
+from control.cluster.redis_store import RedisStore
 from control.cluster.sqlite_store import SqliteStore
-from control.cluster.store import BindingRecord
+from control.cluster.store import BindingRecord, StateStore
 
 HA1_ADDRESS = IPv6Address("2001:db8:a1::1")
 HOME_PREFIX = int(IPv6Address("2001:db8:100::"))
@@ -28,6 +32,47 @@ def open_store(path: Path) -> Iterator[Callable[[], SqliteStore]]:
 
     def open_another() -> SqliteStore:
         opened.append(SqliteStore(path, busy_timeout_s=0.05))
+        return opened[-1]
+
+    yield open_another
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def free_port() -> Callable[[], int]:
+    def find() -> int:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port: int = sock.getsockname()[1]
+            return port
+
+    return find
+
+
+@pytest.fixture
+def redis_address(redis_server: RedisServer) -> RedisAddress:
+    redis_server.empty()
+    return redis_server.address
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def open_any_store(request: pytest.FixtureRequest) -> Iterator[Callable[[], StateStore]]:
+    """Opens another store on the same file or server, as another process would."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("open_store")
+        return
+    address = request.getfixturevalue("redis_address")
+    opened: list[RedisStore] = []
+
+    def open_another() -> RedisStore:
+        opened.append(RedisStore(address))
         return opened[-1]
 
     yield open_another

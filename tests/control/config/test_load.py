@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from control.cluster.redis_connection import RedisAddress
 from control.config import ConfigurationError, ListenAddress, load_configuration
 
 SMALLEST = """\
@@ -215,3 +216,17 @@ def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
 )
 def test_pools_belong_to_home_prefixes(tmp_path: Path, pools: str, complaint: str) -> None:
     assert complaints(tmp_path, SMALLEST + f"\n[mobility]\nhome_address_pools = {pools}\n") == [complaint]
+
+
+@pytest.mark.parametrize("url", ["redis://ha:sesame@store.example:7000/1", "redis+sentinel://s1,s2/homeagent/0"])
+def test_the_store_may_be_a_redis_server(tmp_path: Path, url: str) -> None:
+    store = load_configuration(write(tmp_path, f'{SMALLEST}\n[cluster]\nstore = "{url}"\n')).cluster.store
+    assert store.place == RedisAddress.parse(url)
+    assert "sesame" not in f"{store} {store!r}"
+
+
+def test_a_store_of_another_kind_is_refused_without_its_password(tmp_path: Path) -> None:
+    (complaint,) = complaints(tmp_path, f'{SMALLEST}\n[cluster]\nstore = "mysql://ha:sesame@store.example"\n')
+    assert complaint.startswith(":10: cluster.store: this value is not ")
+    assert "sesame" not in complaint
+    assert "a path, or the URL of a Redis server such as redis://host:6379/0" in complaint

@@ -1,0 +1,22 @@
+"""Which kind of state store a place asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from control.cluster.redis_connection import RedisAddress
+from control.cluster.redis_store import RedisStore
+from control.cluster.sqlite_store import SqliteStore
+from control.cluster.store import StateStore
+
+
+def open_store(place: Path | RedisAddress) -> StateStore:
+    """Open a store.
+
+    Args:
+        place: the path of an SQLite file, or where a Redis server is.
+
+    Raises:
+        StoreError: it cannot be opened.
+    """
+    return RedisStore(place) if isinstance(place, RedisAddress) else SqliteStore(place)

@@ -1,0 +1,204 @@
+"""The connection to a Redis or Valkey server: where it is, scripts run on it, its errors as typed ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import redis
+from redis import exceptions
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+from control.cluster.store import StoreError
+
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
+"""Schemes of URLs that name a Redis server."""
+_SENTINEL_PORT = 26379
+_KNOWN = (
+    (exceptions.AuthenticationError, "access", "refuses our user or password.", "Correct them in cluster.store."),
+    (
+        exceptions.NoPermissionError,
+        "access",
+        "does not let our user do this.",
+        "Give it ~{homeagent}:* +@all.",
+    ),
+    (exceptions.BusyLoadingError, "loading", "is still loading its data.", "Wait: it is tried again by itself."),
+    (exceptions.ReadOnlyError, "read-only", "is a replica.", "Name the master, or the Sentinels that know it."),
+    (exceptions.OutOfMemoryError, "disk-full", "is out of memory.", "Raise its maxmemory; use policy noeviction."),
+    (exceptions.TimeoutError, "timeout", "does not answer in time.", "Look at its load and the network."),
+    (MasterNotFoundError, "unreachable", "has no master that Sentinel knows.", "Look at the Sentinels' logs."),
+    (exceptions.ConnectionError, "unreachable", "cannot be reached.", "Start it, or look at the network."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisAddress:
+    """Where the store is.
+
+    Attributes:
+        url: for redis.from_url, without this class's own parameters; may hold a password.
+        sentinels: host and port of each Sentinel, empty without.
+        service: what the Sentinels call the master.
+        minimum_replicas: how many replicas must have a write before it counts as stored.
+    """
+
+    url: str = field(repr=False)
+    sentinels: tuple[tuple[str, int], ...] = ()
+    service: str = ""
+    minimum_replicas: int = 0
+
+    @classmethod
+    def parse(cls, url: str) -> RedisAddress:
+        """Take apart ``redis://[user:password@]host[:port][/db]``, ``rediss://``, ``unix://`` or
+        ``redis+sentinel://[user:password@]host[:port][,host…]/service[/db]``, each with ``?min_replicas=N`` if wanted.
+
+        Raises:
+            ValueError: it is none of these; the message says what is wrong and holds no password.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in SCHEMES:
+            raise ValueError(f"{parts.scheme or 'no scheme'} is not one of {', '.join(SCHEMES)}")
+        parameters = parse_qs(parts.query)
+        wanted = parameters.pop("min_replicas", ["0"])[-1]
+        if not wanted.isdigit():
+            raise ValueError(f"min_replicas={wanted} is not a number")
+        if parts.scheme != "redis+sentinel":
+            query = "&".join(f"{key}={value}" for key, values in parameters.items() for value in values)
+            plain = f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
+            redis.ConnectionPool.from_url(plain)  # does not connect; knows what else can be wrong
+            return cls(plain, minimum_replicas=int(wanted))
+        login, _, hosts = parts.netloc.rpartition("@")
+        path = [part for part in parts.path.split("/") if part]
+        if not 1 <= len(path) <= 2 or (len(path) == 2 and not path[1].isdigit()):
+            raise ValueError("after the Sentinels comes /SERVICE or /SERVICE/DATABASE")
+        sentinels = tuple(_host_and_port(host) for host in hosts.split(","))
+        database = path[1] if len(path) == 2 else "0"
+        base = f"redis://{login + '@' if login else ''}{path[0]}/{database}"
+        return cls(base, sentinels, unquote(path[0]), int(wanted))
+
+    def __str__(self) -> str:
+        if self.sentinels:
+            return f"{self.service} of Sentinel " + ",".join(f"{host}:{port}" for host, port in self.sentinels)
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+class RedisConnection:
+    """Runs the scripts of ``redis_scripts``. Every method may raise StoreError."""
+
+    def __init__(self, address: RedisAddress, prefix: str, timeout_s: float) -> None:
+        """Connect when first needed.
+
+        Args:
+            address: where to.
+            prefix: what all keys begin with.
+            timeout_s: seconds after which an unanswered request, or connection, counts as failed.
+        """
+        self._address = address
+        self._prefix = prefix
+        self._timeout_s = timeout_s
+        options: dict[str, Any] = {
+            "socket_timeout": timeout_s,
+            "socket_connect_timeout": timeout_s,
+            "decode_responses": False,
+            # One more try at once, on a new connection: the server may have restarted since the last request.
+            "retry": Retry(NoBackoff(), 1),
+        }
+        # redis-py's types cover its asynchronous client too, which makes every result a union.
+        self._client: Any
+        if address.sentinels:
+            from_url: Any = redis.Redis.from_url(address.url).connection_pool.connection_kwargs
+            login = {key: from_url[key] for key in ("username", "password", "db") if from_url.get(key) is not None}
+            make_sentinel: Any = Sentinel
+            sentinel = make_sentinel(address.sentinels, sentinel_kwargs={"socket_timeout": timeout_s})
+            self._client = sentinel.master_for(address.service, **options, **login)
+        else:
+            self._client = redis.Redis.from_url(address.url, **options)
+
+    def run(self, name: str, *arguments: str | int, stored: bool = False) -> Any:
+        """What a script returns; it happens as a whole or not at all.
+
+        Args:
+            name: of the script.
+            arguments: its ARGV.
+            stored: whether the replicas that the address demands must have it before this returns.
+        """
+        script, digest = _script(name)
+
+        def request() -> Any:
+            pipeline = self._client.pipeline(transaction=False)
+            pipeline.evalsha(digest, 1, self._prefix, *arguments)
+            if stored and self._address.minimum_replicas:
+                pipeline.execute_command("WAIT", self._address.minimum_replicas, int(self._timeout_s * 500))
+            return pipeline.execute()
+
+        def request_with_script() -> Any:
+            try:
+                return request()
+            except exceptions.NoScriptError:
+                self._client.script_load(script)
+                return request()
+
+        results = self._typed(request_with_script)
+        if len(results) > 1 and results[1] < self._address.minimum_replicas:
+            raise StoreError(
+                "not-replicated",
+                f"The state store {self._address} has {results[1]} replicas that follow, "
+                f"not {self._address.minimum_replicas}.",
+                "Bring its replicas back; nodes repeat what was not acknowledged.",
+            )
+        return results[0]
+
+    def command(self, *parts: str | int) -> Any:
+        """What a plain command returns; names of keys are relative to the prefix where they begin with ``:``."""
+        named = [self._prefix + part[1:] if isinstance(part, str) and part.startswith(":") else part for part in parts]
+        return self._typed(lambda: self._client.execute_command(*named))
+
+    def run_id(self) -> str:
+        """What the server calls its present life."""
+        information: Any = self._typed(lambda: self._client.info("server"))
+        return str(information.get("run_id", ""))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._typed(self._client.close)
+
+    def error(self, reason: str, what: str, remedy: str) -> StoreError:
+        """An error that names this store."""
+        return StoreError(reason, f"The state store {self._address} {what}", remedy)
+
+    def _typed(self, request: Callable[[], Any]) -> Any:
+        try:
+            return request()
+        except exceptions.RedisError as error:
+            for kind, reason, what, remedy in _KNOWN:
+                if isinstance(error, kind):
+                    raise self.error(reason, what, remedy) from error
+            if "WRONGTYPE" in str(error):
+                remedy = "Name another database in cluster.store."
+                raise self.error("foreign-database", "holds another program's keys.", remedy) from error
+            remedy = "Report this with the message; the store is as it was before."
+            raise self.error("database", f"failed: {error}.", remedy) from error
+        except (OSError, UnicodeError) as error:
+            raise self.error("unreachable", f"cannot be reached: {error}.", "Correct cluster.store.") from error
+
+
+@cache
+def _script(name: str) -> tuple[str, str]:
+    folder = files("control.cluster") / "redis_scripts"
+    text = (folder / "library.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname:
+        raise ValueError("a Sentinel has no host name")
+    return parts.hostname, parts.port or _SENTINEL_PORT

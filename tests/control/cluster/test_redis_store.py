@@ -1,0 +1,252 @@
+"""The Redis store where Redis differs: killed, emptied, read-only, full of garbage; replicas and Sentinel. All real."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import pytest
+
+from bench.lab.redis_server import RedisServer
+from control.cluster.redis_connection import RedisAddress
+from control.cluster.redis_store import RedisStore
+from control.cluster.store import BindingRecord, LeaseLost, StoreError
+
+MakeBinding = Callable[..., BindingRecord]
+HA1, HA2 = IPv6Address("2001:db8:a1::1"), IPv6Address("2001:db8:a2::1")
+T0 = 1_700_000_000.0
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    with RedisServer(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def store(redis_address: RedisAddress) -> Iterator[RedisStore]:
+    store = RedisStore(redis_address)
+    yield store
+    store.close()
+
+
+def error_of(call: Callable[[], object]) -> StoreError:
+    with pytest.raises(StoreError) as caught:
+        call()
+    assert str(caught.value).endswith(caught.value.remedy)
+    assert caught.value.remedy.endswith(".")
+    return caught.value
+
+
+def test_what_was_acknowledged_survives_the_death_of_the_server(server: RedisServer, make_binding: MakeBinding) -> None:
+    store = RedisStore(server.address)
+    before = store.incarnation()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    bindings = [make_binding(number) for number in range(100)]
+    for binding in bindings:
+        store.write_bindings(lease, [binding], T0)
+    server.kill()
+    assert error_of(lambda: store.write_bindings(lease, [make_binding(200)])).reason == "unreachable"
+    server.start()
+    store.write_bindings(lease, [make_binding(201)])  # by itself on a new connection, its scripts loaded again
+    assert store.bindings("ha1") == [*bindings, make_binding(201)]
+    assert store.incarnation() != before
+    store.close()
+
+
+def test_an_emptied_server_voids_leases_and_tokens_still_grow(
+    redis_server: RedisServer, store: RedisStore, make_binding: MakeBinding
+) -> None:
+    before = store.incarnation()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.write_bindings(lease, [make_binding(1)])
+    redis_server.empty()
+    with pytest.raises(LeaseLost):
+        store.renew_lease(lease, T0 + 1.0, 3.0)
+    assert store.incarnation() != before
+    assert store.acquire_lease("ha1", HA1, T0 + 1.0, 3.0).token > lease.token
+
+
+def test_garbage_is_left_out_and_counted_and_the_rest_is_served(
+    redis_server: RedisServer, store: RedisStore, make_binding: MakeBinding
+) -> None:
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.write_bindings(lease, [make_binding(number) for number in range(1, 5)], T0)
+    homes = [str(make_binding(number).home_address) for number in range(1, 5)]
+    prefix = "{homeagent}:"
+    redis_server.command("HSET", f"{prefix}bindings:ha1", homes[0], "nonsense")
+    redis_server.command("HSET", f"{prefix}bindings:ha1", homes[1], "::1 ::2 soon 3 0 mn2@example.org")
+    redis_server.command("HSET", f"{prefix}bindings:ha1", "not an address", "::1 ::2 1.0 3 0 mn@example.org")
+    redis_server.command("HSET", f"{prefix}bindings:ha1", homes[2], "::1 ::2 1.0 65536 0 mn3@example.org")
+    redis_server.command("HSET", f"{prefix}nodes:ha1", "mn4@example.org", "")
+    redis_server.command("HSET", f"{prefix}leases", "ha9", "one two three")
+    assert store.bindings("ha1") == [make_binding(4)]
+    assert [node.identity for node in store.nodes("ha1")] == [f"mn{number}@example.org" for number in (1, 2, 3)]
+    assert [lease.home_agent for lease in store.leases()] == ["ha1"]
+    assert store.refused_records == {"binding": 4, "node": 1, "lease": 1}
+    lease2 = store.acquire_lease("ha2", HA2, T0 + 3.0, 30.0)
+    claimed = store.claim("ha1", lease2, T0 + 3.0)
+    assert [node.node.identity for node in claimed] == [f"mn{number}@example.org" for number in (1, 2, 3)]
+    assert all(node.binding is None for node in claimed)
+    assert store.claim("ha1", lease2, T0 + 3.0) == []
+    # Nodes whose records were spoilt register again, and all is well.
+    store.write_bindings(lease2, [make_binding(number, home_agent="ha2") for number in range(1, 5)], T0 + 4.0)
+    assert {make_binding(number, home_agent="ha2") for number in range(1, 5)} <= set(store.bindings("ha2"))
+
+
+def test_keys_of_another_program_are_not_touched(redis_server: RedisServer, store: RedisStore) -> None:
+    redis_server.command("DEL", "{homeagent}:leases")
+    redis_server.command("SET", "{homeagent}:leases", "mine")
+    assert error_of(lambda: store.acquire_lease("ha1", HA1, T0, 3.0)).reason == "foreign-database"
+    assert redis_server.command("GET", "{homeagent}:leases") == "mine"
+
+
+def test_a_newer_schema_is_refused(redis_server: RedisServer, redis_address: RedisAddress) -> None:
+    redis_server.command("SET", "{homeagent}:schema", "99")
+    assert error_of(lambda: RedisStore(redis_address)).reason == "newer-schema"
+
+
+def test_who_is_not_there_and_who_does_not_let_us_in(server: RedisServer, tmp_path: Path) -> None:
+    missing = RedisAddress.parse(f"unix://{tmp_path}/nothing.sock")
+    assert error_of(lambda: RedisStore(missing)).reason == "unreachable"
+    server.command("CONFIG", "SET", "requirepass", "sesame")
+    refused = error_of(lambda: RedisStore(server.address))
+    assert refused.reason == "access"
+    wrong = RedisAddress.parse(f"{server.url}?password=wrong-secret")
+    assert "wrong-secret" not in str(error_of(lambda: RedisStore(wrong)))
+
+
+def test_a_full_server_refuses_and_keeps_what_it_has(server: RedisServer, make_binding: MakeBinding) -> None:
+    store = RedisStore(server.address)
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.write_bindings(lease, [make_binding(1)])
+    server.command("CONFIG", "SET", "maxmemory", "1")
+    assert error_of(lambda: store.write_bindings(lease, [make_binding(2)])).reason == "disk-full"
+    server.command("CONFIG", "SET", "maxmemory", "0")
+    assert store.bindings("ha1") == [make_binding(1)]
+    store.close()
+
+
+def test_a_stopped_server_is_a_timeout_not_a_hang(server: RedisServer) -> None:
+    store = RedisStore(server.address, timeout_s=0.2)
+    server.command("CLIENT", "PAUSE", "1500", "ALL")
+    assert error_of(store.leases).reason == "timeout"
+    store.close()
+
+
+def replica_of(server: RedisServer, directory: Path, port: int) -> RedisServer:
+    directory.mkdir()
+    return RedisServer(directory, port=port, options=("--replicaof", "127.0.0.1", str(server.port)))
+
+
+def wait(condition: Callable[[], bool], seconds: float = 40.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_with_replicas_demanded_nothing_counts_as_stored_before_they_have_it(
+    tmp_path: Path, free_port: Callable[[], int], make_binding: MakeBinding
+) -> None:
+    (tmp_path / "master").mkdir()
+    with RedisServer(tmp_path / "master", port=free_port()) as master:
+        store = RedisStore(RedisAddress.parse(f"{master.url}?min_replicas=1"), timeout_s=4.0)
+        assert error_of(lambda: store.acquire_lease("ha1", HA1, T0, 3.0)).reason == "not-replicated"
+        with replica_of(master, tmp_path / "replica", free_port()) as replica:
+            wait(lambda: "master_link_status:up" in replica.command("INFO", "replication"))
+            lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+            store.write_bindings(lease, [make_binding(1)])
+            assert replica.command("HLEN", "{homeagent}:bindings:ha1") == "1"
+            reader = RedisStore(RedisAddress.parse(master.url))
+            assert reader.bindings("ha1") == [make_binding(1)]
+        store.close()
+        reader.close()
+
+
+def test_sentinel_leads_to_the_new_master_and_nothing_acknowledged_is_lost(
+    tmp_path: Path, free_port: Callable[[], int], make_binding: MakeBinding
+) -> None:
+    (tmp_path / "master").mkdir()
+    sentinel_port = free_port()
+    configuration = tmp_path / "sentinel.conf"
+    with (
+        RedisServer(tmp_path / "master", port=free_port()) as master,
+        replica_of(master, tmp_path / "replica", free_port()) as replica,
+    ):
+        wait(lambda: "master_link_status:up" in replica.command("INFO", "replication"))
+        configuration.write_text(
+            f"port {sentinel_port}\nbind 127.0.0.1\ndir {tmp_path}\nsentinel monitor homeagent 127.0.0.1 "
+            f"{master.port} 1\nsentinel down-after-milliseconds homeagent 1000\n"
+            "sentinel failover-timeout homeagent 10000\n"
+        )
+        log = (tmp_path / "sentinel.log").open("wb")
+        sentinel = subprocess.Popen(["redis-sentinel", str(configuration)], stdout=log)
+        try:
+            address = f"redis+sentinel://127.0.0.1:{sentinel_port}/homeagent?min_replicas=1"
+            wait(lambda: f"port={replica.port}" in (tmp_path / "sentinel.log").read_text() or known(sentinel_port))
+            store = RedisStore(RedisAddress.parse(address), timeout_s=10.0)
+            before = store.incarnation()
+            lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+            store.write_bindings(lease, [make_binding(1)])
+            master.kill()
+            wait(lambda: "role:master" in replica.command("INFO", "replication"))
+            alone = RedisAddress.parse(address.partition("?")[0])
+            wait(lambda: answers(alone))
+            after = RedisStore(alone, timeout_s=10.0)
+            assert after.bindings("ha1") == [make_binding(1)]
+            assert after.incarnation() != before
+            after.renew_lease(lease, T0 + 1.0, 3.0)  # leases survive as well
+            store.close()
+            after.close()
+        finally:
+            sentinel.terminate()
+            sentinel.wait()
+            log.close()
+
+
+def known(sentinel_port: int) -> bool:
+    command = ["redis-cli", "-p", str(sentinel_port), "SENTINEL", "replicas", "homeagent"]
+    return "slave" in subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def answers(address: RedisAddress) -> bool:
+    try:
+        RedisStore(address).close()
+    except StoreError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://ha:secret@store.example:7000/2?min_replicas=2", "redis://store.example:7000/2"),
+        ("rediss://store.example", "rediss://store.example"),
+        ("redis+sentinel://ha:secret@one:26380,two/homeagent/1", "homeagent of Sentinel one:26380,two:26379"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
+    address = RedisAddress.parse(url)
+    assert str(address) == shown
+    assert "secret" not in repr(address)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://store.example",
+        "state.db",
+        "redis://store.example:seven",
+        "redis://store.example?min_replicas=two",
+        "redis+sentinel://one",
+        "redis+sentinel://one/name/zero",
+        "redis+sentinel://:1/name",
+    ],
+)
+def test_an_address_that_cannot_be_understood_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        RedisAddress.parse(url)
