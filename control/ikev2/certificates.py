@@ -20,13 +20,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from control.ikev2.authentication import PublicKey
 from control.ikev2.errors import CertificateError
+from control.ikev2.name_constraints import check_name_constraints
 from control.ikev2.numbers import IdentificationType
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.revocation import IssuedCertificate, RevocationLists
 
 MAX_CHAIN = 8
 """Certificates of a peer looked at; more are refused."""
+MAX_CERTIFICATE = 16 << 10
+"""Bytes of one certificate; larger ones are refused unread."""
 
+_MOST_SIGNATURES = 2 * MAX_CHAIN
+"""Signatures checked while looking for a path: look-alikes could make it try every order of them."""
 _MIN_RSA_BITS = 2048
 _MAX_RSA_BITS = 8192
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
@@ -35,6 +40,7 @@ _HANDLED_EXTENSIONS = frozenset(
         ExtensionOID.BASIC_CONSTRAINTS,
         ExtensionOID.KEY_USAGE,
         ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.NAME_CONSTRAINTS,
         ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
     )
 )
@@ -65,6 +71,19 @@ class _Validated:
     not_before: float
     not_after: float
     issued: tuple[IssuedCertificate, ...]
+
+
+class _Budget:
+    """Signatures that may still be checked."""
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+
+    def spend(self) -> None:
+        """One more is about to be checked."""
+        self._left -= 1
+        if self._left < 0:
+            raise CertificateError("too-complex-chain", f"more than {_MOST_SIGNATURES} signatures to check")
 
 
 class CertificateValidator:
@@ -132,15 +151,18 @@ class CertificateValidator:
     def _check(self, chain: tuple[bytes, ...]) -> _Validated:
         if not 0 < len(chain) <= MAX_CHAIN:
             raise CertificateError("no-certificate" if not chain else "too-many-certificates", f"{len(chain)}")
+        if any(len(data) > MAX_CERTIFICATE for data in chain):
+            raise CertificateError("too-large-certificate", f"more than {MAX_CERTIFICATE} bytes")
         try:
             certificates = [x509.load_der_x509_certificate(data) for data in chain]
             leaf = certificates[0]
-            path = self._path(leaf, certificates[1:], ())
+            path = self._path(leaf, certificates[1:], (), _Budget(_MOST_SIGNATURES))
             if path is None:
                 raise CertificateError("untrusted-certificate", leaf.issuer.rfc4514_string())
             for certificate in path:
                 _check_strength(certificate)
             _check_end_entity(leaf)
+            check_name_constraints(path)
             return _Validated(
                 _public_key(leaf),
                 frozenset(_identities(leaf)),
@@ -161,18 +183,26 @@ class CertificateValidator:
         )
 
     def _path(
-        self, certificate: x509.Certificate, others: list[x509.Certificate], below: tuple[x509.Certificate, ...]
+        self,
+        certificate: x509.Certificate,
+        others: list[x509.Certificate],
+        below: tuple[x509.Certificate, ...],
+        budget: _Budget,
     ) -> tuple[x509.Certificate, ...] | None:
         """Certificates from the leaf to a trust anchor, None if there is no such path."""
         path = (*below, certificate)
         if certificate in self._anchors.get(certificate.subject, ()):
             return path
         for anchor in self._anchors.get(certificate.issuer, ()):
+            budget.spend()
             if _issued(anchor, certificate, len(below)):
                 return (*path, anchor)
         for other in others:
-            if other.subject == certificate.issuer and other not in path and _issued(other, certificate, len(below)):
-                longer = self._path(other, others, path)
+            if other.subject != certificate.issuer or other in path:
+                continue
+            budget.spend()
+            if _issued(other, certificate, len(below)):
+                longer = self._path(other, others, path, budget)
                 if longer is not None:
                     return longer
         return None
@@ -207,7 +237,6 @@ def _check_strength(certificate: x509.Certificate) -> None:
     if isinstance(certificate.signature_hash_algorithm, SHA1 | MD5):
         raise CertificateError("weak-certificate", "signed with a broken hash")
     for extension in certificate.extensions:
-        # Name constraints are among those not handled: ignoring them would be worse than refusing the chain.
         if extension.critical and extension.oid not in _HANDLED_EXTENSIONS:
             raise CertificateError("unhandled-critical-extension", extension.oid.dotted_string)
 

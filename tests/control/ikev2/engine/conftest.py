@@ -247,10 +247,11 @@ class Pki:
         kind: str = "p256",
         ca: bool = True,
         path_length: int | None = None,
+        extensions: tuple = (),
         **dates,
     ) -> Authority:
         key = self.key(kind, name)
-        extensions = [(x509.BasicConstraints(ca, path_length if ca else None), True)]
+        extensions = [(x509.BasicConstraints(ca, path_length if ca else None), True), *extensions]
         certificate = self._sign(name, key.public_key(), issuer or Authority(key, None), extensions, **dates)
         return Authority(key, certificate)
 
