@@ -15,7 +15,7 @@ from pathlib import Path
 from control.config import ConfigurationError
 from control.config.credentials import load_certificates, load_credentials
 from control.ikev2.payloads.identification import Identity
-from control.ikev2.policy import IkeConfiguration
+from control.ikev2.policy import IkeConfiguration, LifetimePolicy
 from control.key_export import KeyExport
 from control.mobile_daemon.attachment import Attachment
 from control.mobile_daemon.configuration import AgentConfiguration, load_agent_configuration
@@ -204,11 +204,15 @@ class Agent:
 def _ike_configuration(configuration: AgentConfiguration) -> IkeConfiguration:
     node = configuration.node
     identity = Identity.from_text(str(node.identity))
-    if node.certificate is None or node.private_key is None or node.authentication != "certificate":
-        return IkeConfiguration(local_identity=identity, wall_clock=time.time)
-    return IkeConfiguration(
+    shared = IkeConfiguration(
         local_identity=identity,
         wall_clock=time.time,
+        lifetimes=LifetimePolicy(ike_s=node.ike_lifetime_s, child_s=node.child_lifetime_s),
+    )
+    if node.certificate is None or node.private_key is None or node.authentication != "certificate":
+        return shared
+    return replace(
+        shared,
         credentials=load_credentials(node.certificate, node.private_key),
         trust_anchors=tuple(anchor for path in node.trust_anchors for anchor in load_certificates(path)),
     )

@@ -76,6 +76,10 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
         IPv6Network("::/0"),
     )
     lifetime_s: Annotated[int, _about("Binding lifetime to ask for.", 600, ge=4, le=262_140)] = 600
+    ike_lifetime_s: Annotated[float, _about("An IKE SA gets new keys after this long. 0: never.", 14400.0, ge=0)] = (
+        14400.0
+    )
+    child_lifetime_s: Annotated[float, _about("The same for child SAs.", 3600.0, ge=0)] = 3600.0
     deregister_on_exit: Annotated[bool, _about("De-register before leaving.", True)] = True
     authentication: Annotated[
         Literal["certificate", "shared-key"], _about("How node and home agents prove who they are.", "shared-key")

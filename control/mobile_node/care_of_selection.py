@@ -85,6 +85,7 @@ class CareOfSelector:
         if kept is not None and not kept.routed and any(each.routed for each in ranked):
             kept = None
         if kept is None:
+            ranked.sort(key=lambda each: not each.routed)
             self.current = next((each for each in ranked if now >= self._usable_at(each)), None)
         else:
             better = (each for each in ranked if self._rank(each) < self._rank(kept) and each.routed >= kept.routed)
