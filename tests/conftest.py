@@ -8,6 +8,8 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+pytest_plugins = ["tests.interop.report"]
+
 IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false", "no"}
 
 # Two cores shared with other work: a slow example is no defect, so there is no deadline. CI replays the same examples

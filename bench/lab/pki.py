@@ -54,25 +54,30 @@ class IssuedCertificate:
 
 
 class CertificateAuthority:
-    """One self-signed root that signs end-entity certificates directly."""
+    """An authority that signs end-entity certificates: a self-signed root, or one that another has certified."""
 
-    def __init__(self, name: str = "homeagent laboratory CA", kind: KeyType = "ecdsa-p256") -> None:
+    def __init__(
+        self,
+        name: str = "homeagent laboratory CA",
+        kind: KeyType = "ecdsa-p256",
+        issuer: CertificateAuthority | None = None,
+    ) -> None:
         self._key = generate_key(kind)
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.datetime.now(datetime.UTC)
-        builder = _builder(self._name, self._name, self._key, now)
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        issuer = issuer or self
+        builder = _builder(self._name, issuer._name, self._key, datetime.datetime.now(datetime.UTC))
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         builder = builder.add_extension(_key_usage(certificates=True), critical=True)
-        self._certificate = builder.sign(self._key, _digest(self._key))
+        self._certificate = builder.sign(issuer._key, _digest(issuer._key))
 
     @property
     def certificate(self) -> x509.Certificate:
-        """The trust anchor."""
+        """Its own certificate; of a root, the trust anchor."""
         return self._certificate
 
     @property
     def certificate_pem(self) -> bytes:
-        """The trust anchor, PEM."""
+        """Its own certificate, PEM."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, identity: str, kind: KeyType = "ecdsa-p256") -> IssuedCertificate:

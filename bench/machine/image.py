@@ -22,9 +22,12 @@ from datapath.kernel_headers import kernel_source
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("bench", "bpf", "control", "datapath", "tests", "pyproject.toml")
 
-PROGRAMS = ("python3", "sh", "ip", "tc", "modprobe", "mount", "nsenter", "ping", "sysctl")
+PROGRAMS = (
+    *("python3", "sh", "ip", "tc", "modprobe", "mount", "nsenter", "ping", "sysctl"),
+    *("charon-systemd", "swanctl"),
+)
 DISTRIBUTIONS = (
-    *("cffi", "click", "cryptography", "msgspec", "prometheus-client", "pyroute2", "rich"),
+    *("cffi", "click", "cryptography", "msgspec", "prometheus-client", "pyroute2", "rich", "redis", "async-timeout"),
     *("iniconfig", "packaging", "pluggy", "pygments", "pytest", "pytest-timeout"),
 )
 PACKAGES = Path("/packages")
@@ -34,6 +37,7 @@ HEADERS = Path("/kernel-headers")
 
 _COMPILER = ("/usr/lib/x86_64-linux-gnu/libbcc.so.0", "/usr/lib/x86_64-linux-gnu/librt.so.1")
 _COMPILER_PACKAGE = Path("/usr/lib/python3/dist-packages/bcc")
+_STRONGSWAN_PLUGINS = Path("/usr/lib/ipsec/plugins")
 _TOP_LEVEL_LINKS = ("/bin", "/lib", "/lib64", "/sbin")
 _STANDARD_LIBRARY = Path("/usr/lib/python3.11")
 _LEFT_OUT = ("distutils", "ensurepip", "idlelib", "lib2to3", "pydoc_data", "test", "tkinter", "turtledemo")
@@ -118,7 +122,8 @@ def _wanted_files() -> list[Path]:
             raise MachineError(f"{name} is missing: run `make setup`.")
         files.append(Path(found))
     files += tree(_STANDARD_LIBRARY, without=_LEFT_OUT)
-    return files + tree(_COMPILER_PACKAGE)
+    # Which of them are there is of no account: a charon is told what to load.
+    return files + tree(_COMPILER_PACKAGE) + tree(_STRONGSWAN_PLUGINS)
 
 
 def _copy_headers(staging: Path) -> None:

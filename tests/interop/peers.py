@@ -54,7 +54,13 @@ class Policy(PeerPolicy):
 
 
 class Ours:
-    """Our endpoint with a socket in a namespace, driven by the test: nothing happens outside of ``pump``."""
+    """Our endpoint with a socket in a namespace, driven by the test: nothing happens outside of ``pump``.
+
+    Attributes:
+        endpoint: the engine.
+        reported: its events so far.
+        observe: told of each event as it happens.
+    """
 
     def __init__(self, namespace: str, address: IpAddress, policy: PeerPolicy, **settings: Any) -> None:
         """Open the sockets of both ports.
@@ -65,8 +71,8 @@ class Ours:
             policy: what it decides.
             settings: of the IkeConfiguration, other than its defaults.
         """
-        self.policy = policy
         self.reported: list[tuple[IkeSa, Any]] = []
+        self.observe: Callable[[IkeSa, Any], None] = lambda sa, event: None
         self.local = SocketAddress(address)
         with inside(namespace):
             self.sockets = IkeSockets(address, nat_traversal=True)
@@ -87,7 +93,9 @@ class Ours:
     def pump(self, seconds: float = 0.05) -> None:
         """Send what is to be sent, and take what has come or wait that long for it."""
         self.sockets.send(self.endpoint.datagrams_to_send())
-        self.reported += self.endpoint.events()
+        for sa, event in self.endpoint.events():
+            self.reported.append((sa, event))
+            self.observe(sa, event)
         select.select([self.socket, self.nat_traversal], [], [], seconds)
         for data, remote in self.socket.receive():
             self.endpoint.receive_datagram(data, self.local, remote, time.monotonic())
@@ -135,13 +143,27 @@ class Peers:
         with contextlib.ExitStack() as stack:
             stack.enter_context(wire((self.our_namespace, OURS), (self.their_namespace, THEIRS)))
             self.ours = Ours(self.our_namespace, OURS, self.policy, **self._settings)
-            stack.callback(self.ours.close)
+            stack.callback(lambda: self.ours.close())
             stack.enter_context(self.charon)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *details: Any) -> None:
         self._stack.__exit__(*details)
+
+    def renew(self, policy: PeerPolicy | None = None, **settings: Any) -> None:
+        """Put a new endpoint in the place of ours; strongSwan goes on."""
+        self.ours.close()
+        self.policy = policy or Policy()
+        self.ours = Ours(self.our_namespace, OURS, self.policy, **settings)
+
+    def end(self) -> None:
+        """End all SAs at both sides, so that the next test may begin."""
+        for sa in self.ours.established():
+            sa.delete(time.monotonic())
+        self.ours.wait(lambda: not self.ours.established())
+        for sa in self.charon.sas().values():
+            self.swanctl_and_pump("--terminate", "--ike-id", sa["uniqueid"], "--force", "--timeout", "1")
 
     @property
     def endpoint(self) -> IkeEndpoint:
@@ -152,13 +174,17 @@ class Peers:
         process = self.charon.begin(*arguments)
         self.ours.wait(lambda: process.poll() is not None)
 
-    def connect(self, child: ChildRequest | None = None, **options: Any) -> IkeSa:
-        """Begin, and wait until it is established; ``options`` are those of IkeEndpoint.connect."""
+    def begin(self, child: ChildRequest | None = None, **options: Any) -> IkeSa:
+        """Begin, without waiting; ``options`` are those of IkeEndpoint.connect."""
         default = ChildRequest((TrafficSelector.host(OURS),), (TrafficSelector.host(THEIRS),))
         options.setdefault("remote_identity", Identity.from_text(THEIR_NAME))
-        sa = self.endpoint.connect(
+        return self.endpoint.connect(
             self.ours.local, SocketAddress(THEIRS), time.monotonic(), first_child=child or default, **options
         )
+
+    def connect(self, child: ChildRequest | None = None, **options: Any) -> IkeSa:
+        """Begin, and wait until it is established."""
+        sa = self.begin(child, **options)
         self.ours.wait(self.ours.established)
         return sa
 

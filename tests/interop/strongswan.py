@@ -88,6 +88,7 @@ class StrongSwan:
             "STRONGSWAN_CONF": str(directory / "strongswan.conf"),
             "SWANCTL_DIR": str(directory / "swanctl"),
         }
+        self._loaded: object = None
         self._charon: subprocess.Popen[bytes] | None = None
         self._running: list[subprocess.Popen[bytes]] = []
 
@@ -129,6 +130,9 @@ class StrongSwan:
             authorities: trust anchors and intermediate authorities, PEM.
             private_keys: PEM; found by their certificates.
         """
+        wanted = (connections, certificates, authorities, private_keys)
+        if wanted == self._loaded:
+            return
         folder = self.directory / "swanctl"
         for name, files in (("x509", certificates), ("x509ca", authorities), ("private", private_keys)):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -137,6 +141,7 @@ class StrongSwan:
         (folder / "swanctl.conf").write_text(connections)
         said = self.swanctl("--load-all", "--noprompt")
         assert "failed" not in said, said
+        self._loaded = wanted
 
     def swanctl(self, *arguments: str) -> str:
         """What swanctl prints; it must succeed. For what does not wait for the peer."""

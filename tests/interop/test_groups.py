@@ -22,6 +22,7 @@ def connections(proposals: str) -> str:
     return CONNECTIONS.replace(f"proposals = {OFFERED_FIRST}", f"proposals = {proposals}", 1)
 
 
+@pytest.mark.interop(f"Diffie-Hellman groups {', '.join(GROUPS)}", role="both", authentication="shared key")
 def test_each_group_begun_by_either_side(tmp_path: Path) -> None:
     with Peers(tmp_path, ike_proposals=OURS) as peers:
         for number, group in enumerate(GROUPS):
@@ -38,6 +39,7 @@ def test_each_group_begun_by_either_side(tmp_path: Path) -> None:
             assert peers.endpoint.statistics["established"] == 2 * (number + 1)
 
 
+@pytest.mark.interop("INVALID_KE_PAYLOAD, the other group taken", role="responder", authentication="shared key")
 def test_we_ask_strongswan_for_another_group(tmp_path: Path) -> None:
     with Peers(tmp_path, ike_proposals=(parse_ike_proposal("aes128gcm16-prfsha256-ecp521-modp3072"),)) as peers:
         for group in ("ecp521", "modp3072"):
@@ -49,6 +51,7 @@ def test_we_ask_strongswan_for_another_group(tmp_path: Path) -> None:
         assert peers.endpoint.statistics["refused-invalid-ke-payload"] == 2
 
 
+@pytest.mark.interop("IKE SA with {proposal}", role="initiator", authentication="shared key")
 @pytest.mark.parametrize(
     "proposal", ["chacha20poly1305-prfsha256-x25519", "aes192gcm16-prfsha384-x25519", "aes256-sha512-ecp256"]
 )

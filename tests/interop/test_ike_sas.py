@@ -1,4 +1,7 @@
-"""IKE SAs with strongSwan, begun, rekeyed, probed and ended by either side."""
+"""IKE SAs with strongSwan, begun, rekeyed, probed and ended by either side.
+
+No child SA comes of it on a kernel without ESP; the IKE SA stays, and that is what these tests are about.
+"""
 
 from __future__ import annotations
 
@@ -10,28 +13,16 @@ from pathlib import Path
 import pytest
 
 from control.ikev2.events import IkeClosed, IkeRekeyed, PeerAlive
+from control.ikev2.notation import parse_ike_proposal
+from control.ikev2.numbers import DiffieHellmanGroup
 from control.ikev2.states import Role, State
-from tests.interop.peers import OUR_NAME, OURS, SHARED_KEY, THEIR_NAME, THEIRS, Peers
+from tests.interop.credentials import SHARED, connections
+from tests.interop.peers import THEIR_NAME, Peers
 
 pytestmark = pytest.mark.namespaces
 
 OVER = (State.LINGERING, State.OBSOLETE)
-# No child SA comes of it on a kernel without ESP; the IKE SA stays, and that is what these tests are about.
-CONNECTIONS = f"""
-connections {{ ha {{
-  local_addrs = {THEIRS}
-  remote_addrs = {OURS}
-  proposals = aes128gcm16-prfsha256-x25519
-  local {{ auth = psk
- id = {THEIR_NAME} }}
-  remote {{ auth = psk
- id = {OUR_NAME} }}
-  children {{ c {{ mode = transport
- esp_proposals = aes128gcm16 }} }}
-}} }}
-secrets {{ ike {{ id = {OUR_NAME}
- secret = {SHARED_KEY.decode()} }} }}
-"""
+CONNECTIONS = connections(SHARED)
 
 
 @pytest.fixture
@@ -41,6 +32,7 @@ def peers(tmp_path: Path) -> Iterator[Peers]:
         yield both
 
 
+@pytest.mark.interop("IKE SA deleted by strongSwan", role="responder", authentication=SHARED)
 def test_strongswan_begins_and_ends_an_ike_sa(peers: Peers) -> None:
     peers.swanctl_and_pump("--initiate", "--ike", "ha")
     (sa,) = peers.ours.established()
@@ -51,23 +43,39 @@ def test_strongswan_begins_and_ends_an_ike_sa(peers: Peers) -> None:
     assert [event.reason for event in peers.ours.happened(IkeClosed)] == ["deleted-by-peer"]
 
 
-def test_we_begin_probe_and_end_an_ike_sa(peers: Peers) -> None:
+@pytest.mark.interop("IKE SA deleted by us", role="initiator", authentication=SHARED)
+def test_we_begin_and_end_an_ike_sa(peers: Peers) -> None:
     sa = peers.connect()
     (seen,) = peers.charon.established()
     assert (seen["initiator-spi"], seen["responder-spi"]) == (sa.local_spi.hex(), sa.remote_spi.hex())
-    sa.probe_liveness(time.monotonic())
-    peers.ours.wait(lambda: peers.ours.happened(PeerAlive))
     sa.delete(time.monotonic())
     peers.ours.wait(lambda: peers.ours.happened(IkeClosed))
     assert not peers.charon.established()
 
 
-@pytest.mark.parametrize("who", ["we", "strongSwan", "both at once"])
+@pytest.mark.interop("liveness probed by us", role="initiator", authentication=SHARED)
+def test_we_probe(peers: Peers) -> None:
+    sa = peers.connect()
+    sa.probe_liveness(time.monotonic())
+    peers.ours.wait(lambda: peers.ours.happened(PeerAlive))
+
+
+@pytest.mark.interop("liveness probed by strongSwan", role="responder", authentication=SHARED)
+def test_strongswan_probes(peers: Peers) -> None:
+    peers.charon.load(connections(SHARED, settings="dpd_delay = 1s"))
+    peers.swanctl_and_pump("--initiate", "--ike", "ha")
+    before = peers.endpoint.statistics["received-informational-request"]
+    peers.ours.wait(lambda: peers.endpoint.statistics["received-informational-request"] >= before + 2)
+    assert len(peers.charon.established()) == 1
+
+
+@pytest.mark.interop("IKE SA rekeyed by {who}", role="initiator", authentication=SHARED)
+@pytest.mark.parametrize("who", ["us", "strongSwan", "both at once"])
 def test_the_ike_sa_is_rekeyed(peers: Peers, who: str) -> None:
     peers.connect()
     for count in range(1, 4):
         (sa,) = peers.ours.established()
-        if who != "we":
+        if who != "us":
             peers.charon.swanctl("--rekey", "--ike", "ha")
         if who == "both at once":
             # Its request is in our socket by now, unread.
@@ -83,3 +91,38 @@ def test_the_ike_sa_is_rekeyed(peers: Peers, who: str) -> None:
         assert {seen["initiator-spi"], seen["responder-spi"]} == {new.local_spi.hex(), new.remote_spi.hex()}
     assert not peers.ours.happened(IkeClosed)
     assert peers.endpoint.statistics["ike-rekeying-collisions"] == (3 if who == "both at once" else 0)
+
+
+@pytest.mark.interop("COOKIE asked for by us", role="responder", authentication=SHARED)
+def test_we_ask_for_a_cookie(tmp_path: Path) -> None:
+    with Peers(tmp_path, cookie_threshold=0) as peers:
+        peers.charon.load(CONNECTIONS)
+        peers.swanctl_and_pump("--initiate", "--ike", "ha")
+        assert peers.ours.established()
+        assert peers.endpoint.statistics["cookies-sent"] == 1
+
+
+@pytest.mark.interop("COOKIE asked for by strongSwan", role="initiator", authentication=SHARED)
+def test_strongswan_asks_for_a_cookie(tmp_path: Path) -> None:
+    with Peers(tmp_path, options="cookie_threshold = 1") as peers:
+        peers.charon.load(CONNECTIONS)
+        # What makes it ask is an SA that its peer does not complete.
+        abandoned = peers.begin()
+        peers.ours.sockets.send(peers.endpoint.datagrams_to_send())
+        assert select.select([peers.ours.socket], [], [], 10.0)[0]
+        abandoned.abandon(time.monotonic())
+        assert list(peers.ours.socket.receive())
+        peers.connect()
+        assert peers.endpoint.statistics["received-ike-sa-init-response"] == 2
+        assert "IKE_SA_INIT response 0 [ N(COOKIE) ]" in peers.charon.log()
+
+
+@pytest.mark.interop("INVALID_KE_PAYLOAD, the other group taken", role="initiator", authentication=SHARED)
+def test_strongswan_asks_us_for_another_group(tmp_path: Path) -> None:
+    proposal = parse_ike_proposal("aes128gcm16-prfsha256-x25519-ecp384")
+    with Peers(tmp_path, ike_proposals=(proposal,)) as peers:
+        peers.charon.load(CONNECTIONS.replace("x25519", "ecp384"))
+        sa = peers.connect()
+        assert sa.suite is not None
+        assert sa.suite.group is DiffieHellmanGroup.ECP384
+        assert peers.endpoint.statistics["received-ike-sa-init-response"] == 2

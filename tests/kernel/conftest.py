@@ -43,8 +43,13 @@ def _kernel_items(items: list[pytest.Item]) -> list[pytest.Item]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips these tests where no machine can be started, with the reason and the remedy."""
-    if not IN_GUEST and (ours := _kernel_items(items)) and (reason := _why_no_machine()):
-        for item in ours:
+    if IN_GUEST or not (ours := _kernel_items(items)):
+        return
+    reason = _why_no_machine()
+    for item in ours:
+        # The first waits for the machine, in which every test has its own limit.
+        item.add_marker(pytest.mark.timeout(0))
+        if reason is not None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from control.ikev2.events import ChildClosed, ChildEstablished, ChildFailed, IkeClosed
 
+pytestmark = pytest.mark.collision
+
 LOW, HIGH = 0x10, 0x80
 
 
@@ -99,7 +101,7 @@ def test_collision_both_rekey_and_only_one_notices(pair, assert_match):
 
 
 def test_collision_both_rekey_and_the_error_overtakes_the_deletion(pair, assert_match):
-    """As before, but A's request comes after B has begun to close the old child and before A has heard of it.
+    """Section 2.8.1, second chart: A's request comes again while B is closing the old child.
 
     A                                        B
     req1: N(REKEY_SA,SPIa1)      --> (late)
@@ -131,7 +133,7 @@ def test_collision_both_rekey_and_the_error_overtakes_the_deletion(pair, assert_
 def test_collision_both_rekey_and_the_redundant_pair_goes_before_this_side_has_compared(
     pair, next_nonces, assert_match
 ):
-    """B compares first, finds its own pair redundant and closes it, while B's answer to A is late.
+    """Section 2.8.1: B compares first, finds its own pair redundant and closes it, while B's answer to A is late.
 
     A                                        B
     req1: N(REKEY_SA,SPIa1)      -->
@@ -238,7 +240,7 @@ def test_collision_both_close_the_same_child(pair):
 
 
 def test_collision_both_close_the_same_replaced_child(pair, assert_match):
-    """A has rekeyed and closes the old child; B's application closes it at the same time.
+    """Section 2.25.1: A has rekeyed and closes the old child; B's application closes it at the same time.
 
     A                                        B
     req1: N(REKEY_SA,SPIa1)      -->
@@ -288,7 +290,7 @@ def test_collision_deletion_of_a_child_that_does_not_exist(pair):
 
 
 def test_collision_the_application_closes_a_child_while_it_is_rekeyed(pair):
-    """What comes of the rekeying is closed as well.
+    """Section 2.25.1: what comes of the rekeying is closed as well.
 
     A                                        B
     req1: N(REKEY_SA,SPIa1)      -->
@@ -310,7 +312,7 @@ def test_collision_the_application_closes_a_child_while_it_is_rekeyed(pair):
 
 @pytest.mark.parametrize("what", ["create", "rekey"])
 def test_collision_deletion_of_a_child_that_this_side_has_not_heard_of(pair, assert_match, what):
-    """The deletion of what B has made overtakes B's answer.
+    """Section 2.25.1: the deletion of what B has made overtakes B's answer.
 
     A                                        B
     req1: create or rekey        -->
@@ -339,7 +341,7 @@ def test_collision_deletion_of_a_child_that_this_side_has_not_heard_of(pair, ass
 
 
 def test_collision_rekeying_of_a_child_that_this_side_has_not_heard_of(pair, assert_match):
-    """B rekeys what it has just made before its answer arrives.
+    """Section 2.25.1: B rekeys what it has just made before its answer arrives.
 
     A                                        B
     req1: create a child         -->
@@ -434,7 +436,7 @@ class _Forever:
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 @pytest.mark.parametrize("seed", range(8))
 def test_crossing_exchanges_in_any_order_leave_both_sides_with_the_same_children(pair, assert_match, order, seed):
-    """Rekeying, creation and deletion from both sides at once, for random nonces: the two sides agree in the end."""
+    """Section 2.25: rekeying, creation and deletion from both sides at once: the two sides agree in the end."""
     pair.agent.random.seed(seed)
     pair.node.random.seed(seed + 100)
     a, b = pair.established()

@@ -12,6 +12,8 @@ import pytest
 from control.ikev2.events import ChildClosed, ChildEstablished, IkeClosed, IkeRekeyed
 from control.ikev2.states import State
 
+pytestmark = pytest.mark.collision
+
 LOW, HIGH = 0x10, 0x80
 
 
@@ -132,7 +134,7 @@ def test_collision_rekeying_of_an_ike_sa_that_was_rekeyed_and_is_being_closed(pa
 
 
 def test_collision_the_winner_is_used_before_the_loser_has_compared(pair, next_nonces, assert_match):
-    """B has compared and uses its own new SA, while its answer to A is late.
+    """Section 2.8.2: B has compared and uses its own new SA, while its answer to A is late.
 
     A                                        B
     req1                         -->
@@ -167,7 +169,7 @@ def test_collision_the_winner_is_used_before_the_loser_has_compared(pair, next_n
 
 @pytest.mark.parametrize("kind", ["liveness", "deletion of the old SA"])
 def test_collision_other_signs_that_the_peer_has_compared(pair, next_nonces, assert_match, kind):
-    """As before, with another request under the new SA, or with the deletion of the old one before resp1."""
+    """Section 2.8.2: B has compared and sends another request under the new SA, or deletes the old one before resp1."""
     a, b = pair.established()
     next_nonces(pair.agent, [LOW, HIGH])
     next_nonces(pair.node, [HIGH, HIGH])
@@ -193,7 +195,7 @@ def test_collision_other_signs_that_the_peer_has_compared(pair, next_nonces, ass
 
 
 def test_collision_the_loser_is_deleted_before_this_side_has_compared(pair, next_nonces, assert_match):
-    """B has compared and deletes its own new SA, while its answer to A is late.
+    """Section 2.8.2: B has compared and deletes its own new SA, while its answer to A is late.
 
     A                                        B
     req1                         -->
@@ -225,7 +227,7 @@ def test_collision_the_loser_is_deleted_before_this_side_has_compared(pair, next
 
 
 def test_collision_the_peer_has_finished_and_forgotten_the_old_sa(pair, assert_match):
-    """A's request and B's deletion of the old SA are lost until both give up; the SA of B's request serves on.
+    """Section 2.8.2: A's request and B's deletion of the old SA are lost for good; the SA of B's request serves on.
 
     A                                        B
     req1                         --> (lost, and each repetition)
@@ -311,7 +313,7 @@ def test_collision_both_close_the_ike_sa(pair):
 
 
 def test_collision_both_rekey_and_one_closes(pair):
-    """Both have answered when A's application closes the IKE SA: all three SAs go, on both sides.
+    """Section 2.25.2: both have answered when A's application closes the IKE SA: all three SAs go, on both sides.
 
     A                                        B
     req1                         -->
@@ -388,7 +390,7 @@ def test_collision_a_child_is_deleted_while_the_ike_sa_is_rekeyed(pair, assert_m
 
 @pytest.mark.parametrize("seed", range(40))
 def test_rekeying_of_everything_under_loss_and_reordering_converges(pair, assert_match, seed):
-    """Both sides rekey children and IKE SA at random times while datagrams are lost, doubled and held back."""
+    """Section 2.25: both sides rekey all they have at random times while datagrams are lost, doubled and held back."""
     source = random.Random(seed)
     pair.agent.random.seed(seed)
     pair.node.random.seed(1000 + seed)
