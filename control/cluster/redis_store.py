@@ -41,7 +41,7 @@ _Record = TypeVar("_Record")
 
 
 class RedisStore:
-    """A :class:`control.cluster.store.StateStore` on a server. Not to be shared between threads.
+    """A :class:`control.cluster.store.StateStore` on a server. To be used by one thread at a time.
 
     Attributes:
         refused_records: records that were left out because they could not be understood, by kind.
@@ -127,16 +127,13 @@ class RedisStore:
 
     def write_bindings(self, lease: Lease, bindings: Iterable[BindingRecord], now: float | None = None) -> None:
         """See :meth:`control.cluster.store.StateStore.write_bindings`."""
-        arguments: list[str | int] = [repr(0.0 if now is None else now)]
-        for binding in bindings:
-            arguments += (
-                str(binding.home_address),
-                binding_to_text(binding),
-                binding.identity,
-                str(binding.home_agent_address),
-                str(binding.care_of_address),
-            )
-        self._write("write_bindings", lease, arguments)
+        self._write_bindings("all", lease, bindings, now)
+
+    def write_missing(
+        self, lease: Lease, bindings: Iterable[BindingRecord], now: float | None = None
+    ) -> list[IPv6Address]:
+        """See :meth:`control.cluster.store.StateStore.write_missing`."""
+        return sorted(self._write_bindings("missing", lease, bindings, now))
 
     def remove_bindings(self, lease: Lease, home_addresses: Iterable[IPv6Address]) -> None:
         """See :meth:`control.cluster.store.StateStore.remove_bindings`."""
@@ -166,12 +163,28 @@ class RedisStore:
         nodes.sort(key=lambda node: (-node.last_seen, node.identity.encode()))
         return [(node.identity, node.home_address) for node in nodes]
 
+    def _write_bindings(
+        self, which: str, lease: Lease, bindings: Iterable[BindingRecord], now: float | None
+    ) -> list[IPv6Address]:
+        arguments: list[str | int] = [repr(0.0 if now is None else now), which]
+        for binding in bindings:
+            arguments += (
+                str(binding.home_address),
+                binding_to_text(binding),
+                binding.identity,
+                str(binding.home_agent_address),
+                str(binding.care_of_address),
+            )
+        return [IPv6Address(_text(taken)) for taken in self._write("write_bindings", lease, arguments)]
+
     def _run(self, name: str, *arguments: str | int, stored: bool = False) -> Any:
         return self._connection.run(name, *arguments, stored=stored)
 
-    def _write(self, name: str, lease: Lease, arguments: list[str | int]) -> None:
-        if self._run(name, lease.home_agent, lease.token, *arguments, stored=True) == b"fenced-out":
+    def _write(self, name: str, lease: Lease, arguments: list[str | int]) -> list[bytes]:
+        verdict, *rest = self._run(name, lease.home_agent, lease.token, *arguments, stored=True)
+        if verdict == b"fenced-out":
             raise FencedOut(lease.home_agent, lease.token)
+        return list(rest)
 
     def _hash(self, key: str, kind: str, make: Callable[[str, str], _Record]) -> list[_Record]:
         """All fields of a hash that can be understood."""

@@ -48,6 +48,11 @@ _UPSERT_NODE_OF_BINDING = f"""
 
 # A claimed binding that its node has replaced by one with this agent, perhaps under another home address.
 _DELETE_SUPERSEDED = "DELETE FROM bindings WHERE identity = ? AND home_agent = ? AND home_agent_address != ?"
+# Whether a home address or a node is another agent's by now.
+_SELECT_TAKEN = """
+    SELECT 1 FROM bindings WHERE home_address = ? AND home_agent != ?
+    UNION ALL SELECT 1 FROM nodes WHERE identity = ? AND owner != ?
+"""
 # In the column order of nodes and then bindings, already with the claimer as the owner.
 _SELECT_CLAIMED = """
     SELECT n.identity, n.home_address, n.care_of_address, :by, :fence, n.last_seen,
@@ -61,7 +66,7 @@ _NODE_WIDTH = 6
 
 
 class SqliteStore:
-    """A :class:`control.cluster.store.StateStore` in a file. Not to be shared between threads."""
+    """A :class:`control.cluster.store.StateStore` in a file. To be used by one thread at a time."""
 
     def __init__(self, path: str | Path, *, busy_timeout_s: float = DEFAULT_BUSY_TIMEOUT_S) -> None:
         """Open the store, creating it if the file does not exist or is empty.
@@ -75,7 +80,9 @@ class SqliteStore:
         """
         self._path = Path(path)
         with self._typed_errors():
-            self._connection = sqlite3.connect(self._path, timeout=busy_timeout_s, isolation_level=None)
+            self._connection = sqlite3.connect(
+                self._path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+            )
         try:
             with self._transaction():
                 prepare_schema(self._connection, self._path)
@@ -151,16 +158,18 @@ class SqliteStore:
     def write_bindings(self, lease: Lease, bindings: Iterable[BindingRecord], now: float | None = None) -> None:
         """See :meth:`control.cluster.store.StateStore.write_bindings`."""
         records = list(bindings)
-        last_seen = 0.0 if now is None else now
-        node_rows = [
-            (b.identity, b.home_address.packed, b.care_of_address.packed, lease.home_agent, lease.token, last_seen)
-            for b in records
-        ]
-        superseded = [(b.identity, lease.home_agent, b.home_agent_address.packed) for b in records]
         with self._fenced_transaction(lease) as connection:
-            connection.executemany(_DELETE_SUPERSEDED, superseded)
-            connection.executemany(_UPSERT_BINDING, [_binding_row(b, lease.home_agent) for b in records])
-            connection.executemany(_UPSERT_NODE_OF_BINDING, node_rows)
+            _put_bindings(connection, lease, records, now)
+
+    def write_missing(
+        self, lease: Lease, bindings: Iterable[BindingRecord], now: float | None = None
+    ) -> list[IPv6Address]:
+        """See :meth:`control.cluster.store.StateStore.write_missing`."""
+        records = list(bindings)
+        with self._fenced_transaction(lease) as connection:
+            taken = {record.home_address for record in records if _is_taken(connection, lease, record)}
+            _put_bindings(connection, lease, [record for record in records if record.home_address not in taken], now)
+        return sorted(taken)
 
     def remove_bindings(self, lease: Lease, home_addresses: Iterable[IPv6Address]) -> None:
         """See :meth:`control.cluster.store.StateStore.remove_bindings`."""
@@ -242,6 +251,25 @@ def _next_token(connection: sqlite3.Connection) -> int:
         "UPDATE fence SET last_token = last_token + 1 WHERE id = 0 RETURNING last_token"
     ).fetchone()[0]
     return token
+
+
+def _put_bindings(
+    connection: sqlite3.Connection, lease: Lease, records: list[BindingRecord], now: float | None
+) -> None:
+    last_seen = 0.0 if now is None else now
+    node_rows = [
+        (b.identity, b.home_address.packed, b.care_of_address.packed, lease.home_agent, lease.token, last_seen)
+        for b in records
+    ]
+    superseded = [(b.identity, lease.home_agent, b.home_agent_address.packed) for b in records]
+    connection.executemany(_DELETE_SUPERSEDED, superseded)
+    connection.executemany(_UPSERT_BINDING, [_binding_row(b, lease.home_agent) for b in records])
+    connection.executemany(_UPSERT_NODE_OF_BINDING, node_rows)
+
+
+def _is_taken(connection: sqlite3.Connection, lease: Lease, record: BindingRecord) -> bool:
+    values = (record.home_address.packed, lease.home_agent, record.identity, lease.home_agent)
+    return connection.execute(_SELECT_TAKEN, values).fetchone() is not None
 
 
 def _lease_runs(connection: sqlite3.Connection, lease: Lease, now: float) -> bool:

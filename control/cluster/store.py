@@ -233,6 +233,23 @@ class StateStore(Protocol):
             FencedOut: the lease is void.
         """
 
+    def write_missing(
+        self, lease: Lease, bindings: Iterable[BindingRecord], now: float | None = None
+    ) -> list[IPv6Address]:
+        """Write bindings again that the store may have lost, but for those that are another agent's by now.
+
+        Args:
+            lease: the writer's.
+            bindings: as for :meth:`write_bindings`.
+            now: the same.
+
+        Returns:
+            The home addresses that are, or whose nodes are, another agent's; nothing of them was written.
+
+        Raises:
+            FencedOut: the lease is void.
+        """
+
     def remove_bindings(self, lease: Lease, home_addresses: Iterable[IPv6Address]) -> None:
         """Remove bindings, all or none; those that meanwhile belong to another agent are left alone.
 

@@ -1,16 +1,22 @@
 """Where a binding goes before its acknowledgement leaves: the state store first, then the data path.
 
 A node that holds an acknowledgement finds its binding again after a crash of this process at any point, because the
-store had it first; and its packets already flow, because the data path had it too.
+store had it first; and its packets already flow, because the data path had it too. While the store works on one
+batch the next one gathers, so a slow store makes batches larger and not the home agent slow.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv6Address
 
 from control.cluster.store import BindingRecord, FencedOut, Lease, StateStore, StoreError
+from control.daemon.store_thread import StoreThread
 from control.home_agent.engine import HomeAgent
 from control.home_agent.registrations import PendingRegistration
 from control.mobility.binding_cache import Binding
@@ -20,6 +26,19 @@ from datapath.errors import DatapathError
 
 _LOG = logging.getLogger(__name__)
 
+QUEUE_LIMIT = 20_000
+"""Most registrations that wait for the store."""
+PATIENCE_S = 10.0
+"""How long a registration waits for a store that does not answer; by then its node has repeated it anyway."""
+_RETRY_S = 0.25
+_REPUBLISHED_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    registration: PendingRegistration
+    since: float
+
 
 class BindingWriter:
     """Writes what the engine has accepted and then lets it acknowledge.
@@ -28,64 +47,152 @@ class BindingWriter:
         failures: registrations left unacknowledged, by reason.
     """
 
-    def __init__(self, name: str, agent: HomeAgent, store: StateStore, bindings: BindingMap) -> None:
+    def __init__(
+        self,
+        name: str,
+        agent: HomeAgent,
+        store: StoreThread,
+        bindings: BindingMap,
+        *,
+        lease: Callable[[], Lease | None],
+        fenced_out: Callable[[], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """Nothing waits.
+
+        Args:
+            name: the home agent's name in the cluster.
+            agent: the engine.
+            store: the state store.
+            bindings: the data path.
+            lease: the right to write, None while there is none; without one nothing is acknowledged.
+            fenced_out: told that another agent has claimed what this one was writing.
+            flush: sends what the engine has decided.
+        """
         self.failures: Counter[str] = Counter()
         self._name = name
         self._agent = agent
         self._store = store
         self._bindings = bindings
+        self._lease = lease
+        self._fenced_out = fenced_out
+        self._flush = flush
+        self._waiting: dict[IPv6Address, _Waiting] = {}
+        self._expired: set[IPv6Address] = set()
+        self._writing: asyncio.Task[None] | None = None
 
-    def settle(self, lease: Lease | None, now: float, wall: float) -> bool:
-        """Write all pending registrations in one transaction. Returns False if this agent was fenced out.
+    def __len__(self) -> int:
+        """How many registrations wait for the store."""
+        return len(self._waiting)
+
+    def settle(self, now: float) -> None:
+        """Take all pending registrations of the engine; they are acknowledged when they are stored.
 
         Args:
-            lease: the right to write; without one nothing is acknowledged.
             now: monotonic seconds.
-            wall: seconds since the epoch.
         """
         pending = self._agent.registrations.pending()
-        if not pending:
-            return True
-        if lease is None:
+        if pending and self._lease() is None:
             self._refuse(pending, "no-lease")
-            return True
-        try:
-            self._write(lease, pending, wall)
-        except FencedOut:
-            self._refuse(pending, "fenced-out")
-            return False
-        except StoreError as error:
-            self._refuse(pending, "store")
-            _LOG.error("bindings not stored, nodes will repeat their Binding Updates: %s", error)
-            return True
-        for registration in pending:
-            self._finish(lease, registration, now)
-        return True
-
-    def remove_expired(self, lease: Lease | None, expired: list[Binding]) -> None:
-        """Take bindings out of the data path and the store that have reached the end of their lifetime."""
-        self._remove_from_data_path(expired)
-        if lease is None or not expired:
             return
-        try:
-            self._store.remove_bindings(lease, [binding.home_address for binding in expired])
-        except StoreError as error:
-            # They are past their lifetime in the store too, and are dropped when it is next read.
-            _LOG.warning("expired bindings stay in the store for now: %s", error)
+        for registration in pending:
+            if len(self._waiting) >= QUEUE_LIMIT and registration.home_address not in self._waiting:
+                self._refuse([registration], "queue-full")
+            else:
+                self._waiting[registration.home_address] = _Waiting(registration, now)
+        self._begin()
 
-    def _write(self, lease: Lease, pending: list[PendingRegistration], wall: float) -> None:
+    def remove_expired(self, expired: list[Binding]) -> None:
+        """Take bindings out of the data path and the store that have reached the end of their lifetime."""
+        for binding in expired:
+            self._remove_from_data_path(binding.home_address)
+            self._expired.add(binding.home_address)
+        self._begin()
+
+    async def republish(self, lease: Lease, wall: float) -> None:
+        """Write again what the store may have lost, and let go of what belongs to another agent by now.
+
+        Args:
+            lease: the right to write.
+            wall: seconds since the epoch.
+
+        Raises:
+            StoreError: the store did not take it all.
+        """
+        cache = self._agent.registrations.rules.cache
         records = [
-            record_of(self._name, registration.outcome.binding)
-            for registration in pending
-            if registration.outcome.change is not Change.REMOVE and registration.outcome.binding is not None
+            record_of(self._name, binding) for binding in cache.bindings() if binding.home_agent == self._agent.address
         ]
-        gone = [registration.home_address for registration in pending if registration.outcome.change is Change.REMOVE]
-        if records:
-            self._store.write_bindings(lease, records, wall)
-        if gone:
-            self._store.remove_bindings(lease, gone)
+        for begin in range(0, len(records), _REPUBLISHED_AT_ONCE):
+            write = partial(_write_missing, lease, records[begin : begin + _REPUBLISHED_AT_ONCE], wall)
+            for home_address in await self._store.run(write):
+                cache.remove(home_address)
+                self._remove_from_data_path(home_address)
 
-    def _finish(self, lease: Lease, registration: PendingRegistration, now: float) -> None:
+    def forget(self) -> None:
+        """Drop what waits: another agent has claimed it."""
+        self._refuse([waiting.registration for waiting in self._waiting.values()], "fenced-out")
+        self._waiting.clear()
+        self._expired.clear()
+
+    def _begin(self) -> None:
+        if self._writing is None and (self._waiting or self._expired):
+            self._writing = asyncio.get_running_loop().create_task(self._write_all())
+            self._writing.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._writing = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("writing bindings failed", exc_info=error)
+
+    async def _write_all(self) -> None:
+        while self._waiting or self._expired:
+            batch, self._waiting = list(self._waiting.values()), {}
+            expired, self._expired = self._expired, set()
+            lease = self._lease()
+            if lease is None:
+                # Those of the store are past their lifetime as well, and are dropped when it is next read.
+                self._refuse([waiting.registration for waiting in batch], "no-lease")
+                continue
+            try:
+                await self._store.run(_write_operation(self._name, lease, batch, expired))
+            except FencedOut:
+                self._refuse([waiting.registration for waiting in batch], "fenced-out")
+                self._fenced_out()
+            except StoreError as error:
+                _LOG.error("bindings not stored yet: %s", error)
+                self._put_back(batch, expired)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                await self._finish_all(lease, [waiting.registration for waiting in batch])
+                self._flush()
+
+    async def _finish_all(self, lease: Lease, registrations: list[PendingRegistration]) -> None:
+        current = self._lease()
+        if current is None or current.token != lease.token:
+            # Claimed while it was written, for all we know: not ours to acknowledge.
+            self._refuse(registrations, "fenced-out")
+            return
+        for registration in registrations:
+            await self._finish(lease, registration)
+
+    def _put_back(self, batch: list[_Waiting], expired: set[IPv6Address]) -> None:
+        """To be tried again, but for what has been overtaken meanwhile or has waited for too long."""
+        now = asyncio.get_running_loop().time()
+        newer = self._waiting
+        self._waiting = {}
+        for waiting in batch:
+            home_address = waiting.registration.home_address
+            if home_address in newer:
+                continue
+            if now - waiting.since > PATIENCE_S:
+                self._refuse([waiting.registration], "store")
+            else:
+                self._waiting[home_address] = waiting
+        self._waiting.update(newer)
+        self._expired |= expired
+
+    async def _finish(self, lease: Lease, registration: PendingRegistration) -> None:
         outcome = registration.outcome
         try:
             if outcome.change is Change.REMOVE:
@@ -94,36 +201,64 @@ class BindingWriter:
                 binding = outcome.binding
                 self._bindings.install(binding.home_address, binding.care_of_address, binding.home_agent)
         except DatapathError as error:
-            self._roll_back(lease, registration)
+            await self._roll_back(lease, registration)
             self._refuse([registration], "data-path")
             _LOG.error("binding of %s not installed: %s", registration.home_address, error)
             return
-        self._agent.stored(registration, now)
+        self._agent.stored(registration, asyncio.get_running_loop().time())
 
-    def _roll_back(self, lease: Lease, registration: PendingRegistration) -> None:
+    async def _roll_back(self, lease: Lease, registration: PendingRegistration) -> None:
         """Undo in the store what the data path did not take: store and data path agree, the node repeats."""
         previous = registration.outcome.previous
-        try:
+        home_address = registration.home_address
+
+        def operation(store: StateStore) -> None:
             if previous is not None:
-                self._store.write_bindings(lease, [record_of(self._name, previous)])
+                store.write_bindings(lease, [record_of(self._name, previous)])
             else:
-                self._store.remove_bindings(lease, [registration.home_address])
+                store.remove_bindings(lease, [home_address])
+
+        try:
+            await self._store.run(operation)
         except StoreError as error:
-            _LOG.error(
-                "store and data path disagree about %s until the next start: %s", registration.home_address, error
-            )
+            _LOG.error("store and data path disagree about %s until the next start: %s", home_address, error)
 
     def _refuse(self, registrations: Iterable[PendingRegistration], reason: str) -> None:
         for registration in registrations:
             self.failures[reason] += 1
             self._agent.registrations.not_stored(registration)
 
-    def _remove_from_data_path(self, bindings: Iterable[Binding]) -> None:
-        for binding in bindings:
-            try:
-                self._bindings.remove(binding.home_address)
-            except DatapathError as error:
-                _LOG.error("binding of %s not removed: %s", binding.home_address, error)
+    def _remove_from_data_path(self, home_address: IPv6Address) -> None:
+        try:
+            self._bindings.remove(home_address)
+        except DatapathError as error:
+            _LOG.error("binding of %s not removed: %s", home_address, error)
+
+
+def _write_missing(lease: Lease, records: list[BindingRecord], wall: float, store: StateStore) -> list[IPv6Address]:
+    return store.write_missing(lease, records, wall)
+
+
+def _write_operation(
+    name: str, lease: Lease, batch: list[_Waiting], expired: set[IPv6Address]
+) -> Callable[[StateStore], None]:
+    outcomes = [waiting.registration.outcome for waiting in batch]
+    records = [
+        record_of(name, outcome.binding)
+        for outcome in outcomes
+        if outcome.change is not Change.REMOVE and outcome.binding is not None
+    ]
+    kept = {record.home_address for record in records}
+    gone = [outcome.home_address for outcome in outcomes if outcome.change is Change.REMOVE]
+    gone += [home_address for home_address in expired if home_address not in kept]
+
+    def operation(store: StateStore) -> None:
+        if records:
+            store.write_bindings(lease, records, max(outcome.decided_at for outcome in outcomes))
+        if gone:
+            store.remove_bindings(lease, gone)
+
+    return operation
 
 
 def record_of(name: str, binding: Binding) -> BindingRecord:

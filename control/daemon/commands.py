@@ -52,7 +52,7 @@ class _Handlers:
         if not isinstance(home_agent, str) or not home_agent:
             raise CommandError("no home agent was named", "Name the one to take over from, as `status` lists it.")
         try:
-            queued = self._membership.take_over_from(home_agent)
+            queued = await self._membership.take_over_from(home_agent)
         except LeaseLost:
             raise CommandError(
                 "this home agent has no lease itself", "Look at `homeagent status`; it is acquired again by itself."

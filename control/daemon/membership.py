@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Address
 
 from control.bootstrap.home_address_pool import PoolExhausted
 from control.bootstrap.takeover import NodeToRecover
 from control.cluster.lease_monitor import LeaseAction, LeaseMonitor
-from control.cluster.store import ClaimedNode, Lease, LeaseLost, StateStore, StoreError
+from control.cluster.store import ClaimedNode, Lease, LeaseLost, LeaseRecord, StateStore, StoreError
+from control.daemon.store_thread import StoreThread
 from control.home_agent.directory import NodeDirectory
 from control.home_agent.events import Happening, TimelineEvent
 
@@ -58,19 +61,22 @@ class Membership:
 
     Attributes:
         takeovers: how many agents were taken over from.
+        leases: all leases, as the store had them at the last beat.
+        store_answers: whether the store answered then.
     """
 
     def __init__(
         self,
         settings: MembershipSettings,
-        store: StateStore,
+        store: StoreThread,
         directory: NodeDirectory,
         clocks: Clocks,
         *,
         happened: Callable[[Iterable[Happening]], None],
         recover: Callable[[list[NodeToRecover]], int],
         stand_down: Callable[[], None],
-        resume: Callable[[], None],
+        resume: Callable[[], Awaitable[None]],
+        republish: Callable[[Lease], Awaitable[None]],
     ) -> None:
         """Not a member yet.
 
@@ -83,8 +89,14 @@ class Membership:
             recover: brings nodes back; returns how many were queued.
             stand_down: stops serving every node, because another agent has claimed them.
             resume: serves again what the store says is ours, after a new lease was acquired.
+            republish: writes again what this agent serves, after the store may have lost it.
         """
         self.takeovers = 0
+        self.leases: list[LeaseRecord] = []
+        self.store_answers = True
+        self._incarnation = ""
+        self._claim_in_doubt = False
+        self._turn = asyncio.Lock()
         self._monitor = LeaseMonitor(settings.name, settings.lease_s, settings.heartbeat_s)
         self._settings = settings
         self._store = store
@@ -94,20 +106,22 @@ class Membership:
         self._recover = recover
         self._stand_down = stand_down
         self._resume = resume
+        self._republish = republish
 
     @property
     def lease(self) -> Lease | None:
         """The right to write and to acknowledge; None while it is lost, or could have lapsed unseen."""
         return self._monitor.lease if self._monitor.holds_lease(self._clocks.monotonic()) else None
 
-    def join(self) -> None:
+    async def join(self) -> None:
         """Acquire the lease for the first time.
 
         Raises:
             StoreError: the store does not answer.
         """
         self._monitor.handle_timer(self._clocks.monotonic())
-        self._acquire()
+        self._incarnation = await self._store.run(lambda store: store.incarnation())
+        await self._acquire()
 
     def lost(self) -> None:
         """Stop writing and serving: another agent has claimed what was ours."""
@@ -121,62 +135,89 @@ class Membership:
         """When :meth:`beat` wants to be called (monotonic seconds)."""
         return self._monitor.next_timer()
 
-    def beat(self) -> None:
+    async def beat(self) -> None:
         """Renew the lease and look after the others. Store errors are logged: the next beat tries again."""
-        try:
-            self._keep_lease()
-            if self._settings.take_over and self.lease is not None:
-                self._look_after_others()
-        except LeaseLost:
-            self.lost()
-        except StoreError as error:
-            self._monitor.store_failed(self._clocks.monotonic())
-            _LOG.error("state store: %s", error)
+        async with self._turn:
+            try:
+                await self._keep_lease()
+                await self._look_after_others()
+            except LeaseLost:
+                self.lost()
+            except StoreError as error:
+                self._monitor.store_failed(self._clocks.monotonic())
+                if self.store_answers:  # once, not at every beat until it is back
+                    _LOG.error("state store: %s", error)
+                self.store_answers = False
+            else:
+                if not self.store_answers:
+                    _LOG.info("state store: it answers again")
+                self.store_answers = True
 
-    def take_over_from(self, home_agent: str) -> int:
+    async def take_over_from(self, home_agent: str) -> int:
         """Claim the nodes of an agent because the operator says so. Returns how many were queued.
 
         Raises:
             StoreError: the store does not answer.
             LeaseLost: this agent has no lease itself.
         """
-        return self._take_over_from(home_agent, "operator", force=True)
+        async with self._turn:
+            return await self._take_over_from(home_agent, "operator", force=True)
 
-    def _keep_lease(self) -> None:
-        now = self._clocks.monotonic()
-        action = self._monitor.handle_timer(now)
+    async def _keep_lease(self) -> None:
+        action = self._monitor.handle_timer(self._clocks.monotonic())
         if action is LeaseAction.ACQUIRE:
-            self._acquire()
-            self._resume()
+            await self._acquire()
+            await self._resume()
         elif action is LeaseAction.RENEW and self._monitor.lease is not None:
-            self._renew(self._monitor.lease)
+            await self._renew_or_return(self._monitor.lease)
 
-    def _acquire(self) -> None:
-        settings, asked_at = self._settings, self._clocks.monotonic()
-        lease = self._store.acquire_lease(
-            settings.name, settings.address, self._clocks.wall(), settings.lease_s, capacity=settings.capacity
+    async def _renew_or_return(self, lease: Lease) -> None:
+        """Renew; after the store has lost what it had, be a member again and write what this agent serves."""
+        incarnation = await self._store.run(lambda store: store.incarnation())
+        try:
+            lease = await self._renew(lease)
+        except LeaseLost:
+            if incarnation == self._incarnation:
+                raise
+            lease = await self._acquire()
+        if incarnation != self._incarnation:
+            _LOG.warning("the state store was restarted, replaced or emptied: what is served here is written again")
+            await self._republish(lease)
+            self._incarnation = incarnation
+
+    async def _acquire(self) -> Lease:
+        settings, asked_at, wall = self._settings, self._clocks.monotonic(), self._clocks.wall()
+        lease = await self._store.run(
+            lambda store: store.acquire_lease(
+                settings.name, settings.address, wall, settings.lease_s, capacity=settings.capacity
+            )
         )
         self._monitor.acquired(lease, asked_at)
         self._happened([Happening(TimelineEvent.LEASE_ACQUIRED, None, {"token": lease.token})])
+        return lease
 
-    def _renew(self, lease: Lease) -> Lease:
-        asked_at = self._clocks.monotonic()
-        renewed = self._store.renew_lease(lease, self._clocks.wall(), self._settings.lease_s)
+    async def _renew(self, lease: Lease) -> Lease:
+        asked_at, wall = self._clocks.monotonic(), self._clocks.wall()
+        renewed = await self._store.run(lambda store: store.renew_lease(lease, wall, self._settings.lease_s))
         self._monitor.acquired(renewed, asked_at)
         return renewed
 
-    def _look_after_others(self) -> None:
-        leases = self._store.leases()
-        for dead in self._monitor.observe(leases, self._clocks.monotonic(), self._clocks.wall()):
+    async def _look_after_others(self) -> None:
+        self.leases = await self._store.run(lambda store: store.leases())
+        if self.lease is not None and self._claim_in_doubt:
+            await self._recover_claimed_in_doubt()
+        if not self._settings.take_over or self.lease is None:
+            return
+        for dead in self._monitor.observe(self.leases, self._clocks.monotonic(), self._clocks.wall()):
             detail: dict[str, object] = {"home_agent": dead.home_agent, "expired_at": round(dead.expires_at, 6)}
             self._happened([Happening(TimelineEvent.LEASE_LAPSED, None, detail)])
-            self._take_over_from(dead.home_agent, "lease-lapsed", force=False)
+            await self._take_over_from(dead.home_agent, "lease-lapsed", force=False)
 
-    def _take_over_from(self, home_agent: str, cause: str, *, force: bool) -> int:
+    async def _take_over_from(self, home_agent: str, cause: str, *, force: bool) -> int:
         lease = self.lease
         if lease is None:
             raise LeaseLost(self._settings.name, 0)
-        claimed = self._claim(home_agent, lease, force=force)
+        claimed = await self._claim(home_agent, lease, force=force)
         if not claimed:
             return 0
         self.takeovers += 1
@@ -189,15 +230,26 @@ class Membership:
         self._happened([Happening(TimelineEvent.NODES_CLAIMED, None, detail)])
         return self._recover(list(self.nodes_to_recover(claimed)))
 
-    def _claim(self, home_agent: str, lease: Lease, *, force: bool) -> list[ClaimedNode]:
+    async def _claim(self, home_agent: str, lease: Lease, *, force: bool) -> list[ClaimedNode]:
         """Everything the failed agent leaves, in parts, so that our own lease does not lapse over it."""
         claimed: list[ClaimedNode] = []
-        while part := self._store.claim(home_agent, lease, self._clocks.wall(), force=force, limit=_CLAIMED_AT_ONCE):
-            claimed += part
-            if len(part) < _CLAIMED_AT_ONCE:
-                break
-            lease = self._renew(lease)
+        try:
+            while part := await self._store.run(partial(_claim, home_agent, lease, self._clocks.wall(), force)):
+                claimed += part
+                if len(part) < _CLAIMED_AT_ONCE:
+                    break
+                lease = await self._renew(lease)
+        except StoreError:
+            # It may have been done and only the answer been lost.
+            self._claim_in_doubt = True
+            if not claimed:
+                raise
         return claimed
+
+    async def _recover_claimed_in_doubt(self) -> None:
+        claimed = await self._store.run(lambda store: unfinished(store, self._settings.name, self._settings.address))
+        self._claim_in_doubt = False
+        self._recover(list(self.nodes_to_recover(claimed)))
 
     def nodes_to_recover(self, claimed: Iterable[ClaimedNode]) -> Iterator[NodeToRecover]:
         """The claimed nodes this agent can and may bring back; the longest remaining lifetime has the best priority.
@@ -229,3 +281,28 @@ class Membership:
 
     def _give_up(self, identity: str, reason: str) -> None:
         self._happened([Happening(TimelineEvent.GIVEN_UP, identity, {"reason": reason})])
+
+
+def _claim(home_agent: str, lease: Lease, wall: float, force: bool, store: StateStore) -> list[ClaimedNode]:
+    return store.claim(home_agent, lease, wall, force=force, limit=_CLAIMED_AT_ONCE)
+
+
+def unfinished(store: StateStore, name: str, address: IPv6Address) -> list[ClaimedNode]:
+    """Nodes that a home agent has claimed and not yet brought back, as the store knows them.
+
+    Args:
+        store: the state store.
+        name: the home agent's name in the cluster.
+        address: its home agent address.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    nodes = {node.identity: node for node in store.nodes(name)}
+    return [
+        ClaimedNode(nodes[record.identity], record)
+        for record in store.bindings(name)
+        if record.home_agent_address != address
+        and record.identity in nodes
+        and nodes[record.identity].home_address == record.home_address
+    ]

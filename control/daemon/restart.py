@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from control.bootstrap.takeover import NodeToRecover
-from control.cluster.store import ClaimedNode, StateStore
+from control.cluster.store import BindingRecord, ClaimedNode, NodeRecord, StateStore
 from control.daemon.binding_writer import binding_of
 from control.daemon.membership import Membership
+from control.daemon.store_thread import StoreThread
 from control.home_agent.engine import HomeAgent
 from datapath.bindings import BindingMap, Tunnel
 
 _LOG = logging.getLogger(__name__)
 
 
-def restore(
-    name: str, agent: HomeAgent, store: StateStore, bindings: BindingMap, membership: Membership, wall: float
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    nodes: list[NodeRecord]
+    bindings: list[BindingRecord]
+    home_addresses: list[tuple[str, IPv6Address]]
+
+
+async def restore(
+    name: str, agent: HomeAgent, store: StoreThread, bindings: BindingMap, membership: Membership, wall: float
 ) -> list[NodeToRecover]:
     """Fill the binding cache from the store and make the data path agree with it.
 
@@ -35,12 +44,13 @@ def restore(
         StoreError: the store cannot be read.
         DatapathError: the data path does not take the bindings.
     """
-    nodes = {node.identity: node for node in store.nodes(name)}
+    stored = await store.run(lambda store: _read(store, name))
+    nodes = {node.identity: node for node in stored.nodes}
     stale: list[IPv6Address] = []
     unfinished: list[ClaimedNode] = []
     renew: list[NodeToRecover] = []
     expected: dict[IPv6Address, Tunnel] = {}
-    for record in store.bindings(name):
+    for record in stored.bindings:
         node = nodes.get(record.identity)
         if record.lifetime_expires_at <= wall or node is None or node.home_address != record.home_address:
             stale.append(record.home_address)  # past its lifetime, or the node has another home address by now
@@ -61,10 +71,11 @@ def restore(
                 priority=record.lifetime_expires_at - wall,
             )
         )
-    for identity, home_address in store.home_addresses():
+    for identity, home_address in stored.home_addresses:
         agent.directory.restore_assigned(identity, home_address)
-    if stale and membership.lease is not None:
-        store.remove_bindings(membership.lease, stale)
+    lease = membership.lease
+    if stale and lease is not None:
+        await store.run(lambda store: store.remove_bindings(lease, stale))
     changes = bindings.reconcile(expected)
     if expected or changes.removed:
         _LOG.info(
@@ -75,3 +86,7 @@ def restore(
             len(changes.removed),
         )
     return [*membership.nodes_to_recover(unfinished), *renew]
+
+
+def _read(store: StateStore, name: str) -> _Stored:
+    return _Stored(store.nodes(name), store.bindings(name), store.home_addresses())

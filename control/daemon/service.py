@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 
 from control.bootstrap.takeover import NodeToRecover
 from control.cluster.open_store import open_store
+from control.cluster.store import Lease
 from control.config import Configuration
 from control.config.nodes import load_nodes
 from control.control_socket import ControlServer
@@ -25,6 +26,7 @@ from control.daemon.restart import restore
 from control.daemon.revocation_files import RevocationFiles
 from control.daemon.service_manager import ServiceManager
 from control.daemon.status import Status
+from control.daemon.store_thread import StoreThread
 from control.daemon.timeline import Timeline
 from control.home_agent.events import Happening, TimelineEvent
 from control.key_export import KeyExport
@@ -66,18 +68,25 @@ class Daemon:
             configuration, nodes, now=self._loop.time(), keys=self._keys, observe_handshake=handshakes.observe
         )
         self._agent = self._assembly.agent
-        self._store = open_store(configuration.cluster.store.place)
+        self._store = StoreThread(open_store(configuration.cluster.store.place))
         self._bindings = BindingMap.open(configuration.datapath.pin_path)
         self._counters = Counters.open(configuration.datapath.pin_path)
         self._first_packets = FirstPackets(self._bindings)
-        self._writer = BindingWriter(configuration.home_agent.name, self._agent, self._store, self._bindings)
         self._membership = self._make_membership()
+        self._writer = BindingWriter(
+            configuration.home_agent.name,
+            self._agent,
+            self._store,
+            self._bindings,
+            lease=lambda: self._membership.lease,
+            fenced_out=self._membership.lost,
+            flush=self._flush,
+        )
         self._packets = PacketLoop(self._agent, self._loop, time.time, self._settle)
         self._status = Status(
             configuration,
             self._assembly,
             self._membership,
-            self._store,
             self._bindings,
             self._counters,
             self._writer,
@@ -95,8 +104,8 @@ class Daemon:
             stack.callback(self._bindings.close)
             stack.callback(self._counters.close)
             stack.callback(self._keys.close)
-            self._membership.join()
-            self._restore()
+            await self._membership.join()
+            await self._restore()
             self._packets.open(self._configuration.home_agent.address)
             stack.callback(self._packets.close)
             control = ControlServer(
@@ -139,11 +148,12 @@ class Daemon:
             recover=self._recover,
             stand_down=self._stand_down,
             resume=self._restore,
+            republish=self._republish,
         )
 
-    def _restore(self) -> None:
+    async def _restore(self) -> None:
         """Continue where the last process of this home agent stopped."""
-        nodes = restore(
+        nodes = await restore(
             self._configuration.home_agent.name,
             self._agent,
             self._store,
@@ -153,8 +163,15 @@ class Daemon:
         )
         self._recover(nodes)
 
+    async def _republish(self, lease: Lease) -> None:
+        await self._writer.republish(lease, time.time())
+
+    def _flush(self) -> None:
+        self._packets.flush()
+
     def _stand_down(self) -> None:
         """Stop answering for nodes that another home agent has claimed."""
+        self._writer.forget()
         self._bindings.reconcile({})
         self._agent.stand_down(self._loop.time())
         self._loop.call_soon(self._packets.flush)
@@ -167,8 +184,7 @@ class Daemon:
 
     def _settle(self, now: float, wall: float) -> None:
         """What has to happen before anything the engine decided may leave."""
-        if not self._writer.settle(self._membership.lease, now, wall):
-            self._membership.lost()
+        self._writer.settle(now)
         self._record(self._agent.happenings())
 
     def _record(self, happenings: Iterable[Happening]) -> None:
@@ -190,8 +206,8 @@ class Daemon:
 
     async def _heartbeat(self) -> None:
         while True:
-            self._membership.beat()
-            self._writer.remove_expired(self._membership.lease, self._agent.expire(time.time()))
+            await self._membership.beat()
+            self._writer.remove_expired(self._agent.expire(time.time()))
             self._packets.flush()
             self._agent.prepare(_KEY_PAIRS_AT_ONCE)
             await asyncio.sleep(max(0.0, self._membership.next_timer() - self._loop.time()))

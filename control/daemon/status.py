@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from control.cluster.store import LeaseRecord, StateStore, StoreError
+from control.cluster.store import LeaseRecord
 from control.config import Configuration
 from control.control_socket import Row
 from control.daemon.assembly import Assembly
@@ -35,7 +35,6 @@ class Status:
         configuration: Configuration,
         assembly: Assembly,
         membership: Membership,
-        store: StateStore,
         bindings: BindingMap,
         counters: Counters,
         writer: BindingWriter,
@@ -46,7 +45,6 @@ class Status:
         self._agent = assembly.agent
         self._ipsec = assembly.ipsec
         self._membership = membership
-        self._store = store
         self._bindings = bindings
         self._counters = counters
         self._writer = writer
@@ -179,12 +177,8 @@ class Status:
         )
 
     def _leases(self) -> tuple[LeaseSnapshot | None, tuple[LeaseSnapshot, ...]]:
-        try:
-            records = self._store.leases()
-        except StoreError:
-            records = []
         own = self._configuration.home_agent.name
-        snapshots = [_lease_snapshot(record) for record in records]
+        snapshots = [_lease_snapshot(record) for record in self._membership.leases]
         mine = next((lease for lease in snapshots if lease.home_agent == own), None)
         return mine, tuple(lease for lease in snapshots if lease.home_agent != own)
 

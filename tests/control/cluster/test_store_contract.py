@@ -252,6 +252,26 @@ def test_an_agent_back_in_the_middle_of_a_claim_keeps_what_is_left(
     one.write_bindings(again, [make_binding(9, sequence_number=77)])
 
 
+def test_what_was_lost_is_written_again_but_for_what_is_anothers(
+    open_any_store: OpenStore, make_binding: MakeBinding
+) -> None:
+    one, two = open_any_store(), open_any_store()
+    lease1, lease2 = one.acquire_lease("ha1", HA1, T0, 3.0), two.acquire_lease("ha2", HA2, T0, 30.0)
+    one.write_bindings(lease1, [make_binding(1), make_binding(2)])
+    # Meanwhile with another agent: one under its old home address, one under a new one.
+    same_address = make_binding(3, home_agent="ha2", home_agent_address=HA2)
+    new_address = make_binding(4, home_agent="ha2", home_agent_address=HA2, home_address=IPv6Address("2001:db8:200::4"))
+    two.write_bindings(lease2, [same_address, new_address])
+    taken = one.write_missing(lease1, [make_binding(number) for number in range(2, 6)], T0)
+    assert taken == [make_binding(3).home_address, make_binding(4).home_address]
+    assert one.bindings("ha1") == [make_binding(1), make_binding(2), make_binding(5)]
+    assert two.bindings("ha2") == [same_address, new_address]
+    again = one.acquire_lease("ha1", HA1, T0 + 1.0, 3.0)
+    with pytest.raises(FencedOut):
+        one.write_missing(lease1, [make_binding(6)])
+    assert one.write_missing(again, []) == []
+
+
 def test_claiming_oneself_changes_nothing(open_any_store: OpenStore, make_binding: MakeBinding) -> None:
     store = open_any_store()
     lease = store.acquire_lease("ha1", HA1, T0, 3.0)

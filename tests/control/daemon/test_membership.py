@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from control.cluster.sqlite_store import SqliteStore
 from control.cluster.store import BindingRecord
 from control.daemon.membership import Clocks, Membership, MembershipSettings
+from control.daemon.store_thread import StoreThread
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.events import TimelineEvent
 
@@ -27,24 +29,29 @@ class Member:
         self.recovered = []
         self.stood_down = 0
         self.resumed = 0
+        self.republished = []
         self.store = SqliteStore(path)
         nodes = [
             AuthorisedNode(f"{node}@example.org", PREFIX[index], b"key") for index, node in enumerate(authorised, 1)
         ]
         self.membership = Membership(
             MembershipSettings(name, IPv6Address("2001:db8:a::1"), LEASE_S, 1.0, take_over, 100),
-            self.store,
+            StoreThread(self.store),
             NodeDirectory(nodes, [prefix]),
             Clocks(lambda: self.now, lambda: self.now + self.wall_step),
             happened=self.happenings.extend,
             recover=self._recover,
             stand_down=self._stand_down,
             resume=self._resume,
+            republish=self._republish,
         )
+
+    def join(self):
+        asyncio.run(self.membership.join())
 
     def beat(self, now):
         self.now = now
-        self.membership.beat()
+        asyncio.run(self.membership.beat())
 
     def beat_until(self, end):
         while self.now < end:
@@ -52,7 +59,7 @@ class Member:
 
     def take_over_from(self, name, now):
         self.now = now
-        return self.membership.take_over_from(name)
+        return asyncio.run(self.membership.take_over_from(name))
 
     def events(self):
         return [happening.event for happening in self.happenings]
@@ -64,8 +71,11 @@ class Member:
     def _stand_down(self):
         self.stood_down += 1
 
-    def _resume(self):
+    async def _resume(self):
         self.resumed += 1
+
+    async def _republish(self, lease):
+        self.republished.append(lease.token)
 
 
 def binding(index, expires_at=1000.0):
@@ -87,7 +97,7 @@ def path(tmp_path):
 
 def serving_first(path, *bindings):
     first = Member("ha1", path)
-    first.membership.join()
+    first.join()
     first.store.write_bindings(first.membership.lease, bindings)
     return first
 
@@ -95,7 +105,7 @@ def serving_first(path, *bindings):
 def test_a_lapsed_lease_is_taken_over_once_and_the_nodes_are_brought_back(path):
     serving_first(path, binding(1), binding(2, expires_at=2000.0))
     second = Member("ha2", path)
-    second.membership.join()
+    second.join()
     second.beat_until(2.9)
     assert second.recovered == []
     second.beat_until(4.0)
@@ -109,7 +119,7 @@ def test_a_lapsed_lease_is_taken_over_once_and_the_nodes_are_brought_back(path):
 def test_a_renewed_lease_is_left_alone(path):
     first = serving_first(path, binding(1))
     second = Member("ha2", path)
-    second.membership.join()
+    second.join()
     for wall in range(1, 10):
         first.beat(float(wall))
         second.beat(float(wall))
@@ -120,7 +130,7 @@ def test_a_renewed_lease_is_left_alone(path):
 def test_nodes_from_another_prefix_get_a_new_home_address(path):
     serving_first(path, binding(1))
     second = Member("ha2", path, prefix=OTHER_PREFIX)
-    second.membership.join()
+    second.join()
     second.beat_until(5.0)
     [node] = second.recovered
     assert node.new_home_address
@@ -130,7 +140,7 @@ def test_nodes_from_another_prefix_get_a_new_home_address(path):
 def test_the_agent_that_was_only_slow_stands_down_and_joins_again(path):
     first = serving_first(path, binding(1))
     second = Member("ha2", path)
-    second.membership.join()
+    second.join()
     second.beat_until(5.0)
     first.beat(5.1)
     assert first.membership.lease is None
@@ -145,7 +155,7 @@ def test_the_agent_that_was_only_slow_stands_down_and_joins_again(path):
 def test_without_take_over_only_the_operator_does(path):
     serving_first(path, binding(1))
     second = Member("ha2", path, take_over=False)
-    second.membership.join()
+    second.join()
     second.beat_until(10.0)
     assert second.recovered == []
     assert second.take_over_from("ha1", 10.0) == 1
@@ -155,7 +165,7 @@ def test_without_take_over_only_the_operator_does(path):
 def test_the_operator_may_take_over_from_one_that_lives(path):
     first = serving_first(path, binding(1))
     second = Member("ha2", path)
-    second.membership.join()
+    second.join()
     assert second.take_over_from("ha1", 1.0) == 1
     first.beat(1.5)
     assert first.membership.lease is None
@@ -164,7 +174,7 @@ def test_the_operator_may_take_over_from_one_that_lives(path):
 def test_what_cannot_be_brought_back_is_said_with_a_reason(path):
     serving_first(path, binding(1, expires_at=2.0), binding(3))
     second = Member("ha2", path)
-    second.membership.join()
+    second.join()
     second.beat_until(5.0)
     assert second.recovered == []
     given_up = {h.node: h.detail["reason"] for h in second.happenings if h.event is TimelineEvent.GIVEN_UP}
@@ -183,7 +193,7 @@ def test_a_store_that_does_not_answer_leaves_the_membership_as_it_is(path, caplo
 def test_a_step_of_the_wall_clock_takes_over_from_nobody(path):
     first = serving_first(path, binding(1))
     second = Member("ha2", path)
-    second.membership.join()
+    second.join()
     for now in (1.0, 2.0, 3.0):
         first.beat(now)
         second.beat(now)
