@@ -30,6 +30,11 @@ def node_prefix(number: int) -> IPv6Network:
     return IPv6Network((int(IPv6Address("2001:db8:b::")) + (number << 64), 64))
 
 
+def further_node_prefix(number: int) -> IPv6Network:
+    """Link that mobile node `number`, counted from 1, can move to."""
+    return IPv6Network((int(IPv6Address("2001:db8:d::")) + (number << 64), 64))
+
+
 def router_address(prefix: IPv6Network) -> IPv6Address:
     """The core's address on a link."""
     return prefix[_ROUTER_HOST]

@@ -32,6 +32,7 @@ class HomeAgentOptions:
     max_bindings: int = 4096
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)
+    ike: Table = field(default_factory=dict)
     #: Where to append session keys for Wireshark; None: nowhere.
     key_directory: Path | None = None
 
@@ -116,6 +117,10 @@ class HomeAgentUnderTest:
         """The answer to the command `bindings`."""
         return control_request(self.socket, "bindings")[0]
 
+    def sas(self) -> list[JsonObject]:
+        """The answer to the command `sas`."""
+        return control_request(self.socket, "sas")[0]
+
     def events(self) -> ControlStream:
         """Follow the daemon's timeline."""
         return ControlStream(self.socket, "events")
@@ -141,8 +146,8 @@ class HomeAgentUnderTest:
     def _write_configuration(
         self, credentials: Credentials, subscribers: Sequence[Subscriber], options: HomeAgentOptions
     ) -> None:
-        ike: dict[str, Any] = dict(credentials.issue(self.identity, self._directory, self.name))
-        if ike:
+        ike: dict[str, Any] = dict(options.ike) | dict(credentials.issue(self.identity, self._directory, self.name))
+        if "certificate" in ike:
             ike["trust_anchors"] = credentials.trust_anchors(self._directory)
         tables: dict[str, Table] = {
             "home_agent": {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Any
 
-from bench.lab.addresses import ACCESS_PREFIX, node_prefix, simulated_care_of_address
+from bench.lab.addresses import ACCESS_PREFIX, further_node_prefix, node_prefix, simulated_care_of_address
 from bench.lab.credentials import TRUSTED_HOME_AGENTS, Credentials, Subscriber
 from bench.lab.errors import LabError
 from bench.lab.home_agent import HomeAgentUnderTest
@@ -21,6 +21,7 @@ from bench.lab.toml import Table, Value, toml_document
 from bench.lab.topology import Host, RoutedCore
 
 _DEVICE = "eth0"
+_FURTHER_DEVICE = "eth1"
 _SIMULATOR_LINK_HOST = 1
 
 
@@ -34,10 +35,25 @@ class MobileNodeAgent:
         credentials: Credentials,
         subscriber: Subscriber,
         home_agent: HomeAgentUnderTest,
+        *,
+        moves: bool = False,
+        changes: Table | None = None,
     ) -> None:
+        """Make its namespace and its file.
+
+        Args:
+            laboratory: what it belongs to.
+            core: where it is attached.
+            credentials: how it proves who it is.
+            subscriber: the node.
+            home_agent: where it registers.
+            moves: give it a second visited network, `further`, that is down at first.
+            changes: to its `[mobile_node]` section.
+        """
         self.subscriber = subscriber
         self.role = f"mn{subscriber.number}"
         self.host: Host = core.attach(self.role, node_prefix(subscriber.number), _DEVICE)
+        self.further: Host | None = None
         self._laboratory = laboratory
         directory = laboratory.subdirectory(self.role)
         self._configuration = directory / "mobile-node.toml"
@@ -56,11 +72,15 @@ class MobileNodeAgent:
             "deregister_on_exit": False,
             "authentication": "certificate" if subscriber.shared_key is None else "shared-key",
         }
+        if moves:
+            self.further = core.attach_further(self.host, further_node_prefix(subscriber.number), _FURTHER_DEVICE)
+            table["further_care_of_interfaces"] = [_FURTHER_DEVICE]
         if subscriber.shared_key is not None:
             table["shared_key"] = subscriber.shared_key
         table |= credentials.issue(subscriber.identity, directory, self.role)
         if anchors := credentials.trust_anchors(directory):
             table["trust_anchors"] = anchors
+        table |= changes or {}
         tables: dict[str, Table] = {"mobile_node": table}
         write_private(self._configuration, toml_document(tables).encode())
 

@@ -23,6 +23,7 @@ class SceneOptions:
             over; otherwise both serve the same prefix and the nodes keep theirs.
         bootstrap: the `[bootstrap]` section of both.
         cluster: the `[cluster]` section of both, without the store.
+        ike: the `[ike]` section of both, without credentials.
         max_bindings: capacity of the binding maps.
         key_directory: where both append session keys for Wireshark; None: nowhere.
     """
@@ -30,6 +31,7 @@ class SceneOptions:
     new_home_address: bool = False
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)
+    ike: Table = field(default_factory=dict)
     max_bindings: int = 4096
     key_directory: Path | None = None
 
@@ -58,6 +60,7 @@ class Scene:
                 max_bindings=options.max_bindings,
                 bootstrap=options.bootstrap,
                 cluster=options.cluster,
+                ike=options.ike,
                 key_directory=options.key_directory,
             )
             self.home_agents.append(HomeAgentUnderTest(laboratory, host, credentials, subscribers, agent_options))

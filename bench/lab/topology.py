@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from bench.lab.addresses import HOME_AGENT_HOST, router_address
@@ -31,6 +31,10 @@ class Host:
     address: IPv6Address
     #: The core's end of the link; what the host's wire carries is seen there.
     core_device: str
+    prefix_length: int
+    router: IPv6Address
+    #: Of the default route over it.
+    metric: int = 1024
 
 
 class RoutedCore:
@@ -48,8 +52,29 @@ class RoutedCore:
         frames whose checksum nobody has finished. GRO is on at the core's end: frames that XDP redirects out of a
         veth vanish unless the peer polls (GRO or XDP of its own).
         """
-        namespace = self._laboratory.namespace(role)
-        router, address = router_address(prefix), prefix[host]
+        attached = self._connect(self._laboratory.namespace(role), role, prefix, device, host, mtu)
+        self.plug(attached)
+        return attached
+
+    def attach_further(self, host: Host, prefix: IPv6Network, device: str) -> Host:
+        """Give a host another link to the core, for it to move to; it is down until `plug`."""
+        further = self._connect(host.namespace, f"{host.core_device}-{device}", prefix, device, 1, 1500)
+        return replace(further, metric=2 * host.metric)
+
+    def plug(self, host: Host) -> None:
+        """Bring a link up at the host's end, with its address and a default route behind the ones there are."""
+        host.namespace.ip(
+            [
+                f"link set dev {host.device} up",
+                f"address replace {host.address}/{host.prefix_length} dev {host.device} nodad",
+                f"route replace default via {host.router} dev {host.device} metric {host.metric}",
+            ]
+        )
+
+    def _connect(
+        self, namespace: Namespace, role: str, prefix: IPv6Network, device: str, number: int, mtu: int
+    ) -> Host:
+        router, address = router_address(prefix), prefix[number]
         self.namespace.ip(
             [
                 f"link add name {role} mtu {mtu} type veth peer name {device} mtu {mtu} netns {namespace.name}",
@@ -57,16 +82,9 @@ class RoutedCore:
                 f"link set dev {role} up",
             ]
         )
-        namespace.ip(
-            [
-                f"address add {address}/{prefix.prefixlen} dev {device} nodad",
-                f"link set dev {device} up",
-                f"route add default via {router}",
-            ]
-        )
         namespace.offloads(device, tx=False)
         self.namespace.offloads(role, tx=False, gro=True)
-        return Host(namespace, device, address, role)
+        return Host(namespace, device, address, role, prefix.prefixlen, router)
 
     def attach_home_agent(self, role: str, prefix: IPv6Network, home_prefixes: list[IPv6Network]) -> Host:
         """A home agent on a one-armed uplink `core0`.

@@ -149,6 +149,12 @@ class IkeSettings(Settings, frozen=True, kw_only=True):
             le=1_000_000,
         ),
     ] = 256
+    ike_lifetime_s: Annotated[
+        float, _about("An IKE SA gets new keys after this long, or up to a fifth earlier. 0: never.", 14400.0, ge=0)
+    ] = 14400.0
+    child_lifetime_s: Annotated[
+        float, _about("The same for the security associations that carry the signalling.", 3600.0, ge=0)
+    ] = 3600.0
     liveness_interval_s: Annotated[
         float,
         _about(

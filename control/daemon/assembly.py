@@ -23,7 +23,7 @@ from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
 from control.ikev2.payloads.identification import Identity
-from control.ikev2.policy import IkeConfiguration, KeyLog
+from control.ikev2.policy import IkeConfiguration, KeyLog, LifetimePolicy
 from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS
 from control.ipsec.userspace import UserspaceIpsec
 from control.key_export import KeyExport
@@ -117,6 +117,7 @@ def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> 
         ike_proposals=tuple(map(parse_ike_proposal, configuration.ike.proposals)) or DEFAULT_IKE_PROPOSALS,
         esp_proposals=tuple(map(parse_esp_proposal, configuration.ike.esp_proposals)) or DEFAULT_ESP_PROPOSALS,
         cookie_threshold=configuration.ike.cookie_threshold,
+        lifetimes=LifetimePolicy(ike_s=configuration.ike.ike_lifetime_s, child_s=configuration.ike.child_lifetime_s),
         liveness_interval_s=configuration.ike.liveness_interval_s,
         key_log=key_log,
     )

@@ -132,6 +132,7 @@ class Status:
             "responder_spi": sa.responder_spi.hex(),
             "suite": str(sa.suite),
             "established_s": round(now - sa.established_at, 1) if sa.established_at is not None else None,
+            "silent_s": round(now - sa.last_heard_at, 1) if sa.last_heard_at is not None else None,
             "rekeying_in_s": _rekeying_in(sa.lifetimes.ike, now),
             "children": children,
         }

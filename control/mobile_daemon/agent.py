@@ -9,23 +9,25 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from ipaddress import IPv6Address
 from pathlib import Path
 
 from control.config import ConfigurationError
 from control.config.credentials import load_certificates, load_credentials
 from control.ikev2.payloads.identification import Identity
-from control.ikev2.policy import IkeConfiguration
+from control.ikev2.policy import IkeConfiguration, LifetimePolicy
 from control.key_export import KeyExport
+from control.mobile_daemon.attachment import Attachment
 from control.mobile_daemon.configuration import AgentConfiguration, load_agent_configuration
 from control.mobile_daemon.event_log import EventLog
-from control.mobile_daemon.network import AgentNetwork, CareOfLink, NetworkError, find_care_of_link
+from control.mobile_daemon.iproute import NetworkError
+from control.mobile_daemon.network import AgentNetwork
+from control.mobile_daemon.roaming import Roaming
 from control.mobile_daemon.signals import SignalPipe
-from control.mobile_node.events import Deregistered, HomeAddressAssigned
+from control.mobile_node.events import Deregistered, HomeAddressAssigned, Registered
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
 from control.mobility.addresses import UNSPECIFIED
-from control.sockets.ike_udp import IkeSocket
-from control.sockets.packet import CareOfPacketSocket, CareOfSender
 from control.sockets.tun import TunDevice, TunError
 
 _LEAVING_S = 2.0
@@ -83,24 +85,20 @@ class Agent:
         self._log = log
         keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
         stack.callback(keys.close)
-        link = find_care_of_link(configuration.node.care_of_interface, configuration.node.care_of_address)
+        interfaces = configuration.node.care_of_interfaces
+        self._roaming = Roaming(interfaces, configuration.node.care_of_address)
+        stack.callback(self._roaming.close)
+        link = self._roaming.start(time.monotonic())
         self.node = MobileNode(
-            _node_settings(configuration, link),
+            _node_settings(configuration, link.address),
             replace(ike, key_log=keys.ike),
             random.SystemRandom(),
             installed=keys.esp,
         )
         self._tun = TunDevice(configuration.node.tun)
         stack.callback(self._tun.close)
-        self._packets = CareOfPacketSocket(link.interface, link.address)
-        stack.callback(self._packets.close)
-        self._ike = IkeSocket(link.address)
-        stack.callback(self._ike.close)
-        self._sender = CareOfSender(link.interface, link.address)
-        stack.callback(self._sender.close)
-        self._network = AgentNetwork(link, configuration.node.tun, configuration.node.routes)
-        stack.callback(self._network.close)
-        self._network.open(configuration.node.home_address)
+        self._network = AgentNetwork(configuration.node.tun, configuration.node.routes)
+        self._network.open(configuration.node.home_address, link.mtu)
         self._signals = SignalPipe()
         stack.callback(self._signals.close)
         self._leaving_until: float | None = None
@@ -112,15 +110,12 @@ class Agent:
         with selectors.DefaultSelector() as selector:
             readers: list[tuple[object, Callable[[], None]]] = [
                 (self._tun, self._read_tun),
-                (self._packets, self._read_packets),
-                (self._ike, self._read_ike),
                 (self._signals, self._read_signals),
             ]
             for source, reader in readers:
                 selector.register(source, selectors.EVENT_READ, reader)  # type: ignore[arg-type]
-            self._log.write(
-                {"event": "started", "node": node.identity, "care_of_address": str(self._ike.local.address)}
-            )
+            self._roaming.register(selector, self._links_changed, self._read_ike, self._read_packets)
+            self._log.write({"event": "started", "node": node.identity, "care_of_address": str(node.care_of_address)})
             self._log.flush()
             if settings.home_agent is not None:
                 identity = str(settings.home_agent_identity) if settings.home_agent_identity else None
@@ -130,6 +125,8 @@ class Agent:
                 for key, _ in selector.select(self._timeout()):
                     key.data()
                 now = time.monotonic()
+                if self._roaming.handle_timer(now):
+                    self._moved(now)
                 node.handle_timer(now)
                 if self._leaving_until is not None and now >= self._leaving_until:
                     self._done = True
@@ -138,45 +135,60 @@ class Agent:
         self._log.write({"event": "stopped", "node": node.identity, "counters": dict(node.statistics)})
 
     def _timeout(self) -> float | None:
-        times = [at for at in (self.node.next_timer(), self._leaving_until) if at is not None]
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        now = time.monotonic()
+        timers = (self.node.next_timer(), self._roaming.next_timer(now), self._leaving_until)
+        times = [at for at in timers if at is not None]
+        return max(0.0, min(times) - now) if times else None
 
     def _flush(self) -> None:
         events = self.node.events()
         # Noted before anything leaves, so that the times in the log are in the order of cause and effect.
         for event in events:
             self._log.node_event(self.node.identity, event)
-        self._ike.send(self.node.datagrams_to_send())
+        self._roaming.send_ike(self.node.datagrams_to_send())
         for packet in self.node.packets_to_send():
-            self._sender.send(packet)
+            self._roaming.send(packet)
         for event in events:
             if isinstance(event, HomeAddressAssigned):
                 previous = event.previous if event.previous != UNSPECIFIED else None
                 self._network.use_home_address(event.home_address, previous)
+            elif isinstance(event, Registered):
+                self._roaming.settled()
             elif isinstance(event, Deregistered) and self._leaving_until is not None:
                 self._done = True
         if events:
             self._log.flush()
 
     def _read_tun(self) -> None:
-        node, sender = self.node, self._sender
+        node, send = self.node, self._roaming.send
         for packet in self._tun.receive():
             outer = node.tunnel(packet)
             if outer is not None:
-                sender.send(outer)
+                send(outer)
 
-    def _read_packets(self) -> None:
+    def _read_packets(self, attachment: Attachment) -> None:
         node, tun = self.node, self._tun
         now = time.monotonic()
-        for packet in self._packets.receive():
+        for packet in attachment.packets.receive():
             inner = node.receive_packet(packet, now)
             if inner is not None:
                 tun.send(inner)
 
-    def _read_ike(self) -> None:
+    def _read_ike(self, attachment: Attachment) -> None:
         now = time.monotonic()
-        for data, peer in self._ike.receive():
-            self.node.receive_ike(data, self._ike.local, peer, now)
+        for data, peer in attachment.ike.receive():
+            self.node.receive_ike(data, attachment.ike.local, peer, now)
+
+    def _links_changed(self) -> None:
+        now = time.monotonic()
+        if self._roaming.update(now):
+            self._moved(now)
+
+    def _moved(self, now: float) -> None:
+        attachment = self._roaming.current
+        if attachment is not None:
+            self._network.use_link(attachment.link.mtu)
+        self.node.care_of_address_changed(attachment.link.address if attachment is not None else None, now)
 
     def _read_signals(self) -> None:
         if not self._signals.stop_asked_for() or self._leaving_until is not None:
@@ -192,21 +204,25 @@ class Agent:
 def _ike_configuration(configuration: AgentConfiguration) -> IkeConfiguration:
     node = configuration.node
     identity = Identity.from_text(str(node.identity))
-    if node.certificate is None or node.private_key is None or node.authentication != "certificate":
-        return IkeConfiguration(local_identity=identity, wall_clock=time.time)
-    return IkeConfiguration(
+    shared = IkeConfiguration(
         local_identity=identity,
         wall_clock=time.time,
+        lifetimes=LifetimePolicy(ike_s=node.ike_lifetime_s, child_s=node.child_lifetime_s),
+    )
+    if node.certificate is None or node.private_key is None or node.authentication != "certificate":
+        return shared
+    return replace(
+        shared,
         credentials=load_credentials(node.certificate, node.private_key),
         trust_anchors=tuple(anchor for path in node.trust_anchors for anchor in load_certificates(path)),
     )
 
 
-def _node_settings(configuration: AgentConfiguration, link: CareOfLink) -> NodeSettings:
+def _node_settings(configuration: AgentConfiguration, care_of_address: IPv6Address) -> NodeSettings:
     node = configuration.node
     return NodeSettings(
         home_address=node.home_address or UNSPECIFIED,
-        care_of_address=link.address,
+        care_of_address=care_of_address,
         trusted_home_agents=node.trusted_home_agents,
         shared_key=configuration.secret,
         home_agent_identities=configuration.home_agent_identities,

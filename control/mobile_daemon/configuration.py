@@ -60,15 +60,26 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
         ),
     ] = ()
     care_of_interface: Annotated[str, _about("Interface to the visited network.", "eth0", pattern=r"^[^/\s:]{1,15}$")]
+    further_care_of_interfaces: Annotated[
+        tuple[Annotated[str, _INTERFACE], ...],
+        _about("Interfaces to use while that one is down, the preferred one first.", ["wlan0"]),
+    ] = ()
     care_of_address: Annotated[
         IPv6Address | None,
-        _about("Care-of address; without it the first global address of the interface.", "2001:db8:c1::2"),
+        _about(
+            "The only care-of address to use; without it the node takes what it finds and follows changes.",
+            "2001:db8:c1::2",
+        ),
     ] = None
     tun: Annotated[str, _about("Name of the TUN device to make.", "mip0", pattern=r"^[^/\s:]{1,15}$")] = "mip0"
     routes: Annotated[tuple[IPv6Network, ...], _about("Prefixes to route through the tunnel.", ["::/0"])] = (
         IPv6Network("::/0"),
     )
     lifetime_s: Annotated[int, _about("Binding lifetime to ask for.", 600, ge=4, le=262_140)] = 600
+    ike_lifetime_s: Annotated[float, _about("An IKE SA gets new keys after this long. 0: never.", 14400.0, ge=0)] = (
+        14400.0
+    )
+    child_lifetime_s: Annotated[float, _about("The same for child SAs.", 3600.0, ge=0)] = 3600.0
     deregister_on_exit: Annotated[bool, _about("De-register before leaving.", True)] = True
     authentication: Annotated[
         Literal["certificate", "shared-key"], _about("How node and home agents prove who they are.", "shared-key")
@@ -85,6 +96,11 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"AgentSettings({self.identity!r})"
+
+    @property
+    def care_of_interfaces(self) -> tuple[str, ...]:
+        """The interfaces to visited networks, the preferred one first."""
+        return (self.care_of_interface, *self.further_care_of_interfaces)
 
 
 class AgentConfiguration(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,8 @@ from control.ikev2.policy import IkeConfiguration
 from control.key_export import KeyExport
 from control.mobile_daemon.configuration import SimulationConfiguration, load_simulation, shared_key
 from control.mobile_daemon.event_log import EventLog
-from control.mobile_daemon.network import NetworkError, open_simulated_link
+from control.mobile_daemon.iproute import NetworkError
+from control.mobile_daemon.network import open_simulated_link
 from control.mobile_daemon.signals import SignalPipe
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
