@@ -28,7 +28,7 @@ class HomeAgentOptions:
     """What the laboratory varies in a home agent's configuration file."""
 
     home_prefixes: Sequence[IPv6Network]
-    store: Path
+    store: Path | str
     max_bindings: int = 4096
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)

@@ -24,6 +24,7 @@ class SceneOptions:
         bootstrap: the `[bootstrap]` section of both.
         cluster: the `[cluster]` section of both, without the store.
         ike: the `[ike]` section of both, without credentials.
+        store: URL of the Redis server that is their state store; "" for an SQLite file.
         max_bindings: capacity of the binding maps.
         key_directory: where both append session keys for Wireshark; None: nowhere.
     """
@@ -32,6 +33,7 @@ class SceneOptions:
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)
     ike: Table = field(default_factory=dict)
+    store: str = ""
     max_bindings: int = 4096
     key_directory: Path | None = None
 
@@ -50,7 +52,7 @@ class Scene:
         self.core = RoutedCore(laboratory)
         self.correspondent: Host = self.core.attach("cn", CORRESPONDENT_PREFIX, "eth0")
         second_prefix = SECOND_HOME_PREFIX if options.new_home_address else HOME_PREFIX
-        store = laboratory.subdirectory("cluster") / "state.db"
+        store = options.store or laboratory.subdirectory("cluster") / "state.db"
         self.home_agents: list[HomeAgentUnderTest] = []
         for number, prefix in ((1, HOME_PREFIX), (2, second_prefix)):
             host = self.core.attach_home_agent(f"ha{number}", home_agent_prefix(number), [prefix])
