@@ -155,6 +155,24 @@ class IkeSettings(Settings, frozen=True, kw_only=True):
     child_lifetime_s: Annotated[
         float, _about("The same for the security associations that carry the signalling.", 3600.0, ge=0)
     ] = 3600.0
+    nat_traversal: Annotated[
+        Literal["off", "auto", "force"],
+        _about(
+            "Whether NATs on the way to nodes are looked for (RFC 7296 section 2.23): behind one, IKE uses port 4500 "
+            "and ESP goes in UDP. Force: always, for networks that let no ESP through. Off: only port 500.",
+            "auto",
+        ),
+    ] = "auto"
+    nat_keepalive_s: Annotated[
+        float,
+        _about(
+            "A home agent that is itself behind a NAT sends something at least this often, to keep the NAT's mapping; "
+            "0: never.",
+            20.0,
+            ge=0,
+            le=3600,
+        ),
+    ] = 20.0
     liveness_interval_s: Annotated[
         float,
         _about(

@@ -21,6 +21,7 @@ from control.home_agent.registrations import Registrations
 from control.home_agent.signalling import ProtectedSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2.endpoint import IkeEndpoint
+from control.ikev2.nat import NatTraversal
 from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration, KeyLog, LifetimePolicy
@@ -118,6 +119,8 @@ def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> 
         esp_proposals=tuple(map(parse_esp_proposal, configuration.ike.esp_proposals)) or DEFAULT_ESP_PROPOSALS,
         cookie_threshold=configuration.ike.cookie_threshold,
         lifetimes=LifetimePolicy(ike_s=configuration.ike.ike_lifetime_s, child_s=configuration.ike.child_lifetime_s),
+        nat_traversal=NatTraversal(configuration.ike.nat_traversal),
+        nat_keepalive_s=configuration.ike.nat_keepalive_s,
         liveness_interval_s=configuration.ike.liveness_interval_s,
         key_log=key_log,
     )

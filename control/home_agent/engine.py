@@ -19,6 +19,7 @@ from control.home_agent.movement import Movements
 from control.home_agent.policy import MOBILITY_CHILD, PREFIX_DISCOVERY_CHILD, home_address_reply
 from control.home_agent.registrations import PendingRegistration, Registrations
 from control.home_agent.signalling import ProtectedSignalling
+from control.home_agent.translated import as_reached
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2 import events as ike
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, Datagram, SocketAddress
@@ -116,6 +117,7 @@ class HomeAgent:
             sa.heard(now)
             if origin is not None:
                 sa.heard_from(self._local._replace(port=NAT_TRAVERSAL_PORT), origin, now)
+                message = as_reached(message, sa)
         self.registrations.receive(message, identity, home_address, care_of_address or home_address, now, wall)
 
     def receive_unprotected(
@@ -276,6 +278,8 @@ class HomeAgent:
                     self.takeover.job_failed(job, f"child-{reason}", now)
             case ike.ChildClosed(child=child):
                 self.sessions.child_closed(child)
+            case ike.PeerAddressChanged():
+                self.sessions.rerouted(sa)
             case ike.IkeRekeyed(successor=successor):
                 self.sessions.rekeyed(sa, successor)
             case ike.IkeFailed(reason=reason) | ike.IkeClosed(reason=reason):

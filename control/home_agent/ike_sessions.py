@@ -82,6 +82,11 @@ class IkeSessions:
         self._signalling.remove(child)
         self._identity_of_spi.pop(child.inbound_spi, None)
 
+    def rerouted(self, sa: IkeSa) -> None:
+        """The peer of an IKE SA is somewhere else, and so are its child SAs."""
+        for child in sa.children.values():
+            self._signalling.reroute(child)
+
     def closed(self, sa: IkeSa) -> None:
         """Forget an IKE SA with all its child SAs."""
         for child in list(sa.children.values()):

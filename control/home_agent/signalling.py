@@ -56,6 +56,11 @@ class ProtectedSignalling:
         """Take both directions of a child SA out of use."""
         self._ipsec.remove(child.inbound_spi)
 
+    def reroute(self, child: ChildSa) -> None:
+        """The packets of a child SA, in UDP, go another way now."""
+        if child.encapsulation is not None:
+            self._ipsec.reroute(child.inbound_spi, child.encapsulation)
+
     def protect(
         self, message: MobilityMessage, home_address: IPv6Address, care_of_address: IPv6Address, now: float
     ) -> bytes:
@@ -65,13 +70,18 @@ class ProtectedSignalling:
             NoSecurityAssociation: none with this node covers the message.
         """
         header = build_mobility_message(message, self._home_agent, home_address)
-        protected = self._ipsec.protect(
-            self._home_agent, home_address, PROTOCOL_MOBILITY, header, message.message_type << 8, now
+        protocol, protected = self._ipsec.protect_for_transit(
+            (self._home_agent, home_address),
+            PROTOCOL_MOBILITY,
+            header,
+            message.message_type << 8,
+            now,
+            (self._home_agent, care_of_address),
         )
         if care_of_address == home_address:
             # The node is at home: no routing header (RFC 6275 section 9.5.4).
-            return build_ipv6(self._home_agent, home_address, PROTOCOL_ESP, protected)
-        return build_to_mobile_node(self._home_agent, care_of_address, home_address, PROTOCOL_ESP, protected)
+            return build_ipv6(self._home_agent, home_address, protocol, protected)
+        return build_to_mobile_node(self._home_agent, care_of_address, home_address, protocol, protected)
 
     def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[MobilityMessage, SecurityAssociation]:
         """Check and decrypt an ESP packet of a node.

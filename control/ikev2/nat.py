@@ -10,7 +10,6 @@ from hashlib import sha1
 from typing import TYPE_CHECKING
 
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, SocketAddress
-from control.ikev2.events import PeerAddressChanged
 from control.ikev2.numbers import NotifyType
 from control.ikev2.payloads import NotifyPayload, Payload
 from control.ikev2.states import State
@@ -144,11 +143,8 @@ def note_origin(sa: IkeSa, local: SocketAddress, remote: SocketAddress, now: flo
     if sa.state is State.HALF_OPEN and sa.nat is not None:
         sa.local, sa.remote = local, remote
     elif sa.nat is not None and sa.nat.follows_peer:
-        previous = sa.remote
         sa.move(now, local=local, remote=remote)
         sa.environment.count("peer-address-changes")
-        if sa.state is State.ESTABLISHED:
-            sa.environment.emit(sa, PeerAddressChanged(previous))
     else:
         sa.environment.count("messages-from-elsewhere")
 

@@ -9,7 +9,7 @@ from control.ikev2.address import IpAddress, SocketAddress
 from control.ikev2.child import ChildRequest, ChildSa
 from control.ikev2.cipher import MessageCipher
 from control.ikev2.environment import Environment
-from control.ikev2.events import ChildClosed, ChildEstablished, IkeClosed, IkeEstablished, IkeFailed
+from control.ikev2.events import ChildClosed, ChildEstablished, IkeClosed, IkeEstablished, IkeFailed, PeerAddressChanged
 from control.ikev2.exchange_manager import ExchangeManager
 from control.ikev2.exchanges.create_child import CreateChildExchange
 from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange, LivenessExchange
@@ -225,6 +225,8 @@ class IkeSa:
         if encapsulation is not None:
             for spi, child in self.children.items():
                 self.children[spi] = replace(child, encapsulation=encapsulation)
+        if self.remote != before[1] and self.state is State.ESTABLISHED:
+            self.environment.emit(self, PeerAddressChanged(before[1]))
         self.environment.count("moved")
         self.exchanges.repeat_at_new_address(now)
         self.reschedule()

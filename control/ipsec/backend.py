@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from control.ipsec.security_association import SecurityAssociation
+from control.ipsec.udp_encapsulation import UdpEncapsulation
 
 
 class IpsecBackend(Protocol):
@@ -32,6 +33,9 @@ class IpsecBackend(Protocol):
 
     def remove(self, inbound_spi: int) -> None:
         """Take the pair of this inbound SPI out of use; without effect if there is none."""
+
+    def reroute(self, inbound_spi: int, encapsulation: UdpEncapsulation) -> None:
+        """The packets of this inbound SPI's pair travel in another UDP flow; without effect if there is none."""
 
     def list(self) -> tuple[tuple[SecurityAssociation, SecurityAssociation], ...]:
         """The installed pairs, inbound first, in the order in which they were installed."""

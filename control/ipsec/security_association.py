@@ -11,6 +11,7 @@ from control.ipsec.algorithms import CipherSuite
 from control.ipsec.errors import IpsecBackendError
 from control.ipsec.replay_window import DEFAULT_REPLAY_WINDOW
 from control.ipsec.traffic_selector import PROTOCOLS_WITH_MESSAGE_TYPE, TrafficSelector
+from control.ipsec.udp_encapsulation import UdpEncapsulation
 
 FIRST_SPI = 256
 """SPIs 1 to 255 are reserved by IANA, 0 is for local use (RFC 4303 section 2.1)."""
@@ -53,6 +54,7 @@ class SecurityAssociation:
         replay_window: size of the receiver's window in packets.
         reqid: what a kernel back end ties policies and associations together by.
         created_at: monotonic seconds.
+        encapsulation: the UDP flow its packets travel in, None without UDP.
         usage: counters that the back end keeps up.
     """
 
@@ -67,6 +69,7 @@ class SecurityAssociation:
     replay_window: int = DEFAULT_REPLAY_WINDOW
     reqid: int = 0
     created_at: float = 0.0
+    encapsulation: UdpEncapsulation | None = None
     usage: SecurityAssociationUsage = field(default_factory=SecurityAssociationUsage)
 
     def __post_init__(self) -> None:
@@ -135,6 +138,10 @@ class NegotiatedChild(Protocol):
     def transport_mode(self) -> bool:
         """Whether both agreed on it (RFC 7296 section 1.3.1)."""
 
+    @property
+    def encapsulation(self) -> UdpEncapsulation | None:
+        """The UDP flow its packets travel in."""
+
 
 def security_association_pair(
     child: NegotiatedChild,
@@ -170,6 +177,7 @@ def security_association_pair(
         integrity_key=child.inbound_integrity_key,
         reqid=reqid,
         created_at=created_at,
+        encapsulation=child.encapsulation,
     )
     outbound = SecurityAssociation(
         spi=child.outbound_spi,
@@ -182,5 +190,6 @@ def security_association_pair(
         integrity_key=child.outbound_integrity_key,
         reqid=reqid,
         created_at=created_at,
+        encapsulation=child.encapsulation,
     )
     return inbound, outbound

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 
 from control.ipsec.errors import EspError, IpsecBackendError, NoSecurityAssociation
-from control.ipsec.esp import EspInbound, EspOutbound, read_spi
+from control.ipsec.esp import PROTOCOL_ESP, EspInbound, EspOutbound, read_spi
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.spi_sequence import SpiSequence
 from control.ipsec.traffic_selector import packet_ports
+from control.ipsec.udp_encapsulation import PROTOCOL_UDP, UdpEncapsulation, wrap_in_udp
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,13 @@ class UserspaceIpsec:
         if not self._outbound[addresses]:
             del self._outbound[addresses]
 
+    def reroute(self, inbound_spi: int, encapsulation: UdpEncapsulation) -> None:
+        """See :meth:`control.ipsec.backend.IpsecBackend.reroute`."""
+        pair = self._pairs.get(inbound_spi)
+        if pair is not None:
+            for esp in (pair.inbound, pair.outbound):
+                esp.security_association = replace(esp.security_association, encapsulation=encapsulation)
+
     def list(self) -> tuple[tuple[SecurityAssociation, SecurityAssociation], ...]:
         """See :meth:`control.ipsec.backend.IpsecBackend.list`."""
         return tuple(
@@ -106,6 +114,41 @@ class UserspaceIpsec:
             NoSecurityAssociation: nothing covers it; it must not be sent in the clear.
             EspError: ``sequence-exhausted``.
         """
+        return self._protect(source, destination, protocol, payload, port, now)[0]
+
+    def protect_for_transit(
+        self,
+        ends: tuple[IPv6Address, IPv6Address],
+        protocol: int,
+        payload: bytes,
+        port: int,
+        now: float,
+        wire_ends: tuple[IPv6Address, IPv6Address],
+    ) -> tuple[int, bytes]:
+        """What follows the IPv6 headers on the wire, UDP included where there is a NAT, and its protocol number.
+
+        Args:
+            ends: logical source and destination address.
+            protocol: see :meth:`protect`.
+            payload: see :meth:`protect`.
+            port: see :meth:`protect`.
+            now: monotonic seconds.
+            wire_ends: source and destination address in the IPv6 header as the packet leaves.
+
+        Raises:
+            EspError: see :meth:`protect`.
+        """
+        packet, encapsulation = self._protect(*ends, protocol, payload, port, now)
+        if encapsulation is None:
+            return PROTOCOL_ESP, packet
+        source, destination = wire_ends
+        return PROTOCOL_UDP, wrap_in_udp(
+            packet, source, encapsulation.local_port, destination, encapsulation.remote_port
+        )
+
+    def _protect(
+        self, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes, port: int, now: float
+    ) -> tuple[bytes, UdpEncapsulation | None]:
         destination_port = packet_ports(protocol, payload)[1]
         esp: EspOutbound | None = None
         for pair in reversed(self._outbound.get((source, destination), ())):
@@ -129,7 +172,7 @@ class UserspaceIpsec:
         usage.bytes += len(payload)
         usage.last_used_at = now
         self.statistics["protected"] += 1
-        return packet
+        return packet, esp.security_association.encapsulation
 
     def unprotect(self, source: IPv6Address, destination: IPv6Address, packet: bytes, now: float) -> Unprotected:
         """What is inside an ESP packet, once it was found genuine, new and within the selectors of its association.

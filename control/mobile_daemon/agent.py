@@ -14,6 +14,7 @@ from pathlib import Path
 
 from control.config import ConfigurationError
 from control.config.credentials import load_certificates, load_credentials
+from control.ikev2.nat import NatTraversal
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration, LifetimePolicy
 from control.key_export import KeyExport
@@ -176,8 +177,8 @@ class Agent:
 
     def _read_ike(self, attachment: Attachment) -> None:
         now = time.monotonic()
-        for data, peer in attachment.ike.receive():
-            self.node.receive_ike(data, attachment.ike.local, peer, now)
+        for data, local, remote in attachment.ike.receive():
+            self.node.receive_ike(data, local, remote, now)
 
     def _links_changed(self) -> None:
         now = time.monotonic()
@@ -207,6 +208,7 @@ def _ike_configuration(configuration: AgentConfiguration) -> IkeConfiguration:
     shared = IkeConfiguration(
         local_identity=identity,
         wall_clock=time.time,
+        nat_traversal=NatTraversal(node.nat_traversal),
         lifetimes=LifetimePolicy(ike_s=node.ike_lifetime_s, child_s=node.child_lifetime_s),
     )
     if node.certificate is None or node.private_key is None or node.authentication != "certificate":

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from control.mobile_daemon.network import CareOfNetwork
 from control.mobile_node.care_of_selection import Candidate
-from control.sockets.ike_udp import IkeSocket
+from control.sockets.ike_udp import IkeSockets
 from control.sockets.packet import CareOfPacketSocket, CareOfSender
 
 
@@ -16,7 +16,7 @@ class Attachment:
     Attributes:
         link: the care-of address and its interface.
         table: of its routes.
-        ike: the IKE port of the care-of address.
+        ike: the IKE ports of the care-of address.
         packets: what arrives there and is not for the kernel.
         sender: sends whole packets out of the interface.
     """
@@ -33,7 +33,7 @@ class Attachment:
         with ExitStack() as stack:
             self.packets = CareOfPacketSocket(link.interface, link.address)
             stack.callback(self.packets.close)
-            self.ike = IkeSocket(link.address)
+            self.ike = IkeSockets(link.address, nat_traversal=True)
             stack.callback(self.ike.close)
             self.sender = CareOfSender(link.interface, link.address)
             stack.callback(self.sender.close)

@@ -80,6 +80,10 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
         14400.0
     )
     child_lifetime_s: Annotated[float, _about("The same for child SAs.", 3600.0, ge=0)] = 3600.0
+    nat_traversal: Annotated[
+        Literal["off", "auto", "force"],
+        _about("Whether to look for NATs; force: ESP always in UDP, where nothing else gets through.", "auto"),
+    ] = "auto"
     deregister_on_exit: Annotated[bool, _about("De-register before leaving.", True)] = True
     authentication: Annotated[
         Literal["certificate", "shared-key"], _about("How node and home agents prove who they are.", "shared-key")

@@ -157,12 +157,13 @@ class Roaming:
     def _listen(self, attachment: Attachment) -> None:
         if self._events is not None:
             selector, ike, packets = self._events
-            selector.register(attachment.ike, selectors.EVENT_READ, lambda: ike(attachment))
+            for sock in attachment.ike.sockets:
+                selector.register(sock, selectors.EVENT_READ, lambda: ike(attachment))
             selector.register(attachment.packets, selectors.EVENT_READ, lambda: packets(attachment))
 
     def _leave(self, attachment: Attachment) -> None:
         if self._events is not None:
-            for part in (attachment.ike, attachment.packets):
+            for part in (*attachment.ike.sockets, attachment.packets):
                 with suppress(KeyError, ValueError):
                     self._events[0].unregister(part)
         attachment.close()

@@ -125,6 +125,12 @@ class Associations:
             self._installed(inbound, outbound)
         return None
 
+    def rerouted(self, sa: IkeSa) -> None:
+        """The home agent of an IKE SA has another address on the way, and so have its child SAs."""
+        for child in sa.children.values():
+            if child.encapsulation is not None:
+                self._ipsec.reroute(child.inbound_spi, child.encapsulation)
+
     def child_closed(self, child: ChildSa) -> None:
         """Take one child SA out of use."""
         association = self._by_spi.pop(child.inbound_spi, None)

@@ -298,6 +298,8 @@ class MobileNode:
                 self.statistics[f"ike-{reason}"] += 1
                 if own_attempt:
                     self._attempt_failed(sa.remote.ipv6_address, reason, now)
+            case ike.PeerAddressChanged():
+                self._associations.rerouted(sa)
             case ike.IkeRekeyed(successor=successor):
                 self._associations.rekeyed(sa, successor)
                 self._attempts.rekeyed(sa, successor)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 
+from control.ikev2.address import NAT_TRAVERSAL_PORT
 from control.ipsec.errors import EspError
+from control.ipsec.udp_encapsulation import PROTOCOL_UDP, unwrap_from_udp
 from control.mobile_node.signalling import PROTOCOL_ESP, MobileSignalling
 from control.mobility.extension_headers import parse_ipv6
 from control.mobility.messages import MobilityMessage
@@ -36,9 +38,10 @@ def open_signalling(
         return None
     if parsed.destination.packed not in addresses:
         statistics["not-for-care-of-address"] += 1
-    elif parsed.next_header == PROTOCOL_ESP and parsed.routing_header_2 is not None:
+    elif parsed.next_header in (PROTOCOL_ESP, PROTOCOL_UDP) and parsed.routing_header_2 is not None:
         try:
-            message, association = signalling.open(parsed.payload, parsed.source, parsed.routing_header_2, now)
+            protected = parsed.payload if parsed.next_header == PROTOCOL_ESP else _esp_in_udp(parsed.payload)
+            message, association = signalling.open(protected, parsed.source, parsed.routing_header_2, now)
         except EspError as error:
             statistics[f"esp-{error.reason}"] += 1
         except WireError as error:
@@ -50,3 +53,11 @@ def open_signalling(
     else:
         statistics["unexpected-packet"] += 1
     return None
+
+
+def _esp_in_udp(payload: bytes) -> bytes:
+    """The ESP packet in a UDP datagram of a flow that is for them."""
+    _, port, data = unwrap_from_udp(payload)
+    if port != NAT_TRAVERSAL_PORT:
+        raise WireError("unexpected-port", f"UDP port {port}")
+    return data

@@ -40,8 +40,15 @@ class MobileSignalling:
         """
         header = build_mobility_message(message, home_address, home_agent)
         message_type = message.message_type << 8
-        protected = self._ipsec.protect(home_address, home_agent, PROTOCOL_MOBILITY, header, message_type, now)
-        return build_from_mobile_node(self.care_of_address, home_agent, home_address, PROTOCOL_ESP, protected)
+        protocol, protected = self._ipsec.protect_for_transit(
+            (home_address, home_agent),
+            PROTOCOL_MOBILITY,
+            header,
+            message_type,
+            now,
+            (self.care_of_address, home_agent),
+        )
+        return build_from_mobile_node(self.care_of_address, home_agent, home_address, protocol, protected)
 
     def open(
         self, packet: bytes, home_agent: IPv6Address, home_address: IPv6Address, now: float

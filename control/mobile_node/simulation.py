@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from random import Random
 
-from control.ikev2.address import IKE_PORT, SocketAddress
+from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, SocketAddress
+from control.ipsec.udp_encapsulation import KEEPALIVE, NON_ESP_MARKER, UdpContent, content_of
 from control.mobile_node.events import NodeEvent, Registered, RegistrationFailed
 from control.mobile_node.fragmentation import Reassembler, fragment
 from control.mobile_node.node import MobileNode
@@ -191,11 +192,17 @@ class Simulation:
         except WireError as error:
             self.counters[f"udp-{error.reason}"] += 1
             return
-        if datagram.destination_port != IKE_PORT:
+        port, data = datagram.destination_port, datagram.data
+        if port == NAT_TRAVERSAL_PORT:
+            if content_of(data) is not UdpContent.IKE:
+                self.counters["udp-no-ike"] += 1
+                return
+            data = data[len(NON_ESP_MARKER) :]
+        elif port != IKE_PORT:
             self.counters["udp-closed-port"] += 1
             return
         remote = SocketAddress(source, datagram.source_port)
-        simulated.node.receive_ike(datagram.data, SocketAddress(simulated.care_of_address), remote, now)
+        simulated.node.receive_ike(data, SocketAddress(simulated.care_of_address, port), remote, now)
 
     def _receive_inner(self, simulated: SimulatedNode, inner: bytes, now: float) -> None:
         simulated.last_tunnelled_packet = now + self._wall_offset
@@ -212,7 +219,9 @@ class Simulation:
         node = simulated.node
         for datagram in node.datagrams_to_send():
             local, remote = datagram.local, datagram.remote
-            whole = build_udp(local.ipv6_address, local.port, remote.ipv6_address, remote.port, datagram.data)
+            has_marker = local.port == NAT_TRAVERSAL_PORT and datagram.data != KEEPALIVE
+            data = NON_ESP_MARKER + datagram.data if has_marker else datagram.data
+            whole = build_udp(local.ipv6_address, local.port, remote.ipv6_address, remote.port, data)
             self._identification = (self._identification + 1) & 0xFFFF_FFFF
             for part in fragment(whole, self._identification):
                 self._send(part, now)

@@ -182,7 +182,21 @@ class IkeSockets:
     @property
     def dropped(self) -> int:
         """Datagrams that the kernel did not take."""
-        return self.plain.dropped + (self.nat_traversal.dropped if self.nat_traversal is not None else 0)
+        return sum(sock.dropped for sock in self.sockets)
+
+    @property
+    def sockets(self) -> tuple[IkeSocket, ...]:
+        """For the event loop."""
+        return (self.plain,) if self.nat_traversal is None else (self.plain, self.nat_traversal)
+
+    def receive(self) -> Iterator[tuple[bytes, SocketAddress, SocketAddress]]:
+        """IKE messages with where they came to and from. ESP packets are left to whoever sees whole packets."""
+        for data, remote in self.plain.receive():
+            yield data, self.plain.local, remote
+        if self.nat_traversal is not None:
+            for arrival in self.nat_traversal.arrivals():
+                if arrival.content is UdpContent.IKE:
+                    yield arrival.data, self.nat_traversal.local, arrival.origin
 
     def send(self, datagrams: Iterable[Datagram]) -> None:
         """Send every datagram from the port that it names."""
@@ -194,9 +208,8 @@ class IkeSockets:
 
     def close(self) -> None:
         """Close the sockets."""
-        self.plain.close()
-        if self.nat_traversal is not None:
-            self.nat_traversal.close()
+        for sock in self.sockets:
+            sock.close()
 
 
 def care_of_address_in(ancillary: list[tuple[int, int, bytes]]) -> IPv6Address | None:

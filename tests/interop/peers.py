@@ -97,11 +97,8 @@ class Ours:
             self.reported.append((sa, event))
             self.observe(sa, event)
         select.select([self.socket, self.nat_traversal], [], [], seconds)
-        for data, remote in self.socket.receive():
-            self.endpoint.receive_datagram(data, self.local, remote, time.monotonic())
-        for arrival in self.nat_traversal.arrivals():
-            local = self.nat_traversal.local
-            self.endpoint.receive_datagram(arrival.data, local, arrival.origin, time.monotonic())
+        for data, local, remote in self.sockets.receive():
+            self.endpoint.receive_datagram(data, local, remote, time.monotonic())
         self.endpoint.handle_timer(time.monotonic())
 
     def wait(self, condition: Callable[[], object], seconds: float = 60.0) -> None:

@@ -166,7 +166,7 @@ class MemoryNetwork:
                 moved = True
                 agent = self.agents.get(datagram.remote.address)
                 if agent is not None and not self._lost():
-                    agent.receive_ike(datagram.data, SocketAddress(*datagram.local), self.now)
+                    agent.receive_ike(datagram.data, SocketAddress(*datagram.local), self.now, datagram.remote.port)
             for packet in node.packets_to_send():
                 moved = True
                 self.wire.append(packet)

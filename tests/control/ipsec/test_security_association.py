@@ -18,6 +18,7 @@ from control.ipsec.algorithms import (
 from control.ipsec.errors import IpsecBackendError
 from control.ipsec.security_association import SecurityAssociation, security_association_pair
 from control.ipsec.traffic_selector import TrafficSelector
+from control.ipsec.udp_encapsulation import UdpEncapsulation
 
 MakeAssociation = Callable[..., SecurityAssociation]
 HOME_AGENT = IPv6Address("2001:db8:a1::1")
@@ -36,6 +37,7 @@ class Child:
     local_selectors: tuple[TrafficSelector, ...] = (TrafficSelector.host(HOME_AGENT, 135),)
     remote_selectors: tuple[TrafficSelector, ...] = (TrafficSelector.host(HOME_ADDRESS, 135),)
     transport_mode: bool = True
+    encapsulation: UdpEncapsulation | None = UdpEncapsulation(4500, HOME_ADDRESS, 31_000)
 
 
 def test_a_negotiated_child_becomes_both_directions() -> None:
@@ -44,6 +46,7 @@ def test_a_negotiated_child_becomes_both_directions() -> None:
     assert (inbound.spi, inbound.source, inbound.destination) == (0x1001, HOME_ADDRESS, HOME_AGENT)
     assert (inbound.encryption_key, inbound.integrity_key) == (b"\x01" * 16, b"\x02" * 32)
     assert (inbound.source_selectors, inbound.destination_selectors) == (child.remote_selectors, child.local_selectors)
+    assert inbound.encapsulation == outbound.encapsulation == child.encapsulation
     assert (outbound.spi, outbound.source, outbound.destination) == (0x2002, HOME_AGENT, HOME_ADDRESS)
     assert (outbound.encryption_key, outbound.integrity_key) == (b"\x03" * 16, b"\x04" * 32)
     assert (outbound.source_selectors, outbound.destination_selectors) == (

@@ -14,6 +14,7 @@ from control.ipsec.errors import EspError, IpsecBackendError, NoSecurityAssociat
 from control.ipsec.esp import LAST_SEQUENCE_NUMBER, EspOutbound
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.traffic_selector import TrafficSelector
+from control.ipsec.udp_encapsulation import UdpEncapsulation, unwrap_from_udp
 from control.ipsec.userspace import UserspaceIpsec
 
 HOME_AGENT = IPv6Address("2001:db8:a1::1")
@@ -219,3 +220,25 @@ def test_an_outbound_association_that_waits_is_used_when_there_is_no_other(agent
     assert spi_sent(agent) == 0x2000
     agent.remove(0x1000)
     assert spi_sent(agent) == 0x2002
+
+
+def in_transit(ipsec: UserspaceIpsec) -> tuple[int, bytes]:
+    ends = (HOME_ADDRESS, HOME_AGENT)
+    return ipsec.protect_for_transit(ends, 135, BINDING_UPDATE, 0x0500, 1.0, (STRANGER, HOME_AGENT))
+
+
+def test_a_pair_is_wrapped_in_udp_only_when_it_is_told_to_be(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
+    connect(node, agent)
+    protocol, packet = in_transit(node)
+    assert protocol == 50
+    agent.unprotect(HOME_ADDRESS, HOME_AGENT, packet, 1.0)
+    ((inbound, _),) = node.list()
+    for port in (4500, 31_000):
+        node.reroute(inbound.spi, UdpEncapsulation(4500, HOME_AGENT, port))
+        protocol, datagram = in_transit(node)
+        source, destination, packet = unwrap_from_udp(datagram)
+        assert (protocol, source, destination) == (17, 4500, port)
+        assert agent.unprotect(HOME_ADDRESS, HOME_AGENT, packet, 1.0).payload == BINDING_UPDATE
+    assert [sa.encapsulation for pair in node.list() for sa in pair] == [UdpEncapsulation(4500, HOME_AGENT, 31_000)] * 2
+    assert node.list()[0][1].usage.packets == 3
+    node.reroute(0x999, UdpEncapsulation(4500, HOME_AGENT, 1))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, IPv6Network
 from random import Random
 
@@ -21,6 +21,7 @@ from control.ikev2.policy import IkeConfiguration
 from control.ipsec.errors import EspError
 from control.ipsec.security_association import security_association_pair
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
+from control.ipsec.udp_encapsulation import PROTOCOL_UDP, unwrap_from_udp
 from control.ipsec.userspace import UserspaceIpsec
 from control.mobile_node.events import NodeEvent
 from control.mobile_node.node import MobileNode
@@ -128,11 +129,13 @@ class SmallHomeAgent:
         header = build_mobility_message(message, self.address, home_address)
         protocol, payload = PROTOCOL_MOBILITY, header
         if protect:
-            protocol, payload = (
-                ESP,
-                self.ipsec.protect(
-                    self.address, home_address, PROTOCOL_MOBILITY, header, message.message_type << 8, now
-                ),
+            protocol, payload = self.ipsec.protect_for_transit(
+                (self.address, home_address),
+                PROTOCOL_MOBILITY,
+                header,
+                message.message_type << 8,
+                now,
+                (self.address, care_of_address),
             )
         self.packets.append(build_to_mobile_node(self.address, care_of_address, home_address, protocol, payload))
 
@@ -174,6 +177,9 @@ class SmallHomeAgent:
         if parsed.next_header == 41:
             self.inner.append(parsed.payload)
             return
+        if parsed.next_header == PROTOCOL_UDP:
+            self.counters["esp-in-udp"] += 1
+            parsed = replace(parsed, next_header=ESP, payload=unwrap_from_udp(parsed.payload)[2])
         if parsed.next_header != ESP or parsed.home_address_option is None:
             self.counters["other"] += 1
             return

@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from control.ikev2.address import Datagram, SocketAddress
+from control.ikev2.address import NAT_TRAVERSAL_PORT, Datagram, SocketAddress
+from control.ikev2.nat import NatTraversal
 from control.ikev2.payloads import Identity
 from control.ikev2.policy import IkeConfiguration
 from control.mobile_node.events import FirstTunnelledPacket, HomeAgentSwitched, IkeStarted, Registered
@@ -28,24 +29,24 @@ KEY = b"a key shared by the node and its home agents"
 EPOCH = 1_800_000_000.0
 
 
-def make_nodes(count, seed=3):
+def make_nodes(count, seed=3, **ike_settings):
     random = Random(seed)
     for index in range(count):
         identity = Identity.from_text(f"mn{index}@mn.example.org")
-        ike = IkeConfiguration(local_identity=identity, wall_clock=lambda: EPOCH)
+        ike = IkeConfiguration(local_identity=identity, wall_clock=lambda: EPOCH, **ike_settings)
         yield MobileNode(NodeSettings(HOME + index, CARE_OF + index, ("*.example.org",), KEY), ike, random)
 
 
 class Outside:
     """The home agents at the other end of the simulation's packets."""
 
-    def __init__(self, world, count, seed=3, **settings):
+    def __init__(self, world, count, seed=3, ike_settings=None, **settings):
         self.world = world
         self.now = 50.0
         self.events = []
         self.answers = []
         chosen = {"home_agent": HA1, "home_agent_identity": "ha1.example.org", **settings}
-        nodes = make_nodes(count, seed)
+        nodes = make_nodes(count, seed, **(ike_settings or {}))
         self.simulation = Simulation(nodes, SimulationSettings(**chosen), Random(seed), self.now, EPOCH)
 
     def settle(self):
@@ -59,7 +60,8 @@ class Outside:
                 for datagram in agent.datagrams_to_send():
                     busy = True
                     ends = (*datagram.local, *datagram.remote)
-                    self.simulation.receive_packet(build_udp(*ends, datagram.data), self.now)
+                    marker = bytes(4) if datagram.local.port == NAT_TRAVERSAL_PORT else b""
+                    self.simulation.receive_packet(build_udp(*ends, marker + datagram.data), self.now)
                 for packet in agent.packets_to_send():
                     busy = True
                     self.simulation.receive_packet(packet, self.now)
@@ -84,10 +86,14 @@ class Outside:
         agent = self.world.home_agents.get(parsed.destination)
         if agent is None:
             return
-        if parsed.next_header == 17:
+        if parsed.next_header == 17 and parsed.home_address_option is None:
             datagram = parse_udp(parsed.source, parsed.destination, parsed.payload)
             remote = SocketAddress(parsed.source, datagram.source_port)
-            agent.receive_ike(datagram.data, SocketAddress(agent.address), remote, self.now)
+            local, data = SocketAddress(agent.address, datagram.destination_port), datagram.data
+            if local.port == NAT_TRAVERSAL_PORT:
+                assert data[:4] == bytes(4)
+                data = data[4:]
+            agent.receive_ike(data, local, remote, self.now)
         elif parsed.next_header == 41:
             self.answers.append(parsed.payload)
         else:
@@ -109,6 +115,19 @@ def ping(home_address, data=b"ping"):
     checksum = internet_checksum(ipv6_pseudo_header(CORRESPONDENT, home_address, len(body), 58) + body)
     body = body[:2] + checksum.to_bytes(2, "big") + body[4:]
     return build_ipv6(CORRESPONDENT, home_address, 58, body)
+
+
+def test_nodes_told_to_do_so_speak_ike_and_esp_in_udp_on_port_4500(agents):
+    outside = Outside(agents, 5, ike_settings={"nat_traversal": NatTraversal.FORCE})
+    outside.run(3)
+    assert len(outside.of(Registered)) == 5
+    agent = agents.home_agents[HA1]
+    assert agent.counters["esp-in-udp"] == 5
+    assert {sa.remote.port for sa in agent.endpoint.sas()} == {NAT_TRAVERSAL_PORT}
+    node = next(iter(outside.simulation.nodes.values()))
+    for data in (b"\xff", b"\0\0\1\0" + bytes(20), b""):
+        outside.simulation.receive_packet(build_udp(HA1, 4500, node.care_of_address, 4500, data), outside.now)
+    assert outside.simulation.counters["udp-no-ike"] == 3
 
 
 def test_all_nodes_register_no_faster_than_allowed(agents):

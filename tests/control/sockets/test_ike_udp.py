@@ -113,5 +113,12 @@ def test_a_datagram_leaves_from_the_port_it_names(address):
             sockets.send([Datagram(b"one", sockets.plain.local, remote)])
             sockets.send([Datagram(b"two", sockets.nat_traversal.local, remote)])
             assert [peer.recv(10), peer.recv(10)] == [b"one", bytes(4) + b"two"]
+            for sock, data in zip(sockets.sockets, (b"three", bytes(4) + b"four"), strict=True):
+                peer.sendto(data, (address, sock.local.port))
+            peer.sendto(b"\0\0\1\0" + bytes(20), (address, sockets.nat_traversal.local.port))
+            assert list(sockets.receive()) == [
+                (b"three", sockets.plain.local, remote),
+                (b"four", sockets.nat_traversal.local, remote),
+            ]
     finally:
         sockets.close()
