@@ -13,6 +13,8 @@ from control.mobile_daemon.iproute import NetworkError
 from control.mobile_daemon.link_watch import LinkWatch, care_of_candidates
 from control.mobile_daemon.network import TABLES
 from control.mobile_node.care_of_selection import Candidate, CareOfSelector
+from control.sockets.ike_udp import IkeSocket
+from control.sockets.packet import CareOfPacketSocket
 
 Reader = Callable[[Attachment], None]
 
@@ -163,7 +165,8 @@ class Roaming:
 
     def _leave(self, attachment: Attachment) -> None:
         if self._events is not None:
-            for part in (*attachment.ike.sockets, attachment.packets):
+            parts: list[IkeSocket | CareOfPacketSocket] = [*attachment.ike.sockets, attachment.packets]
+            for part in parts:
                 with suppress(KeyError, ValueError):
                     self._events[0].unregister(part)
         attachment.close()

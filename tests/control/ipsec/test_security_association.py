@@ -25,6 +25,9 @@ HOME_AGENT = IPv6Address("2001:db8:a1::1")
 HOME_ADDRESS = IPv6Address("2001:db8:100::17")
 
 
+FLOW = UdpEncapsulation(4500, HOME_ADDRESS, 31_000)
+
+
 @dataclass(frozen=True)
 class Child:
     inbound_spi: int = 0x1001
@@ -37,7 +40,7 @@ class Child:
     local_selectors: tuple[TrafficSelector, ...] = (TrafficSelector.host(HOME_AGENT, 135),)
     remote_selectors: tuple[TrafficSelector, ...] = (TrafficSelector.host(HOME_ADDRESS, 135),)
     transport_mode: bool = True
-    encapsulation: UdpEncapsulation | None = UdpEncapsulation(4500, HOME_ADDRESS, 31_000)
+    encapsulation: UdpEncapsulation | None = FLOW
 
 
 def test_a_negotiated_child_becomes_both_directions() -> None:
