@@ -13,19 +13,20 @@ import errno
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from control.daemon.kernel_selectors import kernel_selectors
 from control.ipsec.algorithms import EncryptionAlgorithm, IntegrityAlgorithm
 from control.ipsec.errors import IpsecBackendError
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.spi_sequence import SpiSequence
+from control.ipsec.udp_encapsulation import UdpEncapsulation
 from datapath.xfrm.channel import Request, XfrmChannel
 from datapath.xfrm.errors import XfrmLost, XfrmRefused
 from datapath.xfrm.numbers import Direction, MessageType
 from datapath.xfrm.policies import Policy, policy_key
 from datapath.xfrm.selectors import Selector
-from datapath.xfrm.states import Algorithm, State, StateReport, state_key
+from datapath.xfrm.states import Algorithm, Encapsulation, State, StateReport, state_key
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ _INTEGRITY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Pair:
     """An installed pair; ``number`` is its outbound reqid and its inbound mark."""
 
@@ -107,10 +108,7 @@ class KernelIpsec:
         received, sent = kernel_selectors(inbound), kernel_selectors(outbound)
         selectors = (*((Direction.IN, one) for one in received), *((Direction.OUT, one) for one in sent))
         pair = _Pair(inbound, outbound, self._next_number(), selectors)
-        states = (
-            _state(inbound, received, INBOUND_REQID, mark=pair.number),
-            _state(outbound, sent, pair.number, mark=0),
-        )
+        states = (_inbound_state(pair, received), _outbound_state(pair, sent))
         self._create(states)
         try:
             self._point_policies(pair, outbound_waits=outbound_waits)
@@ -127,6 +125,21 @@ class KernelIpsec:
             return
         del self._by_mark[pair.number]
         self._withdraw(pair, (pair.inbound, pair.outbound))
+
+    def reroute(self, inbound_spi: int, encapsulation: UdpEncapsulation) -> None:
+        """See :meth:`control.ipsec.backend.IpsecBackend.reroute`; what the kernel refuses is counted and logged."""
+        pair = self._pairs.get(inbound_spi)
+        if pair is None:
+            return
+        pair.inbound = replace(pair.inbound, encapsulation=encapsulation)
+        pair.outbound = replace(pair.outbound, encapsulation=encapsulation)
+        states = (
+            _inbound_state(pair, kernel_selectors(pair.inbound)),
+            _outbound_state(pair, kernel_selectors(pair.outbound)),
+        )
+        self._execute_surely(
+            [Request(MessageType.UPDSA, state.to_wire(), f"reroute SPI {state.spi:#010x}") for state in states]
+        )
 
     def list(self) -> tuple[tuple[SecurityAssociation, SecurityAssociation], ...]:
         """See :meth:`control.ipsec.backend.IpsecBackend.list`; the counters are read from the kernel first."""
@@ -238,7 +251,25 @@ def _deletion(state: State | StateReport | SecurityAssociation) -> Request:
     return Request(MessageType.DELSA, state_key(state.destination, state.spi), f"remove SPI {state.spi:#010x}")
 
 
-def _state(association: SecurityAssociation, selectors: Sequence[Selector], reqid: int, mark: int) -> State:
+def _inbound_state(pair: _Pair, selectors: Sequence[Selector]) -> State:
+    flow = pair.inbound.encapsulation
+    ports = None if flow is None else Encapsulation(flow.remote_port, flow.local_port)
+    return _state(pair.inbound, selectors, INBOUND_REQID, pair.number, ports)
+
+
+def _outbound_state(pair: _Pair, selectors: Sequence[Selector]) -> State:
+    flow = pair.outbound.encapsulation
+    ports = None if flow is None else Encapsulation(flow.local_port, flow.remote_port)
+    return _state(pair.outbound, selectors, pair.number, 0, ports)
+
+
+def _state(
+    association: SecurityAssociation,
+    selectors: Sequence[Selector],
+    reqid: int,
+    mark: int,
+    encapsulation: Encapsulation | None,
+) -> State:
     everything = Selector(association.source, association.destination)
     suite = association.suite
     combined = _COMBINED_MODES.get(suite.encryption)
@@ -256,4 +287,5 @@ def _state(association: SecurityAssociation, selectors: Sequence[Selector], reqi
         authentication=None
         if combined
         else Algorithm(_INTEGRITY[suite.integrity], association.integrity_key, check_bits),
+        encapsulation=encapsulation,
     )

@@ -127,7 +127,7 @@ class NatTraversalSocket(IkeSocket):
         Raises:
             OSError: this kernel cannot.
         """
-        self._socket.setsockopt(socket.IPPROTO_UDP, _UDP_ENCAP, _UDP_ENCAP_ESPINUDP)
+        self._socket.setsockopt(socket.IPPROTO_UDP, UDP_ENCAP, UDP_ENCAP_ESPINUDP)
 
     def arrivals(self) -> Iterator[NatTraversalArrival]:
         """IKE messages and ESP packets that have arrived, at most a batch of them."""
@@ -234,5 +234,5 @@ def enlarge_receive_buffer(sock: socket.socket, size: int) -> None:
 
 # asm-generic/socket.h and linux/udp.h; the socket module has no names for them.
 _SO_RCVBUFFORCE = 33
-_UDP_ENCAP = 100
-_UDP_ENCAP_ESPINUDP = 2
+UDP_ENCAP = 100
+UDP_ENCAP_ESPINUDP = 2

@@ -34,12 +34,14 @@ class MessageType(IntEnum):
     DELPOLICY = 0x14
     GETPOLICY = 0x15
     UPDPOLICY = 0x19
+    UPDSA = 0x1A
 
 
 class AttributeType(IntEnum):
     """Attributes of messages (``XFRMA_``)."""
 
     ALG_CRYPT = 2
+    ENCAP = 4
     TMPL = 5
     ALG_AEAD = 18
     ALG_AUTH_TRUNC = 20
@@ -64,6 +66,8 @@ class Action(IntEnum):
 MODE_TRANSPORT = 0
 """``XFRM_MODE_TRANSPORT``."""
 PROTOCOL_ESP = 50
+ENCAPSULATION_ESP_IN_UDP = 2
+"""``UDP_ENCAP_ESPINUDP`` of ``<linux/udp.h>``."""
 FAMILY_INET6 = 10
 """``AF_INET6``."""
 NETLINK_XFRM = 6

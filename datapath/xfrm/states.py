@@ -7,11 +7,18 @@ from ipaddress import IPv6Address
 
 from datapath.xfrm.attributes import attribute, attributes
 from datapath.xfrm.errors import XfrmMalformed
-from datapath.xfrm.numbers import FAMILY_INET6, MODE_TRANSPORT, PROTOCOL_ESP, AttributeType
+from datapath.xfrm.numbers import (
+    ENCAPSULATION_ESP_IN_UDP,
+    FAMILY_INET6,
+    MODE_TRANSPORT,
+    PROTOCOL_ESP,
+    AttributeType,
+)
 from datapath.xfrm.selectors import Selector
 from datapath.xfrm.structs import (
     ALGORITHM_WITH_CHECK,
     CIPHER,
+    ENCAPSULATION,
     LIFETIME,
     MARK_VALUE,
     REPLAY,
@@ -36,12 +43,45 @@ class Algorithm:
 
 
 @dataclass(frozen=True, slots=True)
+class Encapsulation:
+    """ESP in UDP (RFC 3948); what arrives needs a socket of the port with the option ``UDP_ENCAP``.
+
+    Attributes:
+        source_port: of the packets of the state.
+        destination_port: the same.
+    """
+
+    source_port: int
+    destination_port: int
+
+    def to_wire(self) -> bytes:
+        """The structure. The kernel makes no use of an original address."""
+        ports = self.source_port.to_bytes(2, "big"), self.destination_port.to_bytes(2, "big")
+        return ENCAPSULATION.pack(ENCAPSULATION_ESP_IN_UDP, *ports, bytes(16))
+
+    @classmethod
+    def from_wire(cls, data: bytes) -> Encapsulation | None:
+        """The ports, or None if it is another kind of encapsulation.
+
+        Raises:
+            XfrmMalformed: not of the right length.
+        """
+        if len(data) != ENCAPSULATION.size:
+            raise XfrmMalformed(f"an encapsulation of {len(data)} bytes")
+        kind, source_port, destination_port, _ = ENCAPSULATION.unpack(data)
+        if kind != ENCAPSULATION_ESP_IN_UDP:
+            return None
+        return cls(int.from_bytes(source_port, "big"), int.from_bytes(destination_port, "big"))
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """One direction of an association, with either ``aead`` or both ``cipher`` and ``authentication``.
 
     Attributes:
         reqid: what policies refer to it by.
         mark: put on every packet it has opened (``SO_RCVMARK`` shows it), 0 for none.
+        encapsulation: None for packets without UDP.
     """
 
     source: IPv6Address
@@ -54,9 +94,10 @@ class State:
     aead: Algorithm | None = None
     cipher: Algorithm | None = None
     authentication: Algorithm | None = None
+    encapsulation: Encapsulation | None = None
 
     def to_wire(self) -> bytes:
-        """The body of ``XFRM_MSG_NEWSA``."""
+        """The body of ``XFRM_MSG_NEWSA`` and ``XFRM_MSG_UPDSA``."""
         identifier = STATE_ID.pack(self.destination.packed, self.spi.to_bytes(4, "big"), PROTOCOL_ESP)
         fixed = STATE.pack(
             self.selector.to_wire(),
@@ -78,6 +119,8 @@ class State:
         ]
         if self.mark:
             result.append(attribute(AttributeType.SET_MARK, MARK_VALUE.pack(self.mark)))
+        if self.encapsulation is not None:
+            result.append(attribute(AttributeType.ENCAP, self.encapsulation.to_wire()))
         if self.aead is not None:
             result.append(attribute(AttributeType.ALG_AEAD, _with_check(self.aead)))
         if self.cipher is not None:
@@ -110,6 +153,7 @@ class StateReport:
     packets: int
     errors: int
     first_used_at: int
+    encapsulation: Encapsulation | None = None
 
 
 def state_key(destination: IPv6Address, spi: int) -> bytes:
@@ -131,7 +175,9 @@ def parse_state(body: bytes) -> StateReport | None:
     if (family, protocol) != (FAMILY_INET6, PROTOCOL_ESP):
         return None
     byte_count, packets, _, used_at = LIFETIME.unpack(lifetime)
-    mark = dict(attributes(body[STATE.size :])).get(AttributeType.SET_MARK, bytes(MARK_VALUE.size))
+    found = dict(attributes(body[STATE.size :]))
+    mark = found.get(AttributeType.SET_MARK, bytes(MARK_VALUE.size))
+    encapsulation = found.get(AttributeType.ENCAP)
     return StateReport(
         source=IPv6Address(source),
         destination=IPv6Address(destination),
@@ -144,6 +190,7 @@ def parse_state(body: bytes) -> StateReport | None:
         packets=packets,
         errors=late + replays + forged,
         first_used_at=used_at,
+        encapsulation=None if encapsulation is None else Encapsulation.from_wire(encapsulation),
     )
 
 

@@ -37,6 +37,8 @@ POLICY_KEY = struct.Struct(f"={SELECTOR.size}sIB3x")
 TEMPLATE = struct.Struct(f"={STATE_ID.size}sH2x16sIBBBxIII")
 """``xfrm_user_tmpl``: id, family, source, reqid, mode, share, optional, and the integrity, encryption and compression
 algorithms allowed."""
+ENCAPSULATION = struct.Struct("=H2s2s2x16s")
+"""``xfrm_encap_tmpl``: type, source and destination port (network order), original address."""
 CIPHER = struct.Struct("=64sI")
 """``xfrm_algo``: name, key length in bits; the key follows."""
 ALGORITHM_WITH_CHECK = struct.Struct("=64sII")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+from dataclasses import replace
 from ipaddress import IPv6Address
 from types import MappingProxyType
 
@@ -15,6 +16,7 @@ from control.ipsec.backend import IpsecBackend
 from control.ipsec.errors import IpsecBackendError
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.traffic_selector import TrafficSelector
+from control.ipsec.udp_encapsulation import UdpEncapsulation
 from datapath.xfrm.channel import Request
 from datapath.xfrm.errors import XfrmLost, XfrmRefused
 from datapath.xfrm.numbers import Direction, MessageType
@@ -59,6 +61,12 @@ class Kernel:
             assert state is not None
             if (state.destination, state.spi) in self.state_reports:
                 return errno.EEXIST
+            self.state_reports[state.destination, state.spi] = state
+        elif request.type is MessageType.UPDSA:
+            state = parse_state(request.body)
+            assert state is not None
+            if (state.destination, state.spi) not in self.state_reports:
+                return errno.ESRCH
             self.state_reports[state.destination, state.spi] = state
         elif request.type is MessageType.UPDPOLICY:
             policy = parse_policy(request.body)
@@ -159,6 +167,28 @@ def test_an_outbound_association_that_waits_sends_when_the_others_are_gone(kerne
     assert kernel.reqid_out() == reqids[0x1000]
     ipsec.remove(0x1000)
     assert kernel.reqid_out() == reqids[0x2000]
+
+
+def ports(kernel: Kernel, destination: IPv6Address, spi: int) -> tuple[int, int] | None:
+    found = kernel.state_reports[destination, spi].encapsulation
+    return None if found is None else (found.source_port, found.destination_port)
+
+
+def test_esp_in_udp_has_the_ports_of_its_direction_and_follows_the_flow(kernel: Kernel, ipsec: KernelIpsec) -> None:
+    plain = associations(0x1001)
+    ipsec.install(*plain)
+    assert ports(kernel, AGENT, 0x1001) is ports(kernel, HOME, 0x1001) is None
+    before = UdpEncapsulation(4500, HOME, 31_000)
+    ipsec.install(*(replace(each, encapsulation=before) for each in associations(0x1002)))
+    assert (ports(kernel, AGENT, 0x1002), ports(kernel, HOME, 0x1002)) == ((31_000, 4500), (4500, 31_000))
+    inbound = kernel.state_reports[AGENT, 0x1002]
+    ipsec.reroute(0x1002, UdpEncapsulation(4500, HOME, 32_000))
+    ipsec.reroute(0x9999, before)
+    assert (ports(kernel, AGENT, 0x1002), ports(kernel, HOME, 0x1002)) == ((32_000, 4500), (4500, 32_000))
+    after = kernel.state_reports[AGENT, 0x1002]
+    assert (after.mark, after.reqid, after.selector) == (inbound.mark, inbound.reqid, inbound.selector)
+    assert {each.encapsulation for each in ipsec.list()[1]} == {UdpEncapsulation(4500, HOME, 32_000)}
+    assert ports(kernel, AGENT, 0x1001) is None
 
 
 def test_removing_what_is_not_there_is_nothing(ipsec: KernelIpsec) -> None:

@@ -6,10 +6,11 @@ import subprocess
 from ipaddress import IPv6Address
 from pathlib import Path
 
+from control.sockets.ike_udp import UDP_ENCAP
 from datapath.xfrm import numbers, structs
 from datapath.xfrm.policies import Policy
 from datapath.xfrm.selectors import Selector
-from datapath.xfrm.states import Algorithm, State
+from datapath.xfrm.states import Algorithm, Encapsulation, State
 
 SIZES = {
     "struct nlmsghdr": structs.NETLINK_HEADER.size,
@@ -23,6 +24,7 @@ SIZES = {
     "struct xfrm_userpolicy_info": structs.POLICY.size,
     "struct xfrm_userpolicy_id": structs.POLICY_KEY.size,
     "struct xfrm_user_tmpl": structs.TEMPLATE.size,
+    "struct xfrm_encap_tmpl": structs.ENCAPSULATION.size,
     "struct xfrm_algo": structs.CIPHER.size,
     "struct xfrm_algo_auth": structs.ALGORITHM_WITH_CHECK.size,
     "struct xfrm_algo_aead": structs.ALGORITHM_WITH_CHECK.size,
@@ -34,6 +36,8 @@ CONSTANTS = {
     **{f"XFRM_MSG_{member.name}": int(member) for member in numbers.MessageType},
     **{f"XFRMA_{member.name}": int(member) for member in numbers.AttributeType},
     **{f"XFRM_POLICY_{member.name}": int(member) for member in (*numbers.Direction, *numbers.Action)},
+    "UDP_ENCAP_ESPINUDP": numbers.ENCAPSULATION_ESP_IN_UDP,
+    "UDP_ENCAP": UDP_ENCAP,
     "XFRM_MODE_TRANSPORT": numbers.MODE_TRANSPORT,
     "NETLINK_XFRM": numbers.NETLINK_XFRM,
     "XFRM_INF": numbers.NO_LIMIT,
@@ -83,6 +87,13 @@ TEMPLATE_FIELDS = {
     "aalgos": 0xFFFF_FFFF,
     "calgos": 0xFFFF_FFFF,
 }
+ENCAPSULATION_FIELDS = {
+    "encap_type": 2,
+    "ntohs(s->encap_sport)": 4500,
+    "ntohs(s->encap_dport)": 31_000,
+    "encap_oa.in6.s6_addr[0]": 0,
+}
+TABLES = (SIZES, CONSTANTS, STATE_FIELDS, POLICY_FIELDS, TEMPLATE_FIELDS, ENCAPSULATION_FIELDS)
 
 
 def _number(expression: str) -> str:
@@ -97,6 +108,7 @@ def _fields(kind: str, variable: str, data: bytes, fields: dict[str, int]) -> st
 
 def test_layouts_and_numbers_are_those_of_the_header(tmp_path: Path) -> None:
     source = "#include <stdio.h>\n#include <arpa/inet.h>\n#include <linux/netlink.h>\n#include <linux/xfrm.h>\n"
+    source += "#include <linux/udp.h>\n"
     source += "int main(void) {\n"
     source += "".join(_number(f"sizeof({name})") for name in SIZES) + "".join(map(_number, CONSTANTS))
     policy = POLICY.to_wire()
@@ -104,12 +116,13 @@ def test_layouts_and_numbers_are_those_of_the_header(tmp_path: Path) -> None:
     source += _fields("xfrm_usersa_info", "state", STATE.to_wire(), STATE_FIELDS)
     source += _fields("xfrm_userpolicy_info", "policy", policy, POLICY_FIELDS)
     source += _fields("xfrm_user_tmpl", "template", template, TEMPLATE_FIELDS)
+    source += _fields("xfrm_encap_tmpl", "encap", Encapsulation(4500, 31_000).to_wire(), ENCAPSULATION_FIELDS)
     source += "return 0; }\n"
     (tmp_path / "header.c").write_text(source)
     subprocess.run(["gcc", "-o", "header", "header.c"], cwd=tmp_path, check=True, capture_output=True)
     said = subprocess.run([tmp_path / "header"], check=True, capture_output=True, text=True).stdout
-    names = [*SIZES, *CONSTANTS, *STATE_FIELDS, *POLICY_FIELDS, *TEMPLATE_FIELDS]
-    ours = [table[name] for table in (SIZES, CONSTANTS, STATE_FIELDS, POLICY_FIELDS, TEMPLATE_FIELDS) for name in table]
+    names = [*SIZES, *CONSTANTS, *STATE_FIELDS, *POLICY_FIELDS, *TEMPLATE_FIELDS, *ENCAPSULATION_FIELDS]
+    ours = [table[name] for table in TABLES for name in table]
     theirs = [int(line) for line in said.split()]
     assert list(zip(names, ours, strict=True)) == list(zip(names, theirs, strict=True))
 

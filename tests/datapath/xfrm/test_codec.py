@@ -13,7 +13,7 @@ from datapath.xfrm.errors import XfrmMalformed
 from datapath.xfrm.numbers import Direction
 from datapath.xfrm.policies import Policy, PolicyReport, parse_policy
 from datapath.xfrm.selectors import Selector
-from datapath.xfrm.states import Algorithm, State, StateReport, parse_state
+from datapath.xfrm.states import Algorithm, Encapsulation, State, StateReport, parse_state
 
 addresses = st.integers(0, 2**128 - 1).map(IPv6Address)
 ports = st.tuples(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
@@ -28,6 +28,7 @@ states = st.builds(
     replay_window=st.sampled_from((32, 64, 1024)),
     mark=st.integers(0, 2**32 - 1),
     aead=st.just(Algorithm("rfc4106(gcm(aes))", bytes(20), 128)),
+    encapsulation=st.none() | st.builds(Encapsulation, st.integers(0, 0xFFFF), st.integers(0, 0xFFFF)),
 )
 policies = st.builds(
     Policy, st.sampled_from(Direction), selectors, reqid=st.integers(0, 2**32 - 1), priority=st.integers(0, 2**32 - 1)
@@ -48,6 +49,7 @@ def test_a_state_is_read_as_it_was_written(state: State) -> None:
         packets=0,
         errors=0,
         first_used_at=0,
+        encapsulation=state.encapsulation,
     )
     assert parse_state(state.to_wire()) == expected
 
@@ -67,6 +69,13 @@ def test_what_is_cut_or_changed_is_read_or_refused_and_nothing_else(wire: bytes,
             parse(bytes(changed))
         except XfrmMalformed:
             continue
+
+
+def test_other_kinds_of_encapsulation_are_not_ours() -> None:
+    wire = Encapsulation(4500, 31_000).to_wire()
+    assert Encapsulation.from_wire(struct.pack("=H", 7) + wire[2:]) is None
+    with pytest.raises(XfrmMalformed):
+        Encapsulation.from_wire(wire[:-1])
 
 
 def test_counters_of_a_state_stand_where_the_kernel_puts_them() -> None:
