@@ -149,6 +149,9 @@ class IkeSettings(Settings, frozen=True, kw_only=True):
             le=1_000_000,
         ),
     ] = 256
+    mobike: Annotated[
+        bool, _about("Whether a node that began an IKE SA may move its end of it by MOBIKE (RFC 4555).", True)
+    ] = True
     ike_lifetime_s: Annotated[
         float, _about("An IKE SA gets new keys after this long, or up to a fifth earlier. 0: never.", 14400.0, ge=0)
     ] = 14400.0

@@ -118,6 +118,7 @@ def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> 
         ike_proposals=tuple(map(parse_ike_proposal, configuration.ike.proposals)) or DEFAULT_IKE_PROPOSALS,
         esp_proposals=tuple(map(parse_esp_proposal, configuration.ike.esp_proposals)) or DEFAULT_ESP_PROPOSALS,
         cookie_threshold=configuration.ike.cookie_threshold,
+        mobike=configuration.ike.mobike,
         lifetimes=LifetimePolicy(ike_s=configuration.ike.ike_lifetime_s, child_s=configuration.ike.child_lifetime_s),
         nat_traversal=NatTraversal(configuration.ike.nat_traversal),
         nat_keepalive_s=configuration.ike.nat_keepalive_s,

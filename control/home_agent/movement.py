@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from control.home_agent.ike_sessions import IkeSessions
 from control.home_agent.registrations import PendingRegistration
+from control.ikev2.address import SocketAddress
 from control.ikev2.sa import IkeSa
 from control.mobility.home_registration import Change
 
@@ -21,7 +22,7 @@ class Movements:
 
     def __init__(self, sessions: IkeSessions) -> None:
         self._sessions = sessions
-        self._discarded: dict[IkeSa, float] = {}
+        self._discarded: dict[IkeSa, tuple[float, SocketAddress]] = {}
 
     def registered(self, registration: PendingRegistration, now: float) -> bool:
         """A Binding Update has taken effect. Returns whether an IKE SA was moved.
@@ -42,15 +43,19 @@ class Movements:
             elif acknowledgement is not None and acknowledgement.key_management:
                 moved |= sa.move(now, remote=sa.remote._replace(address=address))
             else:
-                self._discarded.setdefault(sa, now + _DISCARD_AFTER_S)
+                self._discarded.setdefault(sa, (now + _DISCARD_AFTER_S, sa.remote))
         return moved
 
     def next_timer(self) -> float | None:
         """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
-        return min(self._discarded.values(), default=None)
+        return min((at for at, _ in self._discarded.values()), default=None)
 
     def handle_timer(self, now: float) -> None:
-        """Forget the IKE SAs whose nodes have gone elsewhere, without a word to where they were."""
-        for sa in [sa for sa, at in self._discarded.items() if now >= at]:
-            del self._discarded[sa]
-            sa.abandon(now)
+        """Forget the IKE SAs whose nodes have gone elsewhere, without a word to where they were.
+
+        A node may have moved its IKE SA by MOBIKE since.
+        """
+        for sa in [sa for sa, (at, _) in self._discarded.items() if now >= at]:
+            _, remote = self._discarded.pop(sa)
+            if sa.remote == remote:
+                sa.abandon(now)

@@ -13,6 +13,11 @@ NAT_TRAVERSAL_PORT = 4500
 """The port of IKE and ESP in UDP where there are NATs (RFC 7296 section 2.23, RFC 3948)."""
 
 
+def is_usable(address: IpAddress) -> bool:
+    """Whether a peer on the other side of a network can have this address."""
+    return not (address.is_multicast or address.is_unspecified or address.is_loopback)
+
+
 class SocketAddress(NamedTuple):
     """One end of a UDP flow.
 

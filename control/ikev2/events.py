@@ -124,6 +124,22 @@ class PeerAddressChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressUpdated:
+    """The peer has taken the IKE SA's new addresses, of which this side has told it by MOBIKE (RFC 4555)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddressUpdateRefused:
+    """The peer does not take them.
+
+    Attributes:
+        reason: a stable slug: ``unacceptable-addresses`` or ``unexpected-nat-detected``.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class PeerAlive:
     """The peer answered a liveness probe."""
 
@@ -150,6 +166,8 @@ Event = (
     | IkeRekeyed
     | IkeClosed
     | PeerAddressChanged
+    | AddressUpdated
+    | AddressUpdateRefused
     | PeerAlive
     | ExchangeSent
 )

@@ -136,13 +136,13 @@ def note_origin(sa: IkeSa, local: SocketAddress, remote: SocketAddress, now: flo
     """A message, authentic and not a repetition, came from ``remote``: go there from now on, if that is right.
 
     Until the initiator is authenticated it may change ports; later only a peer behind a NAT, without knowing it. Where
-    MOBIKE is in force, that alone decides (RFC 4555 section 3.8): its place is in this condition.
+    MOBIKE is in force, that alone decides (RFC 4555 section 3.8).
     """
     if (local, remote) == (sa.local, sa.remote):
         return
     if sa.state is State.HALF_OPEN and sa.nat is not None:
         sa.local, sa.remote = local, remote
-    elif sa.nat is not None and sa.nat.follows_peer:
+    elif sa.nat is not None and sa.nat.follows_peer and sa.mobike is None:
         sa.move(now, local=local, remote=remote)
         sa.environment.count("peer-address-changes")
     else:

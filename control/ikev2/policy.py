@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import Certificate
 
 from control.eap.authenticator import EapAuthenticator
+from control.ikev2.address import IpAddress, is_usable
 from control.ikev2.child import ChildPolicy
 from control.ikev2.nat import NatTraversal
 from control.ikev2.numbers import NotifyType
@@ -124,6 +125,8 @@ class IkeConfiguration:
         nat_traversal: whether NATs on the way are looked for.
         nat_keepalive_s: a side behind a NAT that has been silent for this long shows the NAT that its mapping is in use
             (RFC 3948 section 4). 0: never.
+        mobike: whether the side that began an IKE SA may move it (RFC 4555).
+        accepts_address: whether a peer may move its end of an IKE SA there.
         key_log: told the keys of every IKE SA, for Wireshark; None in production.
     """
 
@@ -147,6 +150,8 @@ class IkeConfiguration:
     fragment_memory: int = 16 << 20
     nat_traversal: NatTraversal = NatTraversal.AUTO
     nat_keepalive_s: float = 20.0
+    mobike: bool = False
+    accepts_address: Callable[[IpAddress], bool] = is_usable
     key_log: KeyLog | None = field(default=None, repr=False)
 
 

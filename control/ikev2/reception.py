@@ -7,7 +7,7 @@ from collections.abc import Callable
 from control.ikev2.address import SocketAddress
 from control.ikev2.cipher import ProtectionError
 from control.ikev2.errors import UnsupportedCriticalPayload
-from control.ikev2.exchanges import auth_request, child_sa_request, informational, rekey_ike
+from control.ikev2.exchanges import auth_request, child_sa_request, informational, mobike, rekey_ike
 from control.ikev2.fragmentation import OpenedMessage, drop_fragments, take_fragment
 from control.ikev2.message import Header, parse_payloads, split_encrypted
 from control.ikev2.nat import note_origin
@@ -55,7 +55,10 @@ def receive_request(
     note_origin(sa, local, remote, now)
     is_fatal = False
     try:
-        response = answer(sa, parse_payloads(opened.first_type, opened.chain), now)
+        request = parse_payloads(opened.first_type, opened.chain)
+        response = answer(sa, request, now)
+        if header.exchange == ExchangeType.INFORMATIONAL:
+            response = (*response, *mobike.answer(sa, request, local, remote, now))
     except UnsupportedCriticalPayload as error:
         environment.count("refused-unsupported-critical-payload")
         refusal = NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data=bytes((error.payload_type,)))

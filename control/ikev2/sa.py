@@ -13,6 +13,7 @@ from control.ikev2.events import ChildClosed, ChildEstablished, IkeClosed, IkeEs
 from control.ikev2.exchange_manager import ExchangeManager
 from control.ikev2.exchanges.create_child import CreateChildExchange
 from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange, LivenessExchange
+from control.ikev2.exchanges.mobike import Mobike
 from control.ikev2.exchanges.rekey_child import RekeyChildExchange
 from control.ikev2.exchanges.rekey_ike import RekeyIkeExchange
 from control.ikev2.fragmentation import PartialMessage, drop_expired_fragments, drop_fragments, seal_fragments
@@ -43,6 +44,7 @@ class IkeSa:
         remote_spi: 8 bytes, the peer's SPI, zero until known.
         local: address requests are sent from.
         remote: address requests are sent to; see :meth:`move`.
+        mobike: what MOBIKE knows, None where it is not in force.
         nat: which side is behind a NAT, None if one of them does not look for NATs.
         local_identity: who this side is.
         remote_identity: the authenticated identity of the peer, None before.
@@ -85,6 +87,7 @@ class IkeSa:
         "local",
         "local_identity",
         "local_spi",
+        "mobike",
         "nat",
         "partial_messages",
         "peer_configuration",
@@ -122,6 +125,7 @@ class IkeSa:
         self.last_heard_at: float | None = None
         self.last_sent_at: float | None = None
         self.nat: NatDetection | None = None
+        self.mobike: Mobike | None = None
         self.exchanges = ExchangeManager(self)
         self.cipher: MessageCipher | None = None
         self.uses_fragments = False
@@ -211,26 +215,39 @@ class IkeSa:
         self.last_heard_at = now
         self.reschedule()
 
-    def move(self, now: float, *, local: SocketAddress | None = None, remote: SocketAddress | None = None) -> bool:
+    def move(
+        self,
+        now: float,
+        *,
+        local: SocketAddress | None = None,
+        remote: SocketAddress | None = None,
+        children: bool = True,
+    ) -> bool:
         """Send requests from another address or to another one from now on, the one under way at once.
 
         Answers go to where a request came from, as ever. Its children's packets go that way too, if they
-        are in UDP. Returns whether anything has changed.
+        are in UDP; without ``children`` only once :meth:`take_children_along` is called. Returns whether anything has
+        changed.
         """
         before = (self.local, self.remote)
         self.local, self.remote = local or self.local, remote or self.remote
         if (self.local, self.remote) == before:
             return False
-        encapsulation = encapsulation_of(self)
-        if encapsulation is not None:
-            for spi, child in self.children.items():
-                self.children[spi] = replace(child, encapsulation=encapsulation)
-        if self.remote != before[1] and self.state is State.ESTABLISHED:
-            self.environment.emit(self, PeerAddressChanged(before[1]))
+        if children:
+            self.take_children_along(before[1])
         self.environment.count("moved")
         self.exchanges.repeat_at_new_address(now)
         self.reschedule()
         return True
+
+    def take_children_along(self, previous: SocketAddress) -> None:
+        """Have the packets of its children go where the IKE SA goes; ``previous`` is where the peer was."""
+        encapsulation = encapsulation_of(self)
+        if encapsulation is not None:
+            for spi, child in self.children.items():
+                self.children[spi] = replace(child, encapsulation=encapsulation)
+        if self.remote != previous and self.state is State.ESTABLISHED:
+            self.environment.emit(self, PeerAddressChanged(previous))
 
     def heard_from(self, local: SocketAddress, remote: SocketAddress, now: float) -> None:
         """Note where an authentic and new packet on a child SA, in UDP, came to and from: the peer may be there now."""

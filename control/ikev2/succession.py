@@ -63,6 +63,7 @@ def inherit(old: IkeSa, successor: IkeSa, now: float) -> None:
     successor.remote_identity = old.remote_identity
     successor.peer_configuration = old.peer_configuration
     successor.context = old.context
+    successor.mobike = old.mobike
     # One of the sides may have moved since the successor was made.
     successor.local, successor.remote = old.local, old.remote
     successor.established_at = now

@@ -80,6 +80,7 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
         14400.0
     )
     child_lifetime_s: Annotated[float, _about("The same for child SAs.", 3600.0, ge=0)] = 3600.0
+    mobike: Annotated[bool, _about("Whether the node may move an IKE SA it began by MOBIKE.", True)] = True
     nat_traversal: Annotated[
         Literal["off", "auto", "force"],
         _about("Whether to look for NATs; force: ESP always in UDP, where nothing else gets through.", "auto"),

@@ -303,6 +303,12 @@ class MobileNode:
             case ike.IkeRekeyed(successor=successor):
                 self._associations.rekeyed(sa, successor)
                 self._attempts.rekeyed(sa, successor)
+            case ike.AddressUpdated() | ike.AddressUpdateRefused():
+                association = self._associations.of(sa)
+                if association is not None and isinstance(event, ike.AddressUpdated):
+                    association.known_at = self.care_of_address
+                elif association is not None:
+                    self._leave_behind(association, now)
             case ike.IkeClosed(reason=reason):
                 self._ike_closed(sa, reason, now)
 
@@ -477,10 +483,13 @@ class MobileNode:
             self.register(following.address, following.identity, now)
 
     def _follow_up(self, association: Association, message: BindingAcknowledgement, now: float) -> None:
-        """Without the K bit the home agent has left the IKE SA behind: make a new one (RFC 6275 section 11.7.3)."""
+        """Without the K bit the home agent has left the IKE SA behind (RFC 6275 section 11.7.3)."""
         if message.key_management:
             association.known_at = self.care_of_address
-        elif association.known_at != self.care_of_address:
-            self.statistics["ike-left-behind"] += 1
-            self._associations.forget(association, now)
-            self._attempt(now)
+        elif association.known_at != self.care_of_address and not self._whereabouts.tell_by_mobike(association.sa, now):
+            self._leave_behind(association, now)
+
+    def _leave_behind(self, association: Association, now: float) -> None:
+        self.statistics["ike-left-behind"] += 1
+        self._associations.forget(association, now)
+        self._attempt(now)

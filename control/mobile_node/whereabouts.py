@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
+from control.ikev2.exchanges.mobike import update_addresses
 from control.ikev2.sa import IkeSa
 from control.mobile_node.events import CareOfAddressChanged, NodeEvent
 
@@ -37,6 +38,17 @@ class Whereabouts:
             self.care_of_address = care_of_address
             self.addresses = (care_of_address.packed, previous.packed)
         return moved
+
+    @staticmethod
+    def tell_by_mobike(sa: IkeSa, now: float) -> bool:
+        """Have the home agent take the movement by MOBIKE, if the node began the IKE SA (RFC 4877 section 7.4).
+
+        Returns whether that is possible; else the node needs a new one.
+        """
+        if sa.mobike is None or not sa.mobike.decides:
+            return False
+        update_addresses(sa, now)
+        return True
 
     def take_along(self, sa: IkeSa, now: float) -> None:
         """Have an IKE SA that is or was in use send its requests from where the node is."""

@@ -97,7 +97,7 @@ def test_a_node_keeps_its_keys_and_its_traffic(laboratory: Laboratory, soft: boo
     after = node.sas()
     assert spis(after) == spis(before)
     assert len(after) == 1
-    assert after[0]["remote"] == f"[{node.there.address}]:500"
+    assert after[0]["remote"].startswith(f"[{node.there.address}]:")
     wait(lambda: node.sas()[0]["silent_s"] >= 1.0, "the node says more than it has to")
     wait(lambda: node.sas()[0]["silent_s"] < 1.0, "the node does not answer when it is asked for a sign of life")
     assert spis(node.sas()) == spis(before)
@@ -107,7 +107,7 @@ def test_a_node_keeps_its_keys_and_its_traffic(laboratory: Laboratory, soft: boo
     node.probes.mark(moved)
     wait(lambda: node.probes.poll() and node.probes.outages, "the node is not reachable through ha2")
     (row,) = node.sas(node.scene.surviving)
-    assert row["remote"] == f"[{node.there.address}]:500"
+    assert row["remote"].startswith(f"[{node.there.address}]:")
     assert row["role"] == "initiator"
 
 
@@ -125,7 +125,8 @@ def test_keys_are_renewed_after_a_movement(laboratory: Laboratory, by_agent: boo
         "the child SA is not rekeyed",
     )
     (row,) = node.sas()
-    assert (row["initiator_spi"], row["remote"]) == (ike_spi, f"[{node.there.address}]:500")
+    assert row["initiator_spi"] == ike_spi
+    assert row["remote"].startswith(f"[{node.there.address}]:")
     # Back again: the Binding Update goes under the new keys.
     node.scene.core.plug(node.here)
     node.scene.core.cut(node.there)

@@ -14,6 +14,7 @@ from control.ikev2.authentication import (
 )
 from control.ikev2.errors import CertificateError
 from control.ikev2.events import ChildFailed
+from control.ikev2.exchanges import mobike
 from control.ikev2.exchanges.base import error_in, first, notification, slug
 from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child
 from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange
@@ -69,7 +70,7 @@ class AuthExchange:
             *(environment.certificate_request if key is None else ()),
             *wanted_responder(handshake),
             proof,
-            *wishes(handshake, offer),
+            *wishes(sa, handshake, offer),
         )
 
     def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
@@ -104,13 +105,14 @@ def wanted_responder(handshake: Handshake) -> tuple[Payload, ...]:
     return () if handshake.remote_identity is None else (IdentificationResponder(handshake.remote_identity),)
 
 
-def wishes(handshake: Handshake, offer: ChildOffer) -> tuple[Payload, ...]:
+def wishes(sa: IkeSa, handshake: Handshake, offer: ChildOffer) -> tuple[Payload, ...]:
     """What the initiator wants to have once it is authenticated."""
     return (
         *(() if handshake.configuration is None else (handshake.configuration,)),
         *offer.mode(),
         offer.security_association(with_groups=False),
         *offer.selectors(),
+        *mobike.support(sa),
     )
 
 
@@ -137,7 +139,8 @@ def check_responder(
 
 
 def finish_child(sa: IkeSa, handshake: Handshake, offer: ChildOffer, payloads: tuple[Payload, ...], now: float) -> None:
-    """Take what the responder's last answer says about the first child SA."""
+    """Take what the responder's last answer says about the first child SA, and whether it speaks MOBIKE."""
+    mobike.agree(sa, payloads)
     refusal = error_in(payloads)
     if refusal is not None:
         _child_failed(sa, offer, slug(refusal), "the peer refused")
@@ -276,7 +279,8 @@ def establish(
     configuration = first(payloads, ConfigurationPayload)
     sa.establish(peer, configuration, now)
     secrets = ChildSecrets(handshake.initiator_nonce, handshake.responder_nonce)
-    return _answer_wishes(sa, payloads, configuration, secrets, now)
+    supported = mobike.support(sa) if mobike.agree(sa, payloads) else ()
+    return (*_answer_wishes(sa, payloads, configuration, secrets, now), *supported)
 
 
 def _close_older(sa: IkeSa, peer: Identity, now: float) -> None:

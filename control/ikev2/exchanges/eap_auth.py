@@ -70,7 +70,7 @@ class EapAuthExchange:
             *auth.initial_contact(handshake),
             *sa.environment.certificate_request,
             *auth.wanted_responder(handshake),
-            *auth.wishes(handshake, offer),
+            *auth.wishes(sa, handshake, offer),
         )
 
     def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:

@@ -7,6 +7,8 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from control.ikev2.exchanges.mobike import update_addresses
+from control.ikev2.nat import NatTraversal
 from control.ikev2.policy import LifetimePolicy
 from control.mobile_node.events import BindingLost, CareOfAddressChanged, IkeStarted, RegistrationFailed
 from control.mobile_node.registration import Registration
@@ -222,3 +224,34 @@ def test_binding_updates_ask_for_key_management_mobility(scene):
     message = scene.nodes[0]._registrar.registration.binding_update(HERE, scene.network.now)
     assert isinstance(message, BindingUpdate)
     assert message.key_management
+
+
+def test_mobike_brings_the_ike_sa_along_where_the_k_bit_does_not(make_scene):
+    scene = make_scene(agent_lifetimes=NEVER, node_lifetimes=NEVER)
+    for party in (scene.ha1, scene.nodes[0]):
+        environment = party.endpoint._environment
+        environment.configuration = replace(environment.configuration, mobike=True, nat_traversal=NatTraversal.OFF)
+    scene.ha1.registrations.rules._key_management = False
+    scene.register_all()
+    sas = both_ends(scene)
+    before = spis(sas)
+    scene.network.move(scene.nodes[0], THERE)
+    pass_time(scene, 60.0)
+    assert both_ends(scene) == sas
+    assert spis(sas) == before
+    assert (sas[0].remote_address, binding(scene).care_of_address) == (THERE, THERE)
+    assert scene.ha1.endpoint.statistics["mobike-updates"] == 1
+    assert scene.nodes[0].statistics["ike-left-behind"] == 0
+
+
+def test_mobike_alone_does_not_change_the_binding(make_scene):
+    scene = make_scene(agent_lifetimes=NEVER, node_lifetimes=NEVER)
+    for party in (scene.ha1, scene.nodes[0]):
+        environment = party.endpoint._environment
+        environment.configuration = replace(environment.configuration, mobike=True, nat_traversal=NatTraversal.OFF)
+    scene.register_all()
+    agent, node = both_ends(scene)
+    scene.network.nodes[THERE] = scene.nodes[0]
+    update_addresses(node, scene.network.now, local=node.local._replace(address=THERE))
+    pass_time(scene)
+    assert (agent.remote_address, binding(scene).care_of_address) == (THERE, HERE)
