@@ -9,7 +9,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup machine demo test unit namespaces kernel bench lint format
+.PHONY: help setup machine demo test unit namespaces kernel interop bench lint format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ namespaces: setup ## tests with real XDP and sockets in network namespaces (root
 # Its 2 processors are emulated: about 4 minutes at most, of which the machine itself takes 20 seconds to start.
 kernel: setup machine ## tests inside Debian's own kernel, under QEMU (root)
 	@$(python) -m pytest -q -m kernel $(ARGS)
+
+# The tests of both tiers that talk to strongSwan, and what they have shown into the documentation.
+interop: setup machine ## talk to strongSwan, here and under QEMU, and write docs/interoperability.md (root)
+	@rm -f docs/interoperability.md
+	@$(python) -m pytest -q -m "interop or collision" --write-interoperability docs/interoperability.md $(ARGS)
 
 bench: setup ## rehearse a failover and measure it; ARGS="--mobile-nodes 1000 --loss 1" and more (root)
 	@$(python) -m bench.failover $(ARGS)

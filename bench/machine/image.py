@@ -27,7 +27,8 @@ PROGRAMS = (
     *("charon-systemd", "swanctl"),
 )
 DISTRIBUTIONS = (
-    *("cffi", "click", "cryptography", "msgspec", "prometheus-client", "pyroute2", "rich", "redis", "async-timeout"),
+    *("cffi", "click", "cryptography", "msgspec", "prometheus-client", "pyroute2", "rich"),
+    *("async-timeout", "pycryptodomex", "redis"),
     *("iniconfig", "packaging", "pluggy", "pygments", "pytest", "pytest-timeout"),
 )
 PACKAGES = Path("/packages")

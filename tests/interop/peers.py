@@ -18,7 +18,7 @@ from control.ikev2.address import IpAddress, SocketAddress
 from control.ikev2.child import ChildPolicy, ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.payloads import ConfigurationPayload, Identity
-from control.ikev2.policy import IkeConfiguration, PeerPolicy
+from control.ikev2.policy import ConfigurationAnswer, IkeConfiguration, PeerPolicy
 from control.ikev2.sa import IkeSa
 from control.ipsec.traffic_selector import TrafficSelector
 from control.sockets.ike_udp import IkeSockets
@@ -32,11 +32,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Policy(PeerPolicy):
-    """Grants whatever is asked for, to whom has the key; None as the key for certificates."""
+    """Grants whatever is asked for, to whom has the key; None as the key for certificates.
+
+    Attributes:
+        configuration: the answer to a CFG_REQUEST.
+        asked: the last CFG_REQUEST.
+    """
 
     def __init__(self, key: bytes | None = SHARED_KEY) -> None:
         self.key = key
-        self.reply: ConfigurationPayload | None = None
+        self.configuration: ConfigurationPayload | None = None
+        self.asked: ConfigurationPayload | None = None
 
     def shared_key(self, local: Identity, remote: Identity) -> bytes | None:
         return self.key
@@ -49,8 +55,9 @@ class Policy(PeerPolicy):
     ) -> ChildPolicy | None:
         return ChildPolicy(local, remote)
 
-    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationPayload | None:
-        return self.reply
+    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationAnswer | None:
+        self.asked = request
+        return None if self.configuration is None else ConfigurationAnswer(self.configuration)
 
 
 class Ours:
@@ -93,10 +100,8 @@ class Ours:
     def pump(self, seconds: float = 0.05) -> None:
         """Send what is to be sent, and take what has come or wait that long for it."""
         self.sockets.send(self.endpoint.datagrams_to_send())
-        for sa, event in self.endpoint.events():
-            self.reported.append((sa, event))
-            self.observe(sa, event)
-        select.select([self.socket, self.nat_traversal], [], [], seconds)
+        self._take_events()
+        self.has_arrivals(seconds)
         for data, local, remote in self.sockets.receive():
             self.endpoint.receive_datagram(data, local, remote, time.monotonic())
         self.endpoint.handle_timer(time.monotonic())
@@ -107,6 +112,16 @@ class Ours:
         while not condition():
             assert time.monotonic() < end, (self.reported, self.endpoint.statistics)
             self.pump()
+        self._take_events()
+
+    def _take_events(self) -> None:
+        for sa, event in self.endpoint.events():
+            self.reported.append((sa, event))
+            self.observe(sa, event)
+
+    def has_arrivals(self, seconds: float) -> bool:
+        """Whether there is something unread, now or within that time."""
+        return bool(select.select([self.socket, self.nat_traversal], [], [], seconds)[0])
 
     def happened(self, kind: type) -> list[Any]:
         """The events of a kind so far."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 import subprocess
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,9 +105,11 @@ class Report:
                     terminalreporter.write_line(line)
 
     def pytest_sessionfinish(self) -> None:
-        """Writes the document if that was asked for."""
+        """Writes the document if that was asked for; it keeps the rows that are not of this run."""
         if self._path is not None:
-            Path(self._path).write_text(self._document(), encoding="utf-8")
+            path = Path(self._path)
+            before = path.read_text(encoding="utf-8") if path.exists() else ""
+            path.write_text(self._document(before), encoding="utf-8")
 
     def _rows(self, table: str) -> list[tuple[tuple[str, ...], str]]:
         results: defaultdict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
@@ -117,23 +118,27 @@ class Report:
                 results[row.cells][self._outcomes.get(node, NOT_RUN)] += 1
         return sorted((cells, _result(counts)) for cells, counts in results.items())
 
-    def _document(self) -> str:
+    def _document(self, before: str) -> str:
         introduction = _PEER.format(version=strongswan_version(), kernel=_kernel_version())
-        tables = (_lines(self._rows(table)) for table in (INTEROPERABILITY, COLLISION))
-        return "".join((_HEAD, introduction, *next(tables), _ENGINE, *next(tables)))
+        interoperability, collisions = (
+            "".join(f"| {' | '.join((*cells, result))} |\n" for cells, result in sorted(rows.items()))
+            for table, head in ((INTEROPERABILITY, _PEER), (COLLISION, _ENGINE))
+            for rows in [_rows_in(before, head) | dict(self._rows(table))]
+        )
+        return "".join((_HEAD, introduction, interoperability, _ENGINE, collisions))
 
 
 def _result(counts: Counter[str]) -> str:
-    worst = next(outcome for outcome in (FAILED, NOT_RUN, PASSED) if counts[outcome])
-    total = counts.total()
-    return (
-        worst if total == 1 else f"{counts[PASSED]} of {total} {PASSED}" if worst != NOT_RUN else f"{total} {NOT_RUN}"
-    )
+    if len(counts) == 1 and (counts.total() == 1 or counts[NOT_RUN]):
+        return next(iter(counts))
+    return f"{counts[PASSED]} of {counts.total()} {PASSED}"
 
 
-def _lines(rows: Iterable[tuple[tuple[str, ...], str]]) -> Iterator[str]:
-    for cells, result in rows:
-        yield f"| {' | '.join((*cells, result))} |\n"
+def _rows_in(document: str, head: str) -> dict[tuple[str, ...], str]:
+    """The rows of a table in a document, by what ``head`` has below it."""
+    table = document.partition(head.splitlines()[-2])[2].partition("\n\n")[0]
+    rows = (line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| "))
+    return {tuple(cells): result for *cells, result in rows}
 
 
 def _row(item: pytest.Item) -> Row | None:

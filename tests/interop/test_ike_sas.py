@@ -5,7 +5,6 @@ No child SA comes of it on a kernel without ESP; the IKE SA stays, and that is w
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,7 +78,7 @@ def test_the_ike_sa_is_rekeyed(peers: Peers, who: str) -> None:
             peers.charon.swanctl("--rekey", "--ike", "ha")
         if who == "both at once":
             # Its request is in our socket by now, unread.
-            assert select.select([peers.ours.socket], [], [], 5.0)[0]
+            assert peers.ours.has_arrivals(5.0)
         if who != "strongSwan":
             sa.rekey(time.monotonic())
         peers.ours.wait(lambda count=count: len(peers.ours.happened(IkeRekeyed)) == count)
@@ -109,7 +108,7 @@ def test_strongswan_asks_for_a_cookie(tmp_path: Path) -> None:
         # What makes it ask is an SA that its peer does not complete.
         abandoned = peers.begin()
         peers.ours.sockets.send(peers.endpoint.datagrams_to_send())
-        assert select.select([peers.ours.socket], [], [], 10.0)[0]
+        assert peers.ours.has_arrivals(10.0)
         abandoned.abandon(time.monotonic())
         assert list(peers.ours.socket.receive())
         peers.connect()
