@@ -21,6 +21,8 @@ import pytest
 OPTION = "--write-interoperability"
 PASSED, FAILED, NOT_RUN = "passed", "failed", "not run"
 INTEROPERABILITY, COLLISION = "interoperability", "collision"
+_ROLES = {"us": "initiator", "strongSwan": "responder"}
+"""Ours, by who begins."""
 _NAME = re.compile(r"test_(?:collision_)?")
 _DOCSTRING = re.compile(r"Sections? (?P<section>[\d.]+(?: and [\d.]+)?(?:, [\w ]+)?): (?P<what>.+)", re.DOTALL)
 _HEAD = """# Interoperability
@@ -146,9 +148,11 @@ def _row(item: pytest.Item) -> Row | None:
     parameters = {name: str(value) for name, value in getattr(getattr(item, "callspec", None), "params", {}).items()}
     mark = item.get_closest_marker("interop")
     if mark is not None:
-        texts = (*mark.args, *(mark.kwargs[name] for name in ("role", "authentication")))
+        texts = [*mark.args, *(mark.kwargs[name] for name in ("role", "authentication"))]
         where = "Debian's kernel" if item.get_closest_marker("kernel") else "namespaces"
-        return Row(INTEROPERABILITY, (*(text.format_map(parameters) for text in texts), where))
+        cells = [text.format_map(parameters) for text in texts]
+        cells[1] = _ROLES.get(cells[1], cells[1])
+        return Row(INTEROPERABILITY, (*cells, where))
     if item.get_closest_marker("collision") and function is not None:
         found = _DOCSTRING.match(" ".join((function.__doc__ or "").partition("\n\n")[0].split()))
         if found is None:
