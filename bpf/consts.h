@@ -10,6 +10,7 @@
 #define ADDRESS_FAMILY_INET6 10 /* AF_INET6, for bpf_fib_lookup */
 
 #define NEXT_HEADER_HOP_BY_HOP 0
+#define NEXT_HEADER_UDP 17
 #define NEXT_HEADER_IPV6 41
 #define NEXT_HEADER_ROUTING 43
 #define NEXT_HEADER_ESP 50
@@ -18,6 +19,8 @@
 #define NEXT_HEADER_MOBILITY 135
 
 #define ROUTING_TYPE_MOBILITY 2 /* RFC 6275 section 6.4 */
+
+#define NAT_TRAVERSAL_PORT 4500 /* IKE and ESP in UDP, RFC 3948 */
 
 #define IPV6_HEADER_SIZE 40
 #define IPV6_MINIMUM_MTU 1280 /* RFC 8200 section 5 */

@@ -1,5 +1,5 @@
 /* Signalling from a mobile node: IPv6 (care-of address -> home agent), Destination Options with a Home Address
- * option (RFC 6275 section 6.3), then ESP or a Mobility Header. A kernel without Mobile IPv6 discards it. So the
+ * option (RFC 6275 section 6.3), then ESP, ESP in UDP or a Mobility Header. A kernel without Mobile IPv6 discards it. So the
  * program does what RFC 6275 section 9.3.1 asks of the receiver: it exchanges source address and option. The option
  * becomes one that is skipped, and tells the control plane the care-of address. Length and checksums stay right,
  * because upper layers compute them over the home address. */
@@ -8,6 +8,7 @@
 INLINE enum reason swap_home_address(struct ipv6_header *header, void *end)
 {
 	struct options_header *options = (void *)(header + 1);
+	struct udp_header *udp = 0;
 	__u64 *option_address;
 	__u64 care_of_address[2];
 	__u32 offset = sizeof(*options);
@@ -19,8 +20,13 @@ INLINE enum reason swap_home_address(struct ipv6_header *header, void *end)
 	size = (options->length + 1) * 8;
 	if (size > length_of(header->payload_length) || size > MAX_OPTIONS_SIZE)
 		return PASS_DESTINATION_OPTIONS;
-	if (options->next_header != NEXT_HEADER_ESP && options->next_header != NEXT_HEADER_MOBILITY)
+	if (options->next_header == NEXT_HEADER_UDP) {
+		udp = (void *)options + size;
+		if (!is_esp_in_udp(udp, end))
+			return PASS_DESTINATION_OPTIONS;
+	} else if (options->next_header != NEXT_HEADER_ESP && options->next_header != NEXT_HEADER_MOBILITY) {
 		return PASS_DESTINATION_OPTIONS;
+	}
 
 	for (int i = 0; i < MAX_OPTIONS; i++) {
 		if (offset + 2 > size || offset > MAX_OPTIONS_SIZE)
@@ -50,6 +56,8 @@ INLINE enum reason swap_home_address(struct ipv6_header *header, void *end)
 		option_address[0] = care_of_address[0];
 		option_address[1] = care_of_address[1];
 		option[0] = OPTION_CARE_OF_ADDRESS;
+		if (udp)
+			correct_udp_checksum(udp, care_of_address, header->source);
 		return PASS_HOME_ADDRESS_SWAPPED;
 	}
 	return PASS_DESTINATION_OPTIONS;

@@ -13,6 +13,7 @@
 #include "icmp.h"
 #include "encapsulation.h"
 #include "decapsulation.h"
+#include "udp_encapsulation.h"
 #include "home_address_option.h"
 
 INLINE enum reason handle_frame(struct xdp_md *ctx)

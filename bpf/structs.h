@@ -37,6 +37,13 @@ struct routing_header {
 	__u64 home_address[2];
 };
 
+struct udp_header {
+	__be16 source_port;
+	__be16 destination_port;
+	__be16 length;
+	__u16 checksum;
+};
+
 struct icmpv6_header {
 	__u8 type;
 	__u8 code;

@@ -75,6 +75,51 @@ def test_the_swap_leaves_the_checksum_right(testbed):
     assert bytes(received)[-len(rebuilt) :] == rebuilt
 
 
+def in_udp(testbed, data: bytes = b"\0\0\1\0" + b"\x11" * 21, **fields: object) -> Packet:
+    """UDP with a checksum over the addresses of the IPv6 header, as it leaves the node or a NAT."""
+    udp = UDP(**{"sport": 31_000, "dport": 4500, **fields})
+    return Raw(bytes(IPv6(src=str(testbed.care_of), dst=str(testbed.home_agent)) / udp / data)[40:])
+
+
+@pytest.mark.parametrize("length", [20, 21, 200])
+@pytest.mark.parametrize("before", [(), (PadN(optdata=b"\0" * 6),)])
+def test_esp_in_udp_is_swapped_and_its_checksum_counts_the_home_address(testbed, length, before):
+    data = bytes(range(1, 1 + length))
+    frame = signalling(testbed, with_home_address(testbed, 17, *before), in_udp(testbed, data))
+
+    outcome = testbed.run(frame, "core")
+
+    assert outcome.reason is Reason.PASS_HOME_ADDRESS_SWAPPED
+    received = IPv6(outcome.frame[14:])
+    assert received.src == str(testbed.home)
+    right = bytes(IPv6(src=str(testbed.home), dst=str(testbed.home_agent)) / UDP(sport=31_000, dport=4500) / data)[40:]
+    assert outcome.frame.endswith(right)
+    at = frame.index(b"\xc9\x10" + testbed.home.packed)
+    assert outcome.frame[at : at + 18] == b"\x1e\x10" + testbed.care_of.packed
+
+
+def test_a_udp_checksum_that_is_missing_stays_missing(testbed):
+    frame = signalling(testbed, with_home_address(testbed, 17), in_udp(testbed, chksum=0))
+
+    outcome = testbed.run(frame, "core")
+
+    assert outcome.reason is Reason.PASS_HOME_ADDRESS_SWAPPED
+    assert outcome.frame.endswith(frame[-33:])
+
+
+@pytest.mark.parametrize(
+    ("data", "fields"),
+    [(b"\0\0\1\0" + bytes(20), {"dport": 500}), (bytes(4) + b"an IKE message", {}), (b"\xff", {}), (b"", {})],
+)
+def test_other_udp_with_a_home_address_is_left_alone(testbed, data, fields):
+    frame = signalling(testbed, with_home_address(testbed, 17), in_udp(testbed, data, **fields))
+
+    outcome = testbed.run(frame, "core")
+
+    assert (outcome.verdict, outcome.reason) == ("pass", Reason.PASS_DESTINATION_OPTIONS)
+    assert outcome.frame == frame
+
+
 def test_a_home_address_without_binding_is_swapped_too(testbed):
     stranger = "2001:db8:100::99"
     options = IPv6ExtHdrDestOpt(nh=ESP, options=[HAO(hoa=stranger)])
