@@ -95,6 +95,8 @@ class BootstrapSnapshot:
         total: nodes of the takeovers since the last time that none were left.
         recovered, given_up, in_flight, waiting: where they are.
         peak_in_flight: most at the same time.
+        limit: how many may be in flight at present.
+        paused: whether an operator holds it.
         eta_s: seconds until none are left, as far as can be told.
         recovered_total, given_up_total: since the daemon started.
         failures: failed attempts by reason, since the daemon started.
@@ -106,6 +108,8 @@ class BootstrapSnapshot:
     in_flight: int = 0
     waiting: int = 0
     peak_in_flight: int = 0
+    limit: int = 0
+    paused: bool = False
     eta_s: float | None = None
     recovered_total: int = 0
     given_up_total: int = 0
@@ -184,6 +188,8 @@ class Snapshot:
                 "in_flight": bootstrap.in_flight,
                 "waiting": bootstrap.waiting,
                 "peak_in_flight": bootstrap.peak_in_flight,
+                "limit": bootstrap.limit,
+                "paused": bootstrap.paused,
                 "eta_s": bootstrap.eta_s,
             },
             "datapath": {
@@ -265,6 +271,9 @@ def _cluster(snapshot: Snapshot) -> Iterator[Metric]:
 def _bootstrap(bootstrap: BootstrapSnapshot) -> Iterator[Metric]:
     nodes = {("waiting",): bootstrap.waiting, ("in-flight",): bootstrap.in_flight}
     yield _gauge("bootstrap_nodes", "Nodes of failed home agents that are not back yet.", nodes, ("state",))
+    limit = "Nodes that may be brought back at the same time, at present."
+    yield _gauge("bootstrap_concurrency_limit", limit, {(): bootstrap.limit})
+    yield _gauge("bootstrap_paused", "Whether an operator holds the bringing back of nodes.", {(): bootstrap.paused})
     yield _counter("bootstrap_recovered", "Nodes brought back.", {(): bootstrap.recovered_total})
     yield _counter("bootstrap_given_up", "Nodes given up.", {(): bootstrap.given_up_total})
     yield _counter("bootstrap_failures", "Failed attempts by reason.", _by(bootstrap.failures), ("reason",))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
 from bench.key_exchange.methods import Method, Trust, make_trust
+from control.bootstrap.concurrency import FixedConcurrency
 from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import Takeover
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
@@ -110,7 +111,7 @@ def _home_agent(population: Population, identity: str, credentials: Credentials 
         UnprotectedSignalling(address, BindingErrorResponder(0.0)),
     )
     scheduler = Scheduler(
-        concurrency=len(population.identities),
+        concurrency=FixedConcurrency(len(population.identities)),
         rate_per_s=_RATE_PER_S,
         attempts=1,
         backoff_initial_s=1.0,

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from itertools import count
+
+from control.bootstrap.concurrency import ConcurrencyPolicy
 
 _PACE_SAMPLES = 256
 _BURST_S = 0.1
@@ -25,6 +28,7 @@ class GiveUpCause(Enum):
     NOT_RETRYABLE = "not-retryable"
     ATTEMPTS = "attempts-exhausted"
     TIME = "time-exhausted"
+    TOTAL_TIME = "total-time-exhausted"
     CANCELLED = "cancelled"
 
 
@@ -54,6 +58,8 @@ class Progress:
         in_flight: attempts under way now.
         waiting: keys that wait for their first or next attempt.
         peak_in_flight: most attempts under way at once.
+        limit: how many may be under way at once at present.
+        paused: whether nothing is begun for now.
         eta_s: seconds until nothing is left, from the recent pace; None while there is none to go by.
     """
 
@@ -63,6 +69,8 @@ class Progress:
     in_flight: int
     waiting: int
     peak_in_flight: int
+    limit: int
+    paused: bool
     eta_s: float | None
 
 
@@ -76,6 +84,7 @@ class _State(Enum):
 class _Entry:
     priority: float
     ticket: int
+    group: str
     state: _State = _State.READY
     attempts: int = 0
     started_at: float = 0.0
@@ -109,9 +118,10 @@ class RateGate:
 class Scheduler:
     """Bounds attempts in flight and attempts begun per second.
 
-    The next key is that with the lowest sum of priority and time at which it began to wait. Between keys submitted
-    together that is the priority alone; but a priority is worth only so many seconds of waiting, so whatever is
-    submitted later, every key has its turn.
+    Of the groups that wait, say one for each failed home agent, the one with the fewest attempts under way is next, so
+    none waits for another to end. Within a group the next key is that with the lowest sum of priority and time at which
+    it began to wait. Between keys submitted together that is the priority alone; but a priority is worth only so many
+    seconds of waiting, so whatever is submitted later, every key has its turn.
 
     Attributes:
         recovered_total: keys that succeeded, ever.
@@ -124,18 +134,21 @@ class Scheduler:
     def __init__(
         self,
         *,
-        concurrency: int,
+        concurrency: ConcurrencyPolicy,
         rate_per_s: float,
         attempts: int,
         backoff_initial_s: float,
         backoff_max_s: float,
         give_up_after_s: float,
         random: random.Random,
+        total_give_up_after_s: float = 0.0,
+        reserve: float = 0.0,
+        others_in_flight: Callable[[], int] = int,
     ) -> None:
         """Start idle.
 
         Args:
-            concurrency: most attempts under way at once.
+            concurrency: how many attempts may be under way at once.
             rate_per_s: most attempts begun per second; a tenth of a second's worth may come at once.
             attempts: most attempts per key.
             backoff_initial_s: upper end of the first random wait; it doubles with each attempt. The wait is drawn from
@@ -145,12 +158,15 @@ class Scheduler:
             give_up_after_s: no attempt begins when a key has spent this long in attempts and waits between them. Time
                 spent waiting for a turn, because others are under way, does not count.
             random: dice for the waits.
+            total_give_up_after_s: whatever is left this long after the scheduler was last idle is given up; 0: never.
+            reserve: share of the concurrency, from 0 to below 1, that is left to exchanges the nodes begin.
+            others_in_flight: how many of those are under way; they take from the concurrency, beyond the reserve too.
 
         Raises:
             ValueError: a bound that would let nothing happen.
         """
-        if concurrency < 1 or attempts < 1 or rate_per_s <= 0:
-            raise ValueError("concurrency and attempts must be at least 1, the rate above 0")
+        if attempts < 1 or rate_per_s <= 0 or not 0 <= reserve < 1:
+            raise ValueError("attempts must be at least 1, the rate above 0, the reserve from 0 to below 1")
         self.recovered_total = 0
         self.given_up_total = 0
         self.reasons: Counter[str] = Counter()
@@ -163,11 +179,15 @@ class Scheduler:
         self._backoff_max_s = backoff_max_s
         self._give_up_after_s = give_up_after_s
         self._random = random
+        self._total_give_up_after_s = total_give_up_after_s
+        self._reserve = reserve
+        self._others_in_flight = others_in_flight
         self._gate = RateGate(rate_per_s, max(1.0, rate_per_s * _BURST_S))
         self._entries: dict[str, _Entry] = {}
-        # Both hold (when or in which order, ticket, key). A ticket that is not its key's any more is out of date.
-        self._ready: list[tuple[float, int, str]] = []
+        # All hold (when or in which order, ticket, key). A ticket that is not its key's any more is out of date.
+        self._ready: dict[str, list[tuple[float, int, str]]] = {}
         self._backing_off: list[tuple[float, int, str]] = []
+        self._in_flight_of: Counter[str] = Counter()
         self._tickets = count()
         self._in_flight = 0
         self._peak_in_flight = 0
@@ -175,13 +195,24 @@ class Scheduler:
         self._round_began_at = 0.0
         self._settled_at: deque[float] = deque(maxlen=_PACE_SAMPLES)
 
-    def submit(self, key: str, priority: float, now: float) -> bool:
+    @property
+    def limit(self) -> int:
+        """Most attempts of this scheduler under way at once, at present."""
+        bound = self._concurrency.limit
+        return max(1, min(int(bound * (1 - self._reserve)), bound - self._others_in_flight()))
+
+    def observe_lag(self, lag_s: float) -> None:
+        """The event loop came ``lag_s`` seconds late to a timer: what the CPU bears shows in it."""
+        self._concurrency.lagged(lag_s)
+
+    def submit(self, key: str, priority: float, now: float, group: str = "") -> bool:
         """Queue a key.
 
         Args:
             key: what to try.
             priority: smaller comes first; a difference of one is worth one second of waiting.
             now: monotonic seconds.
+            group: keys of different groups take turns.
 
         Returns:
             False, without effect, if the key is waiting or under way already.
@@ -191,20 +222,22 @@ class Scheduler:
         if not self._entries:
             self._begin_round(now)
         self.given_up.pop(key, None)
-        entry = self._entries[key] = _Entry(priority, next(self._tickets))
-        heappush(self._ready, (now + priority, entry.ticket, key))
+        entry = self._entries[key] = _Entry(priority, next(self._tickets), group)
+        self._make_ready(key, entry, now)
         return True
 
     def start_ready(self, now: float) -> list[str]:
         """The keys to begin now, in order; they count as under way from here on."""
         self._end_backing_off(now)
         started: list[str] = []
-        while not self.paused and self._in_flight < self._concurrency and now >= self._gate.opens_at:
-            self._drop_outdated(self._ready)
-            if not self._ready:
+        limit = self.limit
+        while not self.paused and self._in_flight < limit and now >= self._gate.opens_at:
+            group = self._next_group()
+            if group is None:
                 break
-            key = heappop(self._ready)[2]
+            key = heappop(self._ready[group])[2]
             entry = self._entries[key]
+            self._in_flight_of[group] += 1
             entry.state = _State.IN_FLIGHT
             entry.attempts += 1
             entry.started_at = now
@@ -216,6 +249,11 @@ class Scheduler:
 
     def succeeded(self, key: str, now: float) -> None:
         """A key is done, whether its attempt did it or it happened otherwise. Unknown keys are ignored."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return
+        if entry.state is _State.IN_FLIGHT:
+            self._concurrency.succeeded(now - entry.started_at, self._in_flight)
         if self._remove(key) is not None:
             self._recovered += 1
             self.recovered_total += 1
@@ -236,6 +274,8 @@ class Scheduler:
         entry = self._entries.get(key)
         if entry is None or entry.state is not _State.IN_FLIGHT:
             return False
+        if retry:
+            self._concurrency.failed(self._in_flight)
         ceiling_s = min(self._backoff_max_s, self._backoff_initial_s * 2.0 ** (entry.attempts - 1))
         wait_s = self._random.uniform(0.0, ceiling_s)
         entry.spent_s += now - entry.started_at + wait_s
@@ -244,7 +284,7 @@ class Scheduler:
             self._give_up(key, cause, reason)
             self._settled_at.append(now)
             return True
-        self._in_flight -= 1
+        self._leave_flight(entry)
         entry.state = _State.BACKING_OFF
         entry.ticket = next(self._tickets)
         heappush(self._backing_off, (now + wait_s, entry.ticket, key))
@@ -261,6 +301,15 @@ class Scheduler:
         self._give_up(key, GiveUpCause.CANCELLED, reason)
         return True
 
+    def give_up_overdue(self, now: float) -> list[str]:
+        """Everything that is left when the total time is over, given up; attempts under way are the caller's to end."""
+        if not self._total_give_up_after_s or now < self._round_began_at + self._total_give_up_after_s:
+            return []
+        overdue = list(self._entries)
+        for key in overdue:
+            self._give_up(key, GiveUpCause.TOTAL_TIME, "total-time-exhausted")
+        return overdue
+
     def pause(self) -> None:
         """Begin nothing until :meth:`resume`."""
         self.paused = True
@@ -274,10 +323,16 @@ class Scheduler:
 
         None if only the end of an attempt, a submission or :meth:`resume` can change anything.
         """
-        if self.paused or self._in_flight >= self._concurrency:
+        end = self._round_began_at + self._total_give_up_after_s if self._total_give_up_after_s else None
+        if not self._entries:
             return None
-        self._drop_outdated(self._ready)
-        if self._ready:
+        times = [time for time in (end, self._next_start()) if time is not None]
+        return min(times, default=None)
+
+    def _next_start(self) -> float | None:
+        if self.paused or self._in_flight >= self.limit:
+            return None
+        if self._next_group() is not None:
             return self._gate.opens_at
         self._drop_outdated(self._backing_off)
         if self._backing_off:
@@ -295,6 +350,8 @@ class Scheduler:
             in_flight=self._in_flight,
             waiting=left - self._in_flight,
             peak_in_flight=self._peak_in_flight,
+            limit=self.limit,
+            paused=self.paused,
             eta_s=self._eta_s(now),
         )
 
@@ -321,6 +378,7 @@ class Scheduler:
         self._round_began_at = now
         self._recovered = 0
         self._peak_in_flight = 0
+        self._in_flight_of.clear()
         self._settled_at.clear()
         self.given_up.clear()
 
@@ -336,10 +394,27 @@ class Scheduler:
         if entry is None:
             return None
         if entry.state is _State.IN_FLIGHT:
-            self._in_flight -= 1
+            self._leave_flight(entry)
         else:
             self._compact()
         return entry
+
+    def _leave_flight(self, entry: _Entry) -> None:
+        self._in_flight -= 1
+        self._in_flight_of[entry.group] -= 1
+
+    def _make_ready(self, key: str, entry: _Entry, since: float) -> None:
+        heappush(self._ready.setdefault(entry.group, []), (since + entry.priority, entry.ticket, key))
+
+    def _next_group(self) -> str | None:
+        """Of the groups with a key to begin, the one with the fewest attempts under way; then by their first keys."""
+        for group in list(self._ready):
+            self._drop_outdated(self._ready[group])
+            if not self._ready[group]:
+                del self._ready[group]
+        if len(self._ready) <= 1:
+            return next(iter(self._ready), None)
+        return min(self._ready, key=lambda group: (self._in_flight_of[group], self._ready[group][0]))
 
     def _end_backing_off(self, now: float) -> None:
         while self._backing_off and self._backing_off[0][0] <= now:
@@ -347,7 +422,7 @@ class Scheduler:
             if self._is_current(key, ticket):
                 entry = self._entries[key]
                 entry.state = _State.READY
-                heappush(self._ready, (due_at + entry.priority, ticket, key))
+                self._make_ready(key, entry, due_at)
 
     def _is_current(self, key: str, ticket: int) -> bool:
         entry = self._entries.get(key)
@@ -360,8 +435,9 @@ class Scheduler:
     def _compact(self) -> None:
         """Keep the heaps from filling up with keys that were settled while they waited."""
         waiting = len(self._entries) - self._in_flight
-        if len(self._ready) + len(self._backing_off) <= 2 * waiting + _SLACK_BEFORE_COMPACTION:
+        kept = sum(map(len, self._ready.values())) + len(self._backing_off)
+        if kept <= 2 * waiting + _SLACK_BEFORE_COMPACTION:
             return
-        for heap in (self._ready, self._backing_off):
+        for heap in (*self._ready.values(), self._backing_off):
             heap[:] = [item for item in heap if self._is_current(item[2], item[1])]
             heapify(heap)

@@ -32,6 +32,7 @@ class NodeToRecover:
         new_home_address: whether ``home_address`` is new to the node.
         switch: see :class:`RebootstrapJob`.
         priority: smaller comes first.
+        group: nodes of different groups, such as failed home agents, take turns.
     """
 
     identity: str
@@ -40,6 +41,7 @@ class NodeToRecover:
     new_home_address: bool = False
     switch: bool = True
     priority: float = 0.0
+    group: str = ""
 
 
 class JobDriver(Protocol):
@@ -89,7 +91,7 @@ class Takeover:
             if node.identity in self._nodes:
                 continue
             self._nodes[node.identity] = node
-            self._scheduler.submit(node.identity, node.priority, now)
+            self._scheduler.submit(node.identity, node.priority, now, node.group)
             added += 1
         return added
 
@@ -116,6 +118,23 @@ class Takeover:
         """Whether any node still waits or is under way."""
         return bool(self._nodes)
 
+    @property
+    def paused(self) -> bool:
+        """Whether no further node is begun with for now."""
+        return self._scheduler.paused
+
+    def pause(self) -> None:
+        """Begin with no further node; what is under way goes on."""
+        self._scheduler.pause()
+
+    def resume(self) -> None:
+        """Go on after :meth:`pause`."""
+        self._scheduler.resume()
+
+    def observe_lag(self, lag_s: float) -> None:
+        """The event loop came ``lag_s`` seconds late to a timer."""
+        self._scheduler.observe_lag(lag_s)
+
     def next_timer(self) -> float | None:
         """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
         times = [time for time in (self._scheduler.next_timer(),) if time is not None]
@@ -129,6 +148,8 @@ class Takeover:
             _, _, job = heappop(self._timers)
             if not job.finished and self._jobs.get(job.identity) is job:
                 self._carry_out(job, job.handle_timer(now), now)
+        for identity in self._scheduler.give_up_overdue(now):
+            self._abandon(identity, "total-time-exhausted", now)
         for identity in self._scheduler.start_ready(now):
             self._start(self._nodes[identity], now)
 
@@ -161,15 +182,22 @@ class Takeover:
         if self._jobs.get(job.identity) is job:
             self._carry_out(job, job.failed(reason), now)
 
-    def cancel(self, now: float) -> None:
-        """Give everything up, because another agent brings the nodes back."""
-        for identity in list(self._nodes):
-            job = self._jobs.pop(identity, None)
+    def cancel(self, now: float, identities: Iterable[str] | None = None) -> int:
+        """Give nodes up at once: all, or those named. Returns how many there were."""
+        wanted = list(self._nodes) if identities is None else [each for each in identities if each in self._nodes]
+        for identity in wanted:
             self._scheduler.cancel(identity)
-            del self._nodes[identity]
-            if job is not None:
-                for action in job.failed("cancelled"):
-                    self._driver.perform(job, action, now)
+            self._abandon(identity, "cancelled", now)
+        return len(wanted)
+
+    def _abandon(self, identity: str, reason: str, now: float) -> None:
+        """End what is under way for a node that the scheduler has given up."""
+        node = self._nodes.pop(identity)
+        job = self._jobs.pop(identity, None)
+        if job is not None:
+            for action in job.failed(reason):
+                self._driver.perform(job, action, now)
+        self._driver.given_up(node, reason, now)
 
     def _start(self, node: NodeToRecover, now: float) -> None:
         job = RebootstrapJob(

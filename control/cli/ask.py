@@ -26,7 +26,7 @@ Row = Mapping[str, Any]
 def status(path: Path, as_json: bool) -> None:
     """How the home agent is: lease, bindings, security associations, takeover, data path."""
     with told():
-        answer = _ask(path, "status")
+        answer = ask_daemon(path, "status")
         list(answer)
         if as_json:
             print_json(answer.done)
@@ -40,7 +40,7 @@ def status(path: Path, as_json: bool) -> None:
 def bindings(path: Path, as_json: bool) -> None:
     """The bindings: home address, care-of address, node, lifetime."""
     with told():
-        rows = list(_ask(path, "bindings"))
+        rows = list(ask_daemon(path, "bindings"))
         if as_json:
             print_json(rows)
             return
@@ -55,7 +55,7 @@ def bindings(path: Path, as_json: bool) -> None:
 def sas(path: Path, as_json: bool) -> None:
     """The IKE SAs and their child SAs, in the manner of `swanctl --list-sas`."""
     with told():
-        rows = list(_ask(path, "sas"))
+        rows = list(ask_daemon(path, "sas"))
         if as_json:
             print_json(rows)
             return
@@ -75,7 +75,7 @@ def takeover(home_agent: str, path: Path, as_json: bool) -> None:
     interrupt the takeover.
     """
     with told():
-        answer = _ask(path, "takeover", {"home_agent": home_agent}, timeout_s=60.0)
+        answer = ask_daemon(path, "takeover", {"home_agent": home_agent}, timeout_s=60.0)
         if as_json:
             for row in answer:
                 print_json(row, indent=False)
@@ -98,14 +98,15 @@ def takeover(home_agent: str, path: Path, as_json: bool) -> None:
 def events(follow: bool, path: Path, as_json: bool) -> None:
     """The timeline: leases, claims, exchanges, registrations."""
     with told():
-        for row in _ask(path, "events", {"follow": follow}, timeout_s=None if follow else 10.0):
+        for row in ask_daemon(path, "events", {"follow": follow}, timeout_s=None if follow else 10.0):
             if as_json:
                 print_json(row, indent=False)
             else:
                 click.echo(_event_line(row))
 
 
-def _ask(path: Path, command: str, arguments: Row | None = None, timeout_s: float | None = 10.0) -> Answer:
+def ask_daemon(path: Path, command: str, arguments: Row | None = None, timeout_s: float | None = 10.0) -> Answer:
+    """What the daemon of this configuration answers; see :func:`control.control_socket.ask`."""
     return ask(load_configuration(path).control.socket, command, arguments, timeout_s)
 
 
@@ -184,5 +185,6 @@ def _show_progress(answer: Answer) -> None:
     with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as progress:
         task = progress.add_task("bringing nodes back", total=None, detail="")
         for row in answer:
-            detail = f"{row['in_flight']} in flight, {row['given_up']} given up"
+            held = ", paused" if row["paused"] else ""
+            detail = f"{row['in_flight']} of {row['limit']} in flight, {row['given_up']} given up{held}"
             progress.update(task, total=row["total"], completed=row["recovered"] + row["given_up"], detail=detail)

@@ -19,6 +19,7 @@ from control.cli.data_path import datapath
 from control.cli.failures import told
 from control.cli.options import json_option
 from control.cli.output import console, pairs, print_json
+from control.cli.rebootstrap import rebootstrap
 from control.cli.run import mobile_node, serve, simulate
 
 
@@ -55,7 +56,7 @@ def show_version(as_json: bool) -> None:
         console().print(pairs(versions.items()))
 
 
-for _command in (serve, status, bindings, sas, takeover, events, datapath, config, mobile_node, simulate):
+for _command in (serve, status, bindings, sas, takeover, rebootstrap, events, datapath, config, mobile_node, simulate):
     homeagent.add_command(_command)
 
 

@@ -225,10 +225,22 @@ class MobilitySettings(Settings, frozen=True, kw_only=True):
 class BootstrapSettings(Settings, frozen=True, kw_only=True):
     """How fast the nodes of a failed home agent are brought back."""
 
+    policy: Annotated[
+        Literal["fixed", "aimd", "gradient"],
+        _about(
+            "How many nodes are brought back at once: always `concurrency`, or fewer as long as this machine "
+            "is late or nodes do not answer (`aimd`), and as long as exchanges take longer than need be (`gradient`).",
+            "aimd",
+        ),
+    ] = "aimd"
     concurrency: Annotated[
         int,
         _about("Nodes being brought back at the same time, at most.", 64, ge=1, le=65_536),
     ] = 64
+    reserve: Annotated[
+        float,
+        _about("Share of `concurrency` that is left to nodes that come by themselves.", 0.2, ge=0, le=0.9),
+    ] = 0.2
     rate_per_s: Annotated[
         float,
         _about("Nodes begun per second, at most.", 200.0, gt=0, le=100_000),
@@ -254,6 +266,10 @@ class BootstrapSettings(Settings, frozen=True, kw_only=True):
             le=86_400,
         ),
     ] = 300.0
+    total_give_up_after_s: Annotated[
+        float,
+        _about("Nodes still not back this long after a takeover began are given up; 0: never.", 0.0, ge=0, le=604_800),
+    ] = 0.0
 
 
 class ClusterSettings(Settings, frozen=True, kw_only=True):

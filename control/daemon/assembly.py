@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from control.bootstrap.concurrency import (
+    AimdConcurrency,
+    ConcurrencyPolicy,
+    FixedConcurrency,
+    GradientConcurrency,
+)
 from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import Takeover
 from control.config import Configuration
@@ -39,6 +45,13 @@ class Assembly:
 
     agent: HomeAgent
     ipsec: UserspaceIpsec
+
+
+_CONCURRENCY: Mapping[str, Callable[[int], ConcurrencyPolicy]] = {
+    "fixed": FixedConcurrency,
+    "aimd": AimdConcurrency,
+    "gradient": GradientConcurrency,
+}
 
 
 def assemble(
@@ -94,13 +107,16 @@ def assemble(
     )
     bootstrap = configuration.bootstrap
     scheduler = Scheduler(
-        concurrency=bootstrap.concurrency,
+        concurrency=_CONCURRENCY[bootstrap.policy](bootstrap.concurrency),
         rate_per_s=bootstrap.rate_per_s,
         attempts=bootstrap.attempts,
         backoff_initial_s=bootstrap.backoff_initial_s,
         backoff_max_s=bootstrap.backoff_max_s,
         give_up_after_s=bootstrap.give_up_after_s,
         random=random.SystemRandom(),
+        total_give_up_after_s=bootstrap.total_give_up_after_s,
+        reserve=bootstrap.reserve,
+        others_in_flight=lambda: endpoint.half_open,
     )
     agent.attach(Takeover(scheduler, agent, observe_handshake=observe_handshake))
     return Assembly(agent, ipsec)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from control.cluster.store import LeaseLost, StoreError
 from control.control_socket import Arguments, Command, CommandError, Reply, Row
@@ -16,20 +17,37 @@ _PROGRESS_EVERY_S = 0.25
 _ROWS_AT_ONCE = 500
 
 
-def commands(status: Status, membership: Membership, timeline: Timeline) -> Mapping[str, Command]:
+class Rebootstrap(Protocol):
+    """Holds, continues and ends the bringing back of nodes."""
+
+    def pause(self) -> None:
+        """Begin with no further node."""
+
+    def resume(self) -> None:
+        """Go on."""
+
+    def cancel(self, identities: Sequence[str] | None) -> int:
+        """Give these nodes up, or all. Returns how many there were."""
+
+
+def commands(
+    status: Status, membership: Membership, timeline: Timeline, rebootstrap: Rebootstrap
+) -> Mapping[str, Command]:
     """The commands by name."""
-    handlers = _Handlers(status, membership, timeline)
+    handlers = _Handlers(status, membership, timeline, rebootstrap)
     return {
         "status": handlers.status,
         "bindings": handlers.bindings,
         "sas": handlers.sas,
         "takeover": handlers.takeover,
+        "rebootstrap": handlers.rebootstrap,
         "events": handlers.events,
     }
 
 
 class _Handlers:
-    def __init__(self, status: Status, membership: Membership, timeline: Timeline) -> None:
+    def __init__(self, status: Status, membership: Membership, timeline: Timeline, rebootstrap: Rebootstrap) -> None:
+        self._rebootstrap = rebootstrap
         self._status = status
         self._membership = membership
         self._timeline = timeline
@@ -59,10 +77,32 @@ class _Handlers:
             ) from None
         except StoreError as error:
             raise CommandError(f"the state store refuses ({error})", "Look at the daemon's log.") from None
+        if not queued and home_agent not in self._status.known_home_agents():
+            raise CommandError(
+                f"the cluster knows no home agent {home_agent} with a lease or nodes",
+                "Look at `homeagent status` for their names.",
+            )
         while self._status.takeover_active():
             await reply.row(self._status.takeover())
             await asyncio.sleep(_PROGRESS_EVERY_S)
         return {"queued": queued, **self._status.takeover()}
+
+    async def rebootstrap(self, arguments: Arguments, reply: Reply) -> Row:
+        """Pause, resume or cancel the bringing back of nodes."""
+        nodes = arguments.get("nodes") or []
+        if not isinstance(nodes, list) or not all(isinstance(node, str) for node in nodes):
+            raise CommandError("nodes is not a list of identities", "Name nodes by their identities, or none for all.")
+        cancelled = 0
+        match arguments.get("action"):
+            case "pause":
+                self._rebootstrap.pause()
+            case "resume":
+                self._rebootstrap.resume()
+            case "cancel":
+                cancelled = self._rebootstrap.cancel(nodes or None)
+            case _:
+                raise CommandError("there is no such action", "Say pause, resume or cancel.")
+        return {"cancelled": cancelled, **self._status.takeover()}
 
     async def events(self, arguments: Arguments, reply: Reply) -> Row:
         """The timeline: what is kept of it, then what comes, until the client leaves."""

@@ -277,6 +277,7 @@ class Membership:
                 care_of_address=binding.care_of_address,
                 new_home_address=home_address != node.home_address,
                 priority=wall - binding.lifetime_expires_at,
+                group=str(binding.home_agent_address),
             )
 
     def _give_up(self, identity: str, reason: str) -> None:

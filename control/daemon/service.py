@@ -7,7 +7,7 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
 
 from control.bootstrap.takeover import NodeToRecover
@@ -36,7 +36,7 @@ from datapath.counters import Counters
 
 _LOG = logging.getLogger(__name__)
 
-_FIRST_PACKET_POLL_S = 0.05
+_POLL_S = 0.05
 # A handshake makes some thousands of objects that die with it, and few cycles: the default of 700 walks them in vain.
 _COLLECT_AFTER_ALLOCATIONS = 50_000
 _REVOCATION_POLL_S = 30.0
@@ -109,7 +109,7 @@ class Daemon:
             self._packets.open(self._configuration.home_agent.address)
             stack.callback(self._packets.close)
             control = ControlServer(
-                self._configuration.control.socket, commands(self._status, self._membership, self._timeline)
+                self._configuration.control.socket, commands(self._status, self._membership, self._timeline, self)
             )
             await control.start()
             stack.push_async_callback(control.close)
@@ -182,6 +182,23 @@ class Daemon:
         self._loop.call_soon(self._packets.flush)
         return queued
 
+    # What operators may do to the bringing back of nodes: see control.daemon.commands.Rebootstrap
+
+    def pause(self) -> None:
+        """Begin with no further node."""
+        self._agent.takeover.pause()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._agent.takeover.resume()
+        self._packets.flush()
+
+    def cancel(self, identities: Sequence[str] | None) -> int:
+        """Give these nodes up, or all. Returns how many there were."""
+        cancelled = self._agent.takeover.cancel(self._loop.time(), identities)
+        self._packets.flush()
+        return cancelled
+
     def _settle(self, now: float, wall: float) -> None:
         """What has to happen before anything the engine decided may leave."""
         self._writer.settle(now)
@@ -199,7 +216,7 @@ class Daemon:
     def _watches(self) -> Iterator[Coroutine[None, None, None]]:
         """What runs for as long as the daemon."""
         yield self._heartbeat()
-        yield self._watch_first_packets()
+        yield self._watch_pace_and_first_packets()
         lists = self._agent.endpoint.configuration.revocation
         if lists is not None:
             yield self._watch_revocation_lists(RevocationFiles(lists, self._configuration.ike.crls))
@@ -212,9 +229,11 @@ class Daemon:
             self._agent.prepare(_KEY_PAIRS_AT_ONCE)
             await asyncio.sleep(max(0.0, self._membership.next_timer() - self._loop.time()))
 
-    async def _watch_first_packets(self) -> None:
+    async def _watch_pace_and_first_packets(self) -> None:
         while True:
-            await asyncio.sleep(_FIRST_PACKET_POLL_S)
+            due = self._loop.time() + _POLL_S
+            await asyncio.sleep(_POLL_S)
+            self._agent.takeover.observe_lag(max(0.0, self._loop.time() - due))
             if self._first_packets.waiting:
                 self._record(self._first_packets.poll())
 

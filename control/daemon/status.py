@@ -69,6 +69,10 @@ class Status:
         """Whether nodes are being brought back."""
         return self._agent.takeover.active
 
+    def known_home_agents(self) -> set[str]:
+        """Names of the home agents that held leases when the store was last looked at."""
+        return {record.home_agent for record in self._membership.leases}
+
     def takeover(self) -> Row:
         """How far bringing nodes back is."""
         takeover = self._agent.takeover

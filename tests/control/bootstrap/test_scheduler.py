@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from control.bootstrap.concurrency import FixedConcurrency
 from control.bootstrap.scheduler import GiveUpCause, RateGate, Scheduler
 
 
@@ -25,7 +26,10 @@ def make(**changes: object) -> Scheduler:
         "give_up_after_s": 100.0,
         "random": random.Random(1),
     }
-    return Scheduler(**(values | changes))  # type: ignore[arg-type]
+    values |= changes
+    if isinstance(values["concurrency"], int):
+        values["concurrency"] = FixedConcurrency(values["concurrency"])
+    return Scheduler(**values)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -407,3 +411,74 @@ def test_the_gate_is_open_exactly_when_it_says(rate_per_s: float, burst: float, 
 def test_bounds_that_let_nothing_happen_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         make(**changes)
+
+
+def test_failed_home_agents_take_turns() -> None:
+    scheduler = make(concurrency=4, rate_per_s=1000.0)
+    for number in range(20):
+        scheduler.submit(f"large-{number}", 0.0, 0.0, "ha1")
+    scheduler.submit("small-0", 0.0, 5.0, "ha2")  # long after, and of no better priority
+    scheduler.submit("small-1", 0.0, 5.0, "ha2")
+    assert scheduler.start_ready(10.0) == ["large-0", "small-0", "large-1", "small-1"]
+
+
+def test_a_reserve_is_left_to_nodes_that_come_by_themselves() -> None:
+    others = 0
+    scheduler = make(concurrency=10, rate_per_s=1000.0, reserve=0.2, others_in_flight=lambda: others)
+    for number in range(20):
+        scheduler.submit(str(number), 0.0, 0.0)
+    others = 2
+    assert len(scheduler.start_ready(1.0)) == 8  # the two are within the reserve
+    others = 5
+    for number in range(4):
+        scheduler.succeeded(str(number), 1.0)
+    assert len(scheduler.start_ready(2.0)) == 1  # 10 less 5 of theirs less 4 of ours
+    others = 50
+    assert scheduler.limit == 1  # never nothing
+
+
+def test_what_is_left_when_the_total_time_is_over_is_given_up() -> None:
+    scheduler = make(concurrency=2, total_give_up_after_s=10.0)
+    for key in "abc":
+        scheduler.submit(key, 0.0, 100.0)
+    assert scheduler.start_ready(100.0) == ["a", "b"]
+    scheduler.succeeded("a", 101.0)
+    assert scheduler.give_up_overdue(109.9) == []
+    assert scheduler.start_ready(105.0) == ["c"]
+    assert scheduler.next_timer() == 110.0
+    assert scheduler.give_up_overdue(110.0) == ["b", "c"]
+    assert {given.cause for given in scheduler.given_up.values()} == {GiveUpCause.TOTAL_TIME}
+    assert scheduler.next_timer() is None
+
+
+class Recorder:
+    """A policy that only listens."""
+
+    limit = 3
+
+    def __init__(self) -> None:
+        self.heard: list[object] = []
+
+    def succeeded(self, delay_s: float, in_flight: int) -> None:
+        self.heard.append((delay_s, in_flight))
+
+    def failed(self, in_flight: int) -> None:
+        self.heard.append(in_flight)
+
+    def lagged(self, lag_s: float) -> None:
+        self.heard.append(f"late by {lag_s}")
+
+
+def test_the_policy_hears_how_attempts_end_and_obeys_no_refusals() -> None:
+    policy = Recorder()
+    scheduler = make(concurrency=policy)
+    for key in "abc":
+        scheduler.submit(key, 0.0, 0.0)
+    scheduler.start_ready(1.0)
+    scheduler.succeeded("a", 1.5)
+    scheduler.failed("b", "timeout", 2.0)
+    scheduler.failed("c", "peer-refused", 2.0, retry=False)  # an answer, and quick: no sign of too much
+    scheduler.observe_lag(0.25)
+    scheduler.submit("d", 0.0, 2.0)
+    scheduler.succeeded("d", 2.0)  # came by itself: nothing was measured
+    assert policy.heard == [(0.5, 3), 2, "late by 0.25"]

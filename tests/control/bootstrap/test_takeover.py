@@ -7,6 +7,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from control.bootstrap.concurrency import FixedConcurrency
 from control.bootstrap.job import JobAction, SwitchTimeouts
 from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import NodeToRecover, Takeover
@@ -34,15 +35,16 @@ def driver():
     return Driver()
 
 
-def make_takeover(driver, *, concurrency=2, attempts=3, **options):
+def make_takeover(driver, *, concurrency=2, attempts=3, total_give_up_after_s=0.0, **options):
     scheduler = Scheduler(
-        concurrency=concurrency,
+        concurrency=FixedConcurrency(concurrency),
         rate_per_s=1000.0,
         attempts=attempts,
         backoff_initial_s=1.0,
         backoff_max_s=8.0,
         give_up_after_s=1000.0,
         random=random.Random(3),
+        total_give_up_after_s=total_give_up_after_s,
     )
     return Takeover(scheduler, driver, timeouts=SwitchTimeouts(1.0, 4.0), **options)
 
@@ -156,4 +158,34 @@ def test_cancelling_closes_what_is_under_way_and_forgets_the_rest(driver):
     assert not takeover.active
     assert driver.performed == [("a", JobAction.OPEN_IKE), ("a", JobAction.CLOSE_IKE)]
     takeover.handle_timer(2.0)
+    assert driver.started() == ["a"]
+
+
+def test_a_takeover_past_its_total_time_is_given_up(driver):
+    takeover = make_takeover(driver, concurrency=1, total_give_up_after_s=5.0)
+    takeover.submit([node("a"), node("b")], 0.0)
+    takeover.handle_timer(0.0)
+    takeover.handle_timer(5.0)
+    assert not takeover.active
+    assert driver.performed == [("a", JobAction.OPEN_IKE), ("a", JobAction.CLOSE_IKE)]
+    assert driver.lost == [("a", "total-time-exhausted"), ("b", "total-time-exhausted")]
+
+
+def test_named_nodes_are_cancelled_and_the_others_go_on(driver):
+    takeover = make_takeover(driver, concurrency=1)
+    takeover.submit([node("a"), node("b")], 0.0)
+    takeover.handle_timer(0.0)
+    assert takeover.cancel(1.0, ["a", "unknown"]) == 1
+    takeover.handle_timer(1.0)
+    assert driver.started() == ["a", "b"]
+
+
+def test_while_it_is_paused_nothing_begins(driver):
+    takeover = make_takeover(driver)
+    takeover.pause()
+    takeover.submit([node("a")], 0.0)
+    takeover.handle_timer(0.0)
+    assert (driver.started(), takeover.paused) == ([], True)
+    takeover.resume()
+    takeover.handle_timer(1.0)
     assert driver.started() == ["a"]

@@ -27,6 +27,8 @@ STATUS = {
         "in_flight": 8,
         "waiting": 12,
         "peak_in_flight": 8,
+        "limit": 8,
+        "paused": False,
         "eta_s": 4.2,
         "handshake_ms": {"p50": 10.0, "p99": 20.0},
         "retransmissions": 3,
@@ -77,7 +79,7 @@ class CannedAnswer(list):
 @pytest.fixture
 def run(monkeypatch):
     def run(answer, *arguments):
-        monkeypatch.setattr(ask_module, "_ask", lambda path, *_, **__: answer)
+        monkeypatch.setattr(ask_module, "ask_daemon", lambda path, *_, **__: answer)
         return CliRunner().invoke(homeagent, [*arguments, "--config", str(Path("any.toml"))])
 
     return run

@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
+from control.bootstrap.concurrency import FixedConcurrency
 from control.bootstrap.job import SwitchTimeouts
 from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import NodeToRecover, Takeover
@@ -77,7 +78,7 @@ def make_home_agent(
         UnprotectedSignalling(IPv6Address(address), BindingErrorResponder(0.0)),
     )
     scheduler = Scheduler(
-        concurrency=8,
+        concurrency=FixedConcurrency(8),
         rate_per_s=1000.0,
         attempts=3,
         backoff_initial_s=1.0,
