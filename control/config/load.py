@@ -191,6 +191,8 @@ def _contradictions(configuration: Configuration, source: TomlSource) -> list[Pr
         complain("ike", "private_key", "a private key without its certificate", "Add certificate to [ike].")
     if ike.crl_policy == "hard" and not ike.crls:
         complain("ike", "crl_policy", '"hard" without revocation lists', "Name them by crls, or choose another policy.")
+    if ike.redirect_to == configuration.home_agent.address:
+        complain("ike", "redirect_to", "this home agent itself", "Name another one, or leave it out.")
     if bootstrap.backoff_initial_s > bootstrap.backoff_max_s:
         wrong = f"{bootstrap.backoff_initial_s} s is longer than backoff_max_s, {bootstrap.backoff_max_s} s"
         complain("bootstrap", "backoff_initial_s", wrong, "Make it shorter, or backoff_max_s longer.")

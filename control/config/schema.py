@@ -140,6 +140,23 @@ class IkeSettings(Settings, frozen=True, kw_only=True):
             ["aes256gcm16", "aes128-sha256"],
         ),
     ] = ()
+    redirect_to: Annotated[
+        IPv6Address | None,
+        _about(
+            "Another home agent that nodes are sent to, before they are served here, by IKEv2 (RFC 5685): those that "
+            "begin by themselves and say that they can be redirected.",
+            "2001:db8:a2::1",
+        ),
+    ] = None
+    redirect_above: Annotated[
+        int,
+        _about(
+            "IKE SAs from which on nodes are sent to redirect_to; 0: all of them, to drain this home agent.",
+            50_000,
+            ge=0,
+            le=16_777_216,
+        ),
+    ] = 0
     cookie_threshold: Annotated[
         int,
         _about(

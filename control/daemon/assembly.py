@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from control.bootstrap.concurrency import (
     AimdConcurrency,
@@ -32,6 +33,7 @@ from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration, KeyLog, LifetimePolicy
 from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS
+from control.ikev2.redirect import Redirection
 from control.ipsec.userspace import UserspaceIpsec
 from control.key_export import KeyExport
 from control.mobility.binding_cache import BindingCache
@@ -133,6 +135,7 @@ def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> 
         revocation=load_revocation(configuration.ike),
         ike_proposals=tuple(map(parse_ike_proposal, configuration.ike.proposals)) or DEFAULT_IKE_PROPOSALS,
         esp_proposals=tuple(map(parse_esp_proposal, configuration.ike.esp_proposals)) or DEFAULT_ESP_PROPOSALS,
+        redirection=_redirection(configuration.ike.redirect_to, configuration.ike.redirect_above),
         cookie_threshold=configuration.ike.cookie_threshold,
         mobike=configuration.ike.mobike,
         lifetimes=LifetimePolicy(ike_s=configuration.ike.ike_lifetime_s, child_s=configuration.ike.child_lifetime_s),
@@ -141,3 +144,10 @@ def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> 
         liveness_interval_s=configuration.ike.liveness_interval_s,
         key_log=key_log,
     )
+
+
+def _redirection(gateway: IPv6Address | None, above: int) -> Redirection | None:
+    """Sends nodes to another home agent as soon as there are so many IKE SAs here."""
+    if gateway is None:
+        return None
+    return lambda peer, ike_sas: gateway if ike_sas >= above else None

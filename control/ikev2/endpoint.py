@@ -21,6 +21,7 @@ from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import ConfigurationPayload, Identity, NotifyPayload
 from control.ikev2.policy import IkeConfiguration, PeerPolicy
 from control.ikev2.reception import receive_request, receive_response, repeat_response
+from control.ikev2.redirect import Gateway
 from control.ikev2.sa import IkeSa
 from control.ikev2.states import Role, Trigger
 from control.wire import WireError
@@ -112,6 +113,7 @@ class IkeEndpoint:
         remote_identity: Identity | None = None,
         configuration: ConfigurationPayload | None = None,
         initial_contact: bool = False,
+        redirected_from: Gateway | None = None,
         eap: EapPeer | None = None,
         context: object = None,
     ) -> IkeSa:
@@ -127,6 +129,7 @@ class IkeEndpoint:
             configuration: the CP payload to send: an unsolicited CFG_REPLY or a CFG_REQUEST.
             initial_contact: tell the peer that this side knows of no other SAs with it.
             eap: what this side proves itself with instead of a shared key or certificate; the peer needs a certificate.
+            redirected_from: the gateway that has sent this side to ``remote`` (RFC 5685).
             context: kept as ``IkeSa.context``.
         """
         sa = IkeSa(self._environment, Role.INITIATOR, local, remote, now)
@@ -136,6 +139,7 @@ class IkeEndpoint:
             sa.handshake.first_child = first_child
             sa.handshake.configuration = configuration
             sa.handshake.initial_contact = initial_contact
+            sa.handshake.redirected_from = redirected_from
             sa.handshake.eap_peer = eap
         sa.change(Trigger.SEND_INIT)
         sa.exchanges.submit(init.InitExchange(self.configuration.ike_proposals[0].groups[0]), now)

@@ -10,6 +10,7 @@ from control.ikev2.child import ChildSa
 from control.ikev2.numbers import ExchangeType
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
+from control.ikev2.redirect import Gateway, RedirectStage
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -113,6 +114,21 @@ class IkeClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class IkeRedirected:
+    """The peer sends this side to another gateway.
+
+    Before the SA is established IkeFailed("redirected") follows; an established one stays, for the application to end.
+
+    Attributes:
+        gateway: where to go.
+        stage: when it came; in IKE_SA_INIT nobody has authenticated it.
+    """
+
+    gateway: Gateway
+    stage: RedirectStage
+
+
+@dataclass(frozen=True, slots=True)
 class PeerAddressChanged:
     """The peer has another address, ``sa.remote``, and the SA's children another encapsulation.
 
@@ -165,6 +181,7 @@ Event = (
     | IkeFailed
     | IkeRekeyed
     | IkeClosed
+    | IkeRedirected
     | PeerAddressChanged
     | AddressUpdated
     | AddressUpdateRefused

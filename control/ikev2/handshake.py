@@ -11,6 +11,7 @@ from control.ikev2.child import ChildRequest
 from control.ikev2.dh import KeyPair
 from control.ikev2.keys import IkeKeys
 from control.ikev2.payloads import ConfigurationPayload, Identity
+from control.ikev2.redirect import Gateway
 
 if TYPE_CHECKING:
     from control.ikev2.exchanges.eap_answer import EapConversation
@@ -34,6 +35,7 @@ class Handshake:
         initial_contact: whether the initiator says that it has no older SAs with the peer.
         eap: at the responder what is kept from round to round, None without EAP.
         eap_peer: at the initiator what proves it by EAP, None if it has a shared key or a certificate.
+        redirected_from: the gateway that has sent the initiator here, None for none.
         hint: what an unauthenticated refusal of IKE_SA_INIT said, to be reported if nothing better comes.
     """
 
@@ -48,6 +50,7 @@ class Handshake:
     first_child: ChildRequest | None = None
     configuration: ConfigurationPayload | None = None
     initial_contact: bool = False
+    redirected_from: Gateway | None = None
     hint: str | None = None
     eap: EapConversation | None = None
     eap_peer: EapPeer | None = None

@@ -19,6 +19,7 @@ from control.ikev2.numbers import NotifyType
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS, EspProposal, IkeProposal
+from control.ikev2.redirect import Redirection
 from control.ikev2.revocation import RevocationLists
 from control.ipsec.traffic_selector import TrafficSelector
 
@@ -127,6 +128,8 @@ class IkeConfiguration:
             (RFC 3948 section 4). 0: never.
         mobike: whether the side that began an IKE SA may move it (RFC 4555).
         accepts_address: whether a peer may move its end of an IKE SA there.
+        redirection: sends peers that can be redirected to another gateway (RFC 5685); None serves everybody.
+        follow_redirects: whether this side, as initiator, says that it can be redirected.
         key_log: told the keys of every IKE SA, for Wireshark; None in production.
     """
 
@@ -152,6 +155,8 @@ class IkeConfiguration:
     nat_keepalive_s: float = 20.0
     mobike: bool = False
     accepts_address: Callable[[IpAddress], bool] = is_usable
+    redirection: Redirection | None = None
+    follow_redirects: bool = False
     key_log: KeyLog | None = field(default=None, repr=False)
 
 

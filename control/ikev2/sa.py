@@ -23,6 +23,7 @@ from control.ikev2.message import ZERO_SPI, Header, encode_payload_chain, encryp
 from control.ikev2.nat import NatDetection, encapsulation_of, note_origin
 from control.ikev2.payloads import ConfigurationPayload, Identity, Payload
 from control.ikev2.proposals import IkeSuite
+from control.ikev2.redirect import Gateway, RedirectExchange
 from control.ikev2.states import Role, State, Trigger, next_state
 from control.ikev2.succession import IkeRekeying, adopt_rival
 
@@ -39,6 +40,7 @@ class IkeSa:
         role: whether this side began.
         state: see State.
         uses_fragments: whether both sides take messages in fragments.
+        takes_redirects: whether the peer has begun and can be sent to another gateway.
         partial_messages: messages of which fragments are missing: of the peer's request (False), of its answer (True).
         local_spi: 8 bytes, this side's SPI.
         remote_spi: 8 bytes, the peer's SPI, zero until known.
@@ -101,6 +103,7 @@ class IkeSa:
         "state",
         "suite",
         "superseded",
+        "takes_redirects",
         "uses_fragments",
     )
 
@@ -129,6 +132,7 @@ class IkeSa:
         self.exchanges = ExchangeManager(self)
         self.cipher: MessageCipher | None = None
         self.uses_fragments = False
+        self.takes_redirects = False
         self.partial_messages: dict[bool, PartialMessage] = {}
         self.sk_d = b""
         self.lifetimes = Lifetimes(environment)
@@ -209,6 +213,14 @@ class IkeSa:
         if self.exchanges.current is None:
             self.exchanges.submit(LivenessExchange(), now)
             self.reschedule()
+
+    def redirect(self, gateway: Gateway, now: float) -> bool:
+        """Send the peer to another gateway (RFC 5685 section 5), if it can be sent; returns whether it can."""
+        self._require_established()
+        if self.takes_redirects:
+            self.exchanges.submit(RedirectExchange(gateway), now)
+            self.reschedule()
+        return self.takes_redirects
 
     def heard(self, now: float) -> None:
         """Note a sign of life that the application has seen: an authentic packet on a child SA (section 2.4)."""

@@ -51,6 +51,7 @@ def make_successor(old: IkeSa, role: Role, now: float) -> IkeSa:
     successor.handshake = None
     successor.local_identity = old.local_identity
     successor.uses_fragments = old.uses_fragments
+    successor.takes_redirects = old.takes_redirects
     successor.nat = old.nat
     return successor
 

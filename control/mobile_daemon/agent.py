@@ -211,6 +211,7 @@ def _ike_configuration(configuration: AgentConfiguration) -> IkeConfiguration:
         nat_traversal=NatTraversal(node.nat_traversal),
         mobike=node.mobike,
         lifetimes=LifetimePolicy(ike_s=node.ike_lifetime_s, child_s=node.child_lifetime_s),
+        follow_redirects=True,
     )
     if node.certificate is None or node.private_key is None or node.authentication != "certificate":
         return shared

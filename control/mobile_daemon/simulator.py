@@ -223,6 +223,7 @@ def _nodes(configuration: SimulationConfiguration, shared_random: random.Random)
             wall_clock=time.time,
             credentials=credentials,
             trust_anchors=anchors,
+            follow_redirects=True,
             key_log=keys.ike,
         )
         node_settings = NodeSettings(

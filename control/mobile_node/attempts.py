@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from random import Random
+from typing import TypeGuard
 
+from control.ikev2.events import IkeRedirected
+from control.ikev2.redirect import Gateway, RedirectStage
 from control.ikev2.sa import IkeSa
 from control.mobile_node.settings import RetryTimers
+from control.mobility.addresses import is_unicast_routable
+
+_MAX_REDIRECTS = 5
+_REDIRECT_LOOP_DETECT_PERIOD_S = 300.0
+"""The bounds of RFC 5685 section 7."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +27,12 @@ class WantedHomeAgent:
     Attributes:
         address: its address.
         identity: the IKE identity it has to prove, None for any trusted one.
+        redirected_from: the home agent that has sent the node there, None for none.
     """
 
     address: IPv6Address
     identity: str | None
+    redirected_from: IPv6Address | None = None
 
 
 class Attempts:
@@ -33,20 +44,43 @@ class Attempts:
         retry_at: monotonic seconds of the next attempt, None if none is planned.
     """
 
-    __slots__ = ("_others", "_random", "_timers", "_wait", "retry_at", "sa", "wanted")
+    __slots__ = (
+        "_anyone",
+        "_origin",
+        "_others",
+        "_random",
+        "_redirected_at",
+        "_timers",
+        "_wait",
+        "retry_at",
+        "sa",
+        "wanted",
+    )
 
-    def __init__(self, timers: RetryTimers, random: Random, others: Mapping[IPv6Address, str] | None = None) -> None:
+    def __init__(
+        self,
+        timers: RetryTimers,
+        random: Random,
+        others: Mapping[IPv6Address, str] | None = None,
+        *,
+        anyone: bool = True,
+    ) -> None:
         """Nobody is wanted yet.
 
         Args:
             timers: how long to wait between attempts.
             random: spreads them.
             others: identities of home agents by address, to turn to when the wanted one does not answer.
+            anyone: whether one that the node is redirected to, and whose identity is not known beforehand, may be
+                any trusted one; else it has to prove the identity of the one that it stands in for.
         """
         self._others = {address: WantedHomeAgent(address, identity) for address, identity in (others or {}).items()}
         self.wanted: WantedHomeAgent | None = None
+        self._origin: WantedHomeAgent | None = None
+        self._redirected_at: deque[float] = deque(maxlen=_MAX_REDIRECTS)
         self.sa: IkeSa | None = None
         self.retry_at: float | None = None
+        self._anyone = anyone
         self._timers = timers
         self._random = random
         self._wait = timers.initial_s
@@ -79,6 +113,10 @@ class Attempts:
         self.sa = None
         if self.wanted is None:
             return
+        if self._origin is not None and self.wanted.redirected_from is not None:
+            # A redirect that leads nowhere is forgotten: its sender may be nobody (RFC 5685 section 8).
+            self.wanted, self._origin = self._origin, None
+            unanswered = False
         if unanswered:
             self.wanted = self._after(self.wanted)
         self.retry_at = now + self._wait * self._random.uniform(0.5, 2.0)
@@ -87,9 +125,32 @@ class Attempts:
     def succeeded(self, wanted: WantedHomeAgent) -> None:
         """The node is registered, by its own attempt or because a home agent came; that one is wanted from now on."""
         self.wanted = wanted
+        self._origin = None
         self.sa = None
         self.retry_at = None
         self._wait = self._timers.initial_s
+
+    def redirected(self, sa: IkeSa, event: IkeRedirected, statistics: Counter[str], now: float) -> bool:
+        """Turn to another home agent, at the word of the wanted one; returns whether the node follows.
+
+        Whom it trusts stays the same, and it returns if it is not served there (RFC 5685 sections 3, 7 and 8). What
+        comes in a session is not followed: that is what Home Agent Switch is for.
+        """
+        home_agent, times = event.gateway, self._redirected_at
+        is_asked_for = sa is self.sa and event.stage is not RedirectStage.SESSION
+        if self.wanted is None or not is_asked_for or not _is_usable(home_agent):
+            statistics["redirect-ignored"] += 1
+            return False
+        if len(times) == _MAX_REDIRECTS and now - times[0] < _REDIRECT_LOOP_DETECT_PERIOD_S:
+            statistics["redirect-loop"] += 1
+            return False
+        times.append(now)
+        self._origin = self._origin or self.wanted
+        identity = self._identity_of(home_agent)
+        if identity is None and not self._anyone:
+            identity = self.wanted.identity or self._identity_of(self.wanted.address)
+        self.wanted = WantedHomeAgent(home_agent, identity, redirected_from=self.wanted.address)
+        return True
 
     def give_up(self, now: float) -> None:
         """End the attempt under way and plan no other."""
@@ -97,6 +158,10 @@ class Attempts:
         self.retry_at = None
         if sa is not None and not sa.is_established:
             sa.abandon(now)
+
+    def _identity_of(self, home_agent: IPv6Address) -> str | None:
+        known = self._others.get(home_agent)
+        return known.identity if known is not None else None
 
     def _after(self, silent: WantedHomeAgent) -> WantedHomeAgent:
         """Whom to turn to after one that did not answer: all that are known take turns, itself included."""
@@ -107,3 +172,7 @@ class Attempts:
         self._others.pop(silent.address, None)
         self._others[silent.address] = silent
         return next((each for each in turns if each.address != silent.address), silent)
+
+
+def _is_usable(gateway: Gateway) -> TypeGuard[IPv6Address]:
+    return isinstance(gateway, IPv6Address) and is_unicast_routable(gateway)

@@ -24,6 +24,7 @@ def connect(
     now: float,
     *,
     ask_for_home_address: bool,
+    redirected_from: IPv6Address | None = None,
 ) -> IkeSa:
     """Begin an IKE SA with a home agent.
 
@@ -35,6 +36,7 @@ def connect(
         identity: the identity to demand, None for any trusted one.
         now: monotonic seconds.
         ask_for_home_address: whether the home agent is to assign one.
+        redirected_from: the home agent that has sent the node there, None for none.
     """
     own = _ANY_MOBILITY if ask_for_home_address else TrafficSelector.host(home_address, PROTOCOL_MOBILITY)
     return endpoint.connect(
@@ -48,4 +50,5 @@ def connect(
             name=MOBILITY_CHILD,
         ),
         configuration=configuration_request(home_address) if ask_for_home_address else None,
+        redirected_from=redirected_from,
     )

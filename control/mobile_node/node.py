@@ -101,7 +101,9 @@ class MobileNode:
         self._signalling = MobileSignalling(settings.care_of_address, self.ipsec)
         self._registrar = Registrar(settings, self._signalling, random, self.statistics, self._events)
         self._associations = Associations(self.ipsec, settings.association_limit, installed)
-        self._attempts = Attempts(settings.retry, random, settings.home_agent_identities)
+        self._attempts = Attempts(
+            settings.retry, random, settings.home_agent_identities, anyone=not settings.shared_key
+        )
         self._whereabouts = Whereabouts(settings.care_of_address, self._events)
         self._next_home_agent: WantedHomeAgent | None = None
 
@@ -266,6 +268,7 @@ class MobileNode:
             identity,
             now,
             ask_for_home_address=self._asks_for_home_address,
+            redirected_from=wanted.redirected_from,
         )
         self._attempts.begun(sa)
         self._events.append(IkeStarted(wanted.address, initiated_here=True))
@@ -300,6 +303,9 @@ class MobileNode:
                     self._attempt_failed(sa.remote.ipv6_address, reason, now)
             case ike.PeerAddressChanged():
                 self._associations.rerouted(sa)
+            case ike.IkeRedirected():
+                if self._attempts.redirected(sa, event, self.statistics, now):
+                    self._attempt(now)
             case ike.IkeRekeyed(successor=successor):
                 self._associations.rekeyed(sa, successor)
                 self._attempts.rekeyed(sa, successor)

@@ -13,7 +13,7 @@ from control.ikev2.authentication import (
     verify_signature,
 )
 from control.ikev2.errors import CertificateError
-from control.ikev2.events import ChildFailed
+from control.ikev2.events import ChildFailed, IkeRedirected
 from control.ikev2.exchanges import mobike
 from control.ikev2.exchanges.base import error_in, first, notification, slug
 from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child
@@ -31,6 +31,7 @@ from control.ikev2.payloads import (
     Payload,
     SecurityAssociationPayload,
 )
+from control.ikev2.redirect import RedirectStage, other_gateway, redirect_payload, redirected_to
 from control.ikev2.states import Role, State
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class AuthExchange:
             exchange = DeleteIkeExchange(NotifyType.AUTHENTICATION_FAILED)
             sa.refuse(exchange, "authentication-failed", str(error), now)
             return
+        if take_redirect(sa, payloads, now):
+            return
         sa.establish(peer, first(payloads, ConfigurationPayload), now)
         finish_child(sa, handshake, self._offer, payloads, now)
 
@@ -136,6 +139,16 @@ def check_responder(
         raise AuthenticationError("wrong-identity", f"{peer} instead of {handshake.remote_identity}")
     _check_peer(sa, handshake, handshake.keys, identification, proof, payloads)
     return peer
+
+
+def take_redirect(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> bool:
+    """Give the SA up if the authenticated responder sends this side elsewhere (RFC 5685 section 6)."""
+    gateway = redirected_to(sa.environment, notification(payloads, NotifyType.REDIRECT), RedirectStage.AUTH)
+    if gateway is None:
+        return False
+    sa.environment.emit(sa, IkeRedirected(gateway, RedirectStage.AUTH))
+    sa.refuse(DeleteIkeExchange(), "redirected", str(gateway), now)
+    return True
 
 
 def finish_child(sa: IkeSa, handshake: Handshake, offer: ChildOffer, payloads: tuple[Payload, ...], now: float) -> None:
@@ -278,6 +291,11 @@ def establish(
         _close_older(sa, peer, now)
     configuration = first(payloads, ConfigurationPayload)
     sa.establish(peer, configuration, now)
+    gateway = other_gateway(sa.environment, peer) if sa.takes_redirects else None
+    if gateway is not None:
+        # The peer deletes the SA, which is as good as any until then (RFC 5685 section 6).
+        sa.environment.count("redirects-sent")
+        return (redirect_payload(gateway),)
     secrets = ChildSecrets(handshake.initiator_nonce, handshake.responder_nonce)
     supported = mobike.support(sa) if mobike.agree(sa, payloads) else ()
     return (*_answer_wishes(sa, payloads, configuration, secrets, now), *supported)

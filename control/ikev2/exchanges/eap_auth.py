@@ -118,5 +118,7 @@ class EapAuthExchange:
             raise AuthenticationError("incomplete-answer", "AUTH is missing")
         key = self._msk or handshake.keys.sk_pr
         auth.verify_key(sa, handshake, handshake.keys, identification, proof, key)
+        if auth.take_redirect(sa, payloads, now):
+            return
         sa.establish(identification.identity, first(payloads, ConfigurationPayload), now)
         auth.finish_child(sa, handshake, self._offer, payloads, now)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from control.ikev2.events import PeerAlive
+from control.ikev2.events import IkeRedirected, PeerAlive
 from control.ikev2.exchanges.base import FATAL_ERRORS, ChildMaking, error_in, slug
 from control.ikev2.numbers import ExchangeType, NotifyType, ProtocolId
 from control.ikev2.payloads import DeletePayload, NotifyPayload, Payload
-from control.ikev2.states import State
+from control.ikev2.redirect import RedirectStage, redirected_to
+from control.ikev2.states import Role, State
 from control.ikev2.succession import adopt_rival
 
 if TYPE_CHECKING:
@@ -107,9 +108,19 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
         elif isinstance(payload, NotifyPayload) and payload.type in FATAL_ERRORS:
             _peer_deleted(sa, slug(payload), now)
             return ()
+        elif isinstance(payload, NotifyPayload) and payload.type == NotifyType.REDIRECT:
+            _redirected(sa, payload)
     if closed_spis:
         return (DeletePayload(ProtocolId.ESP, tuple(closed_spis)),)
     return ()
+
+
+def _redirected(sa: IkeSa, redirect: NotifyPayload) -> None:
+    """The gateway that this side has turned to wants it to go elsewhere (RFC 5685 section 5)."""
+    if sa.role is Role.INITIATOR and sa.state is State.ESTABLISHED:
+        gateway = redirected_to(sa.environment, redirect, RedirectStage.SESSION)
+        if gateway is not None:
+            sa.environment.emit(sa, IkeRedirected(gateway, RedirectStage.SESSION))
 
 
 def _peer_deleted(sa: IkeSa, reason: str, now: float) -> None:

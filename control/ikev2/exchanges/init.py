@@ -10,6 +10,7 @@ from control.ikev2.choices import IkeChoice, choose_ike
 from control.ikev2.dh import InvalidPublicValue
 from control.ikev2.environment import Environment
 from control.ikev2.errors import UnsupportedCriticalPayload
+from control.ikev2.events import IkeRedirected
 from control.ikev2.exchanges.auth import AuthExchange
 from control.ikev2.exchanges.base import NONCE_SIZE, error_in, first, notification, slug
 from control.ikev2.exchanges.eap_auth import EapAuthExchange
@@ -22,6 +23,15 @@ from control.ikev2.payloads import (
     NotifyPayload,
     Payload,
     SecurityAssociationPayload,
+)
+from control.ikev2.redirect import (
+    SUPPORTED,
+    RedirectStage,
+    other_gateway,
+    redirect_payload,
+    redirected_from_payload,
+    redirected_to,
+    takes_redirects,
 )
 from control.ikev2.security import use_shared_secret
 from control.ikev2.states import Role, State, Trigger
@@ -69,6 +79,7 @@ class InitExchange:
             *detection_payloads(environment, sa.local_spi, ZERO_SPI, sa.local, sa.remote),
             environment.signature_hashes,
             *environment.fragmentation_supported,
+            *_redirection(environment, handshake),
         )
 
     def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
@@ -108,6 +119,13 @@ class InitExchange:
             sa.environment.count("dropped-endless-restart")
 
 
+def _redirection(environment: Environment, handshake: Handshake) -> tuple[NotifyPayload, ...]:
+    """Whether this side can be redirected, or who has redirected it (RFC 5685 section 3)."""
+    if handshake.redirected_from is not None:
+        return (redirected_from_payload(handshake.redirected_from),)
+    return (SUPPORTED,) if environment.configuration.follow_redirects else ()
+
+
 def receive_response(sa: IkeSa, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
     """Take an answer to this side's IKE_SA_INIT.
 
@@ -124,6 +142,7 @@ def receive_response(sa: IkeSa, data: bytes, local: SocketAddress, remote: Socke
         return
     cookie = notification(message.payloads, NotifyType.COOKIE)
     wrong_group = notification(message.payloads, NotifyType.INVALID_KE_PAYLOAD)
+    redirect = notification(message.payloads, NotifyType.REDIRECT)
     refusal = error_in(message.payloads)
     if message.header.responder_spi != ZERO_SPI and first(message.payloads, KeyExchangePayload) is not None:
         _take_answer(sa, sa.handshake, message, data, (local, remote), now)
@@ -131,11 +150,21 @@ def receive_response(sa: IkeSa, data: bytes, local: SocketAddress, remote: Socke
         exchange.take_cookie(sa, cookie.data, now)
     elif wrong_group is not None:
         exchange.take_group(sa, wrong_group, now)
+    elif redirect is not None:
+        _take_redirect(sa, sa.handshake, redirect, now)
     elif refusal is not None:
         sa.handshake.hint = slug(refusal)
         sa.exchanges.hasten_failure()
     else:
         sa.environment.count("dropped-incomplete-response")
+
+
+def _take_redirect(sa: IkeSa, handshake: Handshake, redirect: NotifyPayload, now: float) -> None:
+    stage = RedirectStage.INIT
+    gateway = redirected_to(sa.environment, redirect, stage, handshake.initiator_nonce)
+    if gateway is not None:
+        sa.environment.emit(sa, IkeRedirected(gateway, stage))
+        sa.fail("redirected", str(gateway), now=now)
 
 
 def _take_answer(
@@ -237,6 +266,11 @@ def answer(
         environment.count("refused-invalid-ke-payload")
         _reply(environment, header, NotifyPayload.invalid_ke_payload(choice.suite.group), local, remote)
         return
+    gateway = other_gateway(environment, None) if takes_redirects(payloads) else None
+    if gateway is not None:
+        environment.count("redirects-sent")
+        _reply(environment, header, redirect_payload(gateway, nonce.nonce), local, remote)
+        return
     key_pair = environment.key_pairs.take(choice.suite.group)
     try:
         secret = key_pair.exchange(key_exchange.data)
@@ -294,6 +328,7 @@ def _accept(
     handshake.init_request = data
     fragmentation = _agreed_fragmentation(environment, message.payloads)
     sa.uses_fragments = bool(fragmentation)
+    sa.takes_redirects = takes_redirects(message.payloads)
     spis = (sa.remote_spi, sa.local_spi)
     sa.nat = detect(environment, message.payloads, (sa.remote_spi, ZERO_SPI), sa.local, sa.remote)
     payloads: tuple[Payload, ...] = (

@@ -104,6 +104,10 @@ def test_whole_numbers_do_for_numbers_and_empty_text_for_off(tmp_path: Path) -> 
             'Write for example esp_proposals = ["aes256gcm16", "aes128-sha256"].',
         ),
         (
+            '[ike]\nredirect_to = "2001:db8:a1::1"\n',
+            ":9: ike.redirect_to: this home agent itself. Name another one, or leave it out.",
+        ),
+        (
             "[bootstrap]\nattempts = true\n",
             ":9: bootstrap.attempts: true is not a whole number from 1 to 100. Write for example attempts = 5.",
         ),
