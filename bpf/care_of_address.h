@@ -1,19 +1,20 @@
 /* Where a mobile node can be reached. The one place of the programs outside XDP that reads bindings. */
 #pragma once
 
-/* Whether the node is bound or being brought back; if so, `care_of_address` is set. */
+/* Whether that is known; if so, `care_of_address` is set. What signalling of this moment is to go to comes first: an
+ * answer goes to where the question came from, whatever is bound. */
 INLINE int find_care_of_address(struct ipv6_address *home_address, struct ipv6_address *care_of_address)
 {
-	struct binding *binding = bindings.lookup(home_address);
-	struct ipv6_address *pending;
+	struct ipv6_address *reply = reply_addresses.lookup(home_address);
+	struct binding *binding;
 
-	if (binding) {
-		*care_of_address = binding->care_of_address;
+	if (reply) {
+		*care_of_address = *reply;
 		return 1;
 	}
-	pending = pending_nodes.lookup(home_address);
-	if (!pending)
+	binding = bindings.lookup(home_address);
+	if (!binding)
 		return 0;
-	*care_of_address = *pending;
+	*care_of_address = binding->care_of_address;
 	return 1;
 }

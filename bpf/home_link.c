@@ -29,6 +29,8 @@ INLINE enum reason send_home(struct __sk_buff *skb, __u32 *port)
 	packet = take(&frame, sizeof(*packet));
 	if (!packet || packet->next_header == NEXT_HEADER_HOP_BY_HOP || !is_forwardable(packet->destination))
 		return DROP_HOME_LINK_UNSUITABLE;
+	if (packet->next_header == NEXT_HEADER_MOBILITY)
+		return DROP_HOME_LINK_UNPROTECTED; /* whatever became of the IPsec policies */
 	destination = address_of(packet->destination);
 	source = address_of(packet->source);
 	if (!local.lookup(&source))
@@ -44,7 +46,7 @@ int home_link(struct __sk_buff *skb)
 	enum reason reason = send_home(skb, &port);
 
 	count_reason(reason);
-	if (reason == FORWARD_WITH_ROUTING_HEADER)
+	if (reason >> REASON_VERDICT_SHIFT == VERDICT_FORWARD)
 		return redirect_to_neighbour(port, NULL, 0, 0);
 	return TC_ACT_SHOT;
 }

@@ -3,9 +3,9 @@
 #pragma once
 
 BPF_TABLE_PINNED("hash", struct ipv6_address, struct binding, bindings, MAX_BINDINGS, PIN_DIRECTORY "/bindings");
-/* Care-of address by home address of a node that is being brought back and has no binding yet: how signalling finds it. */
-BPF_TABLE_PINNED("hash", struct ipv6_address, struct ipv6_address, pending_nodes, MAX_BINDINGS,
-		 PIN_DIRECTORY "/pending_nodes");
+/* Care-of address by home address, for a moment: where signalling goes to a node without a binding, or beside it. */
+BPF_TABLE_PINNED("hash", struct ipv6_address, struct ipv6_address, reply_addresses, MAX_BINDINGS,
+		 PIN_DIRECTORY "/reply_addresses");
 BPF_TABLE_PINNED("hash", struct ipv6_address, __u32, local, MAX_HOME_AGENTS, PIN_DIRECTORY "/local");
 BPF_TABLE_PINNED("percpu_array", __u32, __u64, stats, MAX_REASONS, PIN_DIRECTORY "/stats");
 BPF_TABLE_PINNED("percpu_array", __u32, struct usage, usage, MAX_BINDINGS, PIN_DIRECTORY "/usage");

@@ -21,6 +21,8 @@ enum reason {
 	FORWARD_REENCAPSULATED = 2,
 	/* From this host to a mobile node, to its care-of address by a routing header. */
 	FORWARD_WITH_ROUTING_HEADER = 3,
+	/* From this host to a mobile node that is at home: as it is. */
+	FORWARD_AT_HOME = 4,
 
 	/* Did not fit the tunnel: answered with ICMPv6 Packet Too Big. */
 	REPLY_PACKET_TOO_BIG = 32,
@@ -82,8 +84,10 @@ enum reason {
 	DROP_TUNNEL_DESTINATION = 106,
 	/* A stranger used the option that replaces a Home Address option. */
 	DROP_FORGED_CARE_OF_ADDRESS = 107,
-	/* From this host to a home address that is neither bound nor being brought back. */
+	/* From this host to a home address that is neither bound nor being answered. */
 	DROP_HOME_LINK_NO_BINDING = 108,
 	/* From this host to a home address, but of a kind that gets no routing header. */
 	DROP_HOME_LINK_UNSUITABLE = 109,
+	/* From this host: a Mobility Header that IPsec has not protected. */
+	DROP_HOME_LINK_UNPROTECTED = 110,
 };

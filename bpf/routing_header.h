@@ -14,7 +14,7 @@ INLINE enum reason route_to_care_of_address(struct __sk_buff *skb, const struct 
 	struct cursor frame;
 	int status;
 
-	if (same_address(care_of_address, packet->destination) || length - IPV6_HEADER_SIZE > 0xFFFF)
+	if (length - IPV6_HEADER_SIZE > 0xFFFF)
 		return DROP_HOME_LINK_UNSUITABLE;
 	query.family = ADDRESS_FAMILY_INET6;
 	query.l4_protocol = NEXT_HEADER_ROUTING;
@@ -27,6 +27,8 @@ INLINE enum reason route_to_care_of_address(struct __sk_buff *skb, const struct 
 	if (status != BPF_FIB_LKUP_RET_SUCCESS && status != BPF_FIB_LKUP_RET_NO_NEIGH)
 		return DROP_NO_ROUTE;
 	*port = query.ifindex;
+	if (same_address(care_of_address, packet->destination))
+		return FORWARD_AT_HOME; /* RFC 6275 section 9.5.4 */
 
 	if (bpf_skb_adjust_room(skb, sizeof(*routing), BPF_ADJ_ROOM_NET, 0))
 		return DROP_NO_ROOM;

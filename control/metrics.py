@@ -127,6 +127,7 @@ class Snapshot:
         bindings: registrations in force.
         ike_sas: IKE SAs by state, "half-open" or "established".
         child_sas: pairs of ESP security associations.
+        ipsec_back_end, ipsec_reason: who does ESP, "kernel" or "userspace", and why.
         datapath_up: whether the pinned programs and maps could be opened.
         datapath_mode: XDP mode in use by interface.
         datapath_packets: packets by reason code of the XDP programs.
@@ -152,6 +153,8 @@ class Snapshot:
     bindings: int = 0
     ike_sas: Mapping[str, int] = field(default_factory=dict)
     child_sas: int = 0
+    ipsec_back_end: str = "userspace"
+    ipsec_reason: str = ""
     datapath_up: bool = False
     datapath_mode: Mapping[str, str] = field(default_factory=dict)
     datapath_packets: Mapping[str, int] = field(default_factory=dict)
@@ -180,6 +183,7 @@ class Snapshot:
             "bindings": self.bindings,
             "ike_sas": dict(self.ike_sas),
             "child_sas": self.child_sas,
+            "ipsec": {"back_end": self.ipsec_back_end, "reason": self.ipsec_reason},
             "takeovers": self.takeovers,
             "bootstrap": {
                 "total": bootstrap.total,

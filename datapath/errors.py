@@ -76,6 +76,12 @@ class AttachFailed(DatapathError):
     reason = "attach-failed"
 
 
+class KernelIpsecUnavailable(DatapathError):
+    """The kernel cannot protect signalling, and is asked to."""
+
+    reason = "kernel-ipsec-unavailable"
+
+
 class MapFull(DatapathError):
     """A map holds as many entries as it was made for."""
 

@@ -34,6 +34,7 @@ _PRIORITY_OF_FILTER = 1
 _HANDLE = 1
 _ETH_P_ALL = 0x0003
 _UP, _NOARP, _MULTICAST = 0x1, 0x80, 0x1000
+_WITHOUT_ADDRESS = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,10 @@ def _make_device(route: IPRoute, pin_path: Path) -> int:
             raise
         route.link("add", ifname=DEVICE, kind="veth", peer=_OTHER_END)
         (other,) = route.link_lookup(ifname=_OTHER_END)
+        route.link("set", index=other, IFLA_AF_SPEC=_WITHOUT_ADDRESS)
         route.link("set", index=other, flags=_UP | _NOARP, change=_UP | _NOARP)
     (made,) = route.link_lookup(ifname=DEVICE)
-    route.link("set", index=made, ifalias=_alias(pin_path))
+    route.link("set", index=made, ifalias=_alias(pin_path), IFLA_AF_SPEC=_WITHOUT_ADDRESS)
     return int(made)
 
 

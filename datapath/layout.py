@@ -48,7 +48,7 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
     """All maps of a data path for ``max_bindings`` bindings."""
     return (
         MapSpecification("bindings", MapType.HASH, KEY_SIZE, BINDING.size, max_bindings),
-        MapSpecification("pending_nodes", MapType.HASH, KEY_SIZE, KEY_SIZE, max_bindings),
+        MapSpecification("reply_addresses", MapType.HASH, KEY_SIZE, KEY_SIZE, max_bindings),
         MapSpecification("local", MapType.HASH, KEY_SIZE, INDEX.size, MAX_HOME_AGENTS),
         MapSpecification("stats", MapType.PERCPU_ARRAY, INDEX.size, 8, MAX_REASONS),
         MapSpecification("usage", MapType.PERCPU_ARRAY, INDEX.size, USAGE.size, max_bindings),

@@ -24,6 +24,7 @@ class Reason(IntEnum):
     FORWARD_DECAPSULATED = 1
     FORWARD_REENCAPSULATED = 2
     FORWARD_WITH_ROUTING_HEADER = 3
+    FORWARD_AT_HOME = 4
     REPLY_PACKET_TOO_BIG = 32
     REPLY_TIME_EXCEEDED = 33
     PASS_NOT_IPV6 = 64
@@ -55,6 +56,7 @@ class Reason(IntEnum):
     DROP_FORGED_CARE_OF_ADDRESS = 107
     DROP_HOME_LINK_NO_BINDING = 108
     DROP_HOME_LINK_UNSUITABLE = 109
+    DROP_HOME_LINK_UNPROTECTED = 110
 
     @property
     def slug(self) -> str:
@@ -77,6 +79,7 @@ _DESCRIPTIONS = {
     Reason.FORWARD_DECAPSULATED: "From a mobile node's tunnel, decapsulated and sent to its destination.",
     Reason.FORWARD_REENCAPSULATED: "From one mobile node's tunnel into another's.",
     Reason.FORWARD_WITH_ROUTING_HEADER: "From this host to a mobile node, to its care-of address by a routing header.",
+    Reason.FORWARD_AT_HOME: "From this host to a mobile node that is at home: as it is.",
     Reason.REPLY_PACKET_TOO_BIG: "Did not fit the tunnel: answered with ICMPv6 Packet Too Big.",
     Reason.REPLY_TIME_EXCEEDED: "Hop limit used up before the tunnel: answered with ICMPv6 Time Exceeded.",
     Reason.PASS_NOT_IPV6: "Not IPv6, or behind a VLAN tag.",
@@ -106,6 +109,7 @@ _DESCRIPTIONS = {
     Reason.DROP_TUNNEL_WRONG_CARE_OF_ADDRESS: "Tunnelled from elsewhere than the care-of address.",
     Reason.DROP_TUNNEL_DESTINATION: "Tunnelled to a group, link-local or unspecified address.",
     Reason.DROP_FORGED_CARE_OF_ADDRESS: "A stranger used the option that replaces a Home Address option.",
-    Reason.DROP_HOME_LINK_NO_BINDING: "From this host to a home address that is neither bound nor being brought back.",
+    Reason.DROP_HOME_LINK_NO_BINDING: "From this host to a home address that is neither bound nor being answered.",
     Reason.DROP_HOME_LINK_UNSUITABLE: "From this host to a home address, but of a kind that gets no routing header.",
+    Reason.DROP_HOME_LINK_UNPROTECTED: "From this host: a Mobility Header that IPsec has not protected.",
 }

@@ -82,7 +82,8 @@ class Run:
             node = self._scene.nodes[original.remote.ipv6_address]
             node.receive_ike(datagram.data, original.remote, original.local, now)
         for packet in packets:
-            self._scene.nodes[parse_ipv6(packet).destination].receive_packet(packet, now)
+            if isinstance(packet, bytes):  # nothing is left to the kernel here
+                self._scene.nodes[parse_ipv6(packet).destination].receive_packet(packet, now)
         return self._collect_from_nodes()
 
     def _collect_from_nodes(self) -> bool:

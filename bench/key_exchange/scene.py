@@ -16,7 +16,7 @@ from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.engine import HomeAgent
 from control.home_agent.policy import HomeAgentPolicy
 from control.home_agent.registrations import Registrations
-from control.home_agent.signalling import ProtectedSignalling
+from control.home_agent.signalling import UserspaceSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2.certificates import CertificateValidator
 from control.ikev2.endpoint import IkeEndpoint
@@ -86,7 +86,7 @@ def _home_agent(population: Population, identity: str, credentials: Credentials 
     )
     directory = NodeDirectory(authorised, [HOME_PREFIX], reserved=[address])
     ipsec = UserspaceIpsec(os.urandom)
-    signalling = ProtectedSignalling(address, ipsec)
+    signalling = UserspaceSignalling(address, ipsec)
     endpoint = IkeEndpoint(
         IkeConfiguration(
             Identity.from_text(identity), wall_clock=time.time, credentials=credentials, trust_anchors=trust.anchors

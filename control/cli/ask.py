@@ -120,6 +120,7 @@ def _status_lines(status: Row) -> Iterator[tuple[str, object]]:
     yield "nodes", f"{status['nodes']} authorised, {status['bindings']} bound"
     sas = ", ".join(f"{count} {state}" for state, count in status["ike_sas"].items())
     yield "IKE SAs", f"{sas}; {status['child_sas']} child SAs"
+    yield "IPsec", f"{status['ipsec']['back_end']}: {status['ipsec']['reason']}"
     takeover = status["takeover"]
     if takeover["total"]:
         yield "takeover", _takeover_text(takeover)

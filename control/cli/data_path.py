@@ -26,12 +26,14 @@ def load(path: Path, as_json: bool) -> None:
 
     Loading again replaces the program without losing a packet and keeps all bindings.
     """
+    from control.daemon.back_end import choose_for_loading
     from datapath.loader import LoaderOptions
     from datapath.loader import load as load_data_path
 
     with told():
         configuration = load_configuration(path)
         settings = configuration.datapath
+        back_end = choose_for_loading(configuration)
         report = load_data_path(
             LoaderOptions(
                 interfaces=settings.interfaces,
@@ -39,10 +41,11 @@ def load(path: Path, as_json: bool) -> None:
                 home_agent_addresses=[configuration.home_agent.address],
                 max_bindings=settings.max_bindings,
                 xdp_mode=settings.xdp_mode,
+                home_prefixes=configuration.home_agent.home_prefixes if back_end.kernel else (),
             )
         ).to_dict()
         if as_json:
-            print_json(report)
+            print_json(report | {"ipsec": {"back_end": back_end.name, "reason": back_end.reason}})
             return
         kept = "maps kept" if report["maps_reused"] else "maps made"
         click.echo(
@@ -51,6 +54,7 @@ def load(path: Path, as_json: bool) -> None:
         )
         for interface in report["interfaces"]:
             click.echo(f"  {_interface_text(interface)}")
+        click.echo(f"  IPsec by the {back_end.name} back end: {back_end.reason}")
         if report["home_link"] is not None:
             click.echo(f"  {_home_link_text(report['home_link'])}")
 
@@ -75,11 +79,14 @@ def show(path: Path, as_json: bool) -> None:
 @json_option
 def unload(path: Path, as_json: bool) -> None:
     """Take the program off the interfaces and remove the pins, bindings and counters included."""
+    from control.daemon.back_end import remove_kernel_leftovers
     from datapath.unload import unload as unload_data_path
 
     with told():
         settings = load_configuration(path).datapath
         report = unload_data_path(settings.pin_path, settings.interfaces).to_dict()
+        if report["home_link_removed"]:
+            remove_kernel_leftovers()
         if as_json:
             print_json(report)
             return

@@ -205,6 +205,19 @@ class IkeSettings(Settings, frozen=True, kw_only=True):
     ] = 300.0
 
 
+class IpsecSettings(Settings, frozen=True, kw_only=True):
+    """ESP for the signalling with mobile nodes."""
+
+    back_end: Annotated[
+        Literal["auto", "kernel", "userspace"],
+        _about(
+            "Who does ESP: the kernel's XFRM (kernel; `ip xfrm state` shows it), the daemon (userspace), or the kernel "
+            "where it can (auto). Both `homeagent datapath load` and the daemon read this.",
+            "auto",
+        ),
+    ] = "auto"
+
+
 class MobilitySettings(Settings, frozen=True, kw_only=True):
     """Registrations (RFC 6275)."""
 
@@ -409,6 +422,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     home_agent: HomeAgentSettings
     datapath: DatapathSettings
     ike: IkeSettings = IkeSettings()
+    ipsec: IpsecSettings = IpsecSettings()
     mobility: MobilitySettings = MobilitySettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     cluster: ClusterSettings = ClusterSettings()
@@ -422,6 +436,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "home_agent": HomeAgentSettings,
     "datapath": DatapathSettings,
     "ike": IkeSettings,
+    "ipsec": IpsecSettings,
     "mobility": MobilitySettings,
     "bootstrap": BootstrapSettings,
     "cluster": ClusterSettings,

@@ -21,11 +21,12 @@ from control.config import Configuration
 from control.config.credentials import load_certificates, own_credentials
 from control.config.nodes import Node
 from control.config.revocation import load_revocation
+from control.daemon.kernel_ipsec import KernelIpsec
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.engine import HomeAgent
 from control.home_agent.policy import HomeAgentPolicy
 from control.home_agent.registrations import Registrations
-from control.home_agent.signalling import ProtectedSignalling
+from control.home_agent.signalling import KernelSignalling, ProtectedSignalling, UserspaceSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.nat import NatTraversal
@@ -46,7 +47,7 @@ class Assembly:
     """The engine with those of its parts that are looked at from outside."""
 
     agent: HomeAgent
-    ipsec: UserspaceIpsec
+    ipsec: UserspaceIpsec | KernelIpsec
 
 
 _CONCURRENCY: Mapping[str, Callable[[int], ConcurrencyPolicy]] = {
@@ -63,6 +64,7 @@ def assemble(
     now: float,
     keys: KeyExport,
     observe_handshake: Callable[[float], None],
+    kernel: KernelIpsec | None = None,
 ) -> Assembly:
     """Put the engine together.
 
@@ -72,6 +74,7 @@ def assemble(
         now: monotonic seconds.
         keys: where keys are exported to, if anywhere.
         observe_handshake: told the duration of every completed handshake, in seconds.
+        kernel: the kernel's IPsec, None to do it here.
 
     Raises:
         ConfigurationError: a certificate or key file is not what it should be.
@@ -84,8 +87,14 @@ def assemble(
         pools=configuration.mobility.home_address_pools,
         autoconfiguration=configuration.mobility.home_address_autoconfiguration,
     )
-    ipsec = UserspaceIpsec(os.urandom)
-    signalling = ProtectedSignalling(settings.address, ipsec, keys.esp)
+    ipsec: UserspaceIpsec | KernelIpsec
+    signalling: ProtectedSignalling
+    if kernel is None:
+        ipsec = userspace = UserspaceIpsec(os.urandom)
+        signalling = UserspaceSignalling(settings.address, userspace, keys.esp)
+    else:
+        ipsec = kernel
+        signalling = KernelSignalling(settings.address, kernel, keys.esp)
     endpoint = IkeEndpoint(
         _ike_configuration(configuration, keys.ike),
         HomeAgentPolicy(settings.address, directory, configuration.mobility.dns_servers),

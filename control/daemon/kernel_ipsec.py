@@ -14,10 +14,11 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from ipaddress import IPv6Address
 
 from control.daemon.kernel_selectors import kernel_selectors
 from control.ipsec.algorithms import EncryptionAlgorithm, IntegrityAlgorithm
-from control.ipsec.errors import IpsecBackendError
+from control.ipsec.errors import IpsecBackendError, NoSecurityAssociation
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.spi_sequence import SpiSequence
 from control.ipsec.udp_encapsulation import UdpEncapsulation
@@ -80,6 +81,7 @@ class KernelIpsec:
         self._channel = channel
         self._pairs: dict[int, _Pair] = {}
         self._by_mark: dict[int, _Pair] = {}
+        self._by_peer: dict[IPv6Address, dict[int, _Pair]] = {}
         self._users: dict[tuple[Direction, Selector], list[int]] = {}
         self._number = 0
         self._spis = SpiSequence(random)
@@ -117,6 +119,7 @@ class KernelIpsec:
             raise
         self._pairs[inbound.spi] = pair
         self._by_mark[pair.number] = pair
+        self._by_peer.setdefault(outbound.destination, {})[pair.number] = pair
 
     def remove(self, inbound_spi: int) -> None:
         """See :meth:`control.ipsec.backend.IpsecBackend.remove`."""
@@ -124,6 +127,10 @@ class KernelIpsec:
         if pair is None:
             return
         del self._by_mark[pair.number]
+        of_peer = self._by_peer[pair.outbound.destination]
+        del of_peer[pair.number]
+        if not of_peer:
+            del self._by_peer[pair.outbound.destination]
         self._withdraw(pair, (pair.inbound, pair.outbound))
 
     def reroute(self, inbound_spi: int, encapsulation: UdpEncapsulation) -> None:
@@ -159,6 +166,13 @@ class KernelIpsec:
         """The inbound association that opened a packet of this mark; None if it was none of ours."""
         pair = self._by_mark.get(mark)
         return None if pair is None else pair.inbound
+
+    def outbound_for(self, destination: IPv6Address, protocol: int, source_port: int | None) -> SecurityAssociation:
+        """See :meth:`control.ipsec.backend.KernelIpsecBackend.outbound_for`."""
+        for pair in self._by_peer.get(destination, {}).values():
+            if pair.outbound.covers(protocol, source_port, None):
+                return pair.outbound
+        raise NoSecurityAssociation(f"to {destination}, protocol {protocol}")
 
     def _next_number(self) -> int:
         while True:

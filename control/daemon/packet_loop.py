@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from ipaddress import IPv6Address
 
+from control.daemon.signalling_sockets import Reader, SignallingSockets
 from control.home_agent.engine import HomeAgent
-from control.home_agent.signalling import PROTOCOL_ESP
 from control.ikev2.nat import NatTraversal
-from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
 from control.ipsec.udp_encapsulation import UdpContent
 from control.sockets.ike_udp import IkeSockets, NatTraversalSocket
-from control.sockets.raw_ipv6 import PacketSender, SignallingSocket
 
 
 class PacketLoop:
@@ -28,11 +27,13 @@ class PacketLoop:
         loop: asyncio.AbstractEventLoop,
         wall: Callable[[], float],
         settle: Callable[[float, float], None],
+        signalling_sockets: Callable[[IPv6Address], SignallingSockets],
     ) -> None:
         self._agent = agent
         self._loop = loop
         self._wall = wall
         self._settle = settle
+        self._make_signalling_sockets = signalling_sockets
         self._timer: asyncio.TimerHandle | None = None
         self._sockets = ExitStack()
 
@@ -46,27 +47,20 @@ class PacketLoop:
             nat_traversal = self._agent.endpoint.configuration.nat_traversal is not NatTraversal.OFF
             self._ike = IkeSockets(address, nat_traversal=nat_traversal)
             stack.callback(self._ike.close)
-            self._esp = SignallingSocket(address, PROTOCOL_ESP)
-            stack.callback(self._esp.close)
-            self._mobility = SignallingSocket(address, PROTOCOL_MOBILITY)
-            stack.callback(self._mobility.close)
-            self._sender = PacketSender()
-            stack.callback(self._sender.close)
+            self._signalling = self._make_signalling_sockets(address)
+            stack.callback(self._signalling.close)
             self._sockets = stack.pop_all()
+        readers = {self._ike.plain.fileno(): self._read_ike, **self._signalling.readers()}
         if self._ike.nat_traversal is not None:
-            self._watch_nat_traversal(self._ike.nat_traversal)
-        for sock, reader in (
-            (self._ike.plain, self._read_ike),
-            (self._esp, self._read_protected),
-            (self._mobility, self._read_unprotected),
-        ):
-            self._loop.add_reader(sock.fileno(), reader)
-            self._sockets.callback(self._loop.remove_reader, sock.fileno())
+            readers[self._ike.nat_traversal.fileno()] = partial(self._read_nat_traversal, self._ike.nat_traversal)
+        for descriptor, reader in readers.items():
+            self._loop.add_reader(descriptor, self._read, reader)
+            self._sockets.callback(self._loop.remove_reader, descriptor)
 
     @property
     def dropped(self) -> int:
         """Datagrams and packets the kernel refused to send."""
-        return self._ike.dropped + self._sender.dropped
+        return self._ike.dropped + self._signalling.dropped
 
     def close(self) -> None:
         """Stop and close the sockets."""
@@ -79,22 +73,18 @@ class PacketLoop:
         now = self._loop.time()
         self._settle(now, self._wall())
         self._ike.send(self._agent.datagrams_to_send())
-        for packet in self._agent.packets_to_send():
-            self._sender.send(packet)
+        self._signalling.send(self._agent.packets_to_send(), now)
         self._reschedule()
 
-    def _read_ike(self) -> None:
-        now = self._loop.time()
-        for data, peer in self._ike.plain.receive():
-            self._agent.receive_ike(data, peer, now)
+    def _read(self, reader: Reader) -> None:
+        reader(self._loop.time(), self._wall())
         self.flush()
 
-    def _watch_nat_traversal(self, sock: NatTraversalSocket) -> None:
-        self._loop.add_reader(sock.fileno(), self._read_nat_traversal, sock)
-        self._sockets.callback(self._loop.remove_reader, sock.fileno())
+    def _read_ike(self, now: float, _wall: float) -> None:
+        for data, peer in self._ike.plain.receive():
+            self._agent.receive_ike(data, peer, now)
 
-    def _read_nat_traversal(self, sock: NatTraversalSocket) -> None:
-        now, wall = self._loop.time(), self._wall()
+    def _read_nat_traversal(self, sock: NatTraversalSocket, now: float, wall: float) -> None:
         for arrival in sock.arrivals():
             if arrival.content is UdpContent.IKE:
                 self._agent.receive_ike(arrival.data, arrival.origin, now, sock.local.port)
@@ -103,19 +93,6 @@ class PacketLoop:
                 self._agent.receive_protected(
                     arrival.data, home_address, arrival.care_of_address, now, wall, arrival.origin
                 )
-        self.flush()
-
-    def _read_protected(self) -> None:
-        now, wall = self._loop.time(), self._wall()
-        for packet in self._esp.receive():
-            self._agent.receive_protected(packet.payload, packet.source, packet.care_of_address, now, wall)
-        self.flush()
-
-    def _read_unprotected(self) -> None:
-        now = self._loop.time()
-        for packet in self._mobility.receive():
-            self._agent.receive_unprotected(packet.payload, packet.source, packet.care_of_address, now)
-        self.flush()
 
     def _handle_timer(self) -> None:
         self._timer = None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from ipaddress import IPv6Address
 
 from control.bootstrap.takeover import NodeToRecover
 from control.cluster.open_store import open_store
@@ -17,14 +19,17 @@ from control.config import Configuration
 from control.config.nodes import load_nodes
 from control.control_socket import ControlServer
 from control.daemon.assembly import assemble
+from control.daemon.back_end import choose_for_serving
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.commands import commands
 from control.daemon.first_packets import FirstPackets
+from control.daemon.kernel_ipsec import KernelIpsec
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.packet_loop import PacketLoop
 from control.daemon.restart import restore
 from control.daemon.revocation_files import RevocationFiles
 from control.daemon.service_manager import ServiceManager
+from control.daemon.signalling_sockets import KernelSockets, SignallingSockets, UserspaceSockets
 from control.daemon.status import Status
 from control.daemon.store_thread import StoreThread
 from control.daemon.timeline import Timeline
@@ -33,6 +38,8 @@ from control.key_export import KeyExport
 from control.metrics import DurationHistogram, MetricsServer, from_event_loop
 from datapath.bindings import BindingMap
 from datapath.counters import Counters
+from datapath.reply_addresses import ReplyAddresses
+from datapath.xfrm.channel import XfrmChannel
 
 _LOG = logging.getLogger(__name__)
 
@@ -64,13 +71,22 @@ class Daemon:
         nodes = load_nodes(configuration)
         self._keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
         handshakes = DurationHistogram()
+        self._back_end = choose_for_serving(configuration)
+        self._xfrm = XfrmChannel() if self._back_end.kernel else None
+        self._kernel = KernelIpsec(self._xfrm, os.urandom) if self._xfrm is not None else None
         self._assembly = assemble(
-            configuration, nodes, now=self._loop.time(), keys=self._keys, observe_handshake=handshakes.observe
+            configuration,
+            nodes,
+            now=self._loop.time(),
+            keys=self._keys,
+            observe_handshake=handshakes.observe,
+            kernel=self._kernel,
         )
         self._agent = self._assembly.agent
         self._store = StoreThread(open_store(configuration.cluster.store.place))
         self._bindings = BindingMap.open(configuration.datapath.pin_path)
         self._counters = Counters.open(configuration.datapath.pin_path)
+        self._replies = ReplyAddresses.open(configuration.datapath.pin_path) if self._back_end.kernel else None
         self._first_packets = FirstPackets(self._bindings)
         self._membership = self._make_membership()
         self._writer = BindingWriter(
@@ -82,7 +98,7 @@ class Daemon:
             fenced_out=self._membership.lost,
             flush=self._flush,
         )
-        self._packets = PacketLoop(self._agent, self._loop, time.time, self._settle)
+        self._packets = PacketLoop(self._agent, self._loop, time.time, self._settle, self._open_signalling)
         self._status = Status(
             configuration,
             self._assembly,
@@ -92,6 +108,7 @@ class Daemon:
             self._writer,
             handshakes,
             self._loop.time,
+            self._back_end,
         )
 
     async def run(self) -> None:
@@ -104,6 +121,11 @@ class Daemon:
             stack.callback(self._bindings.close)
             stack.callback(self._counters.close)
             stack.callback(self._keys.close)
+            if self._xfrm is not None:
+                stack.callback(self._xfrm.close)
+            if self._replies is not None:
+                stack.callback(self._replies.close)
+            _LOG.info("IPsec by the %s back end: %s", self._back_end.name, self._back_end.reason)
             await self._membership.join()
             await self._restore()
             self._packets.open(self._configuration.home_agent.address)
@@ -129,6 +151,11 @@ class Daemon:
             self._service_manager.ready(self._status.sentence())
             await self._wait_for_stop(tasks)
             self._service_manager.stopping()
+
+    def _open_signalling(self, address: IPv6Address) -> SignallingSockets:
+        if self._kernel is None or self._replies is None:
+            return UserspaceSockets(address, self._agent)
+        return KernelSockets(address, self._agent, self._kernel, self._replies)
 
     def _make_membership(self) -> Membership:
         configuration = self._configuration

@@ -13,6 +13,7 @@ from control.cluster.store import LeaseRecord
 from control.config import Configuration
 from control.control_socket import Row
 from control.daemon.assembly import Assembly
+from control.daemon.back_end import BackEndChoice
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.membership import Membership
 from control.ikev2.lifetimes import Lifetime
@@ -40,6 +41,7 @@ class Status:
         writer: BindingWriter,
         handshakes: DurationHistogram,
         monotonic: Callable[[], float],
+        back_end: BackEndChoice,
     ) -> None:
         self._configuration = configuration
         self._agent = assembly.agent
@@ -50,6 +52,7 @@ class Status:
         self._writer = writer
         self._handshakes = handshakes
         self._monotonic = monotonic
+        self._back_end = back_end
 
     def status(self) -> Row:
         """All of it in one object."""
@@ -156,6 +159,8 @@ class Status:
             bindings=len(self._agent.registrations.rules.cache),
             ike_sas={"half-open": self._agent.endpoint.half_open, "established": len(self._agent.sessions)},
             child_sas=len(self._ipsec),
+            ipsec_back_end=self._back_end.name,
+            ipsec_reason=self._back_end.reason,
             datapath_up=up,
             datapath_mode=self._datapath_modes(),
             datapath_packets=packets,

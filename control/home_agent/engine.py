@@ -18,7 +18,7 @@ from control.home_agent.ike_sessions import IkeSessions
 from control.home_agent.movement import Movements
 from control.home_agent.policy import MOBILITY_CHILD, PREFIX_DISCOVERY_CHILD, home_address_reply
 from control.home_agent.registrations import PendingRegistration, Registrations
-from control.home_agent.signalling import ProtectedSignalling
+from control.home_agent.signalling import Outgoing, ProtectedSignalling
 from control.home_agent.translated import as_reached
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2 import events as ike
@@ -28,10 +28,11 @@ from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.sa import IkeSa
 from control.ipsec.errors import EspError, IpsecBackendError
+from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change
-from control.mobility.messages import HomeAgentSwitch
+from control.mobility.messages import HomeAgentSwitch, MobilityMessage
 from control.wire import WireError
 
 
@@ -102,12 +103,44 @@ class HomeAgent:
         """
         try:
             message, association = self._signalling.open(packet, home_address, now)
-        except EspError as error:
+        except (EspError, WireError) as error:
+            self._refuse(error)
+        else:
+            self._receive(message, association, home_address, care_of_address, now, wall, origin)
+
+    def receive_opened(
+        self,
+        payload: bytes,
+        association: SecurityAssociation,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address | None,
+        now: float,
+        wall: float,
+    ) -> None:
+        """A Mobility Header that the kernel has opened under ``association``; else as :meth:`receive_protected`."""
+        try:
+            message = self._signalling.read(payload, association, home_address)
+        except (EspError, WireError) as error:
+            self._refuse(error)
+        else:
+            self._receive(message, association, home_address, care_of_address, now, wall)
+
+    def _refuse(self, error: EspError | WireError) -> None:
+        if isinstance(error, EspError):
             self.statistics[f"esp-{error.reason}"] += 1
-            return
-        except WireError as error:
+        else:
             self.registrations.statistics[error.reason] += 1
-            return
+
+    def _receive(
+        self,
+        message: MobilityMessage,
+        association: SecurityAssociation,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address | None,
+        now: float,
+        wall: float,
+        origin: SocketAddress | None = None,
+    ) -> None:
         identity = self.sessions.identity_of(association.spi)
         if identity is None:
             self.statistics["esp-unknown-owner"] += 1
@@ -183,9 +216,9 @@ class HomeAgent:
         """IKE datagrams, drained."""
         return self.endpoint.datagrams_to_send()
 
-    def packets_to_send(self) -> list[bytes]:
-        """Whole IPv6 packets, drained."""
-        return self.registrations.packets_to_send() + self.unprotected.packets_to_send()
+    def packets_to_send(self) -> list[Outgoing]:
+        """Whole IPv6 packets, and Mobility Headers for the kernel to protect, drained."""
+        return [*self.registrations.packets_to_send(), *self.unprotected.packets_to_send()]
 
     def happenings(self) -> list[Happening]:
         """Entries of the timeline, drained."""

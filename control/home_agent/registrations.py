@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv6Address
 
-from control.home_agent.signalling import ProtectedSignalling
+from control.home_agent.signalling import Outgoing, ProtectedSignalling
 from control.ipsec.errors import NoSecurityAssociation
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change, HomeRegistration, RegistrationOutcome
@@ -47,7 +47,7 @@ class Registrations:
         self.messages: Counter[tuple[str, str, str]] = Counter()
         self._signalling = signalling
         self._pending: dict[IPv6Address, PendingRegistration] = {}
-        self._packets: list[bytes] = []
+        self._packets: list[Outgoing] = []
 
     def receive(
         self,
@@ -91,8 +91,8 @@ class Registrations:
         """The store refused it: silence, so that the node repeats (RFC 6275 section 11.8)."""
         self.statistics["not-stored"] += 1
 
-    def packets_to_send(self) -> list[bytes]:
-        """Whole IPv6 packets to send, drained."""
+    def packets_to_send(self) -> list[Outgoing]:
+        """What is to be sent, drained."""
         packets, self._packets = self._packets, []
         return packets
 

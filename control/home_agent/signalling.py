@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from control.ikev2.child import ChildSa
+from control.ipsec.backend import IpsecBackend, KernelIpsecBackend
+from control.ipsec.errors import EspError
 from control.ipsec.security_association import SecurityAssociation, security_association_pair
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
 from control.ipsec.userspace import UserspaceIpsec
@@ -17,7 +21,26 @@ from control.wire import WireError
 PROTOCOL_ESP = 50
 
 
-class ProtectedSignalling:
+@dataclass(frozen=True, slots=True)
+class MessageToNode:
+    """A Mobility Header that the kernel is to protect and to give a routing header.
+
+    Attributes:
+        home_address: the node's, which the checksum is over.
+        care_of_address: where the node is.
+        payload: from the Mobility Header on.
+    """
+
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    payload: bytes
+
+
+Outgoing = bytes | MessageToNode
+"""A whole IPv6 packet, or what the kernel makes one of."""
+
+
+class ProtectedSignalling(ABC):
     """Protects what goes to a node and opens what comes from it.
 
     The security associations name the home address; on the wire the care-of address stands in its place and the
@@ -27,7 +50,7 @@ class ProtectedSignalling:
     def __init__(
         self,
         home_agent: IPv6Address,
-        ipsec: UserspaceIpsec,
+        ipsec: IpsecBackend,
         installed: Callable[[SecurityAssociation, SecurityAssociation], None] | None = None,
     ) -> None:
         """Start without any.
@@ -61,16 +84,58 @@ class ProtectedSignalling:
         if child.encapsulation is not None:
             self._ipsec.reroute(child.inbound_spi, child.encapsulation)
 
+    @abstractmethod
     def protect(
         self, message: MobilityMessage, home_address: IPv6Address, care_of_address: IPv6Address, now: float
-    ) -> bytes:
-        """A whole IPv6 packet that carries ``message`` to a node.
+    ) -> Outgoing:
+        """What carries ``message`` to a node.
 
         Raises:
             NoSecurityAssociation: none with this node covers the message.
         """
+
+    @abstractmethod
+    def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[MobilityMessage, SecurityAssociation]:
+        """Check and decrypt an ESP packet of a node.
+
+        Raises:
+            EspError: not one of ours, a replay, altered, or not what its security association is for.
+            WireError: properly protected, but not a well-formed Mobility Header.
+        """
+
+    def read(self, payload: bytes, association: SecurityAssociation, home_address: IPv6Address) -> MobilityMessage:
+        """The message in a payload that came under ``association``.
+
+        Raises:
+            EspError: ``selector-mismatch``: not what the security association is for.
+            WireError: not a well-formed Mobility Header.
+        """
+        # The third byte of the Mobility Header is its type; selectors hold it in the high byte of the port.
+        kind = payload[2] << 8 if len(payload) > 2 else None
+        if association.source != home_address or not association.covers(PROTOCOL_MOBILITY, kind, None):
+            raise EspError("selector-mismatch", f"from {home_address} under SPI {association.spi:#010x}")
+        return parse_mobility_message(payload, home_address, self._home_agent)
+
+
+class UserspaceSignalling(ProtectedSignalling):
+    """ESP is done here; whole packets come and go."""
+
+    def __init__(
+        self,
+        home_agent: IPv6Address,
+        ipsec: UserspaceIpsec,
+        installed: Callable[[SecurityAssociation, SecurityAssociation], None] | None = None,
+    ) -> None:
+        """See :class:`ProtectedSignalling`."""
+        super().__init__(home_agent, ipsec, installed)
+        self._esp = ipsec
+
+    def protect(
+        self, message: MobilityMessage, home_address: IPv6Address, care_of_address: IPv6Address, now: float
+    ) -> bytes:
+        """A whole IPv6 packet; see :meth:`ProtectedSignalling.protect`."""
         header = build_mobility_message(message, self._home_agent, home_address)
-        protocol, protected = self._ipsec.protect_for_transit(
+        protocol, protected = self._esp.protect_for_transit(
             (self._home_agent, home_address),
             PROTOCOL_MOBILITY,
             header,
@@ -84,14 +149,35 @@ class ProtectedSignalling:
         return build_to_mobile_node(self._home_agent, care_of_address, home_address, protocol, protected)
 
     def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[MobilityMessage, SecurityAssociation]:
-        """Check and decrypt an ESP packet of a node.
-
-        Raises:
-            EspError: not one of ours, a replay, altered, or not what its security association is for.
-            WireError: properly protected, but not a well-formed Mobility Header.
-        """
-        opened = self._ipsec.unprotect(home_address, self._home_agent, packet, now)
+        """See :meth:`ProtectedSignalling.open`."""
+        opened = self._esp.unprotect(home_address, self._home_agent, packet, now)
         if opened.protocol != PROTOCOL_MOBILITY:
             raise WireError("unexpected-protocol", f"protocol {opened.protocol} in ESP")
         message = parse_mobility_message(opened.payload, home_address, self._home_agent)
         return message, opened.security_association
+
+
+class KernelSignalling(ProtectedSignalling):
+    """ESP is done by the kernel: Mobility Headers come and go."""
+
+    def __init__(
+        self,
+        home_agent: IPv6Address,
+        ipsec: KernelIpsecBackend,
+        installed: Callable[[SecurityAssociation, SecurityAssociation], None] | None = None,
+    ) -> None:
+        """See :class:`ProtectedSignalling`."""
+        super().__init__(home_agent, ipsec, installed)
+        self._kernel = ipsec
+
+    def protect(
+        self, message: MobilityMessage, home_address: IPv6Address, care_of_address: IPv6Address, now: float
+    ) -> MessageToNode:
+        """What the kernel will protect, because an association says so; see :meth:`ProtectedSignalling.protect`."""
+        self._kernel.outbound_for(home_address, PROTOCOL_MOBILITY, message.message_type << 8)
+        header = build_mobility_message(message, self._home_agent, home_address)
+        return MessageToNode(home_address, care_of_address, header)
+
+    def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[MobilityMessage, SecurityAssociation]:
+        """Refuses: whatever the kernel has not opened is of no association of ours."""
+        raise EspError("unknown-spi", "the kernel opens ESP")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import Protocol
 
 from control.ipsec.security_association import SecurityAssociation
@@ -39,3 +40,14 @@ class IpsecBackend(Protocol):
 
     def list(self) -> tuple[tuple[SecurityAssociation, SecurityAssociation], ...]:
         """The installed pairs, inbound first, in the order in which they were installed."""
+
+
+class KernelIpsecBackend(IpsecBackend, Protocol):
+    """A back end that sees no packets: the kernel applies the associations to what the sockets send and receive."""
+
+    def outbound_for(self, destination: IPv6Address, protocol: int, source_port: int | None) -> SecurityAssociation:
+        """An installed outbound association that covers such a packet; for ports see ``SecurityAssociation.covers``.
+
+        Raises:
+            NoSecurityAssociation: there is none, so the packet must not leave.
+        """

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from control.sockets.ike_udp import care_of_address_in, enlarge_receive_buffer
+from datapath.xfrm.probe import SO_RCVMARK
 
 _RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 _BATCH = 256
 _LARGEST_PACKET = 65_535
 _ANCILLARY_SPACE = 2_048
+_SO_MARK = 36
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +26,25 @@ class SignallingPacket:
         payload: what follows the extension headers, beginning with the protocol's own header.
         source: the IPv6 source: the home address if the packet had a Home Address option.
         care_of_address: where the packet really came from, None if it had no Home Address option.
+        mark: what this host's kernel knows the packet by, 0 for nothing or if the socket was not asked to tell.
     """
 
     payload: bytes
     source: IPv6Address
     care_of_address: IPv6Address | None
+    mark: int = 0
 
 
 class SignallingSocket:
     """Receives one IP protocol (ESP 50, Mobility Header 135) addressed to the home agent."""
 
-    def __init__(self, address: IPv6Address, protocol: int) -> None:
+    def __init__(self, address: IPv6Address, protocol: int, *, marks: bool = False) -> None:
         """Open and bind.
+
+        Args:
+            address: the home agent's.
+            protocol: of what is received.
+            marks: whether packets come with their mark (Linux 5.19).
 
         Raises:
             OSError: no CAP_NET_RAW, or the address is not on this machine.
@@ -43,6 +53,8 @@ class SignallingSocket:
         try:
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVDSTOPTS, 1)
+            if marks:
+                self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVMARK, 1)
             self._socket.bind((str(address), 0))
         except OSError:
             self._socket.close()
@@ -61,7 +73,20 @@ class SignallingSocket:
                 return
             except OSError:
                 continue
-            yield SignallingPacket(payload, IPv6Address(peer[0].partition("%")[0]), care_of_address_in(ancillary))
+            yield SignallingPacket(
+                payload, IPv6Address(peer[0].partition("%")[0]), care_of_address_in(ancillary), _mark(ancillary)
+            )
+
+    def send(self, payload: bytes, destination: IPv6Address) -> bool:
+        """Send a payload of this protocol from the home agent's address; whether the kernel has taken it.
+
+        The kernel fills in the checksum of a Mobility Header and applies its IPsec policies.
+        """
+        try:
+            self._socket.sendto(payload, (str(destination), 0))
+        except OSError:
+            return False
+        return True
 
     def close(self) -> None:
         """Close the socket."""
@@ -91,3 +116,10 @@ class PacketSender:
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
+
+
+def _mark(ancillary: list[tuple[int, int, bytes]]) -> int:
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == _SO_MARK:
+            return int.from_bytes(data, sys.byteorder)
+    return 0

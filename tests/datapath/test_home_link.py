@@ -31,10 +31,10 @@ pytestmark = pytest.mark.namespaces
 
 AGENT, STRANGER = IPv6Address("2001:db8:f::1"), IPv6Address("2001:db8:c::1")
 CARE_OF, OTHER_CARE_OF = IPv6Address("2001:db8:f::5"), IPv6Address("2001:db8:f::6")
-HOME, PENDING, UNKNOWN = (IPv6Address(f"2001:db8:100::{number}") for number in (5, 6, 7))
+HOME, ANSWERED, UNKNOWN = (IPv6Address(f"2001:db8:100::{number}") for number in (5, 6, 7))
 PREFIX, OTHER_PREFIX = IPv6Network("2001:db8:100::/64"), IPv6Network("2001:db8:200::/64")
 SHOT, REDIRECT = 2, 7
-MOBILITY = 135
+ESP, MOBILITY = 50, 135
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def loaded(options) -> Iterator[LoaderOptions]:
     load(options)
     with BindingMap.open(options.pin_path) as bindings:
         bindings.install(HOME, CARE_OF, AGENT)
-    with Map.open(pin_directory(options.pin_path) / "pending_nodes") as pending:
-        pending.update(PENDING.packed, OTHER_CARE_OF.packed)
+    with Map.open(pin_directory(options.pin_path) / "reply_addresses") as replies:
+        replies.update(ANSWERED.packed, OTHER_CARE_OF.packed)
     return options
 
 
@@ -82,9 +82,9 @@ def packet(destination: IPv6Address, source: IPv6Address = AGENT, protocol: int 
     return Ether() / IPv6(src=str(source), dst=str(destination), nh=protocol, hlim=64, fl=77) / Raw(b"\x5a" * size)
 
 
-@pytest.mark.parametrize(("home_address", "care_of_address"), [(HOME, CARE_OF), (PENDING, OTHER_CARE_OF)])
+@pytest.mark.parametrize(("home_address", "care_of_address"), [(HOME, CARE_OF), (ANSWERED, OTHER_CARE_OF)])
 @pytest.mark.parametrize("size", [0, 1, 40, 1400])
-def test_a_node_bound_or_pending_gets_a_routing_header(program, home_address, care_of_address, size):
+def test_a_node_bound_or_answered_gets_a_routing_header(program, home_address, care_of_address, size):
     sent = packet(home_address, size=size)
     verdict, frame, reason = program.run(sent)
 
@@ -94,11 +94,11 @@ def test_a_node_bound_or_pending_gets_a_routing_header(program, home_address, ca
     assert (verdict, reason) == (REDIRECT, Reason.FORWARD_WITH_ROUTING_HEADER)
 
 
-def test_a_binding_counts_before_what_is_pending(program, loaded):
-    with Map.open(pin_directory(loaded.pin_path) / "pending_nodes") as pending:
-        pending.update(HOME.packed, OTHER_CARE_OF.packed)
+def test_an_answer_goes_where_the_question_came_from(program, loaded):
+    with Map.open(pin_directory(loaded.pin_path) / "reply_addresses") as replies:
+        replies.update(HOME.packed, OTHER_CARE_OF.packed)
     _, frame, _ = program.run(packet(HOME))
-    assert frame[38:54] == CARE_OF.packed
+    assert frame[38:54] == OTHER_CARE_OF.packed
 
 
 @pytest.mark.parametrize(
@@ -108,6 +108,7 @@ def test_a_binding_counts_before_what_is_pending(program, loaded):
         (packet(HOME, source=STRANGER), Reason.DROP_HOME_LINK_UNSUITABLE),
         (packet(IPv6Address("ff02::1")), Reason.DROP_HOME_LINK_UNSUITABLE),
         (packet(HOME, protocol=0), Reason.DROP_HOME_LINK_UNSUITABLE),
+        (packet(HOME, protocol=MOBILITY), Reason.DROP_HOME_LINK_UNPROTECTED),
         (Ether() / IPv6(src=str(AGENT), dst=str(HOME)) / IPv6ExtHdrHopByHop(), Reason.DROP_HOME_LINK_UNSUITABLE),
         (Ether() / IP() / UDP(), Reason.DROP_HOME_LINK_UNSUITABLE),
         (Ether() / ARP(), Reason.DROP_HOME_LINK_UNSUITABLE),
@@ -125,10 +126,12 @@ def test_a_care_of_address_without_a_route_is_told_apart(program, loaded):
     assert program.run(packet(HOME))[::2] == (SHOT, Reason.DROP_NO_ROUTE)
 
 
-def test_a_node_at_home_gets_none(program, loaded):
-    with BindingMap.open(loaded.pin_path) as bindings:
-        bindings.install(HOME, HOME, AGENT)
-    assert program.run(packet(HOME))[::2] == (SHOT, Reason.DROP_HOME_LINK_UNSUITABLE)
+def test_a_node_at_home_gets_none(program, loaded, network):
+    with Map.open(pin_directory(loaded.pin_path) / "reply_addresses") as replies:
+        replies.update(HOME.packed, HOME.packed)
+    network.run(f"ip -6 route replace {PREFIX} dev core")
+    sent = packet(HOME)
+    assert program.run(sent) == (REDIRECT, bytes(sent), Reason.FORWARD_AT_HOME)
 
 
 def received(peer: socket.socket) -> IPv6:
@@ -139,27 +142,30 @@ def received(peer: socket.socket) -> IPv6:
             return frame[IPv6]
 
 
-@pytest.mark.parametrize(("home_address", "care_of_address"), [(HOME, CARE_OF), (PENDING, OTHER_CARE_OF)])
+@pytest.mark.parametrize(("home_address", "care_of_address"), [(HOME, CARE_OF), (ANSWERED, OTHER_CARE_OF)])
 def test_what_a_socket_sends_to_a_home_address_reaches_the_wire(loaded, home_address, care_of_address):
     with (
         socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD)) as peer,
+        socket.socket(socket.AF_INET6, socket.SOCK_RAW, ESP) as protected,
         socket.socket(socket.AF_INET6, socket.SOCK_RAW, MOBILITY) as mobility,
         socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as datagrams,
     ):
         peer.bind(("core-peer", 0))
         peer.settimeout(10)
-        for one in (mobility, datagrams):
+        for one in (protected, mobility, datagrams):
             one.bind((str(AGENT), 0))
-        mobility.sendto(bytes.fromhex("3b01060000000000") + bytes(8), (str(home_address), 0))
+        with pytest.raises(OSError, match="buffer space"):  # in the clear it stays here
+            mobility.sendto(bytes.fromhex("3b01060000000000") + bytes(8), (str(home_address), 0))
+        protected.sendto(b"y" * 40, (str(home_address), 0))
         first = received(peer)
         datagrams.sendto(b"x" * 100, (str(home_address), 7))
         second = received(peer)
 
-    for seen, protocol in ((first, MOBILITY), (second, socket.IPPROTO_UDP)):
+    for seen, protocol in ((first, ESP), (second, socket.IPPROTO_UDP)):
         routing = seen[IPv6ExtHdrRouting]
         assert (seen.src, seen.dst) == (str(AGENT), str(care_of_address))
         assert (routing.type, routing.segleft, routing.nh, routing.addresses) == (2, 1, protocol, [str(home_address)])
-    assert bytes(first[IPv6ExtHdrRouting].payload)[2] == 6
+    assert bytes(first[IPv6ExtHdrRouting].payload) == b"y" * 40
     assert bytes(second[IPv6ExtHdrRouting].payload).endswith(b"x" * 100)
 
 

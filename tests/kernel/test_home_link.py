@@ -121,8 +121,8 @@ def test_a_binding_update_arrives_opened_and_one_in_the_clear_does_not(scene: Sc
 
 
 def test_a_node_without_a_binding_gets_what_is_sent_to_it_protected_and_with_a_routing_header(scene: Scene) -> None:
-    with Map.open(pin_directory(PIN_PATH) / "pending_nodes") as pending:
-        pending.update(HOME.packed, CARE_OF.packed)
+    with Map.open(pin_directory(PIN_PATH) / "reply_addresses") as replies:
+        replies.update(HOME.packed, CARE_OF.packed)
     scene.mobility.sendto(mobility_header(AGENT, HOME, HOME_AGENT_SWITCH, 8), (str(HOME), 0))
     while (frame := scene.wire.recv(2000))[20] != ROUTING:
         pass

@@ -16,7 +16,7 @@ from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.engine import HomeAgent
 from control.home_agent.policy import HomeAgentPolicy
 from control.home_agent.registrations import Registrations
-from control.home_agent.signalling import ProtectedSignalling
+from control.home_agent.signalling import UserspaceSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2.address import SocketAddress
 from control.ikev2.endpoint import IkeEndpoint
@@ -53,7 +53,7 @@ def make_home_agent(
     randomness = random.Random(seed)
     directory = NodeDirectory(nodes, [prefix])
     ipsec = UserspaceIpsec(randomness.randbytes)
-    signalling = ProtectedSignalling(IPv6Address(address), ipsec, lambda *pair: exported.append(pair))
+    signalling = UserspaceSignalling(IPv6Address(address), ipsec, lambda *pair: exported.append(pair))
     endpoint = IkeEndpoint(
         IkeConfiguration(
             Identity.from_text(f"{name}.example.org"), wall_clock=lambda: WALL_AT_START, lifetimes=lifetimes

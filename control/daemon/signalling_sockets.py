@@ -1,0 +1,154 @@
+"""The raw sockets of signalling: those of a home agent that does ESP itself, and of one whose kernel does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from ipaddress import IPv6Address
+from typing import Protocol
+
+from control.daemon.kernel_ipsec import KernelIpsec
+from control.home_agent.engine import HomeAgent
+from control.home_agent.signalling import PROTOCOL_ESP, MessageToNode, Outgoing
+from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
+from control.sockets.raw_ipv6 import PacketSender, SignallingSocket
+from datapath.errors import DatapathError
+from datapath.reply_addresses import ReplyAddresses
+
+Reader = Callable[[float, float], None]
+"""Feeds the engine what has arrived, given monotonic seconds and seconds since the epoch."""
+
+
+class SignallingSockets(Protocol):
+    """Brings packets to one engine, and away what it decides to send."""
+
+    @property
+    def dropped(self) -> int:
+        """Packets the kernel refused to send."""
+
+    def readers(self) -> dict[int, Reader]:
+        """What reads each descriptor that is to be waited for."""
+
+    def send(self, packets: Iterable[Outgoing], now: float) -> None:
+        """Send these, if any, and do what else is due at ``now`` (monotonic seconds)."""
+
+    def close(self) -> None:
+        """Close the sockets."""
+
+
+class UserspaceSockets:
+    """ESP and Mobility Header in, whole packets out."""
+
+    def __init__(self, address: IPv6Address, agent: HomeAgent) -> None:
+        """Open.
+
+        Raises:
+            OSError: the address is not on this machine, or a privilege is missing.
+        """
+        self._refused = 0
+        self._agent = agent
+        with ExitStack() as stack:
+            self._esp = SignallingSocket(address, PROTOCOL_ESP)
+            stack.callback(self._esp.close)
+            self._mobility = SignallingSocket(address, PROTOCOL_MOBILITY)
+            stack.callback(self._mobility.close)
+            self._sender = PacketSender()
+            stack.callback(self._sender.close)
+            self._sockets = stack.pop_all()
+
+    @property
+    def dropped(self) -> int:
+        """See :class:`SignallingSockets`."""
+        return self._refused + self._sender.dropped
+
+    def readers(self) -> dict[int, Reader]:
+        """See :class:`SignallingSockets`."""
+        return {self._esp.fileno(): self._read_protected, self._mobility.fileno(): self._read_unprotected}
+
+    def send(self, packets: Iterable[Outgoing], now: float) -> None:
+        """See :class:`SignallingSockets`."""
+        for packet in packets:
+            if isinstance(packet, MessageToNode):
+                self._refused += 1  # in the clear it must not leave
+            else:
+                self._sender.send(packet)
+
+    def close(self) -> None:
+        """See :class:`SignallingSockets`."""
+        self._sockets.close()
+
+    def _read_protected(self, now: float, wall: float) -> None:
+        for packet in self._esp.receive():
+            self._agent.receive_protected(packet.payload, packet.source, packet.care_of_address, now, wall)
+
+    def _read_unprotected(self, now: float, _wall: float) -> None:
+        for packet in self._mobility.receive():
+            self._agent.receive_unprotected(packet.payload, packet.source, packet.care_of_address, now)
+
+
+class KernelSockets:
+    """Mobility Headers in and out; a mark tells which of them the kernel has opened, and under what."""
+
+    def __init__(self, address: IPv6Address, agent: HomeAgent, ipsec: KernelIpsec, replies: ReplyAddresses) -> None:
+        """Open.
+
+        Args:
+            address: the home agent's.
+            agent: the engine.
+            ipsec: its back end.
+            replies: where the home link sends what leaves; the caller closes it.
+
+        Raises:
+            OSError: the address is not on this machine, or a privilege is missing.
+        """
+        self._refused = 0
+        self._agent = agent
+        self._ipsec = ipsec
+        self._replies = replies
+        with ExitStack() as stack:
+            self._mobility = SignallingSocket(address, PROTOCOL_MOBILITY, marks=True)
+            stack.callback(self._mobility.close)
+            self._sender = PacketSender()
+            stack.callback(self._sender.close)
+            self._sockets = stack.pop_all()
+
+    @property
+    def dropped(self) -> int:
+        """See :class:`SignallingSockets`."""
+        return self._refused + self._sender.dropped
+
+    def readers(self) -> dict[int, Reader]:
+        """See :class:`SignallingSockets`."""
+        return {self._mobility.fileno(): self._read}
+
+    def send(self, packets: Iterable[Outgoing], now: float) -> None:
+        """See :class:`SignallingSockets`."""
+        self._replies.expire(now)
+        for packet in packets:
+            if isinstance(packet, MessageToNode):
+                self._send_protected(packet, now)
+            else:
+                self._sender.send(packet)
+
+    def close(self) -> None:
+        """See :class:`SignallingSockets`."""
+        self._sockets.close()
+
+    def _send_protected(self, message: MessageToNode, now: float) -> None:
+        try:
+            self._replies.put(message.home_address, message.care_of_address, now)
+        except DatapathError:
+            self._refused += 1
+            return
+        if not self._mobility.send(message.payload, message.home_address):
+            self._refused += 1
+
+    def _read(self, now: float, wall: float) -> None:
+        for packet in self._mobility.receive():
+            association = self._ipsec.opened_by(packet.mark)
+            if association is None:
+                self._agent.receive_unprotected(packet.payload, packet.source, packet.care_of_address, now)
+            else:
+                self._agent.receive_opened(
+                    packet.payload, association, packet.source, packet.care_of_address, now, wall
+                )
