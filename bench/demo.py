@@ -35,6 +35,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> DemoOptions:
         "--new-home-address", action="store_true", help="the second home agent has a home prefix of its own"
     )
     parser.add_argument("--auth", choices=("psk", "cert"), default="cert", help="shared keys or certificates")
+    parser.add_argument(
+        "--ipsec", choices=("auto", "kernel", "userspace"), default="auto", help="who does ESP at the home agents"
+    )
     parsed = parser.parse_args(arguments)
     if not 1 <= parsed.nodes <= _MAX_NODES:
         parser.error(f"--nodes takes 1 to {_MAX_NODES}; for more, see python -m bench.failover")
@@ -45,6 +48,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> DemoOptions:
         as_json=parsed.json,
         new_home_address=parsed.new_home_address,
         authentication=parsed.auth,
+        back_end=parsed.ipsec,
     )
 
 

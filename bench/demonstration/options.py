@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bench.lab.credentials import Authentication
+
+BackEnd = Literal["auto", "kernel", "userspace"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class DemoOptions:
         new_home_address: ha2 has another home prefix, so the nodes are given new home addresses.
         authentication: shared keys or certificates.
         bulk_bytes: size of each bulk transfer.
+        back_end: who does ESP at the home agents, as `[ipsec] back_end` has it.
     """
 
     nodes: int = 4
@@ -29,3 +33,4 @@ class DemoOptions:
     new_home_address: bool = False
     authentication: Authentication = "cert"
     bulk_bytes: int = 32_000_000
+    back_end: BackEnd = "auto"

@@ -106,6 +106,7 @@ class Demonstration:
             new_home_address=self._options.new_home_address,
             cluster=_CLUSTER,
             key_directory=self._artifacts.keys.resolve(),
+            back_end=self._options.back_end,
         )
         scene = Scene(laboratory, self._credentials, self._subscribers, options)
         self._agents = [

@@ -20,7 +20,7 @@ from bench.lab.streams import ControlStream, JsonObject, control_request
 from bench.lab.toml import Table, toml_document
 from bench.lab.topology import Host, RoutedCore
 
-_LOAD_TIMEOUT_S = 90.0
+_LOAD_TIMEOUT_S = 240.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class HomeAgentOptions:
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)
     ike: Table = field(default_factory=dict)
+    #: Who does ESP, as `[ipsec] back_end` has it.
+    back_end: str = "auto"
     #: Where to append session keys for Wireshark; None: nowhere.
     key_directory: Path | None = None
 
@@ -162,6 +164,7 @@ class HomeAgentUnderTest:
                 "max_bindings": options.max_bindings,
             },
             "ike": ike,
+            "ipsec": {"back_end": options.back_end},
             "bootstrap": options.bootstrap,
             "cluster": {"store": options.store, **options.cluster},
             "control": {"socket": self.socket},

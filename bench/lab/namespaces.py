@@ -82,7 +82,8 @@ class Namespace:
     def sysctl(self, values: Mapping[str, str]) -> None:
         """Write sysctls of this namespace."""
         # /proc/sys/net shows the namespace of the reading task, so a shell inside is all it takes.
-        lines = [f"echo {value} > /proc/sys/{key.replace('.', '/')}" for key, value in values.items()]
+        # No line feed: some sysctls of Linux 6.1 say that they have taken the first octet only.
+        lines = [f"printf %s {value} > /proc/sys/{key.replace('.', '/')}" for key, value in values.items()]
         self.run(["sh", "-e"], stdin="\n".join(lines) + "\n")
 
     def offloads(self, device: str, **features: bool) -> None:

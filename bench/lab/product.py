@@ -5,18 +5,15 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from bench.lab.errors import LabError
-
 
 def homeagent_command(*arguments: str) -> list[str]:
     """The command line of `homeagent ARGUMENTS`, from the environment this interpreter runs in.
 
-    Raises:
-        LabError: the product is not installed in it.
+    In a machine, where nothing is installed, it is the module of the source tree.
     """
     command = Path(sys.executable).with_name("homeagent")
     if not command.exists():
-        raise LabError(f"{command} is missing: run `make setup`, then use .venv/bin/python")
+        return [sys.executable, "-m", "control", *arguments]
     return [str(command), *arguments]
 
 

@@ -27,6 +27,7 @@ class SceneOptions:
         store: URL of the Redis server that is their state store; "" for an SQLite file.
         max_bindings: capacity of the binding maps.
         key_directory: where both append session keys for Wireshark; None: nowhere.
+        back_end: who does ESP at both, as `[ipsec] back_end` has it.
     """
 
     new_home_address: bool = False
@@ -36,6 +37,7 @@ class SceneOptions:
     store: str = ""
     max_bindings: int = 4096
     key_directory: Path | None = None
+    back_end: str = "auto"
 
 
 class Scene:
@@ -64,6 +66,7 @@ class Scene:
                 cluster=options.cluster,
                 ike=options.ike,
                 key_directory=options.key_directory,
+                back_end=options.back_end,
             )
             self.home_agents.append(HomeAgentUnderTest(laboratory, host, credentials, subscribers, agent_options))
         self.core.route(HOME_PREFIX, self.failing.host)
@@ -91,12 +94,12 @@ class Scene:
         for agent in self.home_agents:
             agent.finish_load()
 
-    def serve(self) -> None:
-        """Start both daemons and wait until they answer."""
+    def serve(self, timeout_s: float = 20.0) -> None:
+        """Start both daemons and wait until they answer, for that long each."""
         for agent in self.home_agents:
             agent.serve()
         for agent in self.home_agents:
-            agent.wait_ready()
+            agent.wait_ready(timeout_s)
 
     def fail(self) -> float:
         """ha1 loses power; when its link was down (CLOCK_MONOTONIC)."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterable
 from importlib.metadata import distribution
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 _LIBRARY = re.compile(r"^\s+(?:\S+ => )?(?P<path>/\S+) \(0x[0-9a-f]+\)$", re.MULTILINE)
 _ELF = b"\x7fELF"
@@ -21,6 +25,28 @@ def tree(directory: Path, *, without: Iterable[str] = ()) -> list[Path]:
         directories[:] = [name for name in directories if name not in left_out]
         found += [Path(parent, name) for name in (*directories, *files)]
     return found
+
+
+def project_dependencies(pyproject: Path) -> list[str]:
+    """Names of the distributions a project says it depends on."""
+    with pyproject.open("rb") as file:
+        return [Requirement(text).name for text in tomllib.load(file)["project"]["dependencies"]]
+
+
+def with_requirements(names: Iterable[str]) -> list[str]:
+    """The distributions together with all that they need here, sorted."""
+    wanted = list(names)
+    found: set[str] = set()
+    while wanted:
+        name = canonicalize_name(wanted.pop())
+        if name in found:
+            continue
+        found.add(name)
+        for text in distribution(name).requires or ():
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                wanted.append(requirement.name)
+    return sorted(found)
 
 
 def distribution_files(names: Iterable[str]) -> dict[Path, Path]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.machine.archive import Archive
-from bench.machine.closure import distribution_files, tree, with_libraries
+from bench.machine.closure import distribution_files, project_dependencies, tree, with_libraries, with_requirements
 from bench.machine.errors import MachineError
 from bench.machine.kernel import Kernel
 from datapath.kernel_headers import kernel_source
@@ -24,15 +24,12 @@ SOURCES = ("bench", "bpf", "control", "datapath", "tests", "pyproject.toml")
 
 PROGRAMS = (
     *("python3", "sh", "ip", "tc", "modprobe", "mount", "nsenter", "ping", "sysctl"),
+    *("ethtool", "setpriv", "tcpdump"),
     *("charon-systemd", "swanctl"),
 )
-DISTRIBUTIONS = (
-    *("cffi", "click", "cryptography", "msgspec", "prometheus-client", "pyroute2", "rich"),
-    *("async-timeout", "pycryptodomex", "redis"),
-    *("iniconfig", "packaging", "pluggy", "pygments", "pytest", "pytest-timeout"),
-)
+TEST_DISTRIBUTIONS = ("pytest", "pytest-timeout")
 PACKAGES = Path("/packages")
-"""Where those distributions are in the machine."""
+"""Where Python packages are in the machine."""
 HEADERS = Path("/kernel-headers")
 """Where kernel headers are in the machine."""
 
@@ -73,7 +70,8 @@ def make_disk(path: Path, kernel: Kernel) -> None:
     staging = path.with_suffix(".staging")
     shutil.rmtree(staging, ignore_errors=True)
     try:
-        packages = distribution_files(DISTRIBUTIONS)
+        wanted = [*project_dependencies(ROOT / "pyproject.toml"), *TEST_DISTRIBUTIONS]
+        packages = distribution_files(with_requirements(wanted))
         for file in with_libraries([*_wanted_files(), *packages.values()]):
             _copy(file, staging / file.relative_to("/"))
         for name, file in packages.items():

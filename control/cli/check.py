@@ -27,7 +27,7 @@ def check(path: Path, as_json: bool) -> None:
     """Read the configuration and the files it names, and tell every mistake with its line and remedy."""
     with told():
         try:
-            configuration, nodes = _read(path)
+            configuration, nodes = read_everything(path)
         except ConfigurationError as error:
             if not as_json:
                 raise
@@ -43,7 +43,12 @@ def check(path: Path, as_json: bool) -> None:
         click.echo(f"{path}: good, home agent {configuration.home_agent.name} with {len(nodes)} authorised nodes")
 
 
-def _read(path: Path) -> tuple[Configuration, list[Node]]:
+def read_everything(path: Path) -> tuple[Configuration, list[Node]]:
+    """The configuration with the nodes it authorises; all files it names are read.
+
+    Raises:
+        ConfigurationError: a mistake in any of them.
+    """
     from control.config.credentials import load_certificates, own_credentials
     from control.config.revocation import read_revocation_lists
 

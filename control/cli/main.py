@@ -16,6 +16,7 @@ import click
 from control.cli.ask import bindings, events, sas, status, takeover
 from control.cli.check import config
 from control.cli.data_path import datapath
+from control.cli.doctor import doctor
 from control.cli.failures import told
 from control.cli.options import json_option
 from control.cli.output import console, pairs, print_json
@@ -56,7 +57,10 @@ def show_version(as_json: bool) -> None:
         console().print(pairs(versions.items()))
 
 
-for _command in (serve, status, bindings, sas, takeover, rebootstrap, events, datapath, config, mobile_node, simulate):
+for _command in (
+    *(serve, status, bindings, sas, takeover, rebootstrap, events, datapath),
+    *(config, doctor, mobile_node, simulate),
+):
     homeagent.add_command(_command)
 
 

@@ -49,6 +49,8 @@ class PacketLoop:
             stack.callback(self._ike.close)
             self._signalling = self._make_signalling_sockets(address)
             stack.callback(self._signalling.close)
+            if self._ike.nat_traversal is not None and self._signalling.kernel_opens_esp:
+                self._ike.nat_traversal.give_esp_to_kernel()
             self._sockets = stack.pop_all()
         readers = {self._ike.plain.fileno(): self._read_ike, **self._signalling.readers()}
         if self._ike.nat_traversal is not None:

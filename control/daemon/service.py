@@ -19,7 +19,7 @@ from control.config import Configuration
 from control.config.nodes import load_nodes
 from control.control_socket import ControlServer
 from control.daemon.assembly import assemble
-from control.daemon.back_end import choose_for_serving
+from control.daemon.back_end import BackEndChoice, choose_for_serving
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.commands import commands
 from control.daemon.first_packets import FirstPackets
@@ -54,8 +54,12 @@ _KEY_PAIRS_AT_ONCE = 128
 class Daemon:
     """One running home agent."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, back_end: BackEndChoice) -> None:
         """Read what the configuration names and open what must be there.
+
+        Args:
+            configuration: the file.
+            back_end: who does IPsec.
 
         Raises:
             ConfigurationError: a file it names is not what it should be.
@@ -71,7 +75,7 @@ class Daemon:
         nodes = load_nodes(configuration)
         self._keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
         handshakes = DurationHistogram()
-        self._back_end = choose_for_serving(configuration)
+        self._back_end = back_end
         self._xfrm = XfrmChannel() if self._back_end.kernel else None
         self._kernel = KernelIpsec(self._xfrm, os.urandom) if self._xfrm is not None else None
         self._assembly = assemble(
@@ -290,8 +294,10 @@ def serve(configuration: Configuration) -> None:
         CommandError: the control socket cannot be made.
         OSError: an address or port cannot be had.
     """
+    # Before there is an event loop: pyroute2, which looks for the home link, runs one of its own.
+    back_end = choose_for_serving(configuration)
 
     async def run() -> None:
-        await Daemon(configuration).run()
+        await Daemon(configuration, back_end).run()
 
     asyncio.run(run())

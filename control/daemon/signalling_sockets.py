@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from ipaddress import IPv6Address
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from control.daemon.kernel_ipsec import KernelIpsec
 from control.home_agent.engine import HomeAgent
@@ -20,7 +20,13 @@ Reader = Callable[[float, float], None]
 
 
 class SignallingSockets(Protocol):
-    """Brings packets to one engine, and away what it decides to send."""
+    """Brings packets to one engine, and away what it decides to send.
+
+    Attributes:
+        kernel_opens_esp: whether ESP is the kernel's, that in UDP too.
+    """
+
+    kernel_opens_esp: ClassVar[bool]
 
     @property
     def dropped(self) -> int:
@@ -38,6 +44,8 @@ class SignallingSockets(Protocol):
 
 class UserspaceSockets:
     """ESP and Mobility Header in, whole packets out."""
+
+    kernel_opens_esp: ClassVar[bool] = False
 
     def __init__(self, address: IPv6Address, agent: HomeAgent) -> None:
         """Open.
@@ -88,6 +96,8 @@ class UserspaceSockets:
 
 class KernelSockets:
     """Mobility Headers in and out; a mark tells which of them the kernel has opened, and under what."""
+
+    kernel_opens_esp: ClassVar[bool] = True
 
     def __init__(self, address: IPv6Address, agent: HomeAgent, ipsec: KernelIpsec, replies: ReplyAddresses) -> None:
         """Open.

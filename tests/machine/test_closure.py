@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.machine.closure import distribution_files, tree, with_libraries
+from bench.machine.closure import distribution_files, project_dependencies, tree, with_libraries, with_requirements
 
 
 def test_a_program_comes_with_its_libraries_and_its_loader() -> None:
@@ -35,3 +35,12 @@ def test_a_distribution_comes_with_its_metadata_but_not_its_scripts() -> None:
     assert Path("pytest/__init__.py") in files
     assert any(name.match("pytest-*.dist-info/METADATA") for name in files)
     assert all(not str(name).startswith("..") and file.exists() for name, file in files.items())
+
+
+def test_the_project_s_dependencies_come_with_what_they_need_themselves(tmp_path: Path) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text('[project]\nname = "x"\ndependencies = ["cryptography>=45,<60", "pytest"]\n')
+    assert project_dependencies(project) == ["cryptography", "pytest"]
+    assert {"cffi", "cryptography", "iniconfig", "pluggy", "pytest"} <= set(
+        with_requirements(["cryptography", "pytest"])
+    )

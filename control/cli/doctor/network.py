@@ -1,0 +1,159 @@
+"""The network: interfaces and their drivers, the home agent address, forwarding, ports."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from control.cli.doctor.finding import Finding, ok, problem, told, warning
+from control.config import Configuration
+from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT
+from datapath import netlink
+from datapath.attachments import Attachment, recorded
+from datapath.errors import DatapathError
+from datapath.netlink import InterfaceState, XdpMode
+
+_SIOCETHTOOL = 0x8946
+_GET_DRIVER, _GET_FLAGS = 0x3, 0x25
+_FLAG_LRO = 1 << 15
+_DRIVER_SIZE = 196
+NATIVE_DRIVERS = frozenset(
+    {
+        *("bnxt_en", "ena", "hv_netvsc", "i40e", "ice", "igb", "igc", "ixgbe", "ixgbevf", "mlx4_en", "mlx5_core"),
+        *("mvneta", "mvpp2", "nfp", "qede", "sfc", "tun", "veth", "virtio_net", "vmxnet3"),
+    }
+)
+"""Drivers with native XDP in Linux 6.1 or soon after, as ethtool names them."""
+_ONE_BUFFER_MTU = 3498
+"""Above it, a frame does not fit the one page that most drivers give XDP."""
+
+
+def examine_network(configuration: Configuration, *, serving: bool) -> Iterator[Finding]:
+    """What the configuration needs of the network.
+
+    Args:
+        configuration: the file.
+        serving: whether the daemon runs, so that its ports are taken.
+    """
+    attached = _attachments(configuration.datapath.pin_path)
+    for name in configuration.datapath.interfaces:
+        yield from _check_interface(name, configuration.datapath.xdp_mode, attached)
+    address = str(configuration.home_agent.address)
+    yield _check_address(address)
+    yield from _check_ports(configuration, address, serving=serving)
+
+
+def _attachments(pin_path: Path) -> dict[str, Attachment] | None:
+    try:
+        return {attachment.name: attachment for attachment in recorded(pin_path)}
+    except DatapathError:
+        return None
+
+
+def _check_interface(name: str, wanted: str, attached: dict[str, Attachment] | None) -> Iterator[Finding]:
+    try:
+        state = netlink.interface_state(name)
+    except DatapathError as error:
+        yield told(f"interface {name}", error)
+        return
+    yield _check_program(state, wanted, attached)
+    yield from _check_offloads(state)
+    yield _check_forwarding(name)
+
+
+def _check_program(state: InterfaceState, wanted: str, attached: dict[str, Attachment] | None) -> Finding:
+    name, check = state.name, f"interface {state.name}"
+    driver = _driver(name)
+    about = f"driver {driver or 'unknown'}, MTU {state.mtu}"
+    known = attached.get(name) if attached else None
+    if known is not None and known.index == state.index and state.program:
+        if known.actual_mode is XdpMode.NATIVE:
+            return ok(check, f"native XDP, {about}")
+        return warning(check, f"generic XDP ({known.note}), {about}", "See docs/operations.md for native XDP.")
+    if attached is not None:
+        says = f"the data path is loaded, but not attached here; {about}"
+        return problem(check, says, "Run `homeagent datapath load`.")
+    if driver in NATIVE_DRIVERS or wanted == "generic":
+        return ok(check, f"nothing attached yet, {about}")
+    remedy = "Use a card whose driver has native XDP; generic XDP costs most of the speed."
+    return (problem if wanted == "native" else warning)(check, f"native XDP is not to be expected, {about}", remedy)
+
+
+def _check_offloads(state: InterfaceState) -> Iterator[Finding]:
+    name, mtu = state.name, state.mtu
+    if mtu > _ONE_BUFFER_MTU:
+        says = f"MTU {mtu}: most drivers refuse native XDP"
+        yield warning(f"MTU of {name}", says, f"Lower it: ip link set {name} mtu 1500")
+    flags = _ethtool(name, struct.pack("=II", _GET_FLAGS, 0))
+    if flags is not None and struct.unpack_from("=I", flags, 4)[0] & _FLAG_LRO:
+        says = "large receive offload is on: drivers refuse XDP, or frames grow too big to forward"
+        yield warning(f"LRO of {name}", says, f"ethtool -K {name} lro off")
+
+
+def _check_forwarding(name: str) -> Finding:
+    check = f"forwarding on {name}"
+    path = Path("/proc/sys/net/ipv6/conf", name, "forwarding")
+    try:
+        on = path.read_text(encoding="ascii").strip() != "0"
+    except OSError:
+        return problem(check, "there is no IPv6 on it", "Switch IPv6 on.")
+    if not on:
+        return problem(check, "off, so XDP gets no routes", "sysctl -w net.ipv6.conf.all.forwarding=1")
+    return ok(check, "on")
+
+
+def _check_address(address: str) -> Finding:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError as error:
+            says = f"{address} cannot be used ({error.strerror})"
+            return problem("home agent address", says, f"ip address add {address}/64 dev INTERFACE")
+    return ok("home agent address", f"{address} is on this machine")
+
+
+def _check_ports(configuration: Configuration, address: str, *, serving: bool) -> Iterator[Finding]:
+    wanted = [(f"UDP port {port}", socket.SOCK_DGRAM, address, port) for port in (IKE_PORT, NAT_TRAVERSAL_PORT)]
+    listen = configuration.metrics.listen
+    if listen is not None:
+        wanted.append((f"TCP port {listen.port}", socket.SOCK_STREAM, listen.host, listen.port))
+    for check, kind, host, port in wanted:
+        if serving:
+            yield ok(check, "held by the running daemon, it is to be supposed")
+            continue
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, kind) as probe:
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    continue  # told already
+                remedy = f"End what has it: ss -lnp 'sport = :{port}' tells."
+                yield problem(check, f"cannot be had on {host} ({error.strerror})", remedy)
+                continue
+        yield ok(check, f"free on {host}")
+
+
+def _driver(name: str) -> str:
+    reply = _ethtool(name, struct.pack("=I", _GET_DRIVER).ljust(_DRIVER_SIZE, b"\0"))
+    return "" if reply is None else reply[4:36].rstrip(b"\0").decode("ascii", "replace")
+
+
+def _ethtool(name: str, command: bytes) -> bytes | None:
+    """What the driver answers to an ethtool command, None if it does not."""
+    buffer = bytearray(command)
+    address = (ctypes.c_char * len(buffer)).from_buffer(buffer)
+    request = struct.pack("@16sP16x", name.encode(), ctypes.addressof(address))
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as channel:
+        try:
+            fcntl.ioctl(channel, _SIOCETHTOOL, request)
+        except OSError:
+            return None
+    return bytes(buffer)
