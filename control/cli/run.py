@@ -57,12 +57,15 @@ def mobile_node(path: Path, events: Path | None, log_level: str) -> None:
 @click.command()
 @click.option("--config", "path", type=click.Path(path_type=Path), required=True, help="The simulation's file.")
 @click.option("--loss", type=click.FloatRange(0, 100), help="Percent of packets lost each way, instead of the file's.")
+@click.option(
+    "--moving", type=click.FloatRange(0), help="Nodes that move to another address per second, instead of the file's."
+)
 @events_option
 @log_level_option
-def simulate(path: Path, loss: float | None, events: Path | None, log_level: str) -> None:
+def simulate(path: Path, loss: float | None, moving: float | None, events: Path | None, log_level: str) -> None:
     """Be thousands of mobile nodes in one process, behind one TUN device."""
     from control.mobile_daemon.simulator import run_simulator
 
     _log_to_standard_error(log_level)
     with told():
-        sys.exit(run_simulator(path, loss_percent=loss, events=events))
+        sys.exit(run_simulator(path, loss_percent=loss, moves_per_s=moving, events=events))

@@ -156,6 +156,7 @@ class SimulatorSettings(Settings, frozen=True, kw_only=True):
     rate_per_s: Annotated[float, Meta(gt=0, le=100_000)] = 200.0
     concurrency: Annotated[int, Meta(ge=1, le=65_536)] = 128
     loss_percent: _Percent = 0.0
+    moves_per_s: Annotated[float, Meta(ge=0, le=10_000)] = 0.0
     delay_ms: _Milliseconds = 0.0
     jitter_ms: _Milliseconds = 0.0
     seed: int = 1

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import msgspec
 from cryptography import x509
 
 from control.config import ConfigurationError
@@ -32,12 +33,19 @@ from control.mobile_node.simulation import Simulation, SimulationSettings
 from control.sockets.tun import TunDevice, TunError
 
 
-def run_simulator(config_path: Path, *, loss_percent: float | None = None, events: Path | None = None) -> int:
+def run_simulator(
+    config_path: Path,
+    *,
+    loss_percent: float | None = None,
+    moves_per_s: float | None = None,
+    events: Path | None = None,
+) -> int:
     """Simulate until SIGTERM, SIGINT or the line ``stop`` on standard input.
 
     Args:
         config_path: the simulation's file.
         loss_percent: overrides the file's.
+        moves_per_s: overrides the file's.
         events: where to append events as JSON lines; None for standard output.
 
     Returns:
@@ -45,10 +53,14 @@ def run_simulator(config_path: Path, *, loss_percent: float | None = None, event
     """
     try:
         configuration = load_simulation(config_path)
+        changes = {"loss_percent": loss_percent, "moves_per_s": moves_per_s}
+        given = {name: value for name, value in changes.items() if value is not None}
+        settings = msgspec.structs.replace(configuration.simulator, **given)
+        configuration = msgspec.structs.replace(configuration, simulator=settings)
         with ExitStack() as stack:
             log = EventLog(events, time.time)
             stack.callback(log.close)
-            Simulator(configuration, loss_percent, log, stack).run()
+            Simulator(configuration, log, stack).run()
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 2
@@ -67,7 +79,6 @@ class Simulator:
     def __init__(
         self,
         configuration: SimulationConfiguration,
-        loss_percent: float | None,
         log: EventLog,
         stack: ExitStack,
     ) -> None:
@@ -75,7 +86,6 @@ class Simulator:
 
         Args:
             configuration: the file.
-            loss_percent: overrides the file's.
             log: where events go.
             stack: takes what has to be undone.
 
@@ -93,9 +103,11 @@ class Simulator:
                 home_agent_identity=str(settings.home_agent_identity) if settings.home_agent_identity else None,
                 rate_per_s=settings.rate_per_s,
                 concurrency=settings.concurrency,
-                loss_percent=settings.loss_percent if loss_percent is None else loss_percent,
+                loss_percent=settings.loss_percent,
                 delay_s=settings.delay_ms / 1000,
                 jitter_s=settings.jitter_ms / 1000,
+                moves_per_s=settings.moves_per_s,
+                care_of_prefix=settings.care_of_prefix,
             ),
             shared_random,
             time.monotonic(),

@@ -55,7 +55,6 @@ from control.mobility.messages import (
 )
 from control.mobility.messages.binding_error import BindingErrorStatus
 
-_UNANSWERED = ("timeout", "no-acknowledgement")
 _NEXT_HEADER_IPV6 = bytes((PROTOCOL_IPV6,))
 
 
@@ -275,7 +274,7 @@ class MobileNode:
 
     def _attempt_failed(self, home_agent: IPv6Address, reason: str, now: float) -> None:
         self._events.append(RegistrationFailed(home_agent, reason))
-        self._attempts.failed(now, unanswered=reason in _UNANSWERED)
+        self._attempts.failed(now, unanswered=reason == "timeout")
 
     # IKE events
 

@@ -10,7 +10,7 @@ import heapq
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from random import Random
 
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, SocketAddress
@@ -40,6 +40,8 @@ class SimulationSettings:
         loss_percent: of packets, in each direction.
         delay_s: of each packet, in each direction.
         jitter_s: further delay of each packet, at most.
+        moves_per_s: how many of the nodes, drawn at random, go to another care-of address per second.
+        care_of_prefix: where the other addresses are; without it nobody moves.
     """
 
     home_agent: IPv6Address | None = None
@@ -49,6 +51,8 @@ class SimulationSettings:
     loss_percent: float = 0.0
     delay_s: float = 0.0
     jitter_s: float = 0.0
+    moves_per_s: float = 0.0
+    care_of_prefix: IPv6Network | None = None
 
 
 class Simulation:
@@ -79,6 +83,9 @@ class Simulation:
         self.started_at = now
         self._settings = settings
         self._wall_offset = wall - now
+        self._random = random
+        self._next_move = now
+        self._movable = list(self.nodes.values())
         conditions = (settings.loss_percent, settings.delay_s, settings.jitter_s)
         self._inwards = Weather(*conditions, random)
         self._outwards = Weather(*conditions, random)
@@ -113,7 +120,22 @@ class Simulation:
                 simulated.node.handle_timer(now)
                 self._after(simulated, now)
         self._start_registrations(now)
+        self._move_some(now)
         self._packets += self._outwards.arrived(now)
+
+    def move(self, simulated: SimulatedNode, care_of_address: IPv6Address, now: float) -> None:
+        """A node goes elsewhere; what is under way to where it was is lost.
+
+        Args:
+            simulated: the node.
+            care_of_address: an address that no other node has.
+            now: monotonic seconds.
+        """
+        del self.nodes[simulated.care_of_address.packed]
+        self.nodes[care_of_address.packed] = simulated
+        self.counters["moves"] += 1
+        simulated.node.care_of_address_changed(care_of_address, now)
+        self._after(simulated, now)
 
     # Outputs
 
@@ -124,6 +146,8 @@ class Simulation:
             times.append(self._timers[0][0])
         if self._to_start and len(self._starting) < self._settings.concurrency:
             times.append(self._next_start)
+        if self._moves_wanted:
+            times.append(self._next_move)
         return min((time for time in times if time is not None), default=None)
 
     def packets_to_send(self) -> list[bytes]:
@@ -251,6 +275,24 @@ class Simulation:
         leaving = self._outwards.send(packet, now)
         if leaving is not None:
             self._packets.append(leaving)
+
+    @property
+    def _moves_wanted(self) -> bool:
+        """Nodes begin to move when all of them have been registered."""
+        settings = self._settings
+        return bool(settings.moves_per_s and settings.care_of_prefix and self.nodes and not self._unregistered)
+
+    def _move_some(self, now: float) -> None:
+        prefix = self._settings.care_of_prefix
+        if not self._moves_wanted or prefix is None:
+            return
+        self._next_move = max(self._next_move, now - _LARGEST_BACKLOG_S)
+        while self._next_move <= now:
+            self._next_move += 1 / self._settings.moves_per_s
+            simulated = self._random.choice(self._movable)
+            address = prefix[self._random.randrange(1, min(prefix.num_addresses, 1 << 62))]
+            if address.packed not in self.nodes:
+                self.move(simulated, address, now)
 
     def _start_registrations(self, now: float) -> None:
         settings = self._settings

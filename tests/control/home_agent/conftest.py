@@ -131,7 +131,8 @@ class MemoryNetwork:
 
     def move(self, node: MobileNode, care_of_address: IPv6Address | None) -> None:
         """A node leaves its link, for another one or for none."""
-        self.nodes.pop(node.care_of_address, None)
+        if self.nodes.get(node.care_of_address) is node:
+            del self.nodes[node.care_of_address]
         if care_of_address is None:
             self.detached.append(node)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from random import Random
 
 import pytest
@@ -298,3 +298,28 @@ def test_large_messages_travel_in_fragments(agents):
     reassembler = Reassembler()
     whole = [reassembler.add(part, 0.0) for part in sent][-1]
     assert parse_udp(CARE_OF, HA1, whole[40:]).data == message
+
+
+def test_nodes_move_once_all_are_registered_and_stay_reachable(world):
+    agent = world.add_home_agent()
+    prefix = IPv6Network("2001:db8:c0::/64")
+    outside = Outside(world, 8, moves_per_s=6.0, care_of_prefix=prefix, delay_s=0.15)
+    outside.run(20.0)
+    simulation = outside.simulation
+    assert simulation.counters["moves"] >= 80
+    assert simulation.counters["no-such-node"] > 0, "what was under way to where a node was is lost"
+    for care_of_address, simulated in simulation.nodes.items():
+        assert simulated.care_of_address.packed == care_of_address
+        assert simulated.care_of_address in prefix
+        assert simulated.node.registered
+    refreshed = [event for event in outside.of(Registered) if event.refresh]
+    assert len(refreshed) >= simulation.counters["moves"] / 2
+    assert all(binding.care_of_address in prefix for binding in agent.cache.bindings())
+    assert agent.endpoint.statistics["established"] == 8, "nobody needed another IKE SA"
+
+
+def test_nobody_moves_unasked(world):
+    world.add_home_agent()
+    outside = Outside(world, 3, care_of_prefix=IPv6Network("2001:db8:c0::/64"))
+    outside.run(30.0)
+    assert outside.simulation.counters["moves"] == 0
