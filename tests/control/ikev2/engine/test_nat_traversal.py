@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -325,6 +326,34 @@ def test_an_authentic_packet_of_a_child_sa_moves_a_peer_behind_a_nat(pair):
     assert other.remote == ELSEWHERE
     mine.heard_from(mine.local, ELSEWHERE, pair.network.now)
     assert mine.remote == pair.agent.address._replace(port=NAT_TRAVERSAL_PORT)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_whatever_happens_the_sa_is_where_the_latest_genuine_message_came_from(pair, seed):
+    """The NAT starts anew, old and forged messages come from elsewhere, nobody says anything, in any order."""
+    nat, mine, other = hidden_node(pair)
+    source, expected = random.Random(seed), other.remote
+    for _ in range(25):
+        match source.choice(["probe", "reboot", "replay", "forge", "wait"]):
+            case "probe":
+                mine.probe_liveness(pair.network.now)
+                pair.network.run()
+                expected = nat.outside[mine.local, mine.remote]
+            case "reboot":
+                nat.reboot()
+            case "replay":
+                old = source.choice(pair.network.carried)
+                pair.agent.endpoint.receive_datagram(old.data, other.local, ELSEWHERE, pair.network.now)
+            case "forge":
+                old = altered(source.choice(pair.network.carried))
+                pair.agent.endpoint.receive_datagram(old, other.local, ELSEWHERE, pair.network.now)
+            case "wait":
+                pair.network.advance(pair.network.now + source.uniform(1.0, 50.0))
+        assert other.remote == expected
+        assert mine.remote == pair.agent.address._replace(port=NAT_TRAVERSAL_PORT)
+        assert pair.network.now - mine.last_sent_at <= 20.0
+    assert mine.is_established
+    assert other.is_established
 
 
 @pytest.mark.parametrize("rekeyed_by_hidden", [True, False])
