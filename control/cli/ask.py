@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
 from control.cli.output import console, pairs, print_json, table
+from control.cli.sa_lines import sa_lines
 from control.config import load_configuration
 from control.control_socket import Answer, ask
 
@@ -60,7 +61,7 @@ def sas(path: Path, as_json: bool) -> None:
             print_json(rows)
             return
         for row in rows:
-            for line in _sa_lines(row):
+            for line in sa_lines(row):
                 click.echo(line)
 
 
@@ -145,27 +146,6 @@ def _takeover_text(takeover: Row) -> str:
         return f"{text}, finished"
     eta = f", about {takeover['eta_s']:.0f} s to go" if takeover["eta_s"] is not None else ""
     return f"{text}, {takeover['in_flight']} in flight, {takeover['waiting']} waiting{eta}"
-
-
-def _sa_lines(sa: Row) -> Iterator[str]:
-    yield f"{sa['identity']}: {sa['state']}, IKEv2, {sa['initiator_spi']}_i {sa['responder_spi']}_r, {sa['role']}"
-    yield f"  local  {sa['local']}"
-    yield f"  remote {sa['remote']}"
-    yield f"  {sa['suite']}"
-    yield f"  established {sa['established_s']} s ago{_rekeying_text(sa['rekeying_in_s'])}"
-    for child in sa["children"]:
-        fate = ", replaced" if child["replaced"] else _rekeying_text(child["rekeying_in_s"])
-        yield f"  {child['name'] or 'child'}: {child['mode']}, {child['suite']}{fate}"
-        yield f"    in  {child['inbound_spi']}, {child['packets_in']:6} packets"
-        yield f"    out {child['outbound_spi']}, {child['packets_out']:6} packets"
-        yield f"    local  {', '.join(child['local_selectors'])}"
-        yield f"    remote {', '.join(child['remote_selectors'])}"
-
-
-def _rekeying_text(rekeying_in_s: float | None) -> str:
-    if rekeying_in_s is None:
-        return ""
-    return f", rekeying in {rekeying_in_s:.0f} s" if rekeying_in_s else ", rekeying now"
 
 
 def _event_line(row: Row) -> str:

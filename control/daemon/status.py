@@ -16,16 +16,12 @@ from control.daemon.assembly import Assembly
 from control.daemon.back_end import BackEndChoice
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.membership import Membership
-from control.ikev2.lifetimes import Lifetime
-from control.ikev2.sa import IkeSa
-from control.ipsec.security_association import SecurityAssociationUsage
+from control.daemon.security_association_rows import security_association_rows
 from control.metrics import BootstrapSnapshot, DurationHistogram, LeaseSnapshot, MapUsage, Snapshot
 from datapath import attachments
 from datapath.bindings import BindingMap
 from datapath.counters import Counters
 from datapath.errors import DatapathError
-
-_Usage = dict[int, tuple[SecurityAssociationUsage, SecurityAssociationUsage]]
 
 
 class Status:
@@ -106,43 +102,9 @@ class Status:
 
     def security_associations(self) -> list[Row]:
         """A row for each IKE SA, its child SAs within."""
-        now = self._monotonic()
-        usage = {inbound.spi: (inbound.usage, outbound.usage) for inbound, outbound in self._ipsec.list()}
-        return [self._ike_sa(sa, usage, now) for sa in self._agent.sessions]
-
-    def _ike_sa(self, sa: IkeSa, usage: _Usage, now: float) -> Row:
-        children = []
-        for child in sa.children.values():
-            inbound, outbound = usage.get(child.inbound_spi, (None, None))
-            children.append(
-                {
-                    "name": child.name,
-                    "inbound_spi": f"{child.inbound_spi:08x}",
-                    "outbound_spi": f"{child.outbound_spi:08x}",
-                    "suite": str(child.suite),
-                    "mode": "transport" if child.transport_mode else "tunnel",
-                    "local_selectors": [str(selector) for selector in child.local_selectors],
-                    "remote_selectors": [str(selector) for selector in child.remote_selectors],
-                    "packets_in": inbound.packets if inbound else 0,
-                    "packets_out": outbound.packets if outbound else 0,
-                    "replaced": child.inbound_spi in sa.superseded,
-                    "rekeying_in_s": _rekeying_in(sa.lifetimes.children.get(child.inbound_spi), now),
-                }
-            )
-        return {
-            "identity": str(sa.remote_identity),
-            "state": sa.state.value,
-            "role": sa.role.value,
-            "local": str(sa.local),
-            "remote": str(sa.remote),
-            "initiator_spi": sa.initiator_spi.hex(),
-            "responder_spi": sa.responder_spi.hex(),
-            "suite": str(sa.suite),
-            "established_s": round(now - sa.established_at, 1) if sa.established_at is not None else None,
-            "silent_s": round(now - sa.last_heard_at, 1) if sa.last_heard_at is not None else None,
-            "rekeying_in_s": _rekeying_in(sa.lifetimes.ike, now),
-            "children": children,
-        }
+        agent = self._agent
+        rows = security_association_rows(agent.sessions, self._ipsec.list(), agent.directory, self._monotonic())
+        return list(rows)
 
     def snapshot(self) -> Snapshot:
         """The numbers of this moment."""
@@ -204,10 +166,6 @@ class Status:
             return {reason.slug: count for reason, count in self._counters.read().items()}, True
         except DatapathError:
             return {}, False
-
-
-def _rekeying_in(lifetime: Lifetime | None, now: float) -> float | None:
-    return None if lifetime is None else round(lifetime.rekeying_in(now), 1)
 
 
 def _lease_snapshot(record: LeaseRecord) -> LeaseSnapshot:

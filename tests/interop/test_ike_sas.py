@@ -112,7 +112,6 @@ def test_strongswan_asks_for_a_cookie(tmp_path: Path) -> None:
         abandoned.abandon(time.monotonic())
         assert list(peers.ours.socket.receive())
         peers.connect()
-        assert peers.endpoint.statistics["received-ike-sa-init-response"] == 2
         assert "IKE_SA_INIT response 0 [ N(COOKIE) ]" in peers.charon.log()
 
 
@@ -124,4 +123,4 @@ def test_strongswan_asks_us_for_another_group(tmp_path: Path) -> None:
         sa = peers.connect()
         assert sa.suite is not None
         assert sa.suite.group is DiffieHellmanGroup.ECP384
-        assert peers.endpoint.statistics["received-ike-sa-init-response"] == 2
+        assert "IKE_SA_INIT response 0 [ N(INVAL_KE) ]" in peers.charon.log()

@@ -44,10 +44,14 @@ STATUS = {
 }
 SA = {
     "identity": "mn1@example.org",
+    "eap_identity": None,
+    "local_identity": "ha2.example.org",
     "state": "established",
     "role": "initiator",
-    "local": "[2001:db8:a2::1]:500",
-    "remote": "[2001:db8:b::1]:500",
+    "local": "[2001:db8:a2::1]:4500",
+    "remote": "[2001:db8:b::1]:40001",
+    "nat": {"local": False, "remote": True, "forced": False},
+    "mobike": True,
     "initiator_spi": "0011223344556677",
     "responder_spi": "8899aabbccddeeff",
     "suite": "AES_GCM_16-128/PRF_HMAC_SHA2_256/CURVE25519",
@@ -59,13 +63,18 @@ SA = {
             "inbound_spi": "c0ffee01",
             "outbound_spi": "c0ffee02",
             "suite": "AES_GCM_16-128",
+            "group": None,
             "mode": "transport",
+            "in_udp": True,
+            "installed": True,
+            "installed_s": 3.4,
             "local_selectors": ["2001:db8:a2::1[135]"],
             "remote_selectors": ["2001:db8:100::1[135]"],
-            "packets_in": 2,
-            "packets_out": 3,
+            **{"packets_in": 2, "bytes_in": 120, "errors_in": 1, "last_in_s": 1.2},
+            **{"packets_out": 3, "bytes_out": 144, "errors_out": 0, "last_out_s": None},
             "replaced": False,
             "rekeying_in_s": 3000.4,
+            "expires_in_s": 3600.0,
         }
     ],
 }
@@ -102,26 +111,41 @@ def test_status_says_what_an_operator_asks_first(run):
 
 
 def test_sas_read_like_those_of_swanctl(run):
-    output = run(CannedAnswer([SA]), "sas").output
-    assert "mn1@example.org: established, IKEv2, 0011223344556677_i 8899aabbccddeeff_r, initiator" in output
-    assert "in  c0ffee01,      2 packets" in output
-    assert "2001:db8:100::1[135]" in output
-    assert "established 3.5 s ago, rekeying in 12346 s\n" in output
-    assert "mobility: transport, AES_GCM_16-128, rekeying in 3000 s\n" in output
+    lines = run(CannedAnswer([SA]), "sas").output.splitlines()
+    assert lines == [
+        "mn1@example.org: ESTABLISHED, IKEv2, 0011223344556677_i* 8899aabbccddeeff_r",
+        "  local  'ha2.example.org' @ 2001:db8:a2::1[4500]",
+        "  remote 'mn1@example.org' @ 2001:db8:b::1[40001]",
+        "  AES_GCM_16-128/PRF_HMAC_SHA2_256/CURVE25519",
+        "  established 4s ago, rekeying in 12346s, NAT at its side, MOBIKE",
+        "  mobility: INSTALLED, TRANSPORT-in-UDP, ESP:AES_GCM_16-128",
+        "    installed 3s ago, rekeying in 3000s, expires in 3600s",
+        "    in  c0ffee01,    120 bytes,     2 packets,     1s ago, 1 refused",
+        "    out c0ffee02,    144 bytes,     3 packets",
+        "    local  2001:db8:a2::1[135]",
+        "    remote 2001:db8:100::1[135]",
+    ]
+
+
+def test_sas_tell_the_responders_spi_and_the_eap_identity(run):
+    output = run(CannedAnswer([{**SA, "role": "responder", "eap_identity": "alice"}]), "sas").output
+    assert "0011223344556677_i 8899aabbccddeeff_r*\n" in output
+    assert "@ 2001:db8:b::1[40001] EAP: 'alice'\n" in output
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"rekeying_in_s": None}, "AES_GCM_16-128\n"),
-        ({"rekeying_in_s": 0.0}, "AES_GCM_16-128, rekeying now\n"),
-        ({"replaced": True}, "AES_GCM_16-128, replaced\n"),
+        ({"rekeying_in_s": None, "expires_in_s": None}, "INSTALLED, {}    installed 3s ago\n"),
+        ({"rekeying_in_s": 0.0}, "INSTALLED, {}    installed 3s ago, rekeying now, expires in 3600s\n"),
+        ({"replaced": True}, "REKEYED, {}    installed 3s ago, expires in 3600s\n"),
+        ({"installed": False, "installed_s": None}, "NOT INSTALLED, {}    installed ? ago, rekeying in 3000s"),
     ],
 )
 def test_sas_say_what_becomes_of_a_child(run, changes, text):
     child = {**SA["children"][0], **changes}
     output = run(CannedAnswer([{**SA, "children": [child]}]), "sas").output
-    assert f"mobility: transport, {text}" in output
+    assert "mobility: " + text.format("TRANSPORT-in-UDP, ESP:AES_GCM_16-128\n") in output
 
 
 def test_bindings_are_a_table_that_a_pipe_does_not_cut(run):
