@@ -1,0 +1,124 @@
+"""A registered node with two visited networks, and what has to hold when it moves; for whatever does ESP."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench.lab.addresses import home_address
+from bench.lab.credentials import Credentials
+from bench.lab.home_agent import HomeAgentUnderTest
+from bench.lab.laboratory import Laboratory
+from bench.lab.mobile_nodes import MobileNodeAgent
+from bench.lab.probing import EchoProbes
+from bench.lab.scene import Scene, SceneOptions
+from bench.lab.topology import Host
+
+PATIENCE_S = 120.0
+
+
+def wait(condition: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+    return found
+
+
+class MovingNode:
+    """A registered node with two visited networks, pinged by the correspondent all the time."""
+
+    def __init__(
+        self,
+        laboratory: Laboratory,
+        ike: dict[str, Any] | None = None,
+        node: dict[str, Any] | None = None,
+        *,
+        cluster: dict[str, Any] | None = None,
+        back_end: str = "userspace",
+    ) -> None:
+        credentials = Credentials("psk")
+        subscriber = credentials.subscriber(1, home_address(1))
+        options = SceneOptions(ike=ike or {}, cluster=cluster or {}, back_end=back_end)
+        self.scene = Scene(laboratory, credentials, [subscriber], options)
+        self.agent = MobileNodeAgent(
+            laboratory, self.scene.core, credentials, subscriber, self.scene.failing, moves=True, changes=node
+        )
+        #: What else has to hold at ha1 when it has moved.
+        self.on_arrival: Callable[[], bool] = lambda: True
+        self.here = self.agent.host
+        assert self.agent.further is not None
+        self.there = self.agent.further
+        self.scene.core.prime_neighbours(self.here)
+        self.scene.load()
+        self.scene.serve(PATIENCE_S)
+        self.agent.start()
+        self.agent.events.wait_for("registered", PATIENCE_S)
+        self.probes = EchoProbes(laboratory, self.scene.correspondent, 1, "--interval", "0.02")
+        self.probes.set_target(0, subscriber.home_address)
+        wait(self.answered, "no ping is answered")
+
+    def answered(self) -> bool:
+        self.probes.poll()
+        return self.probes.reached == 1
+
+    def pings_go_on(self) -> None:
+        self.probes.mark(time.monotonic())
+        wait(lambda: self.probes.poll() and self.probes.outages, "pings are not answered any more")
+
+    def binding(self, home_agent: HomeAgentUnderTest) -> str:
+        rows = home_agent.bindings()
+        return str(rows[0]["care_of_address"]) if rows else ""
+
+    def wait_bound(self, to: Host, home_agent: HomeAgentUnderTest | None = None) -> None:
+        agent = home_agent or self.scene.failing
+        wait(lambda: self.binding(agent) == str(to.address), f"not bound to {to.address}")
+
+    def sas(self, home_agent: HomeAgentUnderTest | None = None) -> list[dict[str, Any]]:
+        return [row for row in (home_agent or self.scene.failing).sas() if row["state"] == "established"]
+
+
+def spis(rows: list[dict[str, Any]]) -> list[Any]:
+    """The SPIs of both sides: those of the IKE SA, and of its children in both directions."""
+    return [
+        (row["initiator_spi"], row["responder_spi"], [(c["inbound_spi"], c["outbound_spi"]) for c in row["children"]])
+        for row in rows
+    ]
+
+
+def check_movement(node: MovingNode, *, soft: bool) -> None:
+    """It moves; keys and pings go on; when ha1 dies, ha2 finds it where it is.
+
+    Args:
+        node: registered with ha1, which asks silent nodes for a sign of life after two seconds at most.
+        soft: its new link comes before the old one goes.
+    """
+    before = node.sas()
+    core = node.scene.core
+    if soft:
+        core.plug(node.there)
+        core.cut(node.here)
+    else:
+        core.cut(node.here)
+        row = node.agent.events.wait_for("care-of-address-changed", PATIENCE_S)
+        assert row["care_of_address"] is None, "it waits"
+        core.plug(node.there)
+    node.wait_bound(node.there)
+    node.pings_go_on()
+    after = node.sas()
+    assert spis(after) == spis(before)
+    assert len(after) == 1
+    assert after[0]["remote"].startswith(f"[{node.there.address}]:")
+    wait(lambda: node.sas()[0]["silent_s"] >= 1.0, "the node says more than it has to")
+    wait(lambda: node.sas()[0]["silent_s"] < 1.0, "the node does not answer when it is asked for a sign of life")
+    assert spis(node.sas()) == spis(before)
+
+    assert node.on_arrival()
+    moved = node.scene.fail()
+    node.wait_bound(node.there, node.scene.surviving)
+    node.probes.mark(moved)
+    wait(lambda: node.probes.poll() and node.probes.outages, "the node is not reachable through ha2")
+    (row,) = node.sas(node.scene.surviving)
+    assert row["remote"].startswith(f"[{node.there.address}]:")
+    assert row["role"] == "initiator"
