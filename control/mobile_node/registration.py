@@ -23,6 +23,7 @@ A binding in force keeps its own clock beside the state: it ends with EXPIRED in
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
 from ipaddress import IPv6Address
@@ -36,6 +37,7 @@ from control.mobility.numbers import (
     LIFETIME_UNIT_S,
     MAX_BINDACK_TIMEOUT_S,
     MAX_LIFETIME_UNITS,
+    MAX_UPDATE_RATE,
 )
 from control.mobility.options import AlternateCareOfAddress, BindingRefreshAdvice, find_option
 
@@ -129,6 +131,7 @@ class Registration:
         "_random",
         "_refresh_at",
         "_retransmit_at",
+        "_sent",
         "_timeout",
         "_timers",
         "expires_at",
@@ -171,6 +174,8 @@ class Registration:
         # Sequence numbers of this series of messages with the time each was sent.
         self._outstanding: dict[int, float] = {}
         self._attempts = 0
+        # Times of the latest messages.
+        self._sent: deque[float] = deque(maxlen=MAX_UPDATE_RATE)
         self._timeout = timers.first_initial_s
         self._retransmit_at: float | None = now
         self._refresh_at: float | None = None
@@ -226,6 +231,7 @@ class Registration:
         ESP does not protect the IPv6 header, so the care-of address stands in an option as well. The K bit is set: the
         node's IKE SAs follow it (RFC 6275 section 11.7.1).
         """
+        self._sent.append(now)
         sequence_number = self._counter.next()
         self._outstanding[sequence_number] = now
         self._attempts += 1
@@ -282,7 +288,9 @@ class Registration:
         self._outstanding.clear()
         self._attempts = 0
         self._timeout = timeout
-        self._retransmit_at = now
+        # However fast the node moves, it must not send more (RFC 6275 section 11.8).
+        is_quick = len(self._sent) == MAX_UPDATE_RATE
+        self._retransmit_at = max(now, self._sent[0] + 1.0) if is_quick else now
         self._refresh_at = None
 
     def _accept(self, message: BindingAcknowledgement, sent_at: float, now: float) -> None:

@@ -255,3 +255,18 @@ def test_mobike_alone_does_not_change_the_binding(make_scene):
     update_addresses(node, scene.network.now, local=node.local._replace(address=THERE))
     pass_time(scene)
     assert (agent.remote_address, binding(scene).care_of_address) == (THERE, HERE)
+
+
+def test_a_node_that_moves_all_the_time_sends_three_updates_a_second_at_most(scene):
+    node = scene.nodes[0]
+    pass_time(scene, 2.0)
+    forget_traffic(scene)
+    start = scene.network.now
+    for number in range(50):
+        scene.network.move(node, IPv6Address(f"2001:db8:d:1::{number + 1:x}"))
+        pass_time(scene, 0.02)
+    assert scene.network.now - start <= 1.001
+    updates = [packet for packet in scene.network.wire if parse_ipv6(packet).home_address_option is not None]
+    assert 1 <= len(updates) <= 4
+    pass_time(scene, 2.0)
+    assert binding(scene).care_of_address == node.care_of_address
