@@ -9,7 +9,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup machine demo test unit namespaces kernel interop bench lint format
+.PHONY: help setup machine demo test unit namespaces kernel interop bench fuzz lint format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ interop: setup machine ## talk to strongSwan, here and under QEMU, and write doc
 
 bench: setup ## rehearse a failover and measure it; ARGS="--mobile-nodes 1000 --loss 1" and more (root)
 	@$(python) -m bench.failover $(ARGS)
+
+fuzz: setup ## look for inputs that parsers and IKE SAs do not survive; ARGS=600 for 10 minutes a target, default 60 seconds
+	@$(python) -c "import atheris" 2>/dev/null || $(bin)/pip install -q -e ".[fuzz]"
+	@for target in $$($(python) -m tests.fuzz --list 2>/dev/null); do $(python) -m tests.fuzz $$target $(or $(ARGS),60) || exit 1; done
 
 lint: setup ## ruff, mypy --strict and the import contracts
 	@$(bin)/ruff check $(sources)

@@ -13,6 +13,9 @@ with atheris.instrument_imports(include=["control"]):
 
 def main(arguments: list[str]) -> None:
     """Fuzz until the time is over or something is found."""
+    if arguments == ["--list"]:
+        print("\n".join(TARGETS))
+        return
     if len(arguments) != 2 or arguments[0] not in TARGETS:
         sys.exit(f"usage: python -m tests.fuzz TARGET SECONDS; the targets are {', '.join(TARGETS)}")
     name, seconds = arguments
