@@ -46,6 +46,7 @@ def replace_address(namespace: str, old: IPv6Address, new: IPv6Address) -> None:
     run("ip", "-n", namespace, "address", "delete", f"{old}/64", "dev", "wire")
 
 
+@pytest.mark.interop("MOBIKE: strongSwan moves", role="responder", authentication="shared key")
 def test_strongswan_moves_and_keeps_the_ike_sa(peers: Peers) -> None:
     peers.swanctl_and_pump("--initiate", "--ike", "ha")
     (sa,) = peers.ours.established()
@@ -71,6 +72,7 @@ def test_strongswan_moves_and_keeps_the_ike_sa(peers: Peers) -> None:
     assert not peers.ours.happened(IkeClosed)
 
 
+@pytest.mark.interop("MOBIKE: strongSwan tells its further addresses", role="responder", authentication="shared key")
 def test_strongswan_tells_its_further_addresses(peers: Peers) -> None:
     run("ip", "-n", peers.their_namespace, "address", "add", f"{THEIRS_NEXT}/64", "dev", "wire", "nodad")
     peers.swanctl_and_pump("--initiate", "--ike", "ha")
@@ -82,6 +84,7 @@ def test_strongswan_tells_its_further_addresses(peers: Peers) -> None:
     peers.ours.wait(lambda: sa.mobike is not None and IPv6Address("2001:db8:5::33") in sa.mobike.peer_addresses)
 
 
+@pytest.mark.interop("MOBIKE: we move", role="initiator", authentication="shared key")
 def test_we_move_and_strongswan_follows(peers: Peers) -> None:
     sa = peers.connect()
     assert sa.mobike is not None

@@ -29,6 +29,7 @@ def redirection(stage: str) -> Redirection:
     return decide
 
 
+@pytest.mark.interop("REDIRECT of strongSwan, in {stage}", role="responder", authentication="shared key")
 @pytest.mark.parametrize("stage", ["init", "session"])
 def test_strongswan_goes_where_it_is_sent(tmp_path: Path, stage: str) -> None:
     with Peers(tmp_path, redirection=redirection(stage)) as peers:
