@@ -45,7 +45,7 @@ class Attempts:
     """
 
     __slots__ = (
-        "_anyone",
+        "_broad",
         "_origin",
         "_others",
         "_random",
@@ -63,7 +63,7 @@ class Attempts:
         random: Random,
         others: Mapping[IPv6Address, str] | None = None,
         *,
-        anyone: bool = True,
+        broad: bool = True,
     ) -> None:
         """Nobody is wanted yet.
 
@@ -71,7 +71,7 @@ class Attempts:
             timers: how long to wait between attempts.
             random: spreads them.
             others: identities of home agents by address, to turn to when the wanted one does not answer.
-            anyone: whether one that the node is redirected to, and whose identity is not known beforehand, may be
+            broad: whether one that the node is redirected to, and whose identity is not known beforehand, may be
                 any trusted one; else it has to prove the identity of the one that it stands in for.
         """
         self._others = {address: WantedHomeAgent(address, identity) for address, identity in (others or {}).items()}
@@ -80,7 +80,7 @@ class Attempts:
         self._redirected_at: deque[float] = deque(maxlen=_MAX_REDIRECTS)
         self.sa: IkeSa | None = None
         self.retry_at: float | None = None
-        self._anyone = anyone
+        self._broad = broad
         self._timers = timers
         self._random = random
         self._wait = timers.initial_s
@@ -147,7 +147,7 @@ class Attempts:
         times.append(now)
         self._origin = self._origin or self.wanted
         identity = self._identity_of(home_agent)
-        if identity is None and not self._anyone:
+        if identity is None and not self._broad:
             identity = self.wanted.identity or self._identity_of(self.wanted.address)
         self.wanted = WantedHomeAgent(home_agent, identity, redirected_from=self.wanted.address)
         return True

@@ -100,9 +100,7 @@ class MobileNode:
         self._signalling = MobileSignalling(settings.care_of_address, self.ipsec)
         self._registrar = Registrar(settings, self._signalling, random, self.statistics, self._events)
         self._associations = Associations(self.ipsec, settings.association_limit, installed)
-        self._attempts = Attempts(
-            settings.retry, random, settings.home_agent_identities, anyone=not settings.shared_key
-        )
+        self._attempts = Attempts(settings.retry, random, settings.home_agent_identities, broad=not settings.shared_key)
         self._whereabouts = Whereabouts(settings.care_of_address, self._events)
         self._next_home_agent: WantedHomeAgent | None = None
 
