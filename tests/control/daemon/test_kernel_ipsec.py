@@ -13,7 +13,7 @@ import pytest
 from control.daemon.kernel_ipsec import INBOUND_REQID, KernelIpsec
 from control.ipsec.algorithms import AES_128_CBC_SHA256, AES_256_GCM, NULL_SHA256, CipherSuite
 from control.ipsec.backend import IpsecBackend
-from control.ipsec.errors import IpsecBackendError
+from control.ipsec.errors import IpsecBackendError, NoSecurityAssociation
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.traffic_selector import TrafficSelector
 from control.ipsec.udp_encapsulation import UdpEncapsulation
@@ -302,3 +302,19 @@ def test_suites_have_the_kernel_s_names(kernel: Kernel, ipsec: KernelIpsec, suit
     ipsec.install(*associations(0x1000, suite))
     for algorithm in EXPECTED[suite]:
         assert all(algorithm.name.encode() + b"\0" in body for body in bodies[:2])
+
+
+def test_what_no_association_covers_must_not_leave(kernel, ipsec):
+    with pytest.raises(NoSecurityAssociation):
+        ipsec.outbound_for(HOME, 135, 6 << 8)
+    ipsec.install(*associations(0x1000))
+    ipsec.install(*associations(0x1001))
+    assert ipsec.outbound_for(HOME, 135, 6 << 8).destination == HOME
+    for destination, protocol in ((AGENT, 135), (HOME, 58)):
+        with pytest.raises(NoSecurityAssociation):
+            ipsec.outbound_for(destination, protocol, 6 << 8)
+    for spi in (0x1000, 0x1001):
+        assert ipsec.outbound_for(HOME, 135, 6 << 8).source == AGENT
+        ipsec.remove(spi)
+    with pytest.raises(NoSecurityAssociation):
+        ipsec.outbound_for(HOME, 135, 6 << 8)
