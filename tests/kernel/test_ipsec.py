@@ -140,13 +140,21 @@ class Wire:
     def send_esp(self, packet: bytes) -> None:
         self.esp.sendto(packet, (str(AGENT), 0))
 
+    def receive_whole(self) -> tuple[bytes, SecurityAssociation | None]:
+        """The next Mobility Header at the agent, and the association that opened it."""
+        payload, association, _ = self._receive()
+        return payload, association
+
     def receive(self) -> tuple[int, int, IPv6Address, SecurityAssociation | None]:
         """Type and number of the next Mobility Header at the agent, who seems to have sent it, and who has."""
+        payload, association, source = self._receive()
+        return payload[2], int.from_bytes(payload[6:8], "big"), source, association
+
+    def _receive(self) -> tuple[bytes, SecurityAssociation | None, IPv6Address]:
         payload, ancillary, _, peer = self.mobility.recvmsg(2000, 200)
         marks = [struct.unpack("=I", data)[0] for level, kind, data in ancillary if (level, kind) == (1, 36)]
         assert len(marks) == 1, ancillary
-        number = int.from_bytes(payload[6:8], "big")
-        return payload[2], number, IPv6Address(peer[0]), self.ipsec.opened_by(marks[0])
+        return payload, self.ipsec.opened_by(marks[0]), IPv6Address(peer[0])
 
     def counter(self, name: str) -> int:
         with inside("agent"):
