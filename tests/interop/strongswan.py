@@ -19,6 +19,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.interop.vici import stream
+
 PLUGINS = (
     *("random", "nonce", "openssl", "aes", "sha1", "sha2", "hmac", "kdf", "gcm", "curve25519", "gmp", "mgf1"),
     *("x509", "revocation", "constraints", "pubkey", "pkcs1", "pkcs8", "pem"),
@@ -164,12 +166,12 @@ class StrongSwan:
 
         Child SAs are under ``child-sas``. All values are text, lists of text or further dictionaries.
         """
-        found: dict[str, dict[str, Any]] = {}
-        # One message for each IKE SA, all of the same name.
-        for message in self.swanctl("--list-sas", "--pretty").split("list-sa event {")[1:]:
-            for name, sa in parse_pretty(message.split("\n}")[0]).items():
-                found[f"{name}#{sa['uniqueid']}"] = sa
-        return found
+        # One message for each IKE SA.
+        return {
+            f"{name}#{sa['uniqueid']}": sa
+            for message in stream(self._vici, "list-sas", "list-sa")
+            for name, sa in message.items()
+        }
 
     def established(self) -> list[dict[str, Any]]:
         """The IKE SAs that are in use."""
@@ -212,23 +214,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-def parse_pretty(text: str) -> dict[str, Any]:
-    """Messages of vici as ``swanctl --pretty`` prints them: a key, a value, or a bracket to a line."""
-    top: dict[str, Any] = {}
-    open_sections: list[Any] = [top]
-    for line in map(str.strip, text.splitlines()):
-        current = open_sections[-1]
-        if line in ("}", "]"):
-            open_sections.pop()
-        elif line.endswith((" {", " = [")):
-            inner: Any = {} if line.endswith("{") else []
-            current[line.removesuffix(" {").removesuffix(" = [")] = inner
-            open_sections.append(inner)
-        elif isinstance(current, list):
-            current.append(line)
-        elif " = " in line:
-            key, value = line.split(" = ", 1)
-            current[key] = value
-    return top
