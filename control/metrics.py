@@ -138,6 +138,8 @@ class Snapshot:
         bootstrap: progress of bringing nodes back.
         ike: the IKE engine's statistics by slug.
         esp: ESP packets by result.
+        associations: child SAs that could not be installed and packets whose owner is unknown, by reason.
+        sockets: what the sockets count, by event.
         mobility: Mobility Header messages by (direction, type, status).
         mobility_errors: refused Mobility Header messages by reason.
         store_failures: what could not be written to the state store, by reason.
@@ -165,6 +167,8 @@ class Snapshot:
     bootstrap: BootstrapSnapshot = BootstrapSnapshot()
     ike: Mapping[str, int] = field(default_factory=dict)
     esp: Mapping[str, int] = field(default_factory=dict)
+    associations: Mapping[str, int] = field(default_factory=dict)
+    sockets: Mapping[str, int] = field(default_factory=dict)
     mobility: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     mobility_errors: Mapping[str, int] = field(default_factory=dict)
     store_failures: Mapping[str, int] = field(default_factory=dict)
@@ -286,6 +290,10 @@ def _bootstrap(bootstrap: BootstrapSnapshot) -> Iterator[Metric]:
 def _protocols(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter("ike_events", "What the IKE engine counts, by event.", _by(snapshot.ike), ("event",))
     yield _counter("esp_packets", "ESP packets by result.", _by(snapshot.esp), ("result",))
+    associations = "Child SAs that could not be put to work, and packets under security associations of nobody."
+    yield _counter("association_errors", associations, _by(snapshot.associations), ("reason",))
+    sockets = "What the sockets count: keepalives, malformed packets, packets that could not be sent."
+    yield _counter("socket_events", sockets, _by(snapshot.sockets), ("event",))
     labels = ("direction", "type", "status")
     yield _counter("mobility_messages", "Mobility Header messages.", snapshot.mobility, labels)
     errors = _by(snapshot.mobility_errors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -60,9 +61,12 @@ class PacketLoop:
             self._sockets.callback(self._loop.remove_reader, descriptor)
 
     @property
-    def dropped(self) -> int:
-        """Datagrams and packets the kernel refused to send."""
-        return self._ike.dropped + self._signalling.dropped
+    def statistics(self) -> Counter[str]:
+        """What the sockets count: packets refused to be sent, keepalives, malformed packets."""
+        counted = Counter({"send-refused": self._ike.dropped + self._signalling.dropped})
+        if self._ike.nat_traversal is not None:
+            counted.update(self._ike.nat_traversal.statistics)
+        return counted + self._signalling.statistics
 
     def close(self) -> None:
         """Stop and close the sockets."""

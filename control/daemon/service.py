@@ -113,6 +113,7 @@ class Daemon:
             handshakes,
             self._loop.time,
             self._back_end,
+            lambda: self._packets.statistics,
         )
 
     async def run(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from ipaddress import IPv6Address
@@ -31,6 +32,10 @@ class SignallingSockets(Protocol):
     @property
     def dropped(self) -> int:
         """Packets the kernel refused to send."""
+
+    @property
+    def statistics(self) -> Counter[str]:
+        """Packets that arrived and were not taken, by what is wrong with them."""
 
     def readers(self) -> dict[int, Reader]:
         """What reads each descriptor that is to be waited for."""
@@ -68,6 +73,11 @@ class UserspaceSockets:
     def dropped(self) -> int:
         """See :class:`SignallingSockets`."""
         return self._refused + self._sender.dropped
+
+    @property
+    def statistics(self) -> Counter[str]:
+        """See :class:`SignallingSockets`."""
+        return self._esp.statistics + self._mobility.statistics
 
     def readers(self) -> dict[int, Reader]:
         """See :class:`SignallingSockets`."""
@@ -126,6 +136,11 @@ class KernelSockets:
     def dropped(self) -> int:
         """See :class:`SignallingSockets`."""
         return self._refused + self._sender.dropped
+
+    @property
+    def statistics(self) -> Counter[str]:
+        """See :class:`SignallingSockets`."""
+        return self._mobility.statistics
 
     def readers(self) -> dict[int, Reader]:
         """See :class:`SignallingSockets`."""

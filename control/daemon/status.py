@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -38,6 +38,7 @@ class Status:
         handshakes: DurationHistogram,
         monotonic: Callable[[], float],
         back_end: BackEndChoice,
+        sockets: Callable[[], Mapping[str, int]],
     ) -> None:
         self._configuration = configuration
         self._agent = assembly.agent
@@ -49,6 +50,7 @@ class Status:
         self._handshakes = handshakes
         self._monotonic = monotonic
         self._back_end = back_end
+        self._sockets = sockets
 
     def status(self) -> Row:
         """All of it in one object."""
@@ -133,6 +135,8 @@ class Status:
             bootstrap=self._bootstrap(),
             ike=dict(self._agent.endpoint.statistics),
             esp=dict(self._ipsec.statistics),
+            associations=dict(self._agent.statistics),
+            sockets=dict(self._sockets()),
             mobility=dict(self._agent.registrations.messages),
             mobility_errors=dict(self._agent.registrations.statistics + self._agent.unprotected.statistics),
             store_failures=dict(self._writer.failures),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from control.sockets.ike_udp import care_of_address_in, enlarge_receive_buffer
+from control.wire import WireError
 from datapath.xfrm.probe import SO_RCVMARK
 
 _RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
@@ -36,7 +38,11 @@ class SignallingPacket:
 
 
 class SignallingSocket:
-    """Receives one IP protocol (ESP 50, Mobility Header 135) addressed to the home agent."""
+    """Receives one IP protocol (ESP 50, Mobility Header 135) addressed to the home agent.
+
+    Attributes:
+        statistics: packets that were not taken, by what is wrong with them.
+    """
 
     def __init__(self, address: IPv6Address, protocol: int, *, marks: bool = False) -> None:
         """Open and bind.
@@ -49,6 +55,7 @@ class SignallingSocket:
         Raises:
             OSError: no CAP_NET_RAW, or the address is not on this machine.
         """
+        self.statistics: Counter[str] = Counter()
         self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
         try:
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
@@ -73,9 +80,12 @@ class SignallingSocket:
                 return
             except OSError:
                 continue
-            yield SignallingPacket(
-                payload, IPv6Address(peer[0].partition("%")[0]), care_of_address_in(ancillary), _mark(ancillary)
-            )
+            try:
+                care_of_address = care_of_address_in(ancillary)
+            except WireError as error:
+                self.statistics[f"destination-options-{error.reason}"] += 1
+                continue
+            yield SignallingPacket(payload, IPv6Address(peer[0].partition("%")[0]), care_of_address, _mark(ancillary))
 
     def send(self, payload: bytes, destination: IPv6Address) -> bool:
         """Send a payload of this protocol from the home agent's address; whether the kernel has taken it.

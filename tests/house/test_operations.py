@@ -33,6 +33,8 @@ def everything() -> Snapshot:
         bootstrap=BootstrapSnapshot(failures={"timeout": 1}),
         ike={"retransmissions": 1},
         esp={"accepted": 1},
+        associations={"esp-unknown-owner": 1},
+        sockets={"nat-keepalives": 1},
         mobility={("in", "binding-update", ""): 1},
         mobility_errors={"bad-checksum": 1},
         store_failures={"fenced-out": 1},
