@@ -173,18 +173,27 @@ class Peers:
         """End all SAs at both sides, so that the next test may begin."""
         for sa in self.ours.established():
             sa.delete(time.monotonic())
-        self.ours.wait(lambda: not self.ours.established())
+        self.wait(lambda: not self.ours.established())
         for sa in self.charon.sas().values():
             self.swanctl_and_pump("--terminate", "--ike-id", sa["uniqueid"], "--force", "--timeout", "1")
+        self.wait(lambda: not self.charon.sas())
 
     @property
     def endpoint(self) -> IkeEndpoint:
         return self.ours.endpoint
 
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Pump until ``condition`` holds; what strongSwan makes of it is told with a failure."""
+        try:
+            self.ours.wait(condition)
+        except AssertionError as error:
+            error.add_note(f"charon has {self.charon.sas()}, and said last:\n{self.charon.log()[-6000:]}")
+            raise
+
     def swanctl_and_pump(self, *arguments: str) -> None:
         """A swanctl that waits for us, until it has ended."""
         process = self.charon.begin(*arguments)
-        self.ours.wait(lambda: process.poll() is not None)
+        self.wait(lambda: process.poll() is not None)
 
     def begin(self, child: ChildRequest | None = None, **options: Any) -> IkeSa:
         """Begin, without waiting; ``options`` are those of IkeEndpoint.connect."""
@@ -197,7 +206,7 @@ class Peers:
     def connect(self, child: ChildRequest | None = None, **options: Any) -> IkeSa:
         """Begin, and wait until it is established."""
         sa = self.begin(child, **options)
-        self.ours.wait(self.ours.established)
+        self.wait(self.ours.established)
         return sa
 
 

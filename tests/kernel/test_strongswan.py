@@ -102,7 +102,7 @@ class Signalling:
             self.peers.connect(BINDINGS)
         else:
             self.peers.swanctl_and_pump("--initiate", "--child", "mh")
-        self.ours.wait(lambda: self.ours.happened(ChildEstablished) and len(self.charon.children()) == 1)
+        self.peers.wait(lambda: self.ours.happened(ChildEstablished) and len(self.charon.children()) == 1)
 
     def child(self) -> ChildSa:
         """Our only child SA."""
@@ -222,7 +222,7 @@ def test_a_further_child_sa_is_made(established: Signalling, who: str, role: str
     (sa,) = established.ours.established()
     first = established.child()
     either(established, who, lambda now: sa.create_child(DISCOVERY, now), "--initiate", "--child", "mpd")
-    established.ours.wait(lambda: len(sa.children) == len(established.charon.children()) == 2)
+    established.peers.wait(lambda: len(sa.children) == len(established.charon.children()) == 2)
     (second,) = (child for child in sa.children.values() if child is not first)
     assert second.transport_mode
     assert {selector.protocol for selector in (*second.local_selectors, *second.remote_selectors)} == {ICMPV6}
@@ -250,11 +250,11 @@ def test_a_child_sa_is_rekeyed(signalling: Signalling, who: str, keys: str, role
     (sa,) = signalling.ours.established()
     old = signalling.child()
     either(signalling, who, lambda now: sa.rekey_child(old, now), "--rekey", "--child", "mh")
-    signalling.ours.wait(lambda: signalling.ours.happened(ChildClosed))
+    signalling.peers.wait(lambda: signalling.ours.happened(ChildClosed))
     new = signalling.child()
     assert new.inbound_spi != old.inbound_spi
     assert new.group == (groups[0] if groups else None)
-    signalling.ours.wait(lambda: set(states(signalling.peers.their_namespace)) == {new.inbound_spi, new.outbound_spi})
+    signalling.peers.wait(lambda: set(states(signalling.peers.their_namespace)) == {new.inbound_spi, new.outbound_spi})
     signalling.check()
 
 
@@ -266,11 +266,11 @@ def test_a_child_sa_is_rekeyed_by_both_at_once(established: Signalling, role: st
     # Its request is in our socket by now, unread.
     assert established.ours.has_arrivals(10.0)
     sa.rekey_child(old, time.monotonic())
-    established.ours.wait(lambda: old.inbound_spi not in sa.children and len(sa.children) == 1)
+    established.peers.wait(lambda: old.inbound_spi not in sa.children and len(sa.children) == 1)
     assert established.peers.endpoint.statistics["child-rekeying-collisions"] == 1
     new = established.child()
     spis = {new.inbound_spi, new.outbound_spi}
-    established.ours.wait(lambda: set(states(established.peers.their_namespace)) == spis)
+    established.peers.wait(lambda: set(states(established.peers.their_namespace)) == spis)
     established.check()
 
 
@@ -280,8 +280,8 @@ def test_the_ike_sa_is_rekeyed_and_keeps_its_child(established: Signalling, who:
     (sa,) = established.ours.established()
     child = established.child()
     either(established, who, sa.rekey, "--rekey", "--ike", "ha")
-    established.ours.wait(lambda: established.ours.happened(IkeRekeyed))
-    established.ours.wait(lambda: len(established.charon.sas()) == 1)
+    established.peers.wait(lambda: established.ours.happened(IkeRekeyed))
+    established.peers.wait(lambda: len(established.charon.sas()) == 1)
     assert established.child() is child
     established.check()
 
@@ -292,7 +292,7 @@ def test_a_child_sa_is_deleted(established: Signalling, who: str, role: str) -> 
     (sa,) = established.ours.established()
     child = established.child()
     either(established, who, lambda now: sa.delete_child(child, now), "--terminate", "--child", "mh")
-    established.ours.wait(lambda: not sa.children and not states(established.peers.their_namespace))
+    established.peers.wait(lambda: not sa.children and not states(established.peers.their_namespace))
     assert sa.is_established
     assert len(established.charon.established()) == 1
     assert established.channel.states() == []
@@ -303,8 +303,8 @@ def test_a_child_sa_is_deleted(established: Signalling, who: str, role: str) -> 
 def test_the_ike_sa_is_deleted_with_its_child(established: Signalling, who: str, role: str) -> None:
     (sa,) = established.ours.established()
     either(established, who, sa.delete, "--terminate", "--ike", "ha")
-    established.ours.wait(lambda: established.ours.happened(IkeClosed))
-    established.ours.wait(lambda: not established.charon.sas())
+    established.peers.wait(lambda: established.ours.happened(IkeClosed))
+    established.peers.wait(lambda: not established.charon.sas())
     assert established.channel.states() == []
     assert states(established.peers.their_namespace) == {}
 
