@@ -7,6 +7,7 @@ the actions out and reports what came of them. It knows neither sockets nor the 
 state            happening                next state       actions
 ===============  =======================  ===============  =====================================
 WAITING          start                    KEY_EXCHANGE     OPEN_IKE
+WAITING          start, keys are there    as PROTECTION    -
 KEY_EXCHANGE     IKE SA established       PROTECTION       CREATE_MOBILITY_CHILD
 PROTECTION       child SA, switch wanted  SWITCHING        SEND_HOME_AGENT_SWITCH
 PROTECTION       child SA, none wanted    RECOVERED        -
@@ -73,6 +74,7 @@ class RebootstrapJob:
         new_home_address: whether ``home_address`` has to be told to the node (its old one has another prefix).
         switch: whether a Home Agent Switch is needed; False when only the security associations are to be renewed
             with a node that is already registered here, as after a restart.
+        keyed: whether security associations with the node are there from the start, keyed by hand.
     """
 
     __slots__ = (
@@ -83,6 +85,7 @@ class RebootstrapJob:
         "failure",
         "home_address",
         "identity",
+        "keyed",
         "new_home_address",
         "started_at",
         "state",
@@ -98,6 +101,7 @@ class RebootstrapJob:
         *,
         new_home_address: bool = False,
         switch: bool = True,
+        keyed: bool = False,
         timeouts: SwitchTimeouts | None = None,
     ) -> None:
         self.identity = identity
@@ -105,6 +109,7 @@ class RebootstrapJob:
         self.care_of_address = care_of_address
         self.new_home_address = new_home_address
         self.switch = switch
+        self.keyed = keyed
         self.state = JobState.WAITING
         self.failure: str | None = None
         self.started_at: float | None = None
@@ -124,10 +129,13 @@ class RebootstrapJob:
         return self._next_repetition
 
     def start(self, now: float) -> list[JobAction]:
-        """Begin: the caller opens IKEv2 towards the care-of address."""
+        """Begin: the caller opens IKEv2 towards the care-of address, unless there are keys already."""
         if self.state is not JobState.WAITING:
             return []
         self.started_at = now
+        if self.keyed:
+            self.state = JobState.PROTECTION
+            return self.mobility_child_established(now)
         self.state = JobState.KEY_EXCHANGE
         return [JobAction.OPEN_IKE]
 

@@ -31,6 +31,7 @@ class NodeToRecover:
         care_of_address: where it was last registered.
         new_home_address: whether ``home_address`` is new to the node.
         switch: see :class:`RebootstrapJob`.
+        keyed: the same.
         priority: smaller comes first.
         group: nodes of different groups, such as failed home agents, take turns.
     """
@@ -40,6 +41,7 @@ class NodeToRecover:
     care_of_address: IPv6Address
     new_home_address: bool = False
     switch: bool = True
+    keyed: bool = False
     priority: float = 0.0
     group: str = ""
 
@@ -206,6 +208,7 @@ class Takeover:
             node.care_of_address,
             new_home_address=node.new_home_address,
             switch=node.switch,
+            keyed=node.keyed,
             timeouts=self._timeouts,
         )
         self._jobs[node.identity] = job

@@ -64,11 +64,15 @@ def read_everything(path: Path) -> tuple[Configuration, list[Node]]:
 def _warnings(configuration: Configuration, nodes: list[Node]) -> Iterator[str]:
     """What works, but should not stay so."""
     secret = [configuration.ike.private_key]
-    if any(node.shared_key is not None for node in nodes):
+    if any(node.shared_key is not None or node.static for node in nodes):
         secret.append(configuration.nodes.file)
     for file in secret:
         if file is not None and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
             yield f"{file} holds a secret and others can read it. Run: chmod 600 {file}"
+    unencrypted = [str(node.identity) for node in nodes if any(pair.hides_nothing for pair in node.static)]
+    if unencrypted:
+        others = f" and {len(unencrypted) - 1} more nodes" if len(unencrypted) > 1 else ""
+        yield f"the signalling of {unencrypted[0]}{others} can be read: null-sha256 hides nothing. Use aes128-sha256."
     here = {name for _, name in socket.if_nameindex()}
     for interface in configuration.datapath.interfaces:
         if interface not in here:

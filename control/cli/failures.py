@@ -12,6 +12,7 @@ import click
 from control.cluster.store import StoreError
 from control.config.problems import ConfigurationError
 from control.control_socket import CommandError
+from control.ipsec.errors import IpsecBackendError
 from datapath.errors import DatapathError
 
 CAPABILITIES = "CAP_NET_ADMIN, CAP_NET_RAW, CAP_NET_BIND_SERVICE, CAP_BPF and CAP_PERFMON"
@@ -26,6 +27,8 @@ def told() -> Iterator[None]:
         _fail(*(str(problem) for problem in error.problems))
     except (CommandError, DatapathError, StoreError) as error:
         _fail(str(error))
+    except IpsecBackendError as error:
+        _fail(f"a security association of the nodes file cannot be installed ({error}). Correct it, or remove it.")
     except OSError as error:
         _fail(_explain(error))
     except KeyboardInterrupt:

@@ -12,8 +12,10 @@ import msgspec
 from control.config.load import SectionReader
 from control.config.problems import ConfigurationError, Problem
 from control.config.schema import Configuration, NodeEntry
+from control.config.static_associations import TABLE, StaticAssociationReader, take_tables
 from control.config.toml_source import TomlSource, read_text
 from control.config.values import Identity, SharedKey, decoder
+from control.ipsec.static import StaticPair
 
 # `tomllib` takes 75 us for a node; lines of this simplest form are read several times as fast.
 _CONTROL = r"\x00-\x08\x0a-\x1f\x7f"
@@ -33,13 +35,15 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         identity: its IKE identity.
         home_address: the home address it was subscribed with, None if it gets one from a pool.
         authentication: how it and the home agent prove who they are.
-        shared_key: the key for that, None with certificates.
+        shared_key: the key for that, None without.
+        static: its security associations if their keys were written by hand.
     """
 
     identity: Identity
     home_address: IPv6Address | None
-    authentication: Literal["certificate", "shared-key"]
+    authentication: Literal["certificate", "shared-key", "manual"]
     shared_key: SharedKey | None
+    static: tuple[StaticPair, ...] = ()
 
 
 def load_nodes(configuration: Configuration) -> list[Node]:
@@ -61,6 +65,7 @@ def load_nodes(configuration: Configuration) -> list[Node]:
         source = TomlSource(file, text)
         _refuse([_duplicate_problem(source, *duplicate) for duplicate in duplicates[:_PROBLEMS_SHOWN]])
     _require_certificate(configuration, nodes)
+    _require_home(configuration, nodes)
     return nodes
 
 
@@ -93,7 +98,8 @@ def _read_quickly(tables: list[dict[str, str]], file: Path) -> list[Node] | None
     """The nodes of simple tables, None if anything about them has to be explained."""
     decode = decoder(file.parent)
     try:
-        return [_to_node(entry, file) for entry in msgspec.convert(tables, list[NodeEntry], dec_hook=decode)]
+        entries = msgspec.convert(tables, list[NodeEntry], dec_hook=decode)
+        return [_to_node(entry) for entry in entries] if not any(map(_is_manual, entries)) else None
     except (msgspec.ValidationError, ValueError):
         return None
 
@@ -110,19 +116,36 @@ def _read_carefully(source: TomlSource) -> list[Node]:
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         reader.complain(source.line("node"), "node", "not a list of tables", "Write [[node]] with two brackets each.")
         tables = []
+    associations = StaticAssociationReader(reader, source)
     nodes: list[Node] = []
     for index, table in enumerate(tables):
-        entry = reader.read(NodeEntry, table, ("node", index), "node", _SECRET_KEYS)
+        place = ("node", index)
+        table, static_tables = take_tables(table)
+        entry = reader.read(NodeEntry, table, place, "node", _SECRET_KEYS)
+        pairs = associations.read(static_tables, place, "node")
         if entry is None:
             continue
+        if entry.authentication == "manual":
+            associations.require_mobility(pairs, place, "node")
+            if entry.home_address is None:
+                wrong = "keys written by hand are for one home address, and there is none"
+                reader.complain(source.line(*place), "node.home_address", wrong, "Add the node's home address.")
+        elif static_tables:
+            remedy = 'Write authentication = "manual", or remove them.'
+            wrong = "security associations written by hand for a node that uses IKE"
+            reader.complain(source.line(*place, TABLE), f"node.{TABLE}", wrong, remedy)
         try:
-            nodes.append(_to_node(entry, source.file))
+            nodes.append(_to_node(entry, pairs))
         except NodeMistake as mistake:
             line = source.line("node", index, mistake.key)
             reader.complain(line, f"node.{mistake.key}", mistake.wrong, mistake.remedy)
     if reader.problems:
         _refuse(reader.problems)
     return nodes
+
+
+def _is_manual(entry: NodeEntry) -> bool:
+    return entry.authentication == "manual"
 
 
 class NodeMistake(ValueError):
@@ -135,13 +158,14 @@ class NodeMistake(ValueError):
         super().__init__(f"{key}: {wrong}")
 
 
-def _to_node(entry: NodeEntry, file: Path) -> Node:
+def _to_node(entry: NodeEntry, static: tuple[StaticPair, ...] = ()) -> Node:
     given = [key for key in ("shared_key", "shared_key_file") if getattr(entry, key) is not None]
     secret: SharedKey | None = None
-    if entry.authentication == "certificate":
+    if entry.authentication != "shared-key":
         if given:
             remedy = f'Write authentication = "shared-key", or remove {given[0]}.'
-            raise NodeMistake(given[0], "a shared key for a node that authenticates by certificate", remedy)
+            by = "by certificate" if entry.authentication == "certificate" else "without IKE"
+            raise NodeMistake(given[0], f"a shared key for a node that authenticates {by}", remedy)
     elif len(given) != 1:
         wrong = "two shared keys for one node" if given else "a node without its shared key"
         raise NodeMistake("authentication", wrong, "Give either shared_key or shared_key_file.")
@@ -158,6 +182,7 @@ def _to_node(entry: NodeEntry, file: Path) -> Node:
         home_address=entry.home_address,
         authentication=entry.authentication,
         shared_key=secret,
+        static=static,
     )
 
 
@@ -202,6 +227,19 @@ def _require_certificate(configuration: Configuration, nodes: list[Node]) -> Non
         wrong = f"{node.identity} authenticates by certificate, but [ike] has no {missing}"
         remedy = f'Add {missing} to [ike] in {configuration.path}, or give the node authentication = "shared-key".'
         raise ConfigurationError([Problem(configuration.path, None, "ike", wrong, remedy)])
+
+
+def _require_home(configuration: Configuration, nodes: list[Node]) -> None:
+    """Refuse manual nodes of another home prefix: their associations hold for one home address."""
+    prefixes = configuration.home_agent.home_prefixes
+    for node in nodes:
+        if node.static and not any(node.home_address in prefix for prefix in prefixes if node.home_address):
+            wrong = (
+                f"{node.identity} has keys written by hand for {node.home_address}, which is in none of home_prefixes"
+            )
+            remedy = f"Add its prefix to home_prefixes in {configuration.path}, or remove the node."
+            file = configuration.nodes.file or configuration.path
+            raise ConfigurationError([Problem(file, None, "node.home_address", wrong, remedy)])
 
 
 def _refuse(problems: list[Problem]) -> NoReturn:

@@ -11,7 +11,7 @@ from textwrap import dedent
 import msgspec
 
 from control.config.load import example, fields
-from control.config.schema import SECTIONS, NodeEntry, Settings
+from control.config.schema import SECTIONS, NodeEntry, SecurityAssociationEntry, Settings
 from control.config.values import as_toml, wanted
 
 _INTRODUCTION = """
@@ -32,6 +32,7 @@ def reference() -> str:
     for name, kind in SECTIONS.items():
         parts += [f"## [{name}]", _about(kind), _table(kind)]
     parts += ["## The nodes file", _about(NodeEntry), _table(NodeEntry)]
+    parts += ["### [[node.security_association]]", _about(SecurityAssociationEntry), _table(SecurityAssociationEntry)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -393,8 +393,12 @@ class NodeEntry(Settings, frozen=True, kw_only=True):
         ),
     ] = None
     authentication: Annotated[
-        Literal["certificate", "shared-key"],
-        _about("How node and home agent prove who they are.", "shared-key"),
+        Literal["certificate", "shared-key", "manual"],
+        _about(
+            "How node and home agent prove who they are. Manual: by security associations whose keys are written here, "
+            "without IKE.",
+            "shared-key",
+        ),
     ] = "certificate"
     shared_key: Annotated[
         str | None,
@@ -409,6 +413,55 @@ class NodeEntry(Settings, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"NodeEntry({self.identity!r})"
+
+
+class SecurityAssociationEntry(Settings, frozen=True, kw_only=True):
+    """One of a pair of security associations, ESP in transport mode, of a node with `authentication = "manual"`.
+
+    Each pair is one table with `direction = "in"` and one with `direction = "out"`, as seen from the machine whose file
+    this is; a pair for `mobility` there has to be. [Operations](operations.md#keys-written-by-hand) has an example.
+    """
+
+    direction: Annotated[
+        Literal["in", "out"],
+        _about("Whether it is for what this machine receives or for what it sends.", "in"),
+    ]
+    spi: Annotated[
+        int,
+        _about(
+            "Security Parameters Index, the receiver's choice. Those of direction in are unique, from 256 to 65535: "
+            "what is above is for IKE.",
+            0x1001,
+            ge=256,
+            le=0xFFFF_FFFF,
+        ),
+    ]
+    protects: Annotated[
+        Literal["mobility", "prefix-discovery"],
+        _about("Which packets: the Mobility Header, or ICMPv6 between home agent and node.", "mobility"),
+    ] = "mobility"
+    algorithm: Annotated[
+        str,
+        _about(
+            "Encryption and integrity: aes128-sha256, aes256-sha256, aes256-sha384, aes256-sha512 or null-sha256.",
+            "aes128-sha256",
+        ),
+    ]
+    key: Annotated[
+        str | None,
+        _about(
+            "The encryption key with the integrity key behind it: 0x and hexadecimal digits, 48 octets for "
+            "aes128-sha256. `openssl rand -hex 48` makes one.",
+            "0x8f3c52d1",
+        ),
+    ] = None
+    key_file: Annotated[
+        Path | None,
+        _about("A file with the key instead, in the same form; a line feed at the end does not count.", "mn1-in.key"),
+    ] = None
+
+    def __repr__(self) -> str:
+        return f"SecurityAssociationEntry({self.direction!r}, {self.spi:#x})"
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,16 +92,16 @@ def _index(text: str) -> dict[tuple[str | int, ...], int]:
     point a person to the place.
     """
     lines: dict[tuple[str | int, ...], int] = {}
-    counts: dict[tuple[str, ...], int] = {}
+    counts: dict[tuple[str | int, ...], int] = {}
     prefix: tuple[str | int, ...] = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if match := _TABLE_ARRAY.match(line):
-            name = _split(match[1])
+            name = _within(_split(match[1]), counts)
             counts[name] = counts.get(name, -1) + 1
             prefix = (*name, counts[name])
             lines.setdefault(name, number)
         elif match := _TABLE.match(line):
-            prefix = _split(match[1])
+            prefix = _within(_split(match[1]), counts)
         elif match := _KEY.match(line):
             key = (*prefix, *_split(match[1]))
             for depth in range(len(prefix) + 1, len(key) + 1):
@@ -111,6 +111,16 @@ def _index(text: str) -> dict[tuple[str | int, ...], int]:
             continue
         lines.setdefault(prefix, number)
     return lines
+
+
+def _within(name: tuple[str, ...], counts: dict[tuple[str | int, ...], int]) -> tuple[str | int, ...]:
+    """The path of a table: inside an array of tables it belongs to the last one so far."""
+    path: tuple[str | int, ...] = ()
+    for step in name[:-1]:
+        path = (*path, step)
+        if path in counts:
+            path = (*path, counts[path])
+    return (*path, name[-1])
 
 
 def _split(dotted: str) -> tuple[str, ...]:

@@ -78,10 +78,11 @@ def assemble(
 
     Raises:
         ConfigurationError: a certificate or key file is not what it should be.
+        IpsecBackendError: a security association that was keyed by hand cannot be installed.
     """
     settings = configuration.home_agent
     directory = NodeDirectory(
-        (AuthorisedNode(str(node.identity), node.home_address, node.shared_key) for node in nodes),
+        (AuthorisedNode(str(node.identity), node.home_address, node.shared_key, static=node.static) for node in nodes),
         settings.home_prefixes,
         reserved=[settings.address],
         pools=configuration.mobility.home_address_pools,
@@ -107,6 +108,7 @@ def assemble(
         configuration.mobility.max_lifetime_s,
         BindingCache(configuration.datapath.max_bindings),
         may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
+        keyed_by_hand=directory.keyed_by_hand,
     )
     agent = HomeAgent(
         settings.address,
@@ -130,6 +132,7 @@ def assemble(
         others_in_flight=lambda: endpoint.half_open,
     )
     agent.attach(Takeover(scheduler, agent, observe_handshake=observe_handshake))
+    agent.install_static(now)
     return Assembly(agent, ipsec)
 
 

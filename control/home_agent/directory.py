@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from control.bootstrap.home_address_pool import HomeAddressPool, PoolExhausted
 from control.eap.server import EapAccount
+from control.ipsec.static import StaticPair
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,14 @@ class AuthorisedNode:
         home_address: the home address it was subscribed with, None if it gets one from a pool.
         shared_key: the IKE shared key, None if it authenticates otherwise.
         eap: how it authenticates by EAP, None if it does not.
+        static: its security associations, keyed by hand; a node that has them does not use IKE.
     """
 
     identity: str
     home_address: IPv6Address | None
     shared_key: bytes | None = field(default=None, repr=False)
     eap: EapAccount | None = None
+    static: tuple[StaticPair, ...] = ()
 
 
 class NodeDirectory:
@@ -82,6 +85,11 @@ class NodeDirectory:
         """The node of that identity, None if nobody authorised it."""
         return self._nodes.get(identity)
 
+    def keyed_by_hand(self, identity: str) -> bool:
+        """Whether the node has static security associations instead of IKE."""
+        node = self._nodes.get(identity)
+        return node is not None and bool(node.static)
+
     def is_home(self, address: IPv6Address) -> bool:
         """Whether an address lies in one of this agent's home prefixes."""
         return any(address in prefix for prefix in self._prefixes)
@@ -137,8 +145,9 @@ class NodeDirectory:
 
     def restore(self, identity: str, home_address: IPv6Address) -> None:
         """Take over an assignment found in the state store."""
+        # Static associations hold for the address the node was subscribed with, and for no other.
         node = self._nodes.get(identity)
-        if node is None or node.home_address == home_address or not self.is_home(home_address):
+        if node is None or node.static or node.home_address == home_address or not self.is_home(home_address):
             return
         self._home_addresses[identity] = home_address
         self._reserve(home_address, identity)

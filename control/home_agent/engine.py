@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 from control.bootstrap.job import JobAction, RebootstrapJob
@@ -161,7 +162,18 @@ class HomeAgent:
 
     def recover(self, nodes: Iterable[NodeToRecover], now: float) -> int:
         """Bring nodes back, as fast as the scheduler allows. Returns how many were queued."""
-        return self.takeover.submit(nodes, now)
+        by_hand = self.directory.keyed_by_hand
+        return self.takeover.submit(
+            (replace(node, keyed=True) if by_hand(node.identity) else node for node in nodes), now
+        )
+
+    def install_static(self, now: float) -> None:
+        """Put the security associations that were keyed by hand to work; once, before any input.
+
+        Raises:
+            IpsecBackendError: the back end cannot apply one of them.
+        """
+        self.sessions.install_static(now)
 
     def stored(self, registration: PendingRegistration, now: float) -> None:
         """A registration is safe in the store and in the data path: acknowledge it."""

@@ -1,4 +1,4 @@
-"""The IKE SAs of a home agent by node, and their child SAs at work in IPsec."""
+"""The IKE SAs of a home agent by node, their child SAs at work in IPsec, and the static associations beside them."""
 
 from __future__ import annotations
 
@@ -76,6 +76,23 @@ class IkeSessions:
             return
         self._signalling.install(child, home_address, now, outbound_waits=outbound_waits)
         self._identity_of_spi[child.inbound_spi] = identity
+
+    def install_static(self, now: float) -> None:
+        """Put the associations of all nodes that were keyed by hand to work; they stay.
+
+        Args:
+            now: monotonic seconds.
+
+        Raises:
+            IpsecBackendError: see :meth:`ProtectedSignalling.install_static`.
+        """
+        for node in self._directory:
+            home_address = self._directory.home_address(node.identity)
+            if home_address is None:
+                continue
+            for pair in node.static:
+                self._signalling.install_static(pair, home_address, now)
+                self._identity_of_spi[pair.inbound.spi] = node.identity
 
     def child_closed(self, child: ChildSa) -> None:
         """Take a child SA out of use."""

@@ -52,14 +52,17 @@ class HomeAgentPolicy:
         )
 
     def shared_key(self, local: Identity, remote: Identity) -> bytes | None:
-        """The key shared with a node, None if it has to use a certificate or is unknown."""
+        """The key shared with a node, None if it has to use a certificate, has static associations or is unknown."""
         node = self._directory.find(str(remote))
         return node.shared_key if node is not None else None
 
     def accept_peer(self, remote: Identity, as_initiator: bool) -> bool:
-        """Only authorised nodes are peers; those that authenticate by EAP cannot without it."""
+        """Whether a peer may authenticate itself by key or certificate.
+
+        Only authorised nodes may; those that authenticate by EAP, or have static associations instead of IKE, may not.
+        """
         node = self._directory.find(str(remote))
-        return node is not None and node.eap is None
+        return node is not None and node.eap is None and not node.static
 
     def eap_authenticator(self, remote: Identity) -> EapAuthenticator | None:
         """A run of the method of a node that authenticates by EAP, None for others."""

@@ -11,6 +11,7 @@ from control.ikev2.child import ChildSa
 from control.ipsec.backend import IpsecBackend, KernelIpsecBackend
 from control.ipsec.errors import EspError
 from control.ipsec.security_association import SecurityAssociation, security_association_pair
+from control.ipsec.static import StaticPair
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
 from control.ipsec.userspace import UserspaceIpsec
 from control.mobility.extension_headers import build_ipv6, build_to_mobile_node
@@ -70,7 +71,18 @@ class ProtectedSignalling(ABC):
         Raises:
             IpsecBackendError: the back end cannot apply what was negotiated, tunnel mode for example.
         """
-        inbound, outbound = security_association_pair(child, self._home_agent, home_address, created_at=now)
+        pair = security_association_pair(child, self._home_agent, home_address, created_at=now)
+        self._install(*pair, outbound_waits=outbound_waits)
+
+    def install_static(self, pair: StaticPair, home_address: IPv6Address, now: float) -> None:
+        """Put a pair that was keyed by hand to work.
+
+        Raises:
+            IpsecBackendError: the back end cannot apply it.
+        """
+        self._install(*pair.associations(self._home_agent, home_address, now), outbound_waits=False)
+
+    def _install(self, inbound: SecurityAssociation, outbound: SecurityAssociation, *, outbound_waits: bool) -> None:
         self._ipsec.install(inbound, outbound, outbound_waits=outbound_waits)
         if self._installed is not None:
             self._installed(inbound, outbound)

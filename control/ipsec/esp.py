@@ -64,7 +64,9 @@ class EspOutbound:
             EspError: ``sequence-exhausted``; the association must be replaced (RFC 4303 section 3.3.3).
         """
         if self.sequence_number >= LAST_SEQUENCE_NUMBER:
-            raise EspError("sequence-exhausted", f"SPI {self.security_association.spi:#010x}")
+            if self.security_association.replay_window:
+                raise EspError("sequence-exhausted", f"SPI {self.security_association.spi:#010x}")
+            self.sequence_number = -1  # nobody looks for replays, so the numbers may cycle
         self.sequence_number += 1
         cipher = self._cipher
         if cipher is None:
@@ -84,7 +86,7 @@ class EspInbound:
         sa = security_association
         self.security_association = sa
         self._cipher: EspCipher | None = None
-        self._window = ReplayWindow(sa.replay_window)
+        self._window = ReplayWindow(sa.replay_window) if sa.replay_window else None
 
     def unprotect(self, packet: bytes) -> tuple[int, bytes]:
         """The protocol number and the upper-layer packet inside an ESP packet (RFC 4303 section 3.4).
@@ -105,11 +107,14 @@ class EspInbound:
             raise EspError("bad-length", f"{encrypted_size} bytes are no whole number of blocks")
         header = packet[:_HEADER_SIZE]
         sequence_number = int.from_bytes(header[4:], "big")
-        refusal = self._window.check(sequence_number)
+        window = self._window
+        if window is None:
+            return _strip_trailer(cipher.open(header, packet[_HEADER_SIZE:]))
+        refusal = window.check(sequence_number)
         if refusal is not None:
-            raise EspError(refusal, f"sequence number {sequence_number}, highest {self._window.highest}")
+            raise EspError(refusal, f"sequence number {sequence_number}, highest {window.highest}")
         plaintext = cipher.open(header, packet[_HEADER_SIZE:])
-        self._window.accept(sequence_number)
+        window.accept(sequence_number)
         return _strip_trailer(plaintext)
 
 

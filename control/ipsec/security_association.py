@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Protocol
 
-from control.ipsec.algorithms import CipherSuite
+from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm
 from control.ipsec.errors import IpsecBackendError
 from control.ipsec.replay_window import DEFAULT_REPLAY_WINDOW
 from control.ipsec.traffic_selector import PROTOCOLS_WITH_MESSAGE_TYPE, TrafficSelector
@@ -51,7 +51,7 @@ class SecurityAssociation:
         suite: algorithms.
         encryption_key: key material of the cipher, for AES-GCM with the salt at the end; empty for NULL.
         integrity_key: key of the separate integrity algorithm; empty for AES-GCM.
-        replay_window: size of the receiver's window in packets.
+        replay_window: size of the receiver's window in packets; 0: replays are not looked for.
         reqid: what a kernel back end ties policies and associations together by.
         created_at: monotonic seconds.
         encapsulation: the UDP flow its packets travel in, None without UDP.
@@ -76,12 +76,14 @@ class SecurityAssociation:
         """Refuse what no back end could use.
 
         Raises:
-            IpsecBackendError: reserved SPI, incomplete suite, or key material of the wrong size.
+            IpsecBackendError: reserved SPI, incomplete or unfit suite, or key material of the wrong size.
         """
         if not FIRST_SPI <= self.spi <= LAST_SPI:
             raise IpsecBackendError("bad-spi", f"{self.spi:#010x} is reserved or does not fit 32 bits")
         if not self.suite.is_complete:
             raise IpsecBackendError("bad-suite", f"{self.suite} does not both encrypt and authenticate as ESP needs")
+        if not self.replay_window and self.suite.encryption is EncryptionAlgorithm.AES_GCM_16:
+            raise IpsecBackendError("bad-suite", "AES-GCM needs numbers that never repeat (RFC 4106 section 2)")
         sizes = (len(self.encryption_key), len(self.integrity_key))
         if sizes != (self.suite.encryption_key_size, self.suite.integrity_key_size):
             raise IpsecBackendError("bad-key", f"{sizes} bytes of key material do not fit {self.suite}")

@@ -163,6 +163,7 @@ class HomeRegistration:
         refresh_advice_s: float | None = None,
         may_use: Callable[[str, IPv6Address], bool] | None = None,
         is_duplicate: Callable[[IPv6Address], bool] | None = None,
+        keyed_by_hand: Callable[[str], bool] | None = None,
     ) -> None:
         """Set up the rules.
 
@@ -178,6 +179,9 @@ class HomeRegistration:
             may_use: whether an authenticated identity may use a home address; without it, the first to register does.
             is_duplicate: whether somebody else on the home link was found to use a home address; asked only when
                 there is no binding yet.
+            keyed_by_hand: whether an identity's security associations do not come from IKEv2. Then K stays clear
+                (RFC 6275 section 6.1.7), and the last sequence number is kept when the binding is gone: nothing else
+                tells an old Binding Update from a new one (RFC 6275 section 15.3).
 
         Raises:
             ValueError: the lifetime is below one unit.
@@ -194,6 +198,8 @@ class HomeRegistration:
         self._refresh_advice_units = None if refresh_advice_s is None else int(refresh_advice_s // LIFETIME_UNIT_S)
         self._may_use = may_use
         self._is_duplicate = is_duplicate
+        self._keyed_by_hand = keyed_by_hand
+        self._kept_sequence_numbers: dict[IPv6Address, int] = {}
 
     def process(
         self,
@@ -260,6 +266,8 @@ class HomeRegistration:
             self.cache.deregister(outcome.home_address, outcome.identity, outcome.sequence_number, outcome.decided_at)
         elif outcome.binding is not None:
             self.cache.put(outcome.binding)
+        if self._keyed_by_hand is not None and self._keyed_by_hand(outcome.identity):
+            self._kept_sequence_numbers[outcome.home_address] = outcome.sequence_number
         return True
 
     def _live_binding(self, home_address: IPv6Address, now: float) -> Binding | None:
@@ -273,8 +281,11 @@ class HomeRegistration:
 
         A binding taken over from another home agent does not count: the node never sent us its number.
         """
-        if binding is not None:
-            return binding.sequence_number if binding.home_agent == self.home_agent else None
+        if binding is not None and binding.home_agent == self.home_agent:
+            return binding.sequence_number
+        kept = self._kept_sequence_numbers.get(home_address)
+        if binding is not None or kept is not None:
+            return kept
         return self.cache.deregistered_sequence_number(home_address, identity, now)
 
     def _deregister(self, request: _Request, binding: Binding | None, known: bool) -> RegistrationOutcome:
@@ -333,8 +344,8 @@ class HomeRegistration:
         )
 
     def _keeps_key_management(self, request: _Request) -> bool:
-        # Security associations here always come from IKEv2, the second condition of RFC 6275 section 10.3.1.
-        return request.update.key_management and self._key_management
+        by_hand = self._keyed_by_hand is not None and self._keyed_by_hand(request.identity or "")
+        return request.update.key_management and self._key_management and not by_hand
 
     def _refresh_advice(self, granted: int) -> tuple[MobilityOption, ...]:
         if self._refresh_advice_units is None or not 0 < self._refresh_advice_units < granted:

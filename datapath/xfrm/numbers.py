@@ -46,7 +46,14 @@ class AttributeType(IntEnum):
     ALG_AEAD = 18
     ALG_AUTH_TRUNC = 20
     REPLAY_ESN_VAL = 23
+    SA_EXTRA_FLAGS = 24
     SET_MARK = 29
+
+
+class ExtraFlag(IntFlag):
+    """Further properties of a state (``XFRM_SA_XFLAG_``)."""
+
+    OSEQ_MAY_WRAP = 2
 
 
 class Direction(IntEnum):

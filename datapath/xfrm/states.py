@@ -13,12 +13,14 @@ from datapath.xfrm.numbers import (
     MODE_TRANSPORT,
     PROTOCOL_ESP,
     AttributeType,
+    ExtraFlag,
 )
 from datapath.xfrm.selectors import Selector
 from datapath.xfrm.structs import (
     ALGORITHM_WITH_CHECK,
     CIPHER,
     ENCAPSULATION,
+    EXTRA_FLAGS,
     LIFETIME,
     MARK_VALUE,
     REPLAY,
@@ -80,6 +82,7 @@ class State:
 
     Attributes:
         reqid: what policies refer to it by.
+        replay_window: in packets; 0: replays are not looked for, and sequence numbers sent may cycle.
         mark: put on every packet it has opened (``SO_RCVMARK`` shows it), 0 for none.
         encapsulation: None for packets without UDP.
     """
@@ -111,12 +114,12 @@ class State:
         return fixed + b"".join(self._attributes())
 
     def _attributes(self) -> list[bytes]:
-        words = (self.replay_window + 31) // 32
-        result = [
-            attribute(
-                AttributeType.REPLAY_ESN_VAL, REPLAY.pack(words, 0, 0, 0, 0, self.replay_window) + bytes(4 * words)
-            )
-        ]
+        if self.replay_window:
+            words = (self.replay_window + 31) // 32
+            value = REPLAY.pack(words, 0, 0, 0, 0, self.replay_window) + bytes(4 * words)
+            result = [attribute(AttributeType.REPLAY_ESN_VAL, value)]
+        else:
+            result = [attribute(AttributeType.SA_EXTRA_FLAGS, EXTRA_FLAGS.pack(ExtraFlag.OSEQ_MAY_WRAP))]
         if self.mark:
             result.append(attribute(AttributeType.SET_MARK, MARK_VALUE.pack(self.mark)))
         if self.encapsulation is not None:

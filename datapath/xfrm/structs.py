@@ -47,6 +47,8 @@ follows."""
 REPLAY = struct.Struct("=6I")
 """``xfrm_replay_state_esn``: words of the bitmap, last sequence sent and received, their upper halves, window; the
 bitmap follows."""
+EXTRA_FLAGS = struct.Struct("=I")
+"""Value of ``XFRMA_SA_EXTRA_FLAGS``."""
 MARK_VALUE = struct.Struct("=I")
 """Value of ``XFRMA_SET_MARK``."""
 

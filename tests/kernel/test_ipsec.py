@@ -27,6 +27,7 @@ from control.ipsec.algorithms import (
 )
 from control.ipsec.errors import IpsecBackendError
 from control.ipsec.security_association import SecurityAssociation
+from control.ipsec.static import StaticKeying, StaticPair
 from control.ipsec.traffic_selector import TrafficSelector
 from control.ipsec.userspace import UserspaceIpsec
 from control.wire import internet_checksum, ipv6_pseudo_header
@@ -230,6 +231,46 @@ def test_unprotected_messages_never_carry_a_mark_of_ours(wire: Wire) -> None:
     wire.clear[HOME].sendto(mobility_header(HOME, AGENT, BINDING_UPDATE, 5), (str(AGENT), 0))
     assert wire.receive() == (BINDING_UPDATE, 5, HOME, None)
     wire.clear[HOME].setsockopt(socket.SOL_SOCKET, 36, 0)
+
+
+def test_manual_keys_against_states_of_ip_xfrm(wire: Wire) -> None:
+    """The node's side is the kernel of the other namespace, told by iproute2; numbers may start again."""
+    up, down = (random.Random(n).randbytes(48) for n in (1, 2))
+    pair = StaticPair(135, StaticKeying(0x1001, AES_128_CBC_SHA256, up), StaticKeying(0x2001, AES_128_CBC_SHA256, down))
+    wire.ipsec.install(*pair.associations(AGENT, HOME, 0.0))
+    add = "ip xfrm state add src {} dst {} proto esp spi {} mode transport replay-window 0 "
+    add += "enc cbc(aes) 0x{} auth-trunc hmac(sha256) 0x{} 128"
+    policy = "ip xfrm policy add src {} dst {} proto 135 dir {} tmpl proto esp mode transport"
+
+    def start_node() -> None:
+        run("ip xfrm state flush")
+        run(add.format(HOME, AGENT, "0x1001", up[:16].hex(), up[16:].hex()))
+        run(add.format(AGENT, HOME, "0x2001", down[:16].hex(), down[16:].hex()))
+
+    with inside("node"):
+        run(policy.format(HOME, AGENT, "out"))
+        run(policy.format(AGENT, HOME, "in"))
+    try:
+        for number in (1, 2):
+            with inside("node"):
+                start_node()
+            wire.clear[HOME].sendto(mobility_header(HOME, AGENT, BINDING_UPDATE, number), (str(AGENT), 0))
+            kind, received, source, opened_by = wire.receive()
+            assert (kind, received, source) == (BINDING_UPDATE, number, HOME)
+            assert opened_by is not None
+            assert opened_by.spi == 0x1001
+            wire.mobility.sendto(mobility_header(AGENT, HOME, ACKNOWLEDGEMENT, number), (str(HOME), 0))
+            assert wire.clear[HOME].recv(2000)[2] == ACKNOWLEDGEMENT
+    finally:
+        with inside("node"):
+            run("ip xfrm policy flush")
+            run("ip xfrm state flush")
+        wire.ipsec.remove(0x1001)
+    wire.esp.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while wire.esp.recv(2000):
+            pass
+    wire.esp.settimeout(10)
 
 
 def test_a_removed_pair_opens_nothing_and_the_one_before_sends_again(wire: Wire) -> None:

@@ -23,6 +23,7 @@ from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.payloads import Identity
 from control.ikev2.policy import IkeConfiguration, LifetimePolicy
 from control.ipsec.security_association import SecurityAssociation
+from control.ipsec.static import StaticPair
 from control.ipsec.userspace import UserspaceIpsec
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
@@ -68,6 +69,7 @@ def make_home_agent(
         3600,
         BindingCache(1000),
         may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
+        keyed_by_hand=directory.keyed_by_hand,
     )
     agent = HomeAgent(
         IPv6Address(address),
@@ -87,6 +89,7 @@ def make_home_agent(
         random=randomness,
     )
     agent.attach(Takeover(scheduler, agent, timeouts=SwitchTimeouts(1.0, 20.0)))
+    agent.install_static(0.0)
     return agent
 
 
@@ -200,6 +203,7 @@ class Scene:
         node_lifetimes: LifetimePolicy | None = None,
         pooled: bool = False,
         other_home_agents: bool = False,
+        static: dict[str, tuple[IPv6Address, list[StaticPair]]] | None = None,
     ) -> None:
         self.network = MemoryNetwork()
         agent_lifetimes = agent_lifetimes or LifetimePolicy()
@@ -208,10 +212,16 @@ class Scene:
             AuthorisedNode(f"mn{index}@example.org", None if pooled else HOME_PREFIX[index], shared_key(index))
             for index in range(1, count + 1 + pooled)
         ]
-        self.ha1 = make_home_agent("ha1", "2001:db8:a1::1", authorised, HOME_PREFIX, 1, agent_lifetimes, self.exported)
+        by_hand: list[list[AuthorisedNode]] = [[], []]
+        for identity, (home_address, pairs) in (static or {}).items():
+            for nodes, pair in zip(by_hand, pairs, strict=True):
+                nodes.append(AuthorisedNode(identity, home_address, static=(pair,)))
+        self.ha1 = make_home_agent(
+            "ha1", "2001:db8:a1::1", authorised + by_hand[0], HOME_PREFIX, 1, agent_lifetimes, self.exported
+        )
         second_prefix = HOME_PREFIX if same_prefix else OTHER_PREFIX
         self.ha2 = make_home_agent(
-            "ha2", "2001:db8:a2::1", authorised, second_prefix, 2, agent_lifetimes, self.exported
+            "ha2", "2001:db8:a2::1", authorised + by_hand[1], second_prefix, 2, agent_lifetimes, self.exported
         )
         self.network.agents = {self.ha1.address: self.ha1, self.ha2.address: self.ha2}
         self.nodes = []

@@ -21,7 +21,7 @@ from control.ipsec.algorithms import (
     EncryptionAlgorithm,
     IntegrityAlgorithm,
 )
-from control.ipsec.errors import EspError
+from control.ipsec.errors import EspError, IpsecBackendError
 from control.ipsec.esp import LAST_SEQUENCE_NUMBER, EspInbound, EspOutbound, read_spi
 from control.ipsec.esp_cipher import Integrity
 from control.ipsec.security_association import SecurityAssociation
@@ -137,6 +137,23 @@ def test_sequence_numbers_end_instead_of_starting_again(
         with pytest.raises(EspError) as caught:
             outbound.protect(b"one too many", 135)
         assert caught.value.reason == "sequence-exhausted"
+
+
+def test_without_a_replay_window_numbers_start_again_and_repeat(make_association: MakeAssociation) -> None:
+    association = make_association(AES_128_CBC_SHA256, replay_window=0)
+    outbound, inbound = EspOutbound(association, random.Random(3).randbytes), EspInbound(association)
+    outbound.sequence_number = LAST_SEQUENCE_NUMBER - 1
+    packets = [outbound.protect(b"payload", 135) for _ in range(3)]
+    assert [int.from_bytes(packet[4:8], "big") for packet in packets] == [LAST_SEQUENCE_NUMBER, 0, 1]
+    for packet in (*packets, *packets):
+        assert inbound.unprotect(packet) == (135, b"payload")
+    assert reason_of(inbound, packets[0][:-1] + bytes([packets[0][-1] ^ 1])) == "bad-icv"
+
+
+def test_gcm_is_not_to_be_had_without_a_replay_window(make_association: MakeAssociation) -> None:
+    with pytest.raises(IpsecBackendError) as caught:
+        make_association(AES_128_GCM, replay_window=0)
+    assert caught.value.reason == "bad-suite"
 
 
 def test_gcm_never_uses_an_iv_twice_and_cbc_takes_random_ones(make_association: MakeAssociation) -> None:

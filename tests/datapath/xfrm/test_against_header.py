@@ -35,6 +35,7 @@ CONSTANTS = {
     **{f"NLM_F_{member.name}": int(member) for member in numbers.NetlinkFlag},
     **{f"XFRM_MSG_{member.name}": int(member) for member in numbers.MessageType},
     **{f"XFRMA_{member.name}": int(member) for member in numbers.AttributeType},
+    **{f"XFRM_SA_XFLAG_{member.name}": int(member) for member in numbers.ExtraFlag},
     **{f"XFRM_POLICY_{member.name}": int(member) for member in (*numbers.Direction, *numbers.Action)},
     "UDP_ENCAP_ESPINUDP": numbers.ENCAPSULATION_ESP_IN_UDP,
     "UDP_ENCAP": UDP_ENCAP,
