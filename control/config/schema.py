@@ -175,6 +175,16 @@ class IkeSettings(Settings, frozen=True, kw_only=True):
     child_lifetime_s: Annotated[
         float, _about("The same for the security associations that carry the signalling.", 3600.0, ge=0)
     ] = 3600.0
+    workers: Annotated[
+        int,
+        _about(
+            "Processes that share the work of IKEv2; 1: the daemon alone does it. 0: one for each processor core but "
+            "the first.",
+            1,
+            ge=0,
+            le=64,
+        ),
+    ] = 1
     nat_traversal: Annotated[
         Literal["off", "auto", "force"],
         _about(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 
 from control.bootstrap.concurrency import (
     AimdConcurrency,
@@ -18,23 +16,16 @@ from control.bootstrap.concurrency import (
 from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import Takeover
 from control.config import Configuration
-from control.config.credentials import load_certificates, own_credentials
 from control.config.nodes import Node
-from control.config.revocation import load_revocation
+from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory
 from control.daemon.kernel_ipsec import KernelIpsec
-from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.engine import HomeAgent
 from control.home_agent.policy import HomeAgentPolicy
 from control.home_agent.registrations import Registrations
 from control.home_agent.signalling import KernelSignalling, ProtectedSignalling, UserspaceSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
+from control.ike_workers.remote_endpoint import RemoteEndpoint
 from control.ikev2.endpoint import IkeEndpoint
-from control.ikev2.nat import NatTraversal
-from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
-from control.ikev2.payloads.identification import Identity
-from control.ikev2.policy import IkeConfiguration, KeyLog, LifetimePolicy
-from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS
-from control.ikev2.redirect import Redirection
 from control.ipsec.userspace import UserspaceIpsec
 from control.key_export import KeyExport
 from control.mobility.binding_cache import BindingCache
@@ -44,10 +35,24 @@ from control.mobility.home_registration import HomeRegistration
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The engine with those of its parts that are looked at from outside."""
+    """The engine with those of its parts that are looked at from outside.
+
+    Attributes:
+        agent: the engine.
+        ipsec: its back end.
+        policy: what it lets its peers do.
+        workers: its IKEv2 if that is done by processes of its own, else None.
+    """
 
     agent: HomeAgent
     ipsec: UserspaceIpsec | KernelIpsec
+    policy: HomeAgentPolicy
+    workers: RemoteEndpoint | None
+
+
+def worker_count(wanted: int) -> int:
+    """How many processes do IKEv2, 1 for this one alone; ``wanted`` is 0 for all processor cores but one."""
+    return wanted or max(1, len(os.sched_getaffinity(0)) - 1)
 
 
 _CONCURRENCY: Mapping[str, Callable[[int], ConcurrencyPolicy]] = {
@@ -81,13 +86,8 @@ def assemble(
         IpsecBackendError: a security association that was keyed by hand cannot be installed.
     """
     settings = configuration.home_agent
-    directory = NodeDirectory(
-        (AuthorisedNode(str(node.identity), node.home_address, node.shared_key, static=node.static) for node in nodes),
-        settings.home_prefixes,
-        reserved=[settings.address],
-        pools=configuration.mobility.home_address_pools,
-        autoconfiguration=configuration.mobility.home_address_autoconfiguration,
-    )
+    directory = node_directory(configuration, nodes)
+    policy = home_agent_policy(configuration, directory)
     ipsec: UserspaceIpsec | KernelIpsec
     signalling: ProtectedSignalling
     if kernel is None:
@@ -96,11 +96,10 @@ def assemble(
     else:
         ipsec = kernel
         signalling = KernelSignalling(settings.address, kernel, keys.esp)
-    endpoint = IkeEndpoint(
-        _ike_configuration(configuration, keys.ike),
-        HomeAgentPolicy(settings.address, directory, configuration.mobility.dns_servers),
-        os.urandom,
-        ipsec.allocate_spi,
+    ike = ike_configuration(configuration, keys.ike)
+    workers = worker_count(configuration.ike.workers)
+    endpoint = (
+        IkeEndpoint(ike, policy, os.urandom, ipsec.allocate_spi) if workers == 1 else RemoteEndpoint(ike, workers)
     )
     rules = HomeRegistration(
         settings.address,
@@ -133,33 +132,4 @@ def assemble(
     )
     agent.attach(Takeover(scheduler, agent, observe_handshake=observe_handshake))
     agent.install_static(now)
-    return Assembly(agent, ipsec)
-
-
-def _ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> IkeConfiguration:
-    settings = configuration.home_agent
-    anchors = [certificate for path in configuration.ike.trust_anchors for certificate in load_certificates(path)]
-    return IkeConfiguration(
-        local_identity=Identity.from_text(settings.identity or str(settings.address)),
-        wall_clock=time.time,
-        credentials=own_credentials(configuration.ike),
-        trust_anchors=tuple(anchors),
-        revocation=load_revocation(configuration.ike),
-        ike_proposals=tuple(map(parse_ike_proposal, configuration.ike.proposals)) or DEFAULT_IKE_PROPOSALS,
-        esp_proposals=tuple(map(parse_esp_proposal, configuration.ike.esp_proposals)) or DEFAULT_ESP_PROPOSALS,
-        redirection=_redirection(configuration.ike.redirect_to, configuration.ike.redirect_above),
-        cookie_threshold=configuration.ike.cookie_threshold,
-        mobike=configuration.ike.mobike,
-        lifetimes=LifetimePolicy(ike_s=configuration.ike.ike_lifetime_s, child_s=configuration.ike.child_lifetime_s),
-        nat_traversal=NatTraversal(configuration.ike.nat_traversal),
-        nat_keepalive_s=configuration.ike.nat_keepalive_s,
-        liveness_interval_s=configuration.ike.liveness_interval_s,
-        key_log=key_log,
-    )
-
-
-def _redirection(gateway: IPv6Address | None, above: int) -> Redirection | None:
-    """Sends nodes to another home agent as soon as there are so many IKE SAs here."""
-    if gateway is None:
-        return None
-    return lambda peer, ike_sas: gateway if ike_sas >= above else None
+    return Assembly(agent, ipsec, policy, endpoint if isinstance(endpoint, RemoteEndpoint) else None)

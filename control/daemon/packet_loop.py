@@ -6,14 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from ipaddress import IPv6Address
 
+from control.daemon.ike_traffic import IkeTraffic
 from control.daemon.signalling_sockets import Reader, SignallingSockets
 from control.home_agent.engine import HomeAgent
-from control.ikev2.nat import NatTraversal
-from control.ipsec.udp_encapsulation import UdpContent
-from control.sockets.ike_udp import IkeSockets, NatTraversalSocket
 
 
 class PacketLoop:
@@ -28,12 +25,14 @@ class PacketLoop:
         loop: asyncio.AbstractEventLoop,
         wall: Callable[[], float],
         settle: Callable[[float, float], None],
+        ike_traffic: Callable[[IPv6Address], IkeTraffic],
         signalling_sockets: Callable[[IPv6Address], SignallingSockets],
     ) -> None:
         self._agent = agent
         self._loop = loop
         self._wall = wall
         self._settle = settle
+        self._make_ike_traffic = ike_traffic
         self._make_signalling_sockets = signalling_sockets
         self._timer: asyncio.TimerHandle | None = None
         self._sockets = ExitStack()
@@ -45,17 +44,14 @@ class PacketLoop:
             OSError: the address is not on this machine, a port is taken, or a privilege is missing.
         """
         with ExitStack() as stack:
-            nat_traversal = self._agent.endpoint.configuration.nat_traversal is not NatTraversal.OFF
-            self._ike = IkeSockets(address, nat_traversal=nat_traversal)
+            self._ike = self._make_ike_traffic(address)
             stack.callback(self._ike.close)
             self._signalling = self._make_signalling_sockets(address)
             stack.callback(self._signalling.close)
-            if self._ike.nat_traversal is not None and self._signalling.kernel_opens_esp:
-                self._ike.nat_traversal.give_esp_to_kernel()
+            if self._signalling.kernel_opens_esp:
+                self._ike.give_esp_to_kernel()
             self._sockets = stack.pop_all()
-        readers = {self._ike.plain.fileno(): self._read_ike, **self._signalling.readers()}
-        if self._ike.nat_traversal is not None:
-            readers[self._ike.nat_traversal.fileno()] = partial(self._read_nat_traversal, self._ike.nat_traversal)
+        readers = {**self._ike.readers(), **self._signalling.readers()}
         for descriptor, reader in readers.items():
             self._loop.add_reader(descriptor, self._read, reader)
             self._sockets.callback(self._loop.remove_reader, descriptor)
@@ -78,27 +74,13 @@ class PacketLoop:
         """Send what the engine has decided, and wake up when it wants to."""
         now = self._loop.time()
         self._settle(now, self._wall())
-        self._ike.send(self._agent.datagrams_to_send())
+        self._ike.send()
         self._signalling.send(self._agent.packets_to_send(), now)
         self._reschedule()
 
     def _read(self, reader: Reader) -> None:
         reader(self._loop.time(), self._wall())
         self.flush()
-
-    def _read_ike(self, now: float, _wall: float) -> None:
-        for data, peer in self._ike.plain.receive():
-            self._agent.receive_ike(data, peer, now)
-
-    def _read_nat_traversal(self, sock: NatTraversalSocket, now: float, wall: float) -> None:
-        for arrival in sock.arrivals():
-            if arrival.content is UdpContent.IKE:
-                self._agent.receive_ike(arrival.data, arrival.origin, now, sock.local.port)
-            else:
-                home_address = arrival.source.ipv6_address
-                self._agent.receive_protected(
-                    arrival.data, home_address, arrival.care_of_address, now, wall, arrival.origin
-                )
 
     def _handle_timer(self) -> None:
         self._timer = None

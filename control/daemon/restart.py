@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -12,6 +13,7 @@ from control.daemon.binding_writer import binding_of
 from control.daemon.membership import Membership
 from control.daemon.store_thread import StoreThread
 from control.home_agent.engine import HomeAgent
+from control.mobility.binding_cache import Binding
 from datapath.bindings import BindingMap, Tunnel
 
 _LOG = logging.getLogger(__name__)
@@ -61,16 +63,7 @@ async def restore(
         agent.directory.restore(record.identity, record.home_address)
         agent.registrations.rules.cache.put(binding_of(record))
         expected[record.home_address] = Tunnel(record.care_of_address, record.home_agent_address)
-        renew.append(
-            NodeToRecover(
-                identity=record.identity,
-                home_address=record.home_address,
-                care_of_address=record.care_of_address,
-                switch=False,
-                # Later than nodes that nobody serves; first those whose next Binding Update is due first.
-                priority=record.lifetime_expires_at - wall,
-            )
-        )
+        renew.append(_renewal(record, wall))
     for identity, home_address in stored.home_addresses:
         agent.directory.restore_assigned(identity, home_address)
     lease = membership.lease
@@ -86,6 +79,32 @@ async def restore(
             len(changes.removed),
         )
     return [*membership.nodes_to_recover(unfinished), *renew]
+
+
+def renewals(agent: HomeAgent, identities: Iterable[str], wall: float) -> Iterator[NodeToRecover]:
+    """Those of these nodes that have a binding, to be given new IKE SAs.
+
+    Args:
+        agent: the engine that has the bindings.
+        identities: nodes whose IKE SAs are gone.
+        wall: seconds since the epoch.
+    """
+    for identity in identities:
+        home_address = agent.directory.home_address(identity)
+        binding = None if home_address is None else agent.registrations.rules.cache.get(home_address)
+        if binding is not None:
+            yield _renewal(binding, wall)
+
+
+def _renewal(registered: BindingRecord | Binding, wall: float) -> NodeToRecover:
+    return NodeToRecover(
+        identity=registered.identity,
+        home_address=registered.home_address,
+        care_of_address=registered.care_of_address,
+        switch=False,
+        # Later than nodes that nobody serves; first those whose next Binding Update is due first.
+        priority=registered.lifetime_expires_at - wall,
+    )
 
 
 def _read(store: StateStore, name: str) -> _Stored:

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator
 
 from control.control_socket import Row
 from control.home_agent.directory import NodeDirectory
+from control.home_agent.key_exchange import NodeIkeSa
 from control.ikev2.child import ChildSa
 from control.ikev2.lifetimes import Lifetime
-from control.ikev2.sa import IkeSa
 from control.ipsec.security_association import SecurityAssociation, SecurityAssociationUsage
 
 _Pair = tuple[SecurityAssociation, SecurityAssociation]
 
 
 def security_association_rows(
-    sas: Iterable[IkeSa], pairs: Iterable[_Pair], directory: NodeDirectory, now: float
+    sas: Iterable[NodeIkeSa], pairs: Iterable[_Pair], directory: NodeDirectory, now: float
 ) -> Iterator[Row]:
     """A row for each IKE SA, its child SAs within.
 
@@ -49,7 +49,7 @@ def security_association_rows(
         }
 
 
-def _child(sa: IkeSa, child: ChildSa, pair: _Pair | None, now: float) -> Row:
+def _child(sa: NodeIkeSa, child: ChildSa, pair: _Pair | None, now: float) -> Row:
     lifetime = sa.lifetimes.children.get(child.inbound_spi)
     inbound, outbound = (pair[0].usage, pair[1].usage) if pair is not None else (None, None)
     return {
@@ -82,7 +82,7 @@ def _usage(direction: str, usage: SecurityAssociationUsage | None, now: float) -
     }
 
 
-def _nat(sa: IkeSa) -> Row | None:
+def _nat(sa: NodeIkeSa) -> Row | None:
     if sa.nat is None:
         return None
     return {"local": sa.nat.local_behind, "remote": sa.nat.remote_behind, "forced": sa.nat.forced}

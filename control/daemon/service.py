@@ -6,10 +6,12 @@ import asyncio
 import gc
 import logging
 import os
+import pickle
 import signal
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from ipaddress import IPv6Address
 
 from control.bootstrap.takeover import NodeToRecover
@@ -23,10 +25,13 @@ from control.daemon.back_end import BackEndChoice, choose_for_serving
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.commands import commands
 from control.daemon.first_packets import FirstPackets
+from control.daemon.ike_processes import IkeProcesses
+from control.daemon.ike_traffic import IkeTraffic, OwnIkeTraffic
+from control.daemon.ike_worker_start import WorkerStart
 from control.daemon.kernel_ipsec import KernelIpsec
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.packet_loop import PacketLoop
-from control.daemon.restart import restore
+from control.daemon.restart import renewals, restore
 from control.daemon.revocation_files import RevocationFiles
 from control.daemon.service_manager import ServiceManager
 from control.daemon.signalling_sockets import KernelSockets, SignallingSockets, UserspaceSockets
@@ -72,7 +77,8 @@ class Daemon:
         self._stop = asyncio.Event()
         self._service_manager = ServiceManager()
         self._timeline = Timeline()
-        nodes = load_nodes(configuration)
+        self._nodes = nodes = load_nodes(configuration)
+        self._processes: IkeProcesses | None = None
         self._keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
         handshakes = DurationHistogram()
         self._back_end = back_end
@@ -102,7 +108,9 @@ class Daemon:
             fenced_out=self._membership.lost,
             flush=self._flush,
         )
-        self._packets = PacketLoop(self._agent, self._loop, time.time, self._settle, self._open_signalling)
+        self._packets = PacketLoop(
+            self._agent, self._loop, time.time, self._settle, self._open_ike, self._open_signalling
+        )
         self._status = Status(
             configuration,
             self._assembly,
@@ -156,6 +164,30 @@ class Daemon:
             self._service_manager.ready(self._status.sentence())
             await self._wait_for_stop(tasks)
             self._service_manager.stopping()
+
+    def _open_ike(self, address: IPv6Address) -> IkeTraffic:
+        endpoint = self._assembly.workers
+        if endpoint is None:
+            return OwnIkeTraffic(address, self._agent)
+        self._processes = IkeProcesses(
+            address,
+            self._agent,
+            endpoint,
+            self._assembly.policy,
+            self._loop,
+            start_of=partial(self._start_of_worker, endpoint.workers),
+            changed=self._flush,
+            bereft=self._renew,
+        )
+        return self._processes
+
+    def _start_of_worker(self, workers: int, index: int) -> bytes:
+        home_addresses = self._agent.directory.assignments()
+        return pickle.dumps(WorkerStart(self._configuration, self._nodes, home_addresses, index, workers))
+
+    def _renew(self, identities: list[str]) -> None:
+        """Give nodes new IKE SAs in the place of those that were lost with a process."""
+        self._recover(list(renewals(self._agent, identities, time.time())))
 
     def _open_signalling(self, address: IPv6Address) -> SignallingSockets:
         if self._kernel is None or self._replies is None:
@@ -250,7 +282,7 @@ class Daemon:
         yield self._heartbeat()
         yield self._watch_pace_and_first_packets()
         lists = self._agent.endpoint.configuration.revocation
-        if lists is not None:
+        if lists is not None and self._assembly.workers is None:
             yield self._watch_revocation_lists(RevocationFiles(lists, self._configuration.ike.crls))
 
     async def _heartbeat(self) -> None:
@@ -265,9 +297,16 @@ class Daemon:
         while True:
             due = self._loop.time() + _POLL_S
             await asyncio.sleep(_POLL_S)
-            self._agent.takeover.observe_lag(max(0.0, self._loop.time() - due))
+            self._agent.takeover.observe_lag(max(0.0, self._loop.time() - due, self._worker_lag()))
             if self._first_packets.waiting:
                 self._record(self._first_packets.poll())
+
+    def _worker_lag(self) -> float:
+        endpoint = self._assembly.workers
+        if endpoint is None:
+            return 0.0
+        busy_s, endpoint.busy_s = endpoint.busy_s, 0.0
+        return busy_s
 
     async def _watch_revocation_lists(self, files: RevocationFiles) -> None:
         while True:

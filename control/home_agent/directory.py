@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
@@ -31,7 +31,11 @@ class AuthorisedNode:
 
 
 class NodeDirectory:
-    """Looks nodes up by identity and keeps the addresses that were assigned in place of subscribed ones."""
+    """Looks nodes up by identity and keeps the addresses that were assigned in place of subscribed ones.
+
+    Attributes:
+        observe: told every address that is assigned to a node, and None when it is released.
+    """
 
     def __init__(
         self,
@@ -62,6 +66,7 @@ class NodeDirectory:
             for identity, node in self._nodes.items()
             if node.home_address is not None and self.is_home(node.home_address)
         }
+        self.observe: Callable[[str, IPv6Address | None], None] = _ignore
         self._subscribed = frozenset(self._home_addresses)
         reserved = (*reserved, *(node.home_address for node in self._nodes.values() if node.home_address is not None))
         parts: dict[IPv6Network, IPv6Network | None] = {self._prefix_of(part.network_address): part for part in pools}
@@ -123,7 +128,7 @@ class NodeDirectory:
             return wish
         else:
             address = self._allocate(identity)
-        self._home_addresses[identity] = address
+        self._set(identity, address)
         return address
 
     def claim(self, identity: str, address: IPv6Address) -> bool:
@@ -133,8 +138,19 @@ class NodeDirectory:
         pools, anywhere = (self._pools, True) if self.autoconfiguration else (self._assigning, False)
         if not any(pool.take(address, identity, anywhere=anywhere) for pool in pools):
             return False
-        self._home_addresses[identity] = address
+        self._set(identity, address)
         return True
+
+    def adopt(self, identity: str, home_address: IPv6Address | None) -> None:
+        """Have what another directory, which this one is a copy of, has assigned to a node or released."""
+        if home_address is None:
+            self._home_addresses.pop(identity, None)
+        else:
+            self._home_addresses[identity] = home_address
+
+    def assignments(self) -> dict[str, IPv6Address]:
+        """The home addresses that nodes have here, by identity."""
+        return dict(self._home_addresses)
 
     def release(self, identity: str) -> None:
         """A node is gone: an address that was assigned to it becomes free; its subscribed one stays its own."""
@@ -142,6 +158,7 @@ class NodeDirectory:
             return
         for pool in self._pools:
             pool.release(identity)
+        self.observe(identity, None)
 
     def restore(self, identity: str, home_address: IPv6Address) -> None:
         """Take over an assignment found in the state store."""
@@ -149,7 +166,7 @@ class NodeDirectory:
         node = self._nodes.get(identity)
         if node is None or node.static or node.home_address == home_address or not self.is_home(home_address):
             return
-        self._home_addresses[identity] = home_address
+        self._set(identity, home_address)
         self._reserve(home_address, identity)
 
     def restore_assigned(self, identity: str, home_address: IPv6Address) -> None:
@@ -157,7 +174,11 @@ class NodeDirectory:
         if identity in self._home_addresses or identity not in self._nodes:
             return
         if any(pool.take(home_address, identity, anywhere=True) for pool in self._pools):
-            self._home_addresses[identity] = home_address
+            self._set(identity, home_address)
+
+    def _set(self, identity: str, home_address: IPv6Address) -> None:
+        self._home_addresses[identity] = home_address
+        self.observe(identity, home_address)
 
     def _allocate(self, identity: str) -> IPv6Address:
         exhausted: PoolExhausted | None = None
@@ -174,3 +195,7 @@ class NodeDirectory:
 
     def _prefix_of(self, address: IPv6Address) -> IPv6Network:
         return next(prefix for prefix in self._prefixes if address in prefix)
+
+
+def _ignore(identity: str, home_address: IPv6Address | None) -> None:
+    pass

@@ -16,6 +16,7 @@ from control.bootstrap.takeover import NodeToRecover, Takeover
 from control.home_agent.directory import NodeDirectory
 from control.home_agent.events import Happening, TimelineEvent
 from control.home_agent.ike_sessions import IkeSessions
+from control.home_agent.key_exchange import KeyExchange, NodeIkeSa
 from control.home_agent.movement import Movements
 from control.home_agent.policy import MOBILITY_CHILD, PREFIX_DISCOVERY_CHILD, home_address_reply
 from control.home_agent.registrations import PendingRegistration, Registrations
@@ -25,9 +26,7 @@ from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2 import events as ike
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, Datagram, SocketAddress
 from control.ikev2.child import ChildRequest
-from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.payloads.identification import Identity
-from control.ikev2.sa import IkeSa
 from control.ipsec.errors import EspError, IpsecBackendError
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
@@ -44,7 +43,7 @@ class HomeAgent:
         self,
         address: IPv6Address,
         directory: NodeDirectory,
-        endpoint: IkeEndpoint,
+        endpoint: KeyExchange,
         signalling: ProtectedSignalling,
         registrations: Registrations,
         unprotected: UnprotectedSignalling,
@@ -81,7 +80,7 @@ class HomeAgent:
     def receive_ike(self, data: bytes, peer: SocketAddress, now: float, port: int = IKE_PORT) -> None:
         """An IKE message that came to ``port`` of the home agent address, without a marker."""
         self.endpoint.receive_datagram(data, self._local._replace(port=port), peer, now)
-        self._process_ike_events(now)
+        self.process_ike_events(now)
 
     def receive_protected(
         self,
@@ -202,20 +201,20 @@ class HomeAgent:
         self.registrations.forget_all()
         for sa in list(self.sessions):
             sa.abandon(now)
-        self._process_ike_events(now)
+        self.process_ike_events(now)
 
     def prepare(self, key_pairs: int) -> None:
         """Do ahead, while nothing is urgent, what a takeover would have to do: make up to that many key pairs."""
         if not self.takeover.active:
-            self.endpoint.key_pairs.refill(key_pairs)
+            self.endpoint.make_key_pairs(key_pairs)
 
     def handle_timer(self, now: float) -> None:
         """Let time pass: retransmissions, jobs."""
         self.endpoint.handle_timer(now)
         self._movements.handle_timer(now)
-        self._process_ike_events(now)
+        self.process_ike_events(now)
         self.takeover.handle_timer(now)
-        self._process_ike_events(now)
+        self.process_ike_events(now)
 
     # Outputs
 
@@ -306,12 +305,13 @@ class HomeAgent:
 
     # IKE events
 
-    def _process_ike_events(self, now: float) -> None:
+    def process_ike_events(self, now: float) -> None:
+        """Deal with what has happened to IKE SAs."""
         while events := self.endpoint.events():
             for sa, event in events:
                 self._process_ike_event(sa, event, now)
 
-    def _process_ike_event(self, sa: IkeSa, event: ike.Event, now: float) -> None:
+    def _process_ike_event(self, sa: NodeIkeSa, event: ike.Event, now: float) -> None:
         job = sa.context if isinstance(sa.context, RebootstrapJob) else None
         match event:
             case ike.IkeEstablished():
@@ -334,14 +334,14 @@ class HomeAgent:
                 elif sa.remote_identity is not None:
                     self._release_if_gone(str(sa.remote_identity))
 
-    def _ike_established(self, sa: IkeSa, job: RebootstrapJob | None, now: float) -> None:
+    def _ike_established(self, sa: NodeIkeSa, job: RebootstrapJob | None, now: float) -> None:
         self.sessions.established(sa)
         self._happen(TimelineEvent.IKE_ESTABLISHED, str(sa.remote_identity), role="initiator" if job else "responder")
         if job is not None:
             self.takeover.ike_established(job, now)
 
     def _child_established(
-        self, sa: IkeSa, event: ike.ChildEstablished, job: RebootstrapJob | None, now: float
+        self, sa: NodeIkeSa, event: ike.ChildEstablished, job: RebootstrapJob | None, now: float
     ) -> None:
         child = event.child
         outbound_waits = event.replaces is not None and not child.initiated

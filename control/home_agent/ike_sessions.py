@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from control.home_agent.directory import NodeDirectory
+from control.home_agent.key_exchange import NodeIkeSa
 from control.home_agent.signalling import ProtectedSignalling
 from control.ikev2.child import ChildSa
-from control.ikev2.sa import IkeSa
 
 
 class IkeSessions:
@@ -16,21 +16,21 @@ class IkeSessions:
     def __init__(self, directory: NodeDirectory, signalling: ProtectedSignalling) -> None:
         self._directory = directory
         self._signalling = signalling
-        self._by_identity: dict[str, IkeSa] = {}
-        self._superseded: dict[str, IkeSa] = {}
+        self._by_identity: dict[str, NodeIkeSa] = {}
+        self._superseded: dict[str, NodeIkeSa] = {}
         self._identity_of_spi: dict[int, str] = {}
 
-    def __iter__(self) -> Iterator[IkeSa]:
+    def __iter__(self) -> Iterator[NodeIkeSa]:
         return iter(self._by_identity.values())
 
     def __len__(self) -> int:
         return len(self._by_identity)
 
-    def current(self, identity: str) -> IkeSa | None:
+    def current(self, identity: str) -> NodeIkeSa | None:
         """The newest IKE SA with a node."""
         return self._by_identity.get(identity)
 
-    def of(self, identity: str) -> tuple[IkeSa, ...]:
+    def of(self, identity: str) -> tuple[NodeIkeSa, ...]:
         """All IKE SAs with a node: the newest, and one it replaces that is still of use."""
         found = (self._by_identity.get(identity), self._superseded.get(identity))
         return tuple(sa for sa in found if sa is not None)
@@ -39,7 +39,7 @@ class IkeSessions:
         """The node that authenticated itself for a security association."""
         return self._identity_of_spi.get(inbound_spi)
 
-    def established(self, sa: IkeSa) -> None:
+    def established(self, sa: NodeIkeSa) -> None:
         """Remember a new IKE SA; one it replaces stays usable until :meth:`take_superseded`."""
         identity = str(sa.remote_identity)
         older = self._by_identity.get(identity)
@@ -47,18 +47,18 @@ class IkeSessions:
         if older is not None and older is not sa:
             self._superseded[identity] = older
 
-    def take_superseded(self, identity: str) -> IkeSa | None:
+    def take_superseded(self, identity: str) -> NodeIkeSa | None:
         """The IKE SA that a newer one with the same node replaced, once; the caller deletes it."""
         return self._superseded.pop(identity, None)
 
-    def rekeyed(self, sa: IkeSa, successor: IkeSa) -> None:
+    def rekeyed(self, sa: NodeIkeSa, successor: NodeIkeSa) -> None:
         """Another IKE SA has taken the place of ``sa``, with its children."""
         identity = str(sa.remote_identity)
         for sas in (self._by_identity, self._superseded):
             if sas.get(identity) is sa:
                 sas[identity] = successor
 
-    def child_established(self, sa: IkeSa, child: ChildSa, now: float, *, outbound_waits: bool = False) -> None:
+    def child_established(self, sa: NodeIkeSa, child: ChildSa, now: float, *, outbound_waits: bool = False) -> None:
         """Put a child SA to work; without effect if the node has no home address here.
 
         Args:
@@ -99,12 +99,12 @@ class IkeSessions:
         self._signalling.remove(child)
         self._identity_of_spi.pop(child.inbound_spi, None)
 
-    def rerouted(self, sa: IkeSa) -> None:
+    def rerouted(self, sa: NodeIkeSa) -> None:
         """The peer of an IKE SA is somewhere else, and so are its child SAs."""
         for child in sa.children.values():
             self._signalling.reroute(child)
 
-    def closed(self, sa: IkeSa) -> None:
+    def closed(self, sa: NodeIkeSa) -> None:
         """Forget an IKE SA with all its child SAs."""
         for child in list(sa.children.values()):
             self.child_closed(child)

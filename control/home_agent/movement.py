@@ -7,9 +7,9 @@ only where IKE requests go to changes.
 from __future__ import annotations
 
 from control.home_agent.ike_sessions import IkeSessions
+from control.home_agent.key_exchange import NodeIkeSa
 from control.home_agent.registrations import PendingRegistration
 from control.ikev2.address import SocketAddress
-from control.ikev2.sa import IkeSa
 from control.mobility.home_registration import Change
 
 _DISCARD_AFTER_S = 20.0
@@ -22,7 +22,7 @@ class Movements:
 
     def __init__(self, sessions: IkeSessions) -> None:
         self._sessions = sessions
-        self._discarded: dict[IkeSa, tuple[float, SocketAddress]] = {}
+        self._discarded: dict[NodeIkeSa, tuple[float, SocketAddress]] = {}
 
     def registered(self, registration: PendingRegistration, now: float) -> bool:
         """A Binding Update has taken effect. Returns whether an IKE SA was moved.

@@ -8,12 +8,12 @@ from control.bootstrap.home_address_pool import PoolExhausted
 from control.eap.authenticator import EapAuthenticator
 from control.eap.server import EapServer
 from control.home_agent.directory import NodeDirectory
+from control.home_agent.key_exchange import AuthenticatedPeer
 from control.ikev2.child import ChildPolicy
 from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType, NotifyType
 from control.ikev2.payloads.configuration import ConfigurationAttribute, ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import ConfigurationAnswer
-from control.ikev2.sa import IkeSa
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
 from control.wire import WireError
 
@@ -73,7 +73,7 @@ class HomeAgentPolicy:
 
     def select_child(
         self,
-        sa: IkeSa,
+        sa: AuthenticatedPeer,
         local_selectors: tuple[TrafficSelector, ...],
         remote_selectors: tuple[TrafficSelector, ...],
     ) -> ChildPolicy | None:
@@ -92,7 +92,7 @@ class HomeAgentPolicy:
                 return ChildPolicy(local, remote, name)
         return None
 
-    def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationAnswer | None:
+    def configuration_reply(self, sa: AuthenticatedPeer, request: ConfigurationPayload) -> ConfigurationAnswer | None:
         """What a node asks for: a home address, a prefix to make one from, name servers.
 
         RFC 4877 section 9, RFC 5026 section 5.3. A node has one home address, however many it asks for. One that asks

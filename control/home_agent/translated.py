@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from control.ikev2.sa import IkeSa
+from control.home_agent.key_exchange import NodeIkeSa
 from control.mobility.messages import BindingUpdate, MobilityMessage
 from control.mobility.options import AlternateCareOfAddress
 
 
-def as_reached(message: MobilityMessage, sa: IkeSa) -> MobilityMessage:
+def as_reached(message: MobilityMessage, sa: NodeIkeSa) -> MobilityMessage:
     """A node's message without the care-of address that means nothing on this side of its NAT.
 
     What is left is the source address of the packet. ESP does not cover that; as with the address of the IKE SA, only a

@@ -85,6 +85,10 @@ class IkeEndpoint:
         """Key pairs made in advance; refill it when there is nothing else to do."""
         return self._environment.key_pairs
 
+    def make_key_pairs(self, number: int) -> None:
+        """Make up to that many of them, while there is nothing else to do."""
+        self._environment.key_pairs.refill(number)
+
     @property
     def certificates(self) -> CertificateValidator:
         """The certificates seen; validating a known peer's chain in advance spares the work in a burst."""

@@ -111,7 +111,7 @@ class Environment:
     def new_ike_spi(self) -> bytes:
         """An SPI for an IKE SA that none of this side has."""
         while True:
-            spi = self.random(_IKE_SPI_SIZE)
+            spi = self.configuration.shape_spi(self.random(_IKE_SPI_SIZE))
             if spi != ZERO_SPI and spi not in self.by_spi:
                 return spi
 

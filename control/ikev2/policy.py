@@ -130,6 +130,7 @@ class IkeConfiguration:
         accepts_address: whether a peer may move its end of an IKE SA there.
         redirection: sends peers that can be redirected to another gateway (RFC 5685); None serves everybody.
         follow_redirects: whether this side, as initiator, says that it can be redirected.
+        shape_spi: makes one of this endpoint's IKE SPIs of 8 random bytes, where several endpoints share an address.
         key_log: told the keys of every IKE SA, for Wireshark; None in production.
     """
 
@@ -157,6 +158,7 @@ class IkeConfiguration:
     accepts_address: Callable[[IpAddress], bool] = is_usable
     redirection: Redirection | None = None
     follow_redirects: bool = False
+    shape_spi: Callable[[bytes], bytes] = bytes
     key_log: KeyLog | None = field(default=None, repr=False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -28,8 +28,13 @@ class IkeSocket:
         dropped: datagrams that the kernel did not take.
     """
 
-    def __init__(self, address: IpAddress, port: int = IKE_PORT) -> None:
+    def __init__(self, address: IpAddress, port: int = IKE_PORT, bound: socket.socket | None = None) -> None:
         """Bind to ``address``, and to any free port if ``port`` is 0.
+
+        Args:
+            address: the local address.
+            port: the local port in host order.
+            bound: a non-blocking socket that has both already.
 
         Raises:
             OSError: the address is not on this machine, or the port is taken.
@@ -38,10 +43,11 @@ class IkeSocket:
         self._buffer = bytearray(_LARGEST_DATAGRAM)
         self._address_type: type[IPv4Address | IPv6Address] = type(address)
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._socket = bound or socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
-            self._socket.bind((str(address), port))
+            if bound is None:
+                self._socket.bind((str(address), port))
             self.local = SocketAddress(address, self._socket.getsockname()[1])
         except OSError:
             self._socket.close()
@@ -114,9 +120,9 @@ class NatTraversalSocket(IkeSocket):
         statistics: datagrams by what they held, ``nat-keepalives`` for example.
     """
 
-    def __init__(self, address: IpAddress, port: int = NAT_TRAVERSAL_PORT) -> None:
+    def __init__(self, address: IpAddress, port: int = NAT_TRAVERSAL_PORT, bound: socket.socket | None = None) -> None:
         """See :class:`IkeSocket`."""
-        super().__init__(address, port)
+        super().__init__(address, port, bound)
         self.statistics: Counter[str] = Counter()
         if address.version == 6:
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVDSTOPTS, 1)
@@ -166,17 +172,29 @@ class IkeSockets:
     """
 
     def __init__(
-        self, address: IpAddress, *, nat_traversal: bool, ports: tuple[int, int] = (IKE_PORT, NAT_TRAVERSAL_PORT)
+        self,
+        address: IpAddress,
+        *,
+        nat_traversal: bool,
+        ports: tuple[int, int] = (IKE_PORT, NAT_TRAVERSAL_PORT),
+        bound: Sequence[socket.socket] = (),
     ) -> None:
         """Bind both, or only the first one.
+
+        Args:
+            address: the local address.
+            nat_traversal: whether there is a second one.
+            ports: the local ports.
+            bound: sockets that have address and ports already, one for each.
 
         Raises:
             OSError: see :class:`IkeSocket`.
         """
         with ExitStack() as stack:
-            self.plain = IkeSocket(address, ports[0])
+            plain, other = (*bound, None, None)[:2]
+            self.plain = IkeSocket(address, ports[0], plain)
             stack.callback(self.plain.close)
-            self.nat_traversal = NatTraversalSocket(address, ports[1]) if nat_traversal else None
+            self.nat_traversal = NatTraversalSocket(address, ports[1], other) if nat_traversal else None
             stack.pop_all()
 
     @property

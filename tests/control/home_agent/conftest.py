@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
+from tests.control.home_agent.workers_in_memory import WorkersInMemory
 
 from control.bootstrap.concurrency import FixedConcurrency
 from control.bootstrap.job import SwitchTimeouts
@@ -50,19 +51,22 @@ def make_home_agent(
     seed: int,
     lifetimes: LifetimePolicy,
     exported: list[tuple[SecurityAssociation, SecurityAssociation]],
+    workers: int = int(__import__("os").environ.get("W","1")),
 ) -> HomeAgent:
     randomness = random.Random(seed)
     directory = NodeDirectory(nodes, [prefix])
     ipsec = UserspaceIpsec(randomness.randbytes)
     signalling = UserspaceSignalling(IPv6Address(address), ipsec, lambda *pair: exported.append(pair))
-    endpoint = IkeEndpoint(
-        IkeConfiguration(
-            Identity.from_text(f"{name}.example.org"), wall_clock=lambda: WALL_AT_START, lifetimes=lifetimes
-        ),
-        HomeAgentPolicy(IPv6Address(address), directory),
-        randomness.randbytes,
-        ipsec.allocate_spi,
+    configuration = IkeConfiguration(
+        Identity.from_text(f"{name}.example.org"), wall_clock=lambda: WALL_AT_START, lifetimes=lifetimes
     )
+    policy = HomeAgentPolicy(IPv6Address(address), directory)
+    if workers == 1:
+        endpoint = IkeEndpoint(configuration, policy, randomness.randbytes, ipsec.allocate_spi)
+    else:
+        endpoint = WorkersInMemory(
+            configuration, policy, directory, lambda: NodeDirectory(nodes, [prefix]), randomness, workers
+        )
     rules = HomeRegistration(
         IPv6Address(address),
         [prefix],

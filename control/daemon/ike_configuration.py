@@ -1,0 +1,74 @@
+"""IKEv2 by the configuration: the same for an endpoint in the daemon and for those in its workers."""
+
+from __future__ import annotations
+
+import time
+from ipaddress import IPv6Address
+
+from control.config import Configuration
+from control.config.credentials import load_certificates, own_credentials
+from control.config.nodes import Node
+from control.config.revocation import load_revocation
+from control.home_agent.directory import AuthorisedNode, NodeDirectory
+from control.home_agent.policy import HomeAgentPolicy
+from control.ikev2.nat import NatTraversal
+from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
+from control.ikev2.payloads.identification import Identity
+from control.ikev2.policy import IkeConfiguration, KeyLog, LifetimePolicy
+from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS
+from control.ikev2.redirect import Redirection
+
+
+def node_directory(configuration: Configuration, nodes: list[Node]) -> NodeDirectory:
+    """The directory of authorised nodes."""
+    settings = configuration.home_agent
+    return NodeDirectory(
+        (AuthorisedNode(str(node.identity), node.home_address, node.shared_key, static=node.static) for node in nodes),
+        settings.home_prefixes,
+        reserved=[settings.address],
+        pools=configuration.mobility.home_address_pools,
+        autoconfiguration=configuration.mobility.home_address_autoconfiguration,
+    )
+
+
+def home_agent_policy(configuration: Configuration, directory: NodeDirectory) -> HomeAgentPolicy:
+    """What the nodes of a directory may do."""
+    return HomeAgentPolicy(configuration.home_agent.address, directory, configuration.mobility.dns_servers)
+
+
+def ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> IkeConfiguration:
+    """The settings of an endpoint.
+
+    Args:
+        configuration: the file.
+        key_log: told the keys of every IKE SA, None in production.
+
+    Raises:
+        ConfigurationError: a certificate or key file is not what it should be.
+    """
+    settings = configuration.home_agent
+    anchors = [certificate for path in configuration.ike.trust_anchors for certificate in load_certificates(path)]
+    return IkeConfiguration(
+        local_identity=Identity.from_text(settings.identity or str(settings.address)),
+        wall_clock=time.time,
+        credentials=own_credentials(configuration.ike),
+        trust_anchors=tuple(anchors),
+        revocation=load_revocation(configuration.ike),
+        ike_proposals=tuple(map(parse_ike_proposal, configuration.ike.proposals)) or DEFAULT_IKE_PROPOSALS,
+        esp_proposals=tuple(map(parse_esp_proposal, configuration.ike.esp_proposals)) or DEFAULT_ESP_PROPOSALS,
+        redirection=_redirection(configuration.ike.redirect_to, configuration.ike.redirect_above),
+        cookie_threshold=configuration.ike.cookie_threshold,
+        mobike=configuration.ike.mobike,
+        lifetimes=LifetimePolicy(ike_s=configuration.ike.ike_lifetime_s, child_s=configuration.ike.child_lifetime_s),
+        nat_traversal=NatTraversal(configuration.ike.nat_traversal),
+        nat_keepalive_s=configuration.ike.nat_keepalive_s,
+        liveness_interval_s=configuration.ike.liveness_interval_s,
+        key_log=key_log,
+    )
+
+
+def _redirection(gateway: IPv6Address | None, above: int) -> Redirection | None:
+    """Sends nodes to another home agent as soon as there are so many IKE SAs here."""
+    if gateway is None:
+        return None
+    return lambda peer, ike_sas: gateway if ike_sas >= above else None

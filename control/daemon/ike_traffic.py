@@ -1,0 +1,94 @@
+"""Ports 500 and 4500, where this process does IKEv2 itself."""
+
+from __future__ import annotations
+
+from functools import partial
+from ipaddress import IPv6Address
+from typing import Protocol
+
+from control.daemon.signalling_sockets import Reader
+from control.home_agent.engine import HomeAgent
+from control.ikev2.nat import NatTraversal
+from control.ipsec.udp_encapsulation import UdpContent
+from control.sockets.ike_udp import IkeSockets, NatTraversalArrival, NatTraversalSocket
+
+
+class IkeTraffic(Protocol):
+    """Brings IKE messages, and ESP in UDP, to one engine, and away what it decides."""
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams the kernel refused to send."""
+
+    def readers(self) -> dict[int, Reader]:
+        """What reads each descriptor that is to be waited for."""
+
+    def give_esp_to_kernel(self) -> None:
+        """From now on the kernel opens ESP in UDP.
+
+        Raises:
+            OSError: this kernel cannot.
+        """
+
+    def send(self) -> None:
+        """Send what the engine has decided."""
+
+    def close(self) -> None:
+        """Stop."""
+
+
+class OwnIkeTraffic:
+    """The engine's endpoint is one of this process."""
+
+    def __init__(self, address: IPv6Address, agent: HomeAgent) -> None:
+        """Open.
+
+        Raises:
+            OSError: the address is not on this machine, or a port is taken.
+        """
+        self._agent = agent
+        nat_traversal = agent.endpoint.configuration.nat_traversal is not NatTraversal.OFF
+        self._sockets = IkeSockets(address, nat_traversal=nat_traversal)
+
+    @property
+    def dropped(self) -> int:
+        """See :class:`IkeTraffic`."""
+        return self._sockets.dropped
+
+    def readers(self) -> dict[int, Reader]:
+        """See :class:`IkeTraffic`."""
+        readers: dict[int, Reader] = {self._sockets.plain.fileno(): self._read_ike}
+        sock = self._sockets.nat_traversal
+        if sock is not None:
+            readers[sock.fileno()] = partial(self._read_nat_traversal, sock)
+        return readers
+
+    def give_esp_to_kernel(self) -> None:
+        """See :class:`IkeTraffic`."""
+        if self._sockets.nat_traversal is not None:
+            self._sockets.nat_traversal.give_esp_to_kernel()
+
+    def send(self) -> None:
+        """See :class:`IkeTraffic`."""
+        self._sockets.send(self._agent.datagrams_to_send())
+
+    def close(self) -> None:
+        """See :class:`IkeTraffic`."""
+        self._sockets.close()
+
+    def _read_ike(self, now: float, _wall: float) -> None:
+        for data, peer in self._sockets.plain.receive():
+            self._agent.receive_ike(data, peer, now)
+
+    def _read_nat_traversal(self, sock: NatTraversalSocket, now: float, wall: float) -> None:
+        for arrival in sock.arrivals():
+            if arrival.content is UdpContent.IKE:
+                self._agent.receive_ike(arrival.data, arrival.origin, now, sock.local.port)
+            else:
+                receive_esp_in_udp(self._agent, arrival, now, wall)
+
+
+def receive_esp_in_udp(agent: HomeAgent, arrival: NatTraversalArrival, now: float, wall: float) -> None:
+    """Give the engine an ESP packet that came to port 4500."""
+    home_address = arrival.source.ipv6_address
+    agent.receive_protected(arrival.data, home_address, arrival.care_of_address, now, wall, arrival.origin)
