@@ -23,6 +23,7 @@ from bench.rehearsal.run import Rehearsal
 
 _DEFAULTS = FailoverOptions()
 _MAX_NODES = 50_000
+_MAX_WORKERS = 64
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
@@ -39,6 +40,13 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
     prefix = parser.add_mutually_exclusive_group()
     prefix.add_argument("--same-prefix", action="store_true", help="both serve one home prefix (the default)")
     prefix.add_argument("--new-home-address", action="store_true", help="the second one has a prefix of its own")
+    add(
+        "--workers",
+        type=int,
+        default=_DEFAULTS.workers,
+        metavar="W",
+        help="processes that do IKEv2",
+    )
     add("--seed", type=int, default=_DEFAULTS.seed, metavar="S", help="of the loss and the nodes' timers")
     add("--lease", type=float, default=_DEFAULTS.lease_s, metavar="S", help="silence that counts as a failure")
     add("--probe-rate", type=float, default=_DEFAULTS.probe_rate_per_s, metavar="R", help="pings per second, at most")
@@ -52,6 +60,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         parser.error("--loss takes 0 to less than 100 percent")
     if min(parsed.concurrency, parsed.rate, parsed.lease, parsed.probe_rate, parsed.give_up_after) <= 0:
         parser.error("--concurrency, --rate, --lease, --probe-rate and --give-up-after take positive numbers")
+    if not 0 <= parsed.workers <= _MAX_WORKERS:
+        parser.error(f"--workers takes 0 to {_MAX_WORKERS}")
     return FailoverOptions(
         mobile_nodes=parsed.mobile_nodes,
         concurrency=parsed.concurrency,
@@ -59,6 +69,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         loss_percent=parsed.loss,
         authentication=parsed.auth,
         new_home_address=parsed.new_home_address,
+        workers=parsed.workers,
         seed=parsed.seed,
         lease_s=parsed.lease,
         probe_rate_per_s=parsed.probe_rate,

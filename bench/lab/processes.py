@@ -31,6 +31,30 @@ class ProcessUsage:
         return self.user_s + self.system_s
 
 
+def read_usage_of_family(pid: int) -> ProcessUsage:
+    """The same of a process and its children together.
+
+    Raises:
+        LabError: one of them is gone.
+    """
+    family = [read_usage(member) for member in (pid, *_children(pid))]
+    return ProcessUsage(
+        sum(usage.user_s for usage in family),
+        sum(usage.system_s for usage in family),
+        sum(usage.peak_rss_bytes for usage in family),
+    )
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            stat = status.read_text()
+            if int(stat[stat.rindex(")") + 2 :].split()[1]) == pid:
+                found.append(int(status.parent.name))
+    return found
+
+
 def read_usage(pid: int) -> ProcessUsage:
     """What `/proc` says about a running process.
 
@@ -109,8 +133,8 @@ class LabProcess:
         return self._popen.stdin
 
     def usage(self) -> ProcessUsage:
-        """CPU time and memory so far."""
-        return read_usage(self.pid)
+        """CPU time and memory so far, with those of its children."""
+        return read_usage_of_family(self.pid)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""

@@ -19,6 +19,7 @@ class FailoverOptions:
         loss_percent: packets lost at random between access network and nodes, in each direction.
         authentication: shared keys or certificates (ECDSA P-256).
         new_home_address: ha2 has another home prefix, so the nodes are given new home addresses.
+        workers: processes of ha2 that do IKEv2; 1: its daemon alone, 0: one for each core but the first.
         seed: of the loss and the nodes' timers.
         lease_s: how long ha1 may be silent before ha2 takes over; its heartbeat is a third of that.
         probe_rate_per_s: echo probes of the correspondent, all nodes together, at most.
@@ -33,6 +34,7 @@ class FailoverOptions:
     loss_percent: float = 0.0
     authentication: Authentication = "cert"
     new_home_address: bool = False
+    workers: int = 1
     seed: int = 1
     lease_s: float = 3.0
     probe_rate_per_s: float = 2000.0

@@ -81,6 +81,7 @@ def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, 
         "parameters": {
             "concurrency": options.concurrency,
             "rate_per_s": options.rate_per_s,
+            "workers": options.workers,
             "loss_percent": options.loss_percent,
             "auth": options.authentication,
             "new_home_address": options.new_home_address,

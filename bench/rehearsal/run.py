@@ -93,6 +93,7 @@ class Rehearsal:
                 "give_up_after_s": options.give_up_after_s,
             },
             cluster={"lease_s": options.lease_s, "heartbeat_s": options.lease_s / 3},
+            ike={"workers": options.workers},
             max_bindings=1 << (options.mobile_nodes * _SPARE_BINDINGS).bit_length(),
         )
         scene = Scene(laboratory, credentials, subscribers, scene_options)

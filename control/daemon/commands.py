@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from control.cluster.store import LeaseLost, StoreError
@@ -31,10 +31,14 @@ class Rebootstrap(Protocol):
 
 
 def commands(
-    status: Status, membership: Membership, timeline: Timeline, rebootstrap: Rebootstrap
+    status: Status,
+    membership: Membership,
+    timeline: Timeline,
+    rebootstrap: Rebootstrap,
+    refresh: Callable[[], Awaitable[None]],
 ) -> Mapping[str, Command]:
-    """The commands by name."""
-    handlers = _Handlers(status, membership, timeline, rebootstrap)
+    """The commands by name; ``refresh`` makes ``status`` know what IKE workers know."""
+    handlers = _Handlers(status, membership, timeline, rebootstrap, refresh)
     return {
         "status": handlers.status,
         "bindings": handlers.bindings,
@@ -46,7 +50,15 @@ def commands(
 
 
 class _Handlers:
-    def __init__(self, status: Status, membership: Membership, timeline: Timeline, rebootstrap: Rebootstrap) -> None:
+    def __init__(
+        self,
+        status: Status,
+        membership: Membership,
+        timeline: Timeline,
+        rebootstrap: Rebootstrap,
+        refresh: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._refresh = refresh
         self._rebootstrap = rebootstrap
         self._status = status
         self._membership = membership
@@ -62,6 +74,7 @@ class _Handlers:
 
     async def sas(self, arguments: Arguments, reply: Reply) -> Row:
         """A row for each IKE SA with its child SAs."""
+        await self._refresh()
         return {"ike_sas": await _send_all(reply, self._status.security_associations())}
 
     async def takeover(self, arguments: Arguments, reply: Reply) -> Row:

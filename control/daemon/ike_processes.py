@@ -7,6 +7,7 @@ import logging
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -132,6 +133,11 @@ class IkeProcesses:
     def dropped(self) -> int:
         """See :class:`control.daemon.ike_traffic.IkeTraffic`."""
         return 0 if self._nat_traversal is None else self._nat_traversal.dropped
+
+    @property
+    def statistics(self) -> Counter[str]:
+        """See :class:`control.daemon.ike_traffic.IkeTraffic`."""
+        return Counter() if self._nat_traversal is None else self._nat_traversal.statistics
 
     @property
     def process_ids(self) -> list[int]:
@@ -261,8 +267,12 @@ class IkeProcesses:
             self._lost(index, running)
             return
         installed = []
-        for data in running.unframer.feed(piece):
-            message = m.REPORTS.decode(data)
+        try:
+            messages = [m.REPORTS.decode(data) for data in running.unframer.feed(piece)]
+        except m.Malformed:
+            self._lost(index, running)
+            return
+        for message in messages:
             if isinstance(message, m.Described) and message.is_last and message.query in self._queries:
                 self._answered(message.query, index, self._queries[message.query][0])
             reply = self._endpoint.receive(index, message)
@@ -289,7 +299,11 @@ class IkeProcesses:
         if not question:
             self._lost(index, running)
             return
-        reply = answer(m.QUESTIONS.decode(question), self._policy, self._agent.directory)
+        try:
+            reply = answer(m.QUESTIONS.decode(question), self._policy, self._agent.directory)
+        except m.Malformed:
+            self._lost(index, running)
+            return
         running.questions.send(m.ANSWERS.encode(reply))
         self._changed()
 

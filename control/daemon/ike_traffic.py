@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from ipaddress import IPv6Address
 from typing import Protocol
@@ -19,6 +20,10 @@ class IkeTraffic(Protocol):
     @property
     def dropped(self) -> int:
         """Datagrams the kernel refused to send."""
+
+    @property
+    def statistics(self) -> Counter[str]:
+        """What port 4500 counts."""
 
     def readers(self) -> dict[int, Reader]:
         """What reads each descriptor that is to be waited for."""
@@ -54,6 +59,12 @@ class OwnIkeTraffic:
     def dropped(self) -> int:
         """See :class:`IkeTraffic`."""
         return self._sockets.dropped
+
+    @property
+    def statistics(self) -> Counter[str]:
+        """See :class:`IkeTraffic`."""
+        sock = self._sockets.nat_traversal
+        return Counter() if sock is None else sock.statistics
 
     def readers(self) -> dict[int, Reader]:
         """See :class:`IkeTraffic`."""

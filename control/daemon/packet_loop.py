@@ -59,10 +59,8 @@ class PacketLoop:
     @property
     def statistics(self) -> Counter[str]:
         """What the sockets count: packets refused to be sent, keepalives, malformed packets."""
-        counted = Counter({"send-refused": self._ike.dropped + self._signalling.dropped})
-        if self._ike.nat_traversal is not None:
-            counted.update(self._ike.nat_traversal.statistics)
-        return counted + self._signalling.statistics
+        refused = Counter({"send-refused": self._ike.dropped + self._signalling.dropped})
+        return refused + self._ike.statistics + self._signalling.statistics
 
     def close(self) -> None:
         """Stop and close the sockets."""

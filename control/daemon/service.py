@@ -144,7 +144,8 @@ class Daemon:
             self._packets.open(self._configuration.home_agent.address)
             stack.callback(self._packets.close)
             control = ControlServer(
-                self._configuration.control.socket, commands(self._status, self._membership, self._timeline, self)
+                self._configuration.control.socket,
+                commands(self._status, self._membership, self._timeline, self, self._refresh),
             )
             await control.start()
             stack.push_async_callback(control.close)
@@ -184,6 +185,10 @@ class Daemon:
     def _start_of_worker(self, workers: int, index: int) -> bytes:
         home_addresses = self._agent.directory.assignments()
         return pickle.dumps(WorkerStart(self._configuration, self._nodes, home_addresses, index, workers))
+
+    async def _refresh(self) -> None:
+        if self._processes is not None:
+            await self._processes.describe()
 
     def _renew(self, identities: list[str]) -> None:
         """Give nodes new IKE SAs in the place of those that were lost with a process."""

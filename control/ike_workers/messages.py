@@ -307,6 +307,9 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     home_address: IPv6Address | None
 
 
+Malformed = msgspec.DecodeError
+"""Raised for bytes that are no message of their kind."""
+
 _Type = TypeVar("_Type")
 
 

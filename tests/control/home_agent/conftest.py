@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
-from tests.control.home_agent.workers_in_memory import WorkersInMemory
 
 from control.bootstrap.concurrency import FixedConcurrency
 from control.bootstrap.job import SwitchTimeouts
@@ -33,6 +33,7 @@ from control.mobility.binding_cache import BindingCache
 from control.mobility.binding_error import BindingErrorResponder
 from control.mobility.extension_headers import parse_ipv6
 from control.mobility.home_registration import HomeRegistration
+from tests.control.home_agent.workers_in_memory import WorkersInMemory
 
 HOME_PREFIX = IPv6Network("2001:db8:100::/64")
 OTHER_PREFIX = IPv6Network("2001:db8:200::/64")
@@ -51,7 +52,7 @@ def make_home_agent(
     seed: int,
     lifetimes: LifetimePolicy,
     exported: list[tuple[SecurityAssociation, SecurityAssociation]],
-    workers: int = int(__import__("os").environ.get("W","1")),
+    workers: int,
 ) -> HomeAgent:
     randomness = random.Random(seed)
     directory = NodeDirectory(nodes, [prefix])
@@ -208,6 +209,7 @@ class Scene:
         pooled: bool = False,
         other_home_agents: bool = False,
         static: dict[str, tuple[IPv6Address, list[StaticPair]]] | None = None,
+        workers: int = 1,
     ) -> None:
         self.network = MemoryNetwork()
         agent_lifetimes = agent_lifetimes or LifetimePolicy()
@@ -221,11 +223,11 @@ class Scene:
             for nodes, pair in zip(by_hand, pairs, strict=True):
                 nodes.append(AuthorisedNode(identity, home_address, static=(pair,)))
         self.ha1 = make_home_agent(
-            "ha1", "2001:db8:a1::1", authorised + by_hand[0], HOME_PREFIX, 1, agent_lifetimes, self.exported
+            "ha1", "2001:db8:a1::1", authorised + by_hand[0], HOME_PREFIX, 1, agent_lifetimes, self.exported, workers
         )
         second_prefix = HOME_PREFIX if same_prefix else OTHER_PREFIX
         self.ha2 = make_home_agent(
-            "ha2", "2001:db8:a2::1", authorised + by_hand[1], second_prefix, 2, agent_lifetimes, self.exported
+            "ha2", "2001:db8:a2::1", authorised + by_hand[1], second_prefix, 2, agent_lifetimes, self.exported, workers
         )
         self.network.agents = {self.ha1.address: self.ha1, self.ha2.address: self.ha2}
         self.nodes = []
@@ -275,3 +277,9 @@ class Scene:
 @pytest.fixture
 def make_scene():
     return Scene
+
+
+@pytest.fixture(params=[1, 3], ids=["one-process", "three-workers"])
+def make_scene_of_any_workers(request):
+    """Makes scenes whose home agents do IKEv2 themselves, and such whose workers do."""
+    return partial(Scene, workers=request.param)

@@ -13,6 +13,11 @@ FIRST = IPv6Address("2001:db8:100::1:0")
 
 
 @pytest.fixture
+def make_scene(make_scene_of_any_workers):
+    return make_scene_of_any_workers
+
+
+@pytest.fixture
 def scene(make_scene):
     return make_scene(2, pooled=True)
 

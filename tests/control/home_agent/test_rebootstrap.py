@@ -9,6 +9,11 @@ from control.home_agent.events import TimelineEvent
 from control.mobility.extension_headers import parse_ipv6
 
 
+@pytest.fixture
+def make_scene(make_scene_of_any_workers):
+    return make_scene_of_any_workers
+
+
 def recovered(scene) -> bool:
     return all(node.home_agent == scene.ha2.address and node.registered for node in scene.nodes)
 
