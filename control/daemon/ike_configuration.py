@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from ipaddress import IPv6Address
 
 from control.config import Configuration
@@ -14,7 +15,14 @@ from control.home_agent.policy import HomeAgentPolicy
 from control.ikev2.nat import NatTraversal
 from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
 from control.ikev2.payloads.identification import Identity
-from control.ikev2.policy import IkeConfiguration, KeyLog, LifetimePolicy
+from control.ikev2.policy import (
+    FRAGMENT_MEMORY,
+    HALF_OPEN_LIMIT,
+    STRANGER_REPLIES_PER_S,
+    IkeConfiguration,
+    KeyLog,
+    LifetimePolicy,
+)
 from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS
 from control.ikev2.redirect import Redirection
 
@@ -36,12 +44,16 @@ def home_agent_policy(configuration: Configuration, directory: NodeDirectory) ->
     return HomeAgentPolicy(configuration.home_agent.address, directory, configuration.mobility.dns_servers)
 
 
-def ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> IkeConfiguration:
+def ike_configuration(
+    configuration: Configuration, key_log: KeyLog | None, share: int = 1, shape_spi: Callable[[bytes], bytes] = bytes
+) -> IkeConfiguration:
     """The settings of an endpoint.
 
     Args:
         configuration: the file.
         key_log: told the keys of every IKE SA, None in production.
+        share: how many endpoints there are, so that this one has its part of each limit that is meant for all.
+        shape_spi: see :class:`control.ikev2.policy.IkeConfiguration`.
 
     Raises:
         ConfigurationError: a certificate or key file is not what it should be.
@@ -56,8 +68,12 @@ def ike_configuration(configuration: Configuration, key_log: KeyLog | None) -> I
         revocation=load_revocation(configuration.ike),
         ike_proposals=tuple(map(parse_ike_proposal, configuration.ike.proposals)) or DEFAULT_IKE_PROPOSALS,
         esp_proposals=tuple(map(parse_esp_proposal, configuration.ike.esp_proposals)) or DEFAULT_ESP_PROPOSALS,
-        redirection=_redirection(configuration.ike.redirect_to, configuration.ike.redirect_above),
-        cookie_threshold=configuration.ike.cookie_threshold,
+        redirection=_redirection(configuration.ike.redirect_to, -(-configuration.ike.redirect_above // share)),
+        cookie_threshold=-(-configuration.ike.cookie_threshold // share),
+        half_open_limit=HALF_OPEN_LIMIT // share,
+        stranger_replies_per_s=STRANGER_REPLIES_PER_S / share,
+        fragment_memory=FRAGMENT_MEMORY // share,
+        shape_spi=shape_spi,
         mobike=configuration.ike.mobike,
         lifetimes=LifetimePolicy(ike_s=configuration.ike.ike_lifetime_s, child_s=configuration.ike.child_lifetime_s),
         nat_traversal=NatTraversal(configuration.ike.nat_traversal),

@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import time
-from dataclasses import replace
 from typing import NoReturn
 
 from control.config.problems import ConfigurationError
@@ -27,7 +26,6 @@ from control.ike_workers.steering import spi_shaper
 from control.ike_workers.worker import IkeWorker, WorkerSpis
 from control.ike_workers.worker_policy import WorkerPolicy
 from control.ikev2.endpoint import IkeEndpoint
-from control.ikev2.policy import IkeConfiguration
 from control.ipsec.spi_sequence import SpiSequence
 from control.key_export import KeyExport
 from control.sockets.ike_udp import IkeSockets
@@ -63,7 +61,8 @@ class WorkerProcess:
             directory.adopt(identity, home_address)
         keys = KeyExport(settings.key_export.ike, None)
         spis = WorkerSpis(SpiSequence(os.urandom), start.index, start.workers)
-        configuration = _share(ike_configuration(settings, keys.ike), start)
+        shape_spi = spi_shaper(start.index, start.workers)
+        configuration = ike_configuration(settings, keys.ike, start.workers, shape_spi)
         policy = WorkerPolicy(home_agent_policy(settings, directory), directory, self._ask)
         self._worker = IkeWorker(IkeEndpoint(configuration, policy, os.urandom, spis.allocate), directory, spis)
         bound = [socket.socket(fileno=descriptor) for descriptor in ports]
@@ -125,18 +124,6 @@ class WorkerProcess:
         if not answer:
             raise _DaemonGone
         return m.ANSWERS.decode(answer)
-
-
-def _share(configuration: IkeConfiguration, start: WorkerStart) -> IkeConfiguration:
-    """The settings for one of several endpoints: limits that are meant for all of them are divided."""
-    return replace(
-        configuration,
-        shape_spi=spi_shaper(start.index, start.workers),
-        cookie_threshold=-(-configuration.cookie_threshold // start.workers),
-        half_open_limit=-(-configuration.half_open_limit // start.workers),
-        stranger_replies_per_s=configuration.stranger_replies_per_s / start.workers,
-        fragment_memory=configuration.fragment_memory // start.workers,
-    )
 
 
 def _first_frame(channel: socket.socket) -> bytes:

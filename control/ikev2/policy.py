@@ -26,6 +26,10 @@ from control.ipsec.traffic_selector import TrafficSelector
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
+HALF_OPEN_LIMIT = 16384
+STRANGER_REPLIES_PER_S = 20.0
+FRAGMENT_MEMORY = 16 << 20
+
 PrivateKey = RSAPrivateKey | EllipticCurvePrivateKey | Ed25519PrivateKey
 
 KeyLog = Callable[[str, str, str, str, str, str, str, str], None]
@@ -144,14 +148,14 @@ class IkeConfiguration:
     retransmission: RetransmissionPolicy = RetransmissionPolicy()
     lifetimes: LifetimePolicy = LifetimePolicy()
     cookie_threshold: int = 256
-    half_open_limit: int = 16384
+    half_open_limit: int = HALF_OPEN_LIMIT
     half_open_lifetime_s: float = 30.0
     linger_s: float = 10.0
     child_limit: int = 64
-    stranger_replies_per_s: float = 20.0
+    stranger_replies_per_s: float = STRANGER_REPLIES_PER_S
     liveness_interval_s: float = 0.0
     fragment_size: int = 1228
-    fragment_memory: int = 16 << 20
+    fragment_memory: int = FRAGMENT_MEMORY
     nat_traversal: NatTraversal = NatTraversal.AUTO
     nat_keepalive_s: float = 20.0
     mobike: bool = False
