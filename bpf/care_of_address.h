@@ -6,15 +6,16 @@
 INLINE int find_care_of_address(struct ipv6_address *home_address, struct ipv6_address *care_of_address)
 {
 	struct ipv6_address *reply = reply_addresses.lookup(home_address);
-	struct binding *binding;
+	struct binding binding;
 
 	if (reply) {
+		/* The verifier allows no arithmetic before the test, the compiler would do it. */
+		asm volatile("" : "+r"(reply));
 		*care_of_address = *reply;
 		return 1;
 	}
-	binding = bindings.lookup(home_address);
-	if (!binding)
+	if (!find_binding(home_address, &binding))
 		return 0;
-	*care_of_address = binding->care_of_address;
+	*care_of_address = binding.care_of_address;
 	return 1;
 }

@@ -1,8 +1,10 @@
-/* Constants of the wire and of this program. The loader puts the sizes of the maps and the pin directory in front
- * of the text as macros: MAX_BINDINGS, MAX_HOME_AGENTS, MAX_PORTS, PIN_DIRECTORY. */
+/* Constants of the wire and of this program. The loader puts what differs from one data path to another in front of the
+ * text as macros (datapath/specialisation.py). */
 #pragma once
 
 #define INLINE static inline __attribute__((always_inline))
+#define LIKELY(condition) __builtin_expect(!!(condition), 1)
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 #define ETHERNET_TYPE_IPV6 0x86DD
 #define ETHERNET_GROUP_BIT 0x01

@@ -24,8 +24,8 @@ INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header 
 			       const struct ipv6_header *packet, void *end, const struct binding *binding)
 {
 	const __be32 version_class_flow = packet->version_class_flow;
-	const __u32 length = packet_length(packet);
-	struct ethernet_header received = *link;
+	const __u64 length = packet_length(packet);
+	const struct link_addresses received = *(const struct link_addresses *)link;
 	struct ethernet_header *new_link;
 	struct ipv6_header *outer, *inner;
 	struct route route = {};
@@ -37,14 +37,13 @@ INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header 
 	if (!is_forwardable(packet->source))
 		return PASS_UNROUTABLE_SOURCE;
 	if (packet->hop_limit <= 1)
-		return answer_time_exceeded(ctx, packet, end, &binding->home_agent, NULL);
+		return answer_time_exceeded(ctx, packet, end, binding->home_agent, NULL);
 	if (length + IPV6_HEADER_SIZE > 0xFFFF)
 		return DROP_TOO_BIG;
 
-	find_route(ctx, &route, &binding->home_agent, &binding->care_of_address, version_class_flow, NEXT_HEADER_IPV6,
-		   length + IPV6_HEADER_SIZE);
+	find_route_of_binding(ctx, &route, binding, version_class_flow, length + IPV6_HEADER_SIZE);
 	if (route.status == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return answer_too_big(ctx, packet, end, route.mtu, &binding->home_agent, NULL);
+		return answer_too_big(ctx, packet, end, route.mtu, binding->home_agent, NULL);
 	reason = outer_route_reason(&route, FORWARD_ENCAPSULATED);
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
 		return reason;
@@ -61,10 +60,8 @@ INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header 
 	inner = take(&frame, sizeof(*inner));
 	if (!inner)
 		return DROP_NO_ROOM;
-	*new_link = received;
-	if (reason == FORWARD_ENCAPSULATED)
-		write_link(new_link, &route);
-	write_ipv6(outer, version_class_flow, length, NEXT_HEADER_IPV6, OUTER_HOP_LIMIT, &binding->home_agent,
+	write_link(new_link, reason == FORWARD_ENCAPSULATED ? &route.addresses : &received);
+	write_ipv6(outer, version_class_flow, length, NEXT_HEADER_IPV6, OUTER_HOP_LIMIT, binding->home_agent,
 		   &binding->care_of_address);
 	inner->hop_limit -= 1;
 	count_encapsulated(binding->slot, length);

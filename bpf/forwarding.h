@@ -4,9 +4,8 @@
 struct route {
 	int status; /* a BPF_FIB_LKUP_RET_ code */
 	__u32 port; /* interface index */
-	__u32 mtu; /* set when the status is BPF_FIB_LKUP_RET_FRAG_NEEDED */
-	__u8 destination[6];
-	__u8 source[6];
+	__u32 mtu; /* set when the kernel was asked; kernels that do not tell it on success leave the packet's length */
+	struct link_addresses addresses;
 };
 
 INLINE void find_route(struct xdp_md *ctx, struct route *route, const struct ipv6_address *from,
@@ -24,8 +23,8 @@ INLINE void find_route(struct xdp_md *ctx, struct route *route, const struct ipv
 	route->status = bpf_fib_lookup(ctx, &query, sizeof(query), 0);
 	route->port = query.ifindex;
 	route->mtu = query.tot_len; /* the same bytes as mtu_result, which older headers do not name */
-	__builtin_memcpy(route->destination, query.dmac, 6);
-	__builtin_memcpy(route->source, query.smac, 6);
+	__builtin_memcpy(&route->addresses, query.dmac, 6);
+	__builtin_memcpy((__u8 *)&route->addresses + 6, query.smac, 6);
 }
 
 /* Whether the packet can leave from here. Chooses the port of a later XDP_REDIRECT and writes nothing: an interface

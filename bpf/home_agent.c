@@ -4,11 +4,14 @@
 
 #include "consts.h"
 #include "reasons.h"
+#include "headers.h"
 #include "structs.h"
 #include "maps.h"
 #include "accounting.h"
 #include "parsing.h"
+#include "bindings.h"
 #include "forwarding.h"
+#include "next_hops.h"
 #include "writing.h"
 #include "icmp.h"
 #include "encapsulation.h"
@@ -22,7 +25,7 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 	struct ethernet_header *link;
 	struct ipv6_header *packet;
 	struct ipv6_address destination;
-	struct binding *binding;
+	struct binding binding;
 
 	link = take_ethernet(&frame);
 	if (!link)
@@ -36,11 +39,11 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 		return PASS_MALFORMED;
 
 	destination = address_of(packet->destination);
-	binding = bindings.lookup(&destination);
-	if (binding)
-		return encapsulate(ctx, link, packet, frame.end, binding);
-	if (!local.lookup(&destination))
+	if (!is_home_agent(&destination)) {
+		if (find_binding(&destination, &binding))
+			return encapsulate(ctx, link, packet, frame.end, &binding);
 		return PASS_NOT_OURS;
+	}
 	if (packet->next_header == NEXT_HEADER_IPV6)
 		return decapsulate(ctx, link, packet, frame.end);
 	if (packet->next_header == NEXT_HEADER_DESTINATION_OPTIONS)

@@ -6,10 +6,12 @@
 
 #include "consts.h"
 #include "reasons.h"
+#include "headers.h"
 #include "structs.h"
 #include "maps.h"
 #include "accounting.h"
 #include "parsing.h"
+#include "bindings.h"
 #include "care_of_address.h"
 #include "routing_header.h"
 
@@ -33,7 +35,7 @@ INLINE enum reason send_home(struct __sk_buff *skb, __u32 *port)
 		return DROP_HOME_LINK_UNPROTECTED; /* whatever became of the IPsec policies */
 	destination = address_of(packet->destination);
 	source = address_of(packet->source);
-	if (!local.lookup(&source))
+	if (!is_home_agent(&source))
 		return DROP_HOME_LINK_UNSUITABLE;
 	if (!find_care_of_address(&destination, &care_of_address))
 		return DROP_HOME_LINK_NO_BINDING;

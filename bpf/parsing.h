@@ -33,9 +33,9 @@ INLINE struct ethernet_header *take_ethernet(struct cursor *cursor)
 
 /* A 16-bit length in host byte order. Until Linux 6.6 the verifier forgets that swapped bytes are at most 65535, and the
  * compiler, which knows it, leaves every mask out: this one it cannot. */
-INLINE __u32 length_of(__be16 length)
+INLINE __u64 length_of(__be16 length)
 {
-	__u32 result = bpf_ntohs(length);
+	__u64 result = bpf_ntohs(length); /* 64 bits, or the compiler extends it again and again */
 
 	asm volatile("%0 &= 0xffff" : "+r"(result));
 	return result;
@@ -57,7 +57,7 @@ INLINE struct ipv6_header *take_ipv6(struct cursor *cursor)
 	return header;
 }
 
-INLINE __u32 packet_length(const struct ipv6_header *header)
+INLINE __u64 packet_length(const struct ipv6_header *header)
 {
 	return IPV6_HEADER_SIZE + length_of(header->payload_length);
 }
@@ -93,4 +93,10 @@ INLINE int is_neighbour_discovery(const struct ipv6_header *header, void *end)
 	if ((void *)(type + 1) > end)
 		return 0;
 	return *type >= ICMPV6_ROUTER_SOLICITATION && *type <= ICMPV6_REDIRECT;
+}
+
+/* Whether tunnels and signalling end at the address: compared with constants, of which there are few. */
+INLINE int is_home_agent(const struct ipv6_address *address)
+{
+	return HOME_AGENT_IS(address->high, address->low);
 }

@@ -1,70 +1,55 @@
-/* Headers on the wire and values of the maps. Addresses are two halves in network byte order, so that comparing one
- * costs two instructions. datapath/layout.py mirrors the map values: change both, and the schema version with them. */
+/* Values of the maps. datapath/layout.py mirrors them: change both, and the schema version with them. */
 #pragma once
 
-struct ipv6_address {
-	__u64 high;
-	__u64 low;
-};
-
-struct ethernet_header {
-	__u8 destination[6];
-	__u8 source[6];
-	__be16 type;
-};
-
-struct ipv6_header {
-	__be32 version_class_flow;
-	__be16 payload_length;
-	__u8 next_header;
-	__u8 hop_limit;
-	/* Words rather than struct ipv6_address: the frame puts them on no 8-byte boundary. */
-	__u64 source[2];
-	__u64 destination[2];
-};
-
-struct options_header {
-	__u8 next_header;
-	__u8 length; /* in units of 8 bytes, not counting the first */
-};
-
-struct routing_header {
-	__u8 next_header;
-	__u8 length; /* in units of 8 bytes, not counting the first */
-	__u8 type;
-	__u8 segments_left;
-	__u32 reserved;
-	__u64 home_address[2];
-};
-
-struct udp_header {
-	__be16 source_port;
-	__be16 destination_port;
-	__be16 length;
-	__u16 checksum;
-};
-
-struct icmpv6_header {
-	__u8 type;
-	__u8 code;
-	__u16 checksum;
-	__be32 data; /* the MTU of Packet Too Big; unused in Time Exceeded */
-};
-
-/* Value of `bindings`, by home address. */
-struct binding {
-	struct ipv6_address care_of_address;
-	struct ipv6_address home_agent;
-	__u32 slot; /* index in `usage` */
-	__u32 flags; /* none defined in this schema version: zero */
-};
-
-/* Value of `usage`, by slot, per processor: what went through the tunnel, inner packets and their bytes. */
+/* What went through the tunnel: inner packets and their bytes. */
 struct usage {
 	__u64 encapsulated_packets;
 	__u64 encapsulated_bytes;
 	__u64 decapsulated_packets;
 	__u64 decapsulated_bytes;
+};
+
+/* Value of `bindings`, an open-addressed table: bindings.h says how it is read, datapath/table.py writes it.
+ * The first cache line is all that a packet needs to find its way. */
+struct slot {
+	__u32 state; /* 0: never used; else a number no other change had, and SLOT_ bits */
+	__u16 home_agent[2]; /* index in `home_agents`, of each copy */
+	struct ipv6_address home_address;
+	struct ipv6_address care_of_address[2]; /* the copy in force, and the one that is written next */
+	__u64 next_hop; /* next_hops.h; written by this program only */
+	/* Since the binding was installed, by processor: each counts in a place of its own. */
+	struct usage usage[PROCESSORS];
+} __attribute__((aligned(64)));
+
+/* A binding as it was found: a copy that is consistent, whatever is written meanwhile. */
+struct binding {
+	struct ipv6_address care_of_address;
+	const struct ipv6_address *home_agent;
+	struct slot *slot;
+	__u32 state;
+};
+
+/* Value of `next_hops`. The processor that has found it out is the only one that writes it. */
+struct next_hop {
+	__u32 generation; /* it is true in; 0 while it is written */
+	__u32 port; /* interface index */
+	__u32 mtu;
+	struct link_addresses addresses;
+	__u32 reserved[2];
+};
+
+/* Value of `routes`, by processor and hash: the next hop to one destination. */
+struct cached_route {
+	struct ipv6_address destination;
+	__u64 next_hop;
+	__u64 reserved;
+};
+
+/* Value of `route_control`: whether next hops that were found out before may still be used. */
+struct route_control {
+	__u32 generation; /* of routes and neighbours; what was found out in another one is void. Never 0 */
+	__u32 reserved;
+	__u64 valid_until; /* in jiffies: a control plane that is gone tells of no change */
 };
 
 /* Value of `config`: how the data path was loaded. */

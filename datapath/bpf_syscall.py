@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import platform
 import struct
@@ -35,6 +36,7 @@ class _Command(IntEnum):
     MAP_UPDATE_ELEM = 2
     MAP_DELETE_ELEM = 3
     MAP_GET_NEXT_KEY = 4
+    PROG_LOAD = 5
     OBJ_PIN = 6
     OBJ_GET = 7
     PROG_TEST_RUN = 10
@@ -43,6 +45,9 @@ class _Command(IntEnum):
     MAP_UPDATE_BATCH = 26
     MAP_DELETE_BATCH = 27
 
+
+MAP_MEMORY_MAPPABLE = 1 << 10
+"""Flag of a map whose values can be mapped into memory (BPF_F_MMAPABLE)."""
 
 _SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 _ATTRIBUTE_SIZE = 120
@@ -194,6 +199,20 @@ def map_create(kind: MapType, key_size: int, value_size: int, max_entries: int, 
     return result
 
 
+def program_load(kind: int, instructions: bytes, name: str) -> int:
+    """Loads a program of so few instructions that no compiler is needed; returns its descriptor."""
+    code, licence = _input(instructions), _input(b"GPL\0")
+    attributes = struct.pack(
+        "=IIQQIIQII16s",
+        *(kind, len(instructions) // 8, _address(code), _address(licence)),
+        *(0, 0, 0, 0, 0, name.encode("ascii")[:15]),
+    )
+    result, _ = _call(_Command.PROG_LOAD, attributes)
+    if result < 0:
+        raise _failure(-result, f"Loading the program {name}")
+    return result
+
+
 class Map:
     """An open map: keys and values as bytes.
 
@@ -242,6 +261,15 @@ class Map:
     def _check(self, data: bytes, size: int, what: str) -> None:
         if len(data) != size:
             raise ValueError(f"{what} of {len(data)} bytes for the map {self.info.name}, which takes {size}")
+
+    def memory(self) -> mmap.mmap:
+        """The values of an array made with MAP_MEMORY_MAPPABLE, one after another; close it after use."""
+        value = (self.info.value_size + 7) // 8 * 8
+        size = -(-value * self.info.max_entries // mmap.PAGESIZE) * mmap.PAGESIZE
+        try:
+            return mmap.mmap(self.descriptor, size)
+        except OSError as error:
+            raise self._fail(error.errno or errno.EINVAL, "Mapping the memory of") from error
 
     def lookup(self, key: bytes) -> bytes | None:
         """The value under ``key``, or None."""

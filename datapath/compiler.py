@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
 import re
@@ -15,7 +14,8 @@ from typing import Any
 
 from datapath.errors import CompileFailed, CompilerUnavailable
 from datapath.kernel_headers import kernel_source
-from datapath.layout import MAX_HOME_AGENTS, MAX_PORTS, PROGRAM_NAME
+from datapath.layout import PROGRAM_NAME
+from datapath.specialisation import Specialisation
 
 _INCLUDE = re.compile(r'^#include "(?P<name>[a-z_]+\.h)"$', re.MULTILINE)
 
@@ -39,15 +39,10 @@ def source_directory() -> Path:
     raise CompileFailed(f"The program's source is missing beside {package}: install homeagent again.")
 
 
-def program_text(pin_directory: Path, max_bindings: int, program: str = PROGRAM_NAME) -> str:
-    """One text with every header in place (bcc rewrites map access in the main file only) and sizes as macros."""
+def program_text(specialisation: Specialisation, program: str = PROGRAM_NAME) -> str:
+    """One text with every header in place (bcc rewrites map access in the main file only) behind the macros."""
     directory = source_directory()
-    macros = {
-        "MAX_BINDINGS": str(max_bindings),
-        "MAX_HOME_AGENTS": str(MAX_HOME_AGENTS),
-        "MAX_PORTS": str(MAX_PORTS),
-        "PIN_DIRECTORY": f'"{pin_directory}"',
-    }
+    macros = specialisation.macros()
     defines = "".join(f"#define {name} {value}\n" for name, value in macros.items())
     main = (directory / f"{program}.c").read_text(encoding="utf-8")
 
@@ -58,7 +53,7 @@ def program_text(pin_directory: Path, max_bindings: int, program: str = PROGRAM_
     return f'{defines}#line 1 "{program}.c"\n{_INCLUDE.sub(include, main)}'
 
 
-def compile_program(pin_directory: Path, max_bindings: int, program: str = PROGRAM_NAME) -> CompiledProgram:
+def compile_program(specialisation: Specialisation, program: str = PROGRAM_NAME) -> CompiledProgram:
     """Compiles a program and has the kernel verify it; the pinned maps must exist.
 
     Raises:
@@ -76,7 +71,7 @@ def compile_program(pin_directory: Path, max_bindings: int, program: str = PROGR
             "The Python module bcc is missing: run `apt-get install python3-bpfcc` and use a virtual environment "
             "made with `--system-site-packages` on Debian's /usr/bin/python3."
         ) from error
-    text = program_text(pin_directory, max_bindings, program)
+    text = program_text(specialisation, program)
     with _captured_stderr() as said:
         try:
             module = bcc.BPF(text=text.encode(), cflags=["-Wno-unused-function"])
@@ -86,7 +81,7 @@ def compile_program(pin_directory: Path, max_bindings: int, program: str = PROGR
             raise CompileFailed(_explain(str(error), said)) from error
     return CompiledProgram(
         descriptor=function.fd,
-        digest=hashlib.sha256(text.encode()).digest()[:16],
+        digest=specialisation.digest(text),
         kernel_headers=str(headers or f"/lib/modules/{os.uname().release}/build"),
         module=module,
     )

@@ -14,18 +14,19 @@ from datapath.compiler import compile_program
 from datapath.errors import DatapathError
 from datapath.home_link import HomeLink
 from datapath.layout import HOME_LINK_PROGRAM_NAME, pin_directory
+from datapath.specialisation import Specialisation
 
 
 @contextmanager
 def home_link_served(
-    pin_path: Path, prefixes: Sequence[IPv6Network], *, max_bindings: int, narrowest: int
+    pin_path: Path, prefixes: Sequence[IPv6Network], specialisation: Specialisation, narrowest: int
 ) -> Iterator[HomeLink | None]:
     """Has the home link served for the length of the block and after it; as it was before if the block raises.
 
     Args:
         pin_path: the home agent's.
         prefixes: its home prefixes; none: there is no home link, and one that is there goes once the block is done.
-        max_bindings: size of the maps.
+        specialisation: what the program is to know.
         narrowest: the smallest MTU of the interfaces served.
 
     Raises:
@@ -38,7 +39,7 @@ def home_link_served(
         pin.unlink(missing_ok=True)
         return
     before = home_link.find(pin_path)
-    program = compile_program(pin_directory(pin_path), max_bindings, HOME_LINK_PROGRAM_NAME)
+    program = compile_program(specialisation, HOME_LINK_PROGRAM_NAME)
     following = pin.with_name(f"{pin.name}_next")
     following.unlink(missing_ok=True)
     object_pin(program.descriptor, following)

@@ -6,9 +6,9 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapath.bpf_syscall import MapType
+from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, MapType, possible_processors
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of all layouts below. A change of any of them is a new version, and with it a new pin directory."""
 
 MAX_HOME_AGENTS = 64
@@ -22,15 +22,40 @@ PROGRAM_NAME = "home_agent"
 HOME_LINK_PROGRAM_NAME = "home_link"
 
 KEY_SIZE = 16
-BINDING = struct.Struct("=16s16sII")
-"""Care-of address, home agent address, slot, flags."""
+CACHE_LINE = 64
 USAGE = struct.Struct("=4Q")
-"""Encapsulated packets and bytes, decapsulated packets and bytes."""
+"""Encapsulated packets and bytes, decapsulated packets and bytes: of one binding on one processor."""
+HASH_KEY = struct.Struct("=5Q")
+"""Key of the hash that places bindings."""
+MAX_PROBES = 128
+"""Slots from its place on that a binding may be in."""
+MAX_TUNNEL_ENDS = 256
+"""Home agent addresses that bindings may name."""
+NEXT_HOPS_OF_GENERATION = 64
+"""Next hops that one processor keeps of one generation."""
+NEXT_HOP = struct.Struct("=III6s6sI")
+"""Generation, interface index, MTU, destination and source address of the Ethernet layer, reserved."""
+ROUTES_OF_PROCESSOR = 4096
+"""Destinations of decapsulated packets whose next hop one processor keeps."""
+CACHED_ROUTE_SIZE = 32
+ROUTE_CONTROL = struct.Struct("=IIQ")
+"""Generation, reserved, valid until (jiffies)."""
 CONFIGURATION = struct.Struct("=IIQ16s")
 """Schema version, max_bindings, loaded at (seconds since the epoch), digest of the program's text."""
 ATTACHMENT = struct.Struct("=16sBB6x104s")
 """Interface name, requested mode, actual mode, note."""
 INDEX = struct.Struct("=I")
+
+
+def slot_size() -> int:
+    """Bytes of one slot of the map ``bindings``: a cache line, and the usage on every processor."""
+    size = CACHE_LINE + USAGE.size * possible_processors()
+    return -(-size // CACHE_LINE) * CACHE_LINE
+
+
+def hash_places(max_bindings: int) -> int:
+    """Slots the hash chooses from: twice the bindings, because probes grow long in a table that is fuller."""
+    return 2 * max_bindings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +67,29 @@ class MapSpecification:
     key_size: int
     value_size: int
     max_entries: int
+    flags: int = 0
 
 
 def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
     """All maps of a data path for ``max_bindings`` bindings."""
+    processors = possible_processors()
+
+    def array(name: str, value_size: int, max_entries: int, flags: int = 0) -> MapSpecification:
+        return MapSpecification(name, MapType.ARRAY, INDEX.size, value_size, max_entries, flags)
+
     return (
-        MapSpecification("bindings", MapType.HASH, KEY_SIZE, BINDING.size, max_bindings),
+        array("bindings", slot_size(), hash_places(max_bindings) + MAX_PROBES, MAP_MEMORY_MAPPABLE),
+        array("hash_key", HASH_KEY.size, 1),
+        array("home_agents", KEY_SIZE, MAX_TUNNEL_ENDS, MAP_MEMORY_MAPPABLE),
+        array("next_hops", NEXT_HOP.size, 2 * NEXT_HOPS_OF_GENERATION * processors),
+        array("routes", CACHED_ROUTE_SIZE, ROUTES_OF_PROCESSOR * processors),
+        array("route_control", ROUTE_CONTROL.size, 1, MAP_MEMORY_MAPPABLE),
         MapSpecification("reply_addresses", MapType.HASH, KEY_SIZE, KEY_SIZE, max_bindings),
         MapSpecification("local", MapType.HASH, KEY_SIZE, INDEX.size, MAX_HOME_AGENTS),
         MapSpecification("stats", MapType.PERCPU_ARRAY, INDEX.size, 8, MAX_REASONS),
-        MapSpecification("usage", MapType.PERCPU_ARRAY, INDEX.size, USAGE.size, max_bindings),
         MapSpecification("error_budget", MapType.PERCPU_ARRAY, INDEX.size, 16, 1),
         MapSpecification("ports", MapType.DEVMAP, INDEX.size, INDEX.size, MAX_PORTS),
-        MapSpecification("config", MapType.ARRAY, INDEX.size, CONFIGURATION.size, 1),
+        array("config", CONFIGURATION.size, 1),
         MapSpecification("attachments", MapType.HASH, INDEX.size, ATTACHMENT.size, 256),
     )
 

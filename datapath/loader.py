@@ -7,6 +7,7 @@ without losing a frame. Whatever fails leaves things as they were.
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,13 +18,14 @@ from typing import Any
 from datapath import attachments as attaching
 from datapath import bpffs, netlink
 from datapath.attachments import Attachment, OwnPrograms
-from datapath.bpf_syscall import Map, map_create, object_pin, program_info
+from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, Map, map_create, object_pin, program_info
 from datapath.compiler import CompiledProgram, compile_program
 from datapath.errors import DatapathError, NotLoaded, StalePin
 from datapath.home_link import HomeLink
 from datapath.home_link_program import home_link_served
 from datapath.layout import (
     CONFIGURATION,
+    HASH_KEY,
     INDEX,
     MAX_HOME_AGENTS,
     SCHEMA_VERSION,
@@ -32,6 +34,7 @@ from datapath.layout import (
     pin_directory,
 )
 from datapath.netlink import InterfaceState, XdpMode
+from datapath.specialisation import Specialisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,7 @@ def _ensure_maps(directory: Path, max_bindings: int) -> list[Path]:
             path = directory / specification.name
             try:
                 with Map.open(path) as present:
-                    _check_pin(path, present, specification)
+                    _check_pin(path, present, specification, max_bindings)
             except NotLoaded:
                 descriptor = map_create(
                     specification.type,
@@ -142,6 +145,7 @@ def _ensure_maps(directory: Path, max_bindings: int) -> list[Path]:
                     specification.value_size,
                     specification.max_entries,
                     specification.name,
+                    specification.flags,
                 )
                 try:
                     object_pin(descriptor, path)
@@ -155,16 +159,22 @@ def _ensure_maps(directory: Path, max_bindings: int) -> list[Path]:
     return created
 
 
-def _check_pin(path: Path, present: Map, wanted: MapSpecification) -> None:
+def _check_pin(path: Path, present: Map, wanted: MapSpecification, max_bindings: int) -> None:
     info = present.info
     remedy = (
         "run `homeagent datapath unload` and load again; the daemon then installs the bindings anew from its store."
     )
-    if (info.type, info.key_size, info.value_size) != (wanted.type, wanted.key_size, wanted.value_size):
+    if (info.type, info.key_size, info.value_size, info.flags & MAP_MEMORY_MAPPABLE) != (
+        wanted.type,
+        wanted.key_size,
+        wanted.value_size,
+        wanted.flags,
+    ):
         raise StalePin(f"{path} was pinned with another layout: {remedy}")
     if info.max_entries != wanted.max_entries:
         raise StalePin(
-            f"{path} was pinned with {info.max_entries} entries and {wanted.max_entries} are configured: {remedy}"
+            f"{path} was pinned with {info.max_entries} entries and {wanted.max_entries} are wanted for "
+            f"max_bindings = {max_bindings}: {remedy}"
         )
 
 
@@ -172,7 +182,10 @@ def _load_program(
     options: LoaderOptions, directory: Path, states: list[InterfaceState], own: OwnPrograms, *, maps_reused: bool
 ) -> LoadReport:
     started = time.monotonic()
-    program = compile_program(directory, options.max_bindings)
+    specialisation = Specialisation(
+        directory, options.max_bindings, _hash_key(directory), tuple(options.home_agent_addresses)
+    )
+    program = compile_program(specialisation)
     compile_s = time.monotonic() - started
     pin, next_pin = (directory / name for name in attaching.PROGRAM_PINS)
     next_pin.unlink(missing_ok=True)
@@ -180,7 +193,7 @@ def _load_program(
     home_link = home_link_served(
         options.pin_path,
         options.home_prefixes,
-        max_bindings=options.max_bindings,
+        specialisation,
         narrowest=min(state.mtu for state in states),
     )
     with home_link as served_home_link, Map.open(directory / "local") as local:
@@ -203,6 +216,16 @@ def _load_program(
         compile_s=compile_s,
         home_link=served_home_link,
     )
+
+
+def _hash_key(directory: Path) -> bytes:
+    """The key that places bindings: drawn when the maps are made, and theirs for good."""
+    with Map.open(directory / "hash_key") as opened:
+        key = opened.lookup(INDEX.pack(0)) or b""
+        if not any(key):
+            key = secrets.token_bytes(HASH_KEY.size)
+            opened.update(INDEX.pack(0), key)
+    return key
 
 
 def _add_local(local: Map, addresses: Sequence[IPv6Address]) -> list[bytes]:

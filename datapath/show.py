@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
 from datapath import home_link, netlink
 from datapath.attachments import Attachment, read_rows
-from datapath.bpf_syscall import Map, MapType, opened, program_info
+from datapath.bpf_syscall import Map, MapType, map_info, opened, program_info
 from datapath.counters import read_counters
 from datapath.errors import DatapathError
 from datapath.layout import CONFIGURATION, INDEX, PROGRAM_NAME, SCHEMA_VERSION, map_specifications, pin_directory
+from datapath.table import open_table
 
-_COUNTED = ("bindings", "local", "attachments")
+_COUNTED = ("local", "attachments", "reply_addresses")
 
 
 def show(pin_path: Path) -> dict[str, Any]:
@@ -52,7 +54,10 @@ def show(pin_path: Path) -> dict[str, Any]:
         "home_agent_addresses": [str(address) for address in addresses],
         "interfaces": [_interface(attachment, program.id) for attachment in attachments],
         "home_link": None if served_home_link is None else served_home_link.to_dict(),
-        "maps": [_map(directory / specification.name) for specification in map_specifications(max_bindings)],
+        "maps": [
+            _bindings(pin_path) if specification.name == "bindings" else _map(directory / specification.name)
+            for specification in map_specifications(max_bindings)
+        ],
         "counters": {reason.slug: count for reason, count in read_counters(pin_path).items()},
     }
 
@@ -73,6 +78,13 @@ def _interface(attachment: Attachment, program: int) -> dict[str, Any]:
         "program_id": attached,
         "attached": attached == program,
     }
+
+
+def _bindings(pin_path: Path) -> dict[str, Any]:
+    with opened(pin_directory(pin_path) / "bindings") as descriptor:
+        identifier = map_info(descriptor).id
+    with closing(open_table(pin_path)) as table:
+        return {"name": "bindings", "id": identifier, "entries": table.count, "capacity": table.capacity}
 
 
 def _map(path: Path) -> dict[str, Any]:

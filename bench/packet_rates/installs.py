@@ -12,16 +12,15 @@ from pathlib import Path
 from bench.lab.errors import LabError
 from datapath.bindings import BindingMap, Tunnel
 from datapath.bpf_syscall import Map
-from datapath.layout import BINDING, pin_directory
+from datapath.layout import pin_directory
 
 
 @dataclass(slots=True)
 class InstallTimes:
-    """Seconds of each repetition; `batch_s` is the part of the system call, with keys and values packed before."""
+    """Seconds of each repetition."""
 
     install_s: list[float] = field(default_factory=list)
     remove_s: list[float] = field(default_factory=list)
-    batch_s: list[float] = field(default_factory=list)
 
 
 def measure_installs(
@@ -31,12 +30,11 @@ def measure_installs(
     times = InstallTimes()
     with BindingMap.open(pin_path) as bindings:
         for number in range(repetitions):
-            times.batch_s.append(_batch_once(pin_path, tunnels))
             gc.collect()
             started = time.monotonic()
             bindings.install_many(tunnels)
             times.install_s.append(time.monotonic() - started)
-            _check(pin_path, tunnels)
+            _check(bindings, tunnels)
             started = time.monotonic()
             bindings.remove_many(tunnels)
             times.remove_s.append(time.monotonic() - started)
@@ -46,34 +44,18 @@ def measure_installs(
 
 def bytes_per_binding(pin_path: Path) -> float:
     """Kernel memory of the maps that grow with the bindings, by place in them: the maps are made at full size."""
-    total, places = 0, 1
-    for name in ("bindings", "usage"):
+    total = 0
+    for name in ("bindings", "reply_addresses"):
         with Map.open(pin_directory(pin_path) / name) as opened:
             total += _kernel_memory(opened.descriptor)
-            places = opened.info.max_entries
-    return total / places
+    with BindingMap.open(pin_path) as bindings:
+        return total / bindings.capacity
 
 
-def _batch_once(pin_path: Path, tunnels: Mapping[IPv6Address, Tunnel]) -> float:
-    keys = b"".join(home.packed for home in tunnels)
-    values = b"".join(
-        BINDING.pack(tunnel.care_of_address.packed, tunnel.home_agent_address.packed, slot, 0)
-        for slot, tunnel in enumerate(tunnels.values())
-    )
-    with Map.open(pin_directory(pin_path) / "bindings") as opened:
-        started = time.monotonic()
-        opened.update_batch(keys, values)
-        took = time.monotonic() - started
-        opened.delete_batch(keys)
-    return took
-
-
-def _check(pin_path: Path, tunnels: Mapping[IPv6Address, Tunnel]) -> None:
-    with Map.open(pin_directory(pin_path) / "bindings") as opened:
-        present = sum(count for _, _, count in opened.lookup_batches())
-        last = opened.lookup(next(reversed(list(tunnels))).packed)
-    if present != len(tunnels) or last is None:
-        raise LabError(f"{present} of {len(tunnels)} bindings are in the map")
+def _check(bindings: BindingMap, tunnels: Mapping[IPv6Address, Tunnel]) -> None:
+    last = next(reversed(list(tunnels)))
+    if len(bindings) != len(tunnels) or last not in bindings:
+        raise LabError(f"{len(bindings)} of {len(tunnels)} bindings are in the map")
 
 
 def _kernel_memory(descriptor: int) -> int:

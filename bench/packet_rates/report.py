@@ -115,7 +115,6 @@ def _veth(by_number: dict[int, PopulationMeasurements]) -> dict[str, Any]:
 def _installs(by_number: dict[int, PopulationMeasurements]) -> dict[str, Any]:
     parts: dict[str, Callable[[InstallTimes], list[float]]] = {
         "install_s": lambda times: times.install_s,
-        "install_batch_s": lambda times: times.batch_s,
         "remove_s": lambda times: times.remove_s,
     }
     result: dict[str, Any] = {}

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,10 +28,13 @@ from datapath.bpf_syscall import object_get
 from datapath.counters import Counters
 from datapath.layout import PROGRAM_NAME, pin_directory
 from datapath.netlink import interface_state
+from datapath.route_control import RouteControl
 from datapath.unload import unload
 
 LEAST_INSTALLED = 1_000
 """Numbers of bindings from here on are installed and removed against the clock."""
+
+_PERMISSION_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -106,6 +110,10 @@ class _Population:
                 counters = Counters.open(self._pin_path)
                 stack.callback(counters.close)
                 self._programs.set_under_test(program)
+                routes = RouteControl.open(self._pin_path)  # as the daemon does, which renews it
+                stack.callback(routes.close)
+                routes.begin_generation()
+                routes.permit(time.monotonic(), _PERMISSION_S)
                 test_runs = self._test_runs(counters)
                 bursts = self._bursts(counters, core)
                 visibility = self._visibility(sender_core)

@@ -63,10 +63,8 @@ def _others(report: Mapping[str, Any]) -> Table:
     table.add_column("value", justify="right")
     for number, seconds in report["install_s"].items():
         if seconds is not None:
-            batch, remove = report["install_batch_s"][number], report["remove_s"][number]
             table.add_row(f"install {int(number):,}", f"{seconds:.3g} s")
-            table.add_row("  of which writing the map", f"{batch:.3g} s")
-            table.add_row(f"remove {int(number):,}", f"{remove:.3g} s")
+            table.add_row(f"remove {int(number):,}", f"{report['remove_s'][number]:.3g} s")
     table.add_row("kernel memory per binding", f"{report['bytes_per_binding']:g} bytes")
     table.add_row("a change is seen after", f"{report['update_visible_us']:g} us")
     table.add_row("load: compile, verify, attach", f"{report['load_s']:g} s")

@@ -33,6 +33,7 @@ from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.packet_loop import PacketLoop
 from control.daemon.restart import renewals, restore
 from control.daemon.revocation_files import RevocationFiles
+from control.daemon.route_watch import RouteWatch
 from control.daemon.service_manager import ServiceManager
 from control.daemon.signalling_sockets import KernelSockets, SignallingSockets, UserspaceSockets
 from control.daemon.status import Status
@@ -44,6 +45,7 @@ from control.metrics import DurationHistogram, MetricsServer, from_event_loop
 from datapath.bindings import BindingMap
 from datapath.counters import Counters
 from datapath.reply_addresses import ReplyAddresses
+from datapath.route_control import RouteControl
 from datapath.xfrm.channel import XfrmChannel
 
 _LOG = logging.getLogger(__name__)
@@ -134,6 +136,8 @@ class Daemon:
             stack.callback(self._bindings.close)
             stack.callback(self._counters.close)
             stack.callback(self._keys.close)
+            routes = RouteWatch(RouteControl.open(self._configuration.datapath.pin_path), self._loop)
+            stack.callback(routes.close)
             if self._xfrm is not None:
                 stack.callback(self._xfrm.close)
             if self._replies is not None:
@@ -157,7 +161,7 @@ class Daemon:
             gc.collect()
             gc.freeze()
             gc.set_threshold(_COLLECT_AFTER_ALLOCATIONS)
-            tasks = [asyncio.create_task(task) for task in self._watches()]
+            tasks = [asyncio.create_task(task) for task in (*self._watches(), routes.run())]
             for task in tasks:
                 stack.callback(task.cancel)
             self._packets.flush()

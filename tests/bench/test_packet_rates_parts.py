@@ -38,7 +38,7 @@ def population(number: int, encap_ns: float, encap_mpps: float, load_s: float = 
         instructions=1000,
         modes=["native"],
         bytes_per_binding=192.0,
-        installs=InstallTimes([0.2, 0.3, 0.9], [0.1], [0.05]) if number >= 1000 else None,
+        installs=InstallTimes([0.2, 0.3, 0.9], [0.1]) if number >= 1000 else None,
         test_runs={case.name: samples(of_case.get(case.name, 30.0)) for case in cases(number)},
         bursts={stream.name: [Burst(0.5 if stream.reason is None else encap_mpps, 1.0)] * 3 for stream in STREAMS},
         visibility=Visibility(seen_us=[4.0, 5.0, 9.0], call_us=[3.0, 4.0, 5.0]),

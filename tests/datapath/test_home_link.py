@@ -66,7 +66,9 @@ class Program:
         before = self.counters.read()
         result = program_test_run(self.descriptor, bytes(frame))
         after = self.counters.read()
-        (reason,) = (reason for reason in Reason if after[reason] != before[reason])
+        changed = [reason for reason in Reason if after[reason] != before[reason]]
+        assert len(changed) == 1, changed
+        (reason,) = changed
         return result.verdict, result.frame, reason
 
 

@@ -24,10 +24,11 @@ from datapath.errors import (
     NotLoaded,
     StalePin,
 )
-from datapath.layout import MAX_REASONS, PROGRAM_NAME, pin_directory
+from datapath.layout import HASH_KEY, MAX_REASONS, PROGRAM_NAME, pin_directory
 from datapath.loader import LoaderOptions, load
 from datapath.netlink import XdpMode
 from datapath.show import show
+from datapath.specialisation import Specialisation
 from datapath.unload import unload
 
 pytestmark = pytest.mark.namespaces
@@ -143,7 +144,7 @@ def test_a_map_of_another_size_is_refused(options):
     load(options)
     before = attached("cn0")
 
-    with pytest.raises(StalePin, match=r"32 entries and 64 are configured.*homeagent datapath unload"):
+    with pytest.raises(StalePin, match=r"wanted for max_bindings = 64.*homeagent datapath unload"):
         load(replace(options, max_bindings=64))
 
     assert attached("cn0") == before
@@ -166,11 +167,12 @@ def test_a_map_of_another_layout_is_refused_and_can_be_unloaded(options, change,
 
     with pytest.raises(StalePin, match=r"another layout.*homeagent datapath unload"):
         load(options)
-    pin(pin_directory(options.pin_path) / "usage")
+    pin(pin_directory(options.pin_path) / "home_agents")
+    pin(pin_directory(options.pin_path) / "hash_key")
     with pytest.raises(StalePin, match="another layout"):
         BindingMap.open(options.pin_path)
 
-    assert unload(options.pin_path).pins_removed == 2
+    assert unload(options.pin_path).pins_removed == 3
     load(options)
 
 
@@ -268,7 +270,9 @@ def test_a_changed_mode_takes_effect(options):
 def test_a_loader_killed_before_the_last_step_is_recovered_from(options, monkeypatch):
     load(options)
     next_pin = pin_directory(options.pin_path) / attachments.PROGRAM_PINS[1]
-    program = compile_program(pin_directory(options.pin_path), options.max_bindings)
+    program = compile_program(
+        Specialisation(pin_directory(options.pin_path), options.max_bindings, bytes(HASH_KEY.size), [AGENT])
+    )
     object_pin(program.descriptor, next_pin)
     state = netlink.interface_state("core")
     with attachments.OwnPrograms(options.pin_path) as own:

@@ -6,7 +6,7 @@
 #include <uapi/linux/bpf.h>
 
 #include "consts.h"
-#include "structs.h"
+#include "headers.h"
 
 #define PAYLOAD_SIZE 10 /* makes the inner frame 64 bytes */
 #define INNER_FRAME_SIZE (sizeof(struct ethernet_header) + IPV6_HEADER_SIZE + PAYLOAD_SIZE)

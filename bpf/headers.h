@@ -1,0 +1,56 @@
+/* Headers on the wire. Addresses are two halves in network byte order, so that comparing one costs two instructions. */
+#pragma once
+
+struct ipv6_address {
+	__u64 high;
+	__u64 low;
+};
+
+struct ethernet_header {
+	__u8 destination[6];
+	__u8 source[6];
+	__be16 type;
+};
+
+/* Destination and source of an Ethernet header, as they lie there. */
+struct link_addresses {
+	__u32 words[3];
+};
+
+struct ipv6_header {
+	__be32 version_class_flow;
+	__be16 payload_length;
+	__u8 next_header;
+	__u8 hop_limit;
+	/* Words rather than struct ipv6_address: the frame puts them on no 8-byte boundary. */
+	__u64 source[2];
+	__u64 destination[2];
+};
+
+struct options_header {
+	__u8 next_header;
+	__u8 length; /* in units of 8 bytes, not counting the first */
+};
+
+struct routing_header {
+	__u8 next_header;
+	__u8 length; /* in units of 8 bytes, not counting the first */
+	__u8 type;
+	__u8 segments_left;
+	__u32 reserved;
+	__u64 home_address[2];
+};
+
+struct udp_header {
+	__be16 source_port;
+	__be16 destination_port;
+	__be16 length;
+	__u16 checksum;
+};
+
+struct icmpv6_header {
+	__u8 type;
+	__u8 code;
+	__u16 checksum;
+	__be32 data; /* the MTU of Packet Too Big; unused in Time Exceeded */
+};

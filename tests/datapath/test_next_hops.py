@@ -1,0 +1,171 @@
+"""Next hops that are kept: used while they are true, void at once when they may not be."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from collections.abc import Iterator
+from ipaddress import IPv6Address
+
+import pytest
+from scapy.layers.inet import UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+
+from control.daemon.route_watch import RouteWatch
+from datapath.reasons import Reason
+from datapath.route_control import RouteControl
+
+pytestmark = pytest.mark.namespaces
+
+MOVED_MAC = "02:00:00:00:0f:99"
+
+
+def to_node(testbed, size=20):
+    inner = IPv6(src=str(testbed.correspondent), dst=str(testbed.home)) / UDP() / Raw(bytes(size))
+    return bytes(Ether(src=testbed.correspondent_mac, dst=testbed.correspondent_side_mac) / inner)
+
+
+def from_node(testbed):
+    inner = IPv6(src=str(testbed.home), dst=str(testbed.correspondent)) / UDP() / Raw(bytes(20))
+    outer = IPv6(src=str(testbed.care_of), dst=str(testbed.home_agent))
+    return bytes(Ether(src=testbed.care_of_mac, dst=testbed.core_mac) / outer / inner)
+
+
+def mac_of(outcome) -> str:
+    return outcome.frame[:6].hex(":")
+
+
+def set_neighbour(place: str, mac: str) -> None:
+    run(f"ip -6 neigh replace {place} lladdr {mac} nud permanent")
+
+
+def run(command: str) -> None:
+    subprocess.run(command.split(), check=True)
+
+
+@pytest.fixture
+def control(testbed) -> Iterator[RouteControl]:
+    testbed.reset_bindings()
+    opened = RouteControl.open(testbed.pin_path)
+    opened.begin_generation()
+    opened.permit(time.monotonic(), 300.0)
+    yield opened
+    opened.forbid()
+    opened.close()
+    set_neighbour("2001:db8:f::5 dev core", testbed.care_of_mac)
+    set_neighbour("2001:db8:c::2 dev cn0", testbed.correspondent_mac)
+    testbed.reset_bindings()
+
+
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_a_next_hop_is_kept_until_a_new_generation(testbed, control, way):
+    frame, place, old = {
+        "in": (to_node(testbed), "2001:db8:f::5 dev core", testbed.care_of_mac),
+        "out": (from_node(testbed), "2001:db8:c::2 dev cn0", testbed.correspondent_mac),
+    }[way]
+    first = testbed.run(frame, "cn0" if way == "in" else "core")
+    set_neighbour(place, MOVED_MAC)
+    kept = testbed.run(frame, "cn0" if way == "in" else "core")
+    assert (kept.frame, kept.verdict) == (first.frame, "redirect")
+    assert mac_of(kept) == old
+
+    control.begin_generation()
+    assert mac_of(testbed.run(frame, "cn0" if way == "in" else "core")) == MOVED_MAC
+
+
+@pytest.mark.parametrize("end", ["forbid", "lapse"])
+def test_without_permission_the_kernel_is_asked(testbed, control, end):
+    testbed.run(to_node(testbed))
+    set_neighbour("2001:db8:f::5 dev core", MOVED_MAC)
+    if end == "forbid":
+        control.forbid()
+    else:
+        control.permit(time.monotonic(), -0.5)
+    assert mac_of(testbed.run(to_node(testbed))) == MOVED_MAC
+
+
+def test_a_permission_ends_by_itself(testbed, control):
+    testbed.run(to_node(testbed))
+    set_neighbour("2001:db8:f::5 dev core", MOVED_MAC)
+    control.permit(time.monotonic(), 0.5)
+    deadline = time.monotonic() + 30
+    while mac_of(testbed.run(to_node(testbed))) != MOVED_MAC:
+        assert time.monotonic() < deadline
+
+
+def test_a_changed_binding_has_no_next_hop(testbed, control):
+    testbed.run(to_node(testbed))
+    testbed.bindings.install(testbed.home, testbed.other_care_of, testbed.home_agent)
+    assert mac_of(testbed.run(to_node(testbed))) == testbed.other_care_of_mac
+
+
+def test_one_node_s_next_hop_is_not_another_s(testbed, control):
+    second = IPv6(src=str(testbed.correspondent), dst=str(testbed.other_home)) / UDP() / Raw(bytes(20))
+    frame = bytes(Ether(src=testbed.correspondent_mac, dst=testbed.correspondent_side_mac) / second)
+    for _ in range(3):
+        assert mac_of(testbed.run(to_node(testbed))) == testbed.care_of_mac
+        assert mac_of(testbed.run(frame)) == testbed.other_care_of_mac
+
+
+def test_a_packet_beyond_the_mtu_is_answered_though_the_next_hop_is_kept(testbed, control):
+    testbed.bindings.install(testbed.home, IPv6Address("2001:db8:e::1"), testbed.home_agent)  # by a route of MTU 1400
+    assert testbed.run(to_node(testbed)).reason is Reason.FORWARD_ENCAPSULATED
+    assert testbed.run(to_node(testbed, 1340)).reason is Reason.REPLY_PACKET_TOO_BIG
+    assert testbed.run(to_node(testbed, 1312)).reason is Reason.FORWARD_ENCAPSULATED
+
+
+def test_a_neighbour_that_is_gone_is_left_to_the_kernel(testbed, control):
+    testbed.run(to_node(testbed))
+    run("ip -6 neigh del 2001:db8:f::5 dev core")
+    control.begin_generation()
+    assert testbed.run(to_node(testbed)).reason is Reason.PASS_ENCAPSULATED_NO_NEIGHBOUR
+
+
+def test_the_watch_follows_what_matters(testbed, control):
+    async def watched() -> None:
+        watch = RouteWatch(RouteControl.open(testbed.pin_path), asyncio.get_running_loop())
+        renewing = asyncio.create_task(watch.run())
+        try:
+            for change in (
+                "ip -6 neigh replace 2001:db8:f::5 dev core lladdr 02:00:00:00:0f:99 nud permanent",
+                "ip -6 route add 2001:db8:9::/64 via 2001:db8:f::5 dev core",
+                "ip -6 route del 2001:db8:9::/64",
+                "ip -6 neigh del 2001:db8:f::5 dev core",
+            ):
+                before = control.generation
+                run(change)
+                await until(lambda before=before: control.generation != before)
+            run("ip -6 rule add from 2001:db8:100::/64 lookup main")
+            set_neighbour("2001:db8:f::5 dev core", testbed.care_of_mac)
+            await until(lambda: asks_the_kernel(testbed))
+            run("ip -6 rule del from 2001:db8:100::/64 lookup main")
+            await until(lambda: not asks_the_kernel(testbed))
+        finally:
+            renewing.cancel()
+            watch.close()
+
+    asyncio.run(watched())
+    assert asks_the_kernel(testbed)
+
+
+def asks_the_kernel(testbed) -> bool:
+    """Whether nothing is kept with the binding."""
+    testbed.run(to_node(testbed))
+    slot = testbed.bindings._table.find(
+        *(int.from_bytes(testbed.home.packed[half : half + 8], "little") for half in (0, 8))
+    )
+    words = testbed.bindings._table._words
+    place = slot * testbed.bindings._table._words_of_slot + 7
+    words[place] = 0
+    testbed.run(to_node(testbed))
+    return words[place] == 0
+
+
+async def until(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
