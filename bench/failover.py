@@ -16,13 +16,15 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.lab.errors import LabError, LabInterrupted
-from bench.rehearsal.options import FailoverOptions
+from bench.rehearsal.options import POLICIES, STORES, FailoverOptions
 from bench.rehearsal.progress import make_reporter
 from bench.rehearsal.report import build_report, print_report
 from bench.rehearsal.run import Rehearsal
 
 _DEFAULTS = FailoverOptions()
 _MAX_NODES = 50_000
+_MAX_DELAY_MS = 10_000
+_MAX_BACKGROUND_RATE = 2_000
 _MAX_WORKERS = 64
 
 
@@ -33,9 +35,21 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
     )
     add = parser.add_argument
     add("--mobile-nodes", type=int, default=_DEFAULTS.mobile_nodes, metavar="N", help="simulated mobile nodes")
+    add("--policy", choices=POLICIES, default=_DEFAULTS.policy, help="how ha2 bounds what it does at once")
     add("--concurrency", type=int, default=_DEFAULTS.concurrency, metavar="C", help="nodes in recovery at once")
     add("--rate", type=float, default=_DEFAULTS.rate_per_s, metavar="R", help="recoveries begun per second")
     add("--loss", type=float, default=_DEFAULTS.loss_percent, metavar="PCT", help="loss of packets, each direction")
+    add("--rtt", type=float, default=_DEFAULTS.rtt_ms, metavar="MS", help="to the nodes and back")
+    add("--jitter", type=float, default=_DEFAULTS.jitter_ms, metavar="MS", help="further time, at most, on that way")
+    add("--unreachable", type=float, default=_DEFAULTS.unreachable_percent, metavar="PCT", help="nodes that vanish")
+    add(
+        "--background-bu",
+        type=float,
+        default=_DEFAULTS.background_bu_rate_per_s,
+        metavar="RATE",
+        help="Binding Updates per second of other nodes, registered at ha2 before",
+    )
+    add("--store", choices=STORES, default=_DEFAULTS.store, help="of the cluster's state")
     add("--auth", choices=("psk", "cert"), default=_DEFAULTS.authentication, help="shared keys or certificates")
     prefix = parser.add_mutually_exclusive_group()
     prefix.add_argument("--same-prefix", action="store_true", help="both serve one home prefix (the default)")
@@ -58,15 +72,27 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         parser.error(f"--mobile-nodes takes 1 to {_MAX_NODES}")
     if not 0 <= parsed.loss < 100:
         parser.error("--loss takes 0 to less than 100 percent")
+    if not 0 <= parsed.unreachable < 100:
+        parser.error("--unreachable takes 0 to less than 100 percent")
+    if min(parsed.rtt, parsed.jitter) < 0 or max(parsed.rtt, parsed.jitter) > _MAX_DELAY_MS:
+        parser.error(f"--rtt and --jitter take 0 to {_MAX_DELAY_MS} ms")
+    if not 0 <= parsed.background_bu <= _MAX_BACKGROUND_RATE:
+        parser.error(f"--background-bu takes 0 to {_MAX_BACKGROUND_RATE}")
     if min(parsed.concurrency, parsed.rate, parsed.lease, parsed.probe_rate, parsed.give_up_after) <= 0:
         parser.error("--concurrency, --rate, --lease, --probe-rate and --give-up-after take positive numbers")
     if not 0 <= parsed.workers <= _MAX_WORKERS:
         parser.error(f"--workers takes 0 to {_MAX_WORKERS}")
     return FailoverOptions(
         mobile_nodes=parsed.mobile_nodes,
+        policy=parsed.policy,
         concurrency=parsed.concurrency,
         rate_per_s=parsed.rate,
         loss_percent=parsed.loss,
+        rtt_ms=parsed.rtt,
+        jitter_ms=parsed.jitter,
+        unreachable_percent=parsed.unreachable,
+        background_bu_rate_per_s=parsed.background_bu,
+        store=parsed.store,
         authentication=parsed.auth,
         new_home_address=parsed.new_home_address,
         workers=parsed.workers,
@@ -80,7 +106,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rehearse once; 0 only if every node was recovered."""
+    """Rehearse once; 0 only if every reachable node was recovered."""
     options = parse_options(arguments)
     console = Console(stderr=True)
     try:
@@ -96,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(report, indent=2) + "\n")
     print_report(report, Console())
-    return 0 if report["recovered"] == options.mobile_nodes else 1
+    return 0 if report["recovered"] == report["reachable"] else 1
 
 
 if __name__ == "__main__":

@@ -5,10 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
-from bench.lab.addresses import ACCESS_PREFIX, further_node_prefix, node_prefix, simulated_care_of_address
+from bench.lab.addresses import (
+    ACCESS_PREFIX,
+    BACKGROUND_ACCESS_PREFIX,
+    further_node_prefix,
+    node_prefix,
+    simulated_care_of_address,
+)
 from bench.lab.credentials import TRUSTED_HOME_AGENTS, Credentials, Subscriber
 from bench.lab.errors import LabError
 from bench.lab.home_agent import HomeAgentUnderTest
@@ -110,7 +116,30 @@ class SimulatorOptions:
     rate_per_s: float = 200.0
     concurrency: int = 128
     loss_percent: float = 0.0
+    delay_ms: float = 0.0
+    jitter_ms: float = 0.0
     seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class AccessNetwork:
+    """Where a simulator stands.
+
+    Attributes:
+        role: of its namespace.
+        link: prefix of its link to the core.
+        care_of_addresses: prefix that is routed to it.
+    """
+
+    role: str
+    link: IPv6Network
+    care_of_addresses: IPv6Network
+
+
+#: The link itself has another prefix than the care-of addresses, which the simulator takes as a whole.
+ACCESS = AccessNetwork("access", node_prefix(0), ACCESS_PREFIX)
+#: For nodes that the failure does not concern.
+BACKGROUND_ACCESS = AccessNetwork("bgaccess", further_node_prefix(0), BACKGROUND_ACCESS_PREFIX)
 
 
 class SimulatedNodes:
@@ -124,19 +153,21 @@ class SimulatedNodes:
         subscribers: Sequence[Subscriber],
         home_agent: HomeAgentUnderTest,
         options: SimulatorOptions,
+        access: AccessNetwork = ACCESS,
     ) -> None:
         self._laboratory = laboratory
-        # The link itself has another prefix than the care-of addresses, which the simulator takes as a whole.
-        self.host = core.attach("access", node_prefix(0), _DEVICE, host=_SIMULATOR_LINK_HOST)
-        core.route(ACCESS_PREFIX, self.host)
-        directory = laboratory.subdirectory("access")
+        self._name = "simulator" if access is ACCESS else f"simulator-{access.role}"
+        self._care_of_addresses = access.care_of_addresses
+        self.host = core.attach(access.role, access.link, _DEVICE, host=_SIMULATOR_LINK_HOST)
+        core.route(access.care_of_addresses, self.host)
+        directory = laboratory.subdirectory(access.role)
         self._configuration = directory / "simulator.json"
         self._events_file = directory / "events.jsonl"
         self.events = FileFollower(self._events_file)
         self._process: LabProcess | None = None
         document: JsonObject = {
             "simulator": {
-                "care_of_prefix": str(ACCESS_PREFIX),
+                "care_of_prefix": str(access.care_of_addresses),
                 "home_agent": str(home_agent.host.address),
                 "home_agent_identity": home_agent.identity,
                 "trusted_home_agents": TRUSTED_HOME_AGENTS,
@@ -144,6 +175,8 @@ class SimulatedNodes:
                 "rate_per_s": options.rate_per_s,
                 "concurrency": options.concurrency,
                 "loss_percent": options.loss_percent,
+                "delay_ms": options.delay_ms,
+                "jitter_ms": options.jitter_ms,
                 "seed": options.seed,
                 "trust_anchors": credentials.trust_anchors(directory),
                 "summary_interval_s": 1.0,
@@ -155,9 +188,8 @@ class SimulatedNodes:
         }
         write_private(self._configuration, json.dumps(document).encode())
 
-    @staticmethod
-    def _node(subscriber: Subscriber, certificate: dict[str, str]) -> dict[str, Any]:
-        care_of_address: IPv6Address = simulated_care_of_address(subscriber.number)
+    def _node(self, subscriber: Subscriber, certificate: dict[str, str]) -> dict[str, Any]:
+        care_of_address: IPv6Address = simulated_care_of_address(subscriber.number, self._care_of_addresses)
         node: dict[str, Any] = {
             "identity": subscriber.identity,
             "home_address": str(subscriber.home_address),
@@ -184,4 +216,9 @@ class SimulatedNodes:
         command = homeagent_command(
             "simulate", "--config", str(self._configuration), "--events", str(self._events_file)
         )
-        self._process = self._laboratory.spawn(self.host.namespace, "simulator", command, stdin=True)
+        self._process = self._laboratory.spawn(self.host.namespace, self._name, command, stdin=True)
+
+    def command(self, *words: str) -> None:
+        """Tell the running simulator something, as docs/mobile-node.md has it."""
+        self.process.stdin.write(" ".join(words).encode() + b"\n")
+        self.process.stdin.flush()

@@ -1,4 +1,4 @@
-"""The scene of every failover: a correspondent, home agents ha1 and ha2 of one cluster, a routed core between."""
+"""The scene of every failover: a correspondent, home agents ha1, ha2 and more of one cluster, a routed core."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.lab.addresses import CORRESPONDENT_PREFIX, HOME_PREFIX, SECOND_HOME_PREFIX, home_agent_prefix
+from bench.lab.addresses import CORRESPONDENT_PREFIX, HOME_PREFIX, home_agent_prefix, own_home_prefix
 from bench.lab.credentials import Credentials, Subscriber
 from bench.lab.home_agent import HomeAgentOptions, HomeAgentUnderTest
 from bench.lab.laboratory import Laboratory
@@ -19,6 +19,7 @@ class SceneOptions:
     """What differs between scenes.
 
     Attributes:
+        survivors: home agents beside ha1; more than one need `new_home_address`, as a home prefix is routed to one.
         new_home_address: ha2 has a home prefix of its own, so that nodes need another home address when it takes
             over; otherwise both serve the same prefix and the nodes keep theirs.
         bootstrap: the `[bootstrap]` section of both.
@@ -30,6 +31,7 @@ class SceneOptions:
         back_end: who does ESP at both, as `[ipsec] back_end` has it.
     """
 
+    survivors: int = 1
     new_home_address: bool = False
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)
@@ -53,10 +55,11 @@ class Scene:
         self.laboratory = laboratory
         self.core = RoutedCore(laboratory)
         self.correspondent: Host = self.core.attach("cn", CORRESPONDENT_PREFIX, "eth0")
-        second_prefix = SECOND_HOME_PREFIX if options.new_home_address else HOME_PREFIX
+        numbers = range(2, 2 + options.survivors)
+        own = {number: own_home_prefix(number) if options.new_home_address else HOME_PREFIX for number in numbers}
         store = options.store or laboratory.subdirectory("cluster") / "state.db"
         self.home_agents: list[HomeAgentUnderTest] = []
-        for number, prefix in ((1, HOME_PREFIX), (2, second_prefix)):
+        for number, prefix in ((1, HOME_PREFIX), *own.items()):
             host = self.core.attach_home_agent(f"ha{number}", home_agent_prefix(number), [prefix])
             agent_options = HomeAgentOptions(
                 home_prefixes=[prefix],
@@ -71,7 +74,8 @@ class Scene:
             self.home_agents.append(HomeAgentUnderTest(laboratory, host, credentials, subscribers, agent_options))
         self.core.route(HOME_PREFIX, self.failing.host)
         if options.new_home_address:
-            self.core.route(SECOND_HOME_PREFIX, self.surviving.host)
+            for agent, prefix in zip(self.survivors, own.values(), strict=True):
+                self.core.route(prefix, agent.host)
         else:
             # The floating route takes effect when the link to ha1 loses its carrier.
             self.core.route(HOME_PREFIX, self.surviving.host, STANDBY_METRIC)
@@ -80,6 +84,11 @@ class Scene:
     def failing(self) -> HomeAgentUnderTest:
         """ha1, which the nodes register with and which is going to fail."""
         return self.home_agents[0]
+
+    @property
+    def survivors(self) -> list[HomeAgentUnderTest]:
+        """Those that do not fail."""
+        return self.home_agents[1:]
 
     @property
     def surviving(self) -> HomeAgentUnderTest:

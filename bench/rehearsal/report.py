@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from bench.lab.outages import percentile
-from bench.lab.processes import ProcessUsage
+from bench.rehearsal.background import Refresh
 from bench.rehearsal.machine import machine, versions
 from bench.rehearsal.options import FailoverOptions
+from bench.rehearsal.samples import Sampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,56 +23,72 @@ class Measurements:
     Attributes:
         outages_s: by node, seconds from ha1's failure to the first ping answered after it; None: never.
         probe_interval_s: time between two pings of one node, the resolution of the outages.
-        takeover: ha2's own account, the member `takeover` of its status.
-        detection_s: seconds from the failure until ha2 had claimed ha1's nodes; None: it never did.
-        duration_s: seconds from the failure until ha2 had recovered or given up the last node.
-        usage_before, usage_after: ha2's daemon just before the failure and when the takeover had finished.
+        sampler: what the survivors said of themselves, to the end of the takeover.
+        detection_s: seconds from the failure until the first survivor had claimed nodes; None: none ever did.
+        failed_at: when the failure was (seconds since the epoch).
+        duration_s: seconds from the failure until the last node was recovered or given up.
         packets: ha2's XDP counters since the failure, by reason.
         simulator: the simulator's last summary.
+        refreshes: of nodes that the failure did not concern.
+        background_bus: Binding Updates these sent, repetitions included.
         calibration_ms: the calibration loop before and after.
     """
 
     outages_s: Sequence[float | None]
     probe_interval_s: float
-    takeover: Mapping[str, Any]
+    sampler: Sampler
     detection_s: float | None
+    failed_at: float
     duration_s: float
-    usage_before: ProcessUsage
-    usage_after: ProcessUsage
     packets: Mapping[str, int]
     simulator: Mapping[str, Any]
+    refreshes: Sequence[Refresh]
+    background_bus: int
     calibration_ms: tuple[float, float]
 
 
 def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, Any]:
     """The result as a JSON object; every time in the unit its name ends with."""
-    takeover = measured.takeover
-    answered = [outage for outage in measured.outages_s if outage is not None]
-    recovered = min(int(takeover["recovered"]), len(answered))
-    cpu_s = measured.usage_after.cpu_s - measured.usage_before.cpu_s
-    handshake = takeover.get("handshake_ms") or {}
+    sampler = measured.sampler
+    takeovers = sampler.takeovers
+    unreachable = options.unreachable
+    reachable = [outage for number, outage in enumerate(measured.outages_s, 1) if number not in unreachable]
+    answered = sorted(outage for outage in reachable if outage is not None)
+    recovered = min(sum(int(takeover["recovered"]) for takeover in takeovers.values()), len(answered))
+    usage = [(sampler.usage_before[name], after) for name, after in sampler.usage.items()]
+    cpu_s = sum(after.cpu_s - before.cpu_s for before, after in usage)
     return {
         "mobile_nodes": options.mobile_nodes,
+        "reachable": len(reachable),
+        "unreachable": len(unreachable),
         "recovered": recovered,
-        "given_up": int(takeover["given_up"]),
-        "reasons": takeover.get("reasons", {}),
+        "given_up": sum(int(takeover["given_up"]) for takeover in takeovers.values()),
+        "reasons": sampler.counted("given_up_reasons"),
+        "failed_attempts": sampler.counted("reasons"),
         "duration_s": round(measured.duration_s, 3),
         "detection_s": _rounded(measured.detection_s, 3),
-        "outage_s": {
-            "p50": _rounded(percentile(answered, 0.5), 3),
-            "p90": _rounded(percentile(answered, 0.9), 3),
-            "p99": _rounded(percentile(answered, 0.99), 3),
-            "max": _rounded(max(answered, default=None), 3),
-        },
+        "outage_s": {name: _rounded(value, 3) for name, value in _distribution(answered).items()},
         "outage_resolution_s": round(measured.probe_interval_s, 3),
-        "handshake_ms": {name: _rounded(handshake.get(name), 3) for name in ("p50", "p99")},
+        "handshake_ms": _handshakes(takeovers.values()),
+        "background_bu_ms": _background(measured, during=True),
+        "background_bu_before_ms": _background(measured, during=False),
+        "background_bu_sent": measured.background_bus,
         "ha_cpu_s": round(cpu_s, 2),
-        "ha_cpu_user_s": round(measured.usage_after.user_s - measured.usage_before.user_s, 2),
-        "ha_cpu_system_s": round(measured.usage_after.system_s - measured.usage_before.system_s, 2),
+        "ha_cpu_user_s": round(sum(after.user_s - before.user_s for before, after in usage), 2),
+        "ha_cpu_system_s": round(sum(after.system_s - before.system_s for before, after in usage), 2),
         "ha_cpu_ms_per_node": round(cpu_s * 1000 / max(1, recovered), 3),
-        "retransmissions": takeover.get("retransmissions"),
-        "peak_in_flight": takeover.get("peak_in_flight"),
-        "peak_rss_mb": round(measured.usage_after.peak_rss_bytes / 1e6, 1),
+        "retransmissions": sum(int(takeover.get("retransmissions") or 0) for takeover in takeovers.values()),
+        "peak_in_flight": max(int(takeover.get("peak_in_flight") or 0) for takeover in takeovers.values()),
+        "peak_rss_mb": round(max(after.peak_rss_bytes for _, after in usage) / 1e6, 1),
+        "survivors": {
+            name: {
+                "claimed": takeover.get("total"),
+                "recovered": takeover.get("recovered"),
+                "given_up": takeover.get("given_up"),
+                "cpu_s": round(sampler.usage[name].cpu_s - sampler.usage_before[name].cpu_s, 2),
+            }
+            for name, takeover in takeovers.items()
+        },
         "xdp_packets": {name: count for name, count in measured.packets.items() if count},
         "simulator": dict(measured.simulator),
         "calibration_ms": {
@@ -79,18 +96,74 @@ def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, 
             "after": round(measured.calibration_ms[1], 3),
         },
         "parameters": {
+            "policy": options.policy,
             "concurrency": options.concurrency,
             "rate_per_s": options.rate_per_s,
             "workers": options.workers,
             "loss_percent": options.loss_percent,
+            "rtt_ms": options.rtt_ms,
+            "jitter_ms": options.jitter_ms,
+            "unreachable_percent": options.unreachable_percent,
+            "background_bu_rate_per_s": options.background_bu_rate_per_s,
+            "survivors": options.survivors,
+            "store": options.store,
             "auth": options.authentication,
             "new_home_address": options.new_home_address,
             "lease_s": options.lease_s,
             "probe_rate_per_s": options.probe_rate_per_s,
         },
         "seed": options.seed,
+        "timeline": _timeline(measured, answered),
         "machine": machine(),
         "versions": versions(),
+    }
+
+
+def _distribution(values: list[float]) -> dict[str, float | None]:
+    percentiles = {name: percentile(values, share) for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))}
+    return {**percentiles, "max": max(values, default=None)}
+
+
+def _handshakes(takeovers: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
+    """With several survivors the figure of the slowest."""
+    all_of_them = [takeover.get("handshake_ms") or {} for takeover in takeovers]
+    return {
+        name: _rounded(max((each[name] for each in all_of_them if each.get(name) is not None), default=None), 3)
+        for name in ("p50", "p99")
+    }
+
+
+def _background(measured: Measurements, *, during: bool) -> dict[str, Any] | None:
+    """The time from Binding Update to acknowledgement, from the failure on or before it."""
+    if not measured.refreshes:
+        return None
+    # What is left after the last answer is waiting for nodes that are not there: no storm any more.
+    answered = [outage for outage in measured.outages_s if outage is not None]
+    end = measured.failed_at + max(answered, default=measured.duration_s)
+    values = [
+        refresh.answered_after_s * 1000
+        for refresh in measured.refreshes
+        if (
+            measured.failed_at <= refresh.at - refresh.answered_after_s <= end
+            if during
+            else refresh.at < measured.failed_at
+        )
+    ]
+    figures = {name: _rounded(value, 1) for name, value in _distribution(values).items()}
+    return {**figures, "count": len(values)}
+
+
+def _timeline(measured: Measurements, answered: Sequence[float]) -> dict[str, list[float]]:
+    """What a picture needs, in columns; times in seconds since the failure."""
+    samples = [asdict(sample) for sample in measured.sampler.samples]
+    during = [refresh for refresh in measured.refreshes if refresh.at >= measured.failed_at]
+    return {
+        "at_s": [round(sample["at"], 3) for sample in samples],
+        **{name: [sample[name] for sample in samples] for name in ("recovered", "in_flight", "limit")},
+        "cpu_s": [round(sample["cpu_s"], 2) for sample in samples],
+        "outages_s": [round(outage, 3) for outage in answered],
+        "background_bu_at_s": [round(refresh.at - measured.failed_at, 3) for refresh in during],
+        "background_bu_ms": [round(refresh.answered_after_s * 1000, 1) for refresh in during],
     }
 
 
@@ -101,22 +174,36 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     table.add_column("value", justify="right")
     outage, handshake = report["outage_s"], report["handshake_ms"]
     rows = [
-        ("recovered", f"{report['recovered']} of {report['mobile_nodes']}"),
+        ("policy", report["parameters"]["policy"]),
+        ("recovered", f"{report['recovered']} of {report['reachable']}"),
+        *([("unreachable", str(report["unreachable"]))] if report["unreachable"] else []),
         ("given up", str(report["given_up"])),
         ("takeover finished after", f"{report['duration_s']} s"),
         ("  of which detection", f"{report['detection_s']} s"),
         ("outage p50 / p90 / p99 / max", " / ".join(f"{outage[key]}" for key in ("p50", "p90", "p99", "max")) + " s"),
         ("handshake p50 / p99", f"{handshake['p50']} / {handshake['p99']} ms"),
         ("home agent CPU", f"{report['ha_cpu_s']} s, {report['ha_cpu_ms_per_node']} ms a node"),
+        *_background_rows(report),
         ("retransmissions", str(report["retransmissions"])),
         ("peak in flight", str(report["peak_in_flight"])),
         ("peak memory", f"{report['peak_rss_mb']} MB"),
     ]
+    if len(report["survivors"]) > 1:
+        rows += [(name, f"{each['recovered']} of {each['claimed']}") for name, each in report["survivors"].items()]
     for what, value in rows:
         table.add_row(what, value)
     console.print(table)
     for reason, number in report["reasons"].items():
         console.print(f"given up because of {reason}: {number}", soft_wrap=True, markup=False)
+
+
+def _background_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for name, when in (("background_bu_before_ms", "before"), ("background_bu_ms", "meanwhile")):
+        if (figures := report[name]) is not None:
+            shown = " / ".join(f"{figures[key]}" for key in ("p50", "p99", "max"))
+            rows.append((f"other nodes' updates {when} p50 / p99 / max", f"{shown} ms ({figures['count']})"))
+    return rows
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

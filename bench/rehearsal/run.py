@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address
 from typing import Any
 
 from bench.lab.addresses import home_address
 from bench.lab.counters import counter_changes
-from bench.lab.credentials import Credentials
+from bench.lab.credentials import Credentials, Subscriber
 from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import SimulatedNodes, SimulatorOptions
 from bench.lab.probing import EchoProbes
+from bench.lab.redis_server import RedisServer
 from bench.lab.scene import Scene, SceneOptions
 from bench.lab.streams import JsonObject
+from bench.rehearsal.background import BackgroundNodes, background_subscribers
 from bench.rehearsal.machine import calibration_ms
 from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.progress import Reporter
 from bench.rehearsal.report import Measurements
+from bench.rehearsal.samples import Sampler
 
 _STEP_S = 0.05
-# Asking costs the home agent CPU, which is what is being measured.
-_STATUS_INTERVAL_S = 1.0
 _PROBE_INTERVAL_S = 0.1
 _REGISTRATION_RATE_PER_S = 300.0
 # A node of the last batch may still wait for its next ping when the takeover has finished.
 _ANSWER_GRACE_S = 10.0
 _SPARE_BINDINGS = 4
+# How long the background is listened to before the failure, for comparison.
+_QUIET_S = 3.0
 
 
 class Rehearsal:
@@ -39,8 +42,10 @@ class Rehearsal:
     def __init__(self, options: FailoverOptions, reporter: Reporter) -> None:
         self._options = options
         self._reporter = reporter
+        self._subscribers: Sequence[Subscriber] = ()
         self._simulator_summary: dict[str, Any] = {}
         self._claimed_at: float | None = None
+        self._background: BackgroundNodes | None = None
 
     def run(self) -> Measurements:
         """Build, register, fail, recover, remove everything.
@@ -56,26 +61,33 @@ class Rehearsal:
         scene, nodes = self._build(laboratory)
         self._register(nodes)
         probes = self._start_probes(laboratory, scene)
+        self._start_background()
         datapath_before = scene.surviving.show_datapath()
-        usage_before = scene.surviving.daemon.usage()
+        sampler = Sampler(scene.survivors)
+        if vanishing := sorted(self._options.unreachable):
+            nodes.command("vanish", *(self._subscribers[number - 1].identity for number in vanishing))
         at = scene.fail()
         failed_at = time.time() - (time.monotonic() - at)
+        sampler.begin(at)
         probes.mark(at)
-        takeover = self._recover(scene, nodes, probes)
-        usage_after = scene.surviving.daemon.usage()
-        finished_at = max(_times(scene.surviving.past_events(), "recovered", "given-up"), default=time.time())
-        self._wait_for_answers(nodes, probes, int(takeover["recovered"]))
-        outages: list[float | None] = [history["outage_s"] for history in probes.report()]
+        self._recover(scene, nodes, probes, sampler)
+        past = [row for agent in scene.survivors for row in agent.past_events()]
+        finished_at = max(_times(past, "recovered", "given-up"), default=time.time())
+        self._wait_for_answers(nodes, probes, sum(int(each["recovered"]) for each in sampler.takeovers.values()))
+        background = self._background
+        if background is not None:
+            background.poll()
         return Measurements(
-            outages_s=outages,
+            outages_s=[history["outage_s"] for history in probes.report()],
             probe_interval_s=probes.interval_s,
-            takeover=takeover,
+            sampler=sampler,
             detection_s=None if self._claimed_at is None else self._claimed_at - failed_at,
+            failed_at=failed_at,
             duration_s=finished_at - failed_at,
-            usage_before=usage_before,
-            usage_after=usage_after,
             packets=counter_changes(datapath_before, scene.surviving.show_datapath()),
             simulator=self._simulator_summary,
+            refreshes=background.refreshes if background is not None else (),
+            background_bus=background.sent if background is not None else 0,
             calibration_ms=(calibration_before, calibration_ms()),
         )
 
@@ -84,30 +96,59 @@ class Rehearsal:
         self._reporter.phase("building", 3)
         credentials = Credentials(options.authentication)
         numbers = range(1, options.mobile_nodes + 1)
-        subscribers = [credentials.subscriber(number, home_address(number)) for number in numbers]
+        self._subscribers = [credentials.subscriber(number, home_address(number)) for number in numbers]
+        others = background_subscribers(options, credentials)
+        bindings = (len(self._subscribers) + len(others)) * _SPARE_BINDINGS
         scene_options = SceneOptions(
+            survivors=options.survivors,
             new_home_address=options.new_home_address,
-            bootstrap={
-                "concurrency": options.concurrency,
-                "rate_per_s": options.rate_per_s,
-                "give_up_after_s": options.give_up_after_s,
-            },
+            bootstrap=options.bootstrap,
             cluster={"lease_s": options.lease_s, "heartbeat_s": options.lease_s / 3},
             ike={"workers": options.workers},
-            max_bindings=1 << (options.mobile_nodes * _SPARE_BINDINGS).bit_length(),
+            store=self._start_redis(laboratory) if options.store == "redis" else "",
+            max_bindings=1 << bindings.bit_length(),
         )
-        scene = Scene(laboratory, credentials, subscribers, scene_options)
-        simulator_options = SimulatorOptions(
-            rate_per_s=_REGISTRATION_RATE_PER_S, loss_percent=options.loss_percent, seed=options.seed
+        scene = Scene(laboratory, credentials, [*self._subscribers, *others], scene_options)
+        link = SimulatorOptions(
+            rate_per_s=_REGISTRATION_RATE_PER_S,
+            loss_percent=options.loss_percent,
+            delay_ms=options.rtt_ms / 2,
+            jitter_ms=options.jitter_ms / 2,
+            seed=options.seed,
         )
-        nodes = SimulatedNodes(laboratory, scene.core, credentials, subscribers, scene.failing, simulator_options)
+        nodes = SimulatedNodes(laboratory, scene.core, credentials, self._subscribers, scene.failing, link)
+        hosts = [nodes.host]
+        if others:
+            self._background = BackgroundNodes(laboratory, scene, credentials, others, link)
+            hosts.append(self._background.nodes.host)
         self._reporter.advance(1)
-        scene.core.prime_neighbours(nodes.host)
+        scene.core.prime_neighbours(*hosts)
         scene.load()
         self._reporter.advance(2)
         scene.serve()
         self._reporter.advance(3)
         return scene, nodes
+
+    @staticmethod
+    def _start_redis(laboratory: Laboratory) -> str:
+        server = RedisServer(laboratory.subdirectory("redis"))
+        server.start()
+        laboratory.on_close(server.kill)
+        return server.url
+
+    def _start_background(self) -> None:
+        background = self._background
+        if background is None:
+            return
+        background.nodes.start()
+
+        def all_registered() -> bool:
+            background.poll()
+            return background.registered
+
+        self._wait("the first registration of every background node", all_registered, self._patience_s())
+        background.begin(self._options.background_bu_rate_per_s)
+        time.sleep(_QUIET_S)
 
     def _register(self, nodes: SimulatedNodes) -> None:
         self._reporter.phase("registering", self._options.mobile_nodes)
@@ -140,28 +181,21 @@ class Rehearsal:
         self._wait("a first ping of every node", all_reached, self._patience_s())
         return probes
 
-    def _recover(self, scene: Scene, nodes: SimulatedNodes, probes: EchoProbes) -> dict[str, Any]:
-        """Wait for ha2 to finish; its account of the takeover."""
+    def _recover(self, scene: Scene, nodes: SimulatedNodes, probes: EchoProbes, sampler: Sampler) -> None:
+        """Wait for the survivors to finish."""
         self._reporter.phase("recovering", self._options.mobile_nodes)
-        takeover: dict[str, Any] = {}
-        next_status = 0.0
 
         def finished() -> bool:
-            nonlocal takeover, next_status
-            scene.surviving.daemon.require_running()
             self._follow(nodes, probes)
-            if time.monotonic() < next_status:
+            if not sampler.poll():
                 return False
-            next_status = time.monotonic() + _STATUS_INTERVAL_S
-            takeover = scene.surviving.status().get("takeover") or {}
-            if self._claimed_at is None and takeover.get("total"):
-                # Asked for early: the daemon keeps only so many entries, and a mass takeover makes many.
-                self._claimed_at = min(_times(scene.surviving.past_events(), "nodes-claimed"), default=None)
-            settled = int(takeover.get("recovered", 0)) + int(takeover.get("given_up", 0))
-            return settled >= self._options.mobile_nodes
+            if self._claimed_at is None and any(each.get("total") for each in sampler.takeovers.values()):
+                # Asked for early: the daemons keep only so many entries, and a mass takeover makes many.
+                past = [row for agent in scene.survivors for row in agent.past_events()]
+                self._claimed_at = min(_times(past, "nodes-claimed"), default=None)
+            return sampler.settled >= self._options.mobile_nodes
 
         self._wait("the end of the takeover", finished, self._patience_s() + self._options.give_up_after_s)
-        return takeover
 
     def _wait_for_answers(self, nodes: SimulatedNodes, probes: EchoProbes, expected: int) -> None:
         deadline = time.monotonic() + _ANSWER_GRACE_S
@@ -177,6 +211,8 @@ class Rehearsal:
                 number = int(str(row["node"]).partition("@")[0].removeprefix("mn"))
                 probes.set_target(number - 1, IPv6Address(row["home_address"]))
         probes.poll()
+        if self._background is not None:
+            self._background.poll()
         self._reporter.advance(len(probes.outages))
 
     def _take_summary(self, row: dict[str, Any]) -> None:

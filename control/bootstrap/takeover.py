@@ -116,6 +116,11 @@ class Takeover:
         return self._scheduler.given_up_total
 
     @property
+    def given_up_reasons(self) -> dict[str, int]:
+        """Nodes given up since the start, by why their last attempt failed."""
+        return dict(self._scheduler.reasons)
+
+    @property
     def active(self) -> bool:
         """Whether any node still waits or is under way."""
         return bool(self._nodes)

@@ -82,6 +82,7 @@ class Status:
             "handshake_ms": _percentiles_ms(takeover.handshake_s),
             "retransmissions": self._agent.endpoint.statistics["retransmissions"],
             "reasons": dict(takeover.failures),
+            "given_up_reasons": takeover.given_up_reasons,
         }
 
     def bindings(self) -> list[Row]:

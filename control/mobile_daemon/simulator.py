@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import random
+import re
 import selectors
 import sys
 import time
@@ -31,6 +32,9 @@ from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
 from control.mobile_node.simulation import Simulation, SimulationSettings
 from control.sockets.tun import TunDevice, TunError
+
+_COMMANDS = ("report", "stop", "vanish IDENTITY...", "refresh NUMBER")
+_NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
 def run_simulator(
@@ -189,19 +193,26 @@ class Simulator:
             return
 
     def _read_commands(self, selector: selectors.BaseSelector) -> None:
-        data = os.read(sys.stdin.fileno(), 4096)
+        data = os.read(sys.stdin.fileno(), 65_536)
         if not data:
             selector.unregister(sys.stdin.fileno())
             return
         *lines, self._commands = (self._commands + data).split(b"\n")
         for line in lines:
-            command = line.strip().decode("utf-8", "replace")
-            if command == "report":
+            self._obey(line.decode("utf-8", "replace"))
+
+    def _obey(self, line: str) -> None:
+        match line.split():
+            case ["report"]:
                 self._report()
-            elif command == "stop":
+            case ["stop"]:
                 self._done = True
-            elif command:
-                self._log.write({"event": "unknown-command", "command": command, "known": ["report", "stop"]})
+            case ["vanish", *identities]:
+                self._simulation.vanish(identities)
+            case ["refresh", rate] if _NUMBER.fullmatch(rate):
+                self._simulation.refresh(float(rate), time.monotonic())
+            case [_, *_]:
+                self._log.write({"event": "unknown-command", "command": line.strip(), "known": list(_COMMANDS)})
                 self._log.flush()
 
     def _report(self) -> None:

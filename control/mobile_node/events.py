@@ -118,12 +118,14 @@ class Registered:
         home_address: the registered home address.
         lifetime_s: seconds granted.
         refresh: True if it prolongs a registration that was in force.
+        answered_after_s: from the Binding Update it answers to the acknowledgement.
     """
 
     home_agent: IPv6Address
     home_address: IPv6Address
     lifetime_s: float
     refresh: bool
+    answered_after_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,13 @@ class Registrar:
         verdict = registration.acknowledge(message, now)
         if verdict is Verdict.ACCEPTED:
             self._events.append(
-                Registered(registration.home_agent, registration.home_address, registration.granted_s, refresh)
+                Registered(
+                    registration.home_agent,
+                    registration.home_address,
+                    registration.granted_s,
+                    refresh,
+                    registration.answered_after_s,
+                )
             )
         elif verdict is Verdict.REFUSED and refresh:
             self._events.append(BindingLost(registration.home_agent, "refused"))

@@ -121,6 +121,7 @@ class Registration:
         state: see the module's table.
         expires_at: monotonic seconds when the binding in force ends; None while there is none.
         granted_s: lifetime the last acknowledgement granted.
+        answered_after_s: seconds from the Binding Update it answered to that acknowledgement.
     """
 
     __slots__ = (
@@ -134,6 +135,7 @@ class Registration:
         "_sent",
         "_timeout",
         "_timers",
+        "answered_after_s",
         "expires_at",
         "granted_s",
         "home_address",
@@ -167,6 +169,7 @@ class Registration:
         self.state = RegistrationState.UPDATING
         self.expires_at: float | None = None
         self.granted_s = 0.0
+        self.answered_after_s = 0.0
         self._lifetime_units = max(1, min(round(lifetime_s / LIFETIME_UNIT_S), MAX_LIFETIME_UNITS))
         self._counter = counter
         self._timers = timers
@@ -298,6 +301,7 @@ class Registration:
         granted = float(message.lifetime_seconds)
         self.state = RegistrationState.REGISTERED
         self.granted_s = granted
+        self.answered_after_s = now - sent_at
         self.expires_at = sent_at + granted
         self._outstanding.clear()
         self._retransmit_at = None

@@ -39,6 +39,8 @@ class SimulatedNode:
         last_tunnelled_packet: when the latest packet came through the tunnel.
         switches: Home Agent Switch messages obeyed.
         failures: attempts to register that came to nothing.
+        awaits_acknowledgement: whether a Binding Update is under way.
+        vanished: whether it was taken off the network.
         timer: when its engine wants to be woken (monotonic seconds), as noted in the simulation's heap.
     """
 
@@ -48,6 +50,8 @@ class SimulatedNode:
     last_tunnelled_packet: float | None = None
     switches: int = 0
     failures: int = 0
+    awaits_acknowledgement: bool = False
+    vanished: bool = False
     timer: float | None = None
 
     @property
@@ -77,8 +81,10 @@ class SimulatedNode:
                 if self.last_tunnelled_packet is not None:
                     self.times["last_tunnelled_packet_before_switch"] = self.last_tunnelled_packet
             case BindingUpdateSent():
+                self.awaits_acknowledgement = True
                 self.times.setdefault("binding_update_sent", time)
             case Registered(refresh=refresh):
+                self.awaits_acknowledgement = False
                 if not refresh:
                     self.times["registered"] = time
                 if self.first_registered is None:
@@ -86,6 +92,7 @@ class SimulatedNode:
             case FirstTunnelledPacket():
                 self.times["first_tunnelled_packet"] = time
             case RegistrationFailed():
+                self.awaits_acknowledgement = False
                 self.failures += 1
 
     def report(self) -> dict[str, object]:

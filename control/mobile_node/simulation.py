@@ -18,14 +18,12 @@ from control.ipsec.udp_encapsulation import KEEPALIVE, NON_ESP_MARKER, UdpConten
 from control.mobile_node.events import NodeEvent, Registered, RegistrationFailed
 from control.mobile_node.fragmentation import Reassembler, fragment
 from control.mobile_node.node import MobileNode
+from control.mobile_node.pace import Pace
 from control.mobile_node.simulated_node import SimulatedNode
 from control.mobile_node.upper_layers import PROTOCOL_UDP, build_udp, echo, parse_udp
 from control.mobile_node.weather import Weather
 from control.mobility.extension_headers import IPV6_HEADER_SIZE, PROTOCOL_FRAGMENT
 from control.wire import WireError
-
-_LARGEST_BACKLOG_S = 0.1
-"""A simulation that was held up does not start registrations for longer than this at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,9 @@ class Simulation:
         self._settings = settings
         self._wall_offset = wall - now
         self._random = random
-        self._next_move = now
+        self._moves = Pace(settings.moves_per_s, now) if settings.moves_per_s else None
+        self._refreshes: Pace | None = None
+        self._to_refresh: deque[SimulatedNode] = deque()
         self._movable = list(self.nodes.values())
         conditions = (settings.loss_percent, settings.delay_s, settings.jitter_s)
         self._inwards = Weather(*conditions, random)
@@ -93,7 +93,7 @@ class Simulation:
         self._identification = random.getrandbits(32)
         self._to_start = deque(self.nodes.values() if settings.home_agent is not None else ())
         self._starting: set[int] = set()
-        self._next_start = now
+        self._starts = Pace(settings.rate_per_s, now)
         self._unregistered = len(self.nodes)
         self._timers: list[tuple[float, int, SimulatedNode]] = []
         self._timer_count = 0
@@ -121,6 +121,7 @@ class Simulation:
                 self._after(simulated, now)
         self._start_registrations(now)
         self._move_some(now)
+        self._refresh_some(now)
         self._packets += self._outwards.arrived(now)
 
     def move(self, simulated: SimulatedNode, care_of_address: IPv6Address, now: float) -> None:
@@ -137,6 +138,29 @@ class Simulation:
         simulated.node.care_of_address_changed(care_of_address, now)
         self._after(simulated, now)
 
+    def vanish(self, identities: Iterable[str]) -> None:
+        """Take nodes off the network: from now on nothing comes from them, and nothing reaches them.
+
+        Args:
+            identities: of the nodes; those that are not there are passed over.
+        """
+        wanted = set(identities)
+        for simulated in [each for each in self.nodes.values() if each.node.identity in wanted]:
+            del self.nodes[simulated.care_of_address.packed]
+            simulated.vanished = True
+            simulated.timer = None
+            self._starting.discard(id(simulated))
+            self._unregistered -= simulated.first_registered is None
+        self._movable = list(self.nodes.values())
+
+    def refresh(self, rate_per_s: float, now: float) -> None:
+        """Have registered nodes send Binding Updates before it is time, in turn, so many a second; 0: no longer.
+
+        A node whose last Binding Update has not been answered yet is left out.
+        """
+        self._refreshes = Pace(rate_per_s, now) if rate_per_s else None
+        self._to_refresh = deque(self.nodes.values())
+
     # Outputs
 
     def next_timer(self) -> float | None:
@@ -145,9 +169,11 @@ class Simulation:
         if self._timers:
             times.append(self._timers[0][0])
         if self._to_start and len(self._starting) < self._settings.concurrency:
-            times.append(self._next_start)
-        if self._moves_wanted:
-            times.append(self._next_move)
+            times.append(self._starts.next_at)
+        if self._moves is not None and self._can_move:
+            times.append(self._moves.next_at)
+        if self._refreshes is not None:
+            times.append(self._refreshes.next_at)
         return min((time for time in times if time is not None), default=None)
 
     def packets_to_send(self) -> list[bytes]:
@@ -277,32 +303,53 @@ class Simulation:
             self._packets.append(leaving)
 
     @property
-    def _moves_wanted(self) -> bool:
+    def _can_move(self) -> bool:
         """Nodes begin to move when all of them have been registered."""
-        settings = self._settings
-        return bool(settings.moves_per_s and settings.care_of_prefix and self.nodes and not self._unregistered)
+        return bool(self._settings.care_of_prefix and self.nodes and not self._unregistered)
 
     def _move_some(self, now: float) -> None:
         prefix = self._settings.care_of_prefix
-        if not self._moves_wanted or prefix is None:
+        if self._moves is None or not self._can_move or prefix is None:
             return
-        self._next_move = max(self._next_move, now - _LARGEST_BACKLOG_S)
-        while self._next_move <= now:
-            self._next_move += 1 / self._settings.moves_per_s
+        self._moves.catch_up(now)
+        while self._moves.take(now):
             simulated = self._random.choice(self._movable)
             address = prefix[self._random.randrange(1, min(prefix.num_addresses, 1 << 62))]
             if address.packed not in self.nodes:
                 self.move(simulated, address, now)
 
+    def _refresh_some(self, now: float) -> None:
+        if self._refreshes is None:
+            return
+        self._refreshes.catch_up(now)
+        while self._refreshes.take(now):
+            for _ in range(len(self._to_refresh)):
+                simulated = self._to_refresh[0]
+                self._to_refresh.rotate(-1)
+                if self._refresh(simulated, now):
+                    break
+            else:
+                self.counters["refreshes-omitted"] += 1
+
+    def _refresh(self, simulated: SimulatedNode, now: float) -> bool:
+        node, settings = simulated.node, self._settings
+        home_agent = settings.home_agent
+        if home_agent is None or node.home_agent != home_agent or not node.registered:
+            return False
+        if simulated.vanished or simulated.awaits_acknowledgement:
+            return False
+        node.register(home_agent, settings.home_agent_identity, now)
+        self._after(simulated, now)
+        return True
+
     def _start_registrations(self, now: float) -> None:
         settings = self._settings
         if settings.home_agent is None:
             return
-        self._next_start = max(self._next_start, now - _LARGEST_BACKLOG_S)
-        while self._to_start and self._next_start <= now and len(self._starting) < settings.concurrency:
+        self._starts.catch_up(now)
+        while self._to_start and len(self._starting) < settings.concurrency and self._starts.take(now):
             simulated = self._to_start.popleft()
-            self._next_start += 1 / settings.rate_per_s
-            if simulated.first_registered is not None:
+            if simulated.first_registered is not None or simulated.vanished:
                 continue
             self._starting.add(id(simulated))
             simulated.node.register(settings.home_agent, settings.home_agent_identity, now)

@@ -18,7 +18,12 @@ NODES = 12
 
 
 @pytest.mark.parametrize(
-    "arguments", [("--auth", "cert", "--loss", "2"), ("--auth", "psk", "--new-home-address")], ids=["cert", "psk"]
+    "arguments",
+    [
+        ("--auth", "cert", "--loss", "2", "--store", "redis", "--policy", "gradient"),
+        ("--auth", "psk", "--new-home-address"),
+    ],
+    ids=["cert", "psk"],
 )
 def test_every_node_is_recovered_and_the_result_says_so(arguments: tuple[str, ...], tmp_path: Path) -> None:
     file = tmp_path / "result.json"
@@ -42,3 +47,18 @@ def test_every_node_is_recovered_and_the_result_says_so(arguments: tuple[str, ..
     assert result["retransmissions"] >= 0
     assert result["xdp_packets"]["forward-encapsulated"] >= NODES
     assert result["xdp_packets"]["forward-decapsulated"] >= NODES
+
+
+def test_nodes_that_vanish_are_given_up_while_others_are_served(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    command = [sys.executable, "-m", "bench.failover", "--mobile-nodes", str(NODES), "--lease", "1.5", "--auth", "psk"]
+    command += ["--policy", "aimd", "--rtt", "20", "--jitter", "4", "--background-bu", "5", "--unreachable", "20"]
+    command += ["--give-up-after", "1", "--json", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    result = json.loads(file.read_text())
+    assert (result["reachable"], result["recovered"], result["given_up"]) == (10, 10, 2)
+    assert sum(result["reasons"].values()) == 2
+    assert result["background_bu_ms"]["p99"] >= result["background_bu_ms"]["p50"] >= 20
+    assert result["background_bu_before_ms"]["count"] > 0
+    assert result["parameters"]["rtt_ms"] == 20

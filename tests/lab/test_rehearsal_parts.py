@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,28 +13,66 @@ from rich.console import Console
 
 from bench.failover import parse_options
 from bench.lab.processes import ProcessUsage
+from bench.rehearsal.background import Refresh
 from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.progress import make_reporter
 from bench.rehearsal.report import Measurements, build_report, print_report
+from bench.rehearsal.samples import Sampler
+
+START = ProcessUsage(user_s=0.7, system_s=0.3, peak_rss_bytes=10_000_000)
+END = ProcessUsage(user_s=1.1, system_s=0.5, peak_rss_bytes=50_000_000)
+TAKEOVER = {
+    "total": 4,
+    "recovered": 3,
+    "given_up": 1,
+    "in_flight": 0,
+    "limit": 9,
+    "peak_in_flight": 2,
+    "handshake_ms": {"p50": 7.12345, "p99": 9.0},
+    "retransmissions": 5,
+    "reasons": {"timeout": 2},
+    "given_up_reasons": {"timeout": 1},
+}
+
+
+class Survivor:
+    """A home agent that has come so far."""
+
+    def __init__(self, name: str, takeover: dict[str, object]) -> None:
+        self.name = name
+        self.daemon = self
+        self._takeover = takeover
+        self._usage = [END, START]
+
+    def usage(self) -> ProcessUsage:
+        return self._usage.pop()
+
+    def require_running(self) -> None:
+        pass
+
+    def status(self) -> dict[str, object]:
+        return {"takeover": self._takeover}
+
+
+def sampled(*takeovers: dict[str, object]) -> Sampler:
+    sampler = Sampler([Survivor(f"ha{number}", takeover) for number, takeover in enumerate(takeovers, 2)])  # type: ignore[misc]
+    sampler.begin(time.monotonic() - 3)
+    assert sampler.poll()
+    assert not sampler.poll(), "asked again at once"
+    return sampler
+
 
 MEASURED = Measurements(
     outages_s=[3.0, 4.0, 5.0, None],
     probe_interval_s=0.1,
-    takeover={
-        "total": 4,
-        "recovered": 3,
-        "given_up": 1,
-        "peak_in_flight": 2,
-        "handshake_ms": {"p50": 7.12345, "p99": 9.0},
-        "retransmissions": 5,
-        "reasons": {"no-answer": 1},
-    },
+    sampler=sampled(TAKEOVER),
     detection_s=3.0,
+    failed_at=1000.0,
     duration_s=6.5,
-    usage_before=ProcessUsage(user_s=0.7, system_s=0.3, peak_rss_bytes=10_000_000),
-    usage_after=ProcessUsage(user_s=1.1, system_s=0.5, peak_rss_bytes=50_000_000),
     packets={"forward-encapsulated": 9, "drop-no-route": 0},
     simulator={"registered": 3},
+    refreshes=[Refresh(999.0, 0.02), Refresh(1000.1, 0.2), Refresh(1001.0, 0.03), Refresh(1002.0, 0.05)],
+    background_bus=5,
     calibration_ms=(5.0, 6.0),
 )
 
@@ -67,8 +106,8 @@ def test_a_node_that_answers_no_ping_is_not_recovered() -> None:
 
 
 def test_nothing_recovered_is_reported_too() -> None:
-    takeover = {"recovered": 0, "given_up": 4, "handshake_ms": {"p50": None, "p99": None}}
-    nothing = replace(MEASURED, outages_s=[None] * 4, takeover=takeover)
+    takeover = {"recovered": 0, "given_up": 4, "handshake_ms": None}
+    nothing = replace(MEASURED, outages_s=[None] * 4, sampler=sampled(takeover), refreshes=())
     report = build_report(FailoverOptions(mobile_nodes=4), nothing)
     assert report["outage_s"]["max"] is None
     screen = io.StringIO()
@@ -80,7 +119,47 @@ def test_table_for_people() -> None:
     screen = io.StringIO()
     print_report(build_report(FailoverOptions(mobile_nodes=4), MEASURED), Console(file=screen, width=100))
     assert "3 of 4" in screen.getvalue()
-    assert "no-answer: 1" in screen.getvalue()
+    assert "timeout: 1" in screen.getvalue()
+    assert "30.0 / 50.0 / 50.0 ms (2)" in screen.getvalue()
+
+
+def test_other_nodes_updates_count_by_when_they_were_sent() -> None:
+    report = build_report(FailoverOptions(mobile_nodes=4), MEASURED)
+    assert report["background_bu_ms"] == {"p50": 30.0, "p90": 50.0, "p99": 50.0, "max": 50.0, "count": 2}
+    assert report["background_bu_before_ms"]["max"] == 20.0
+    assert report["timeline"]["background_bu_at_s"] == [0.1, 1.0, 2.0]
+
+
+def test_nodes_that_vanished_are_not_asked_of_the_home_agent() -> None:
+    options = FailoverOptions(mobile_nodes=4, unreachable_percent=25, seed=11)
+    assert options.unreachable == {4}
+    report = build_report(options, MEASURED)
+    assert (report["reachable"], report["unreachable"], report["recovered"]) == (3, 1, 3)
+    assert (report["given_up"], report["reasons"], report["failed_attempts"]) == (1, {"timeout": 1}, {"timeout": 2})
+    screen = io.StringIO()
+    print_report(report, Console(file=screen, width=100))
+    assert "3 of 3" in screen.getvalue()
+
+
+def test_what_several_survivors_did_is_added_up() -> None:
+    second = {**TAKEOVER, "total": 6, "recovered": 6, "given_up": 0, "peak_in_flight": 7, "given_up_reasons": {}}
+    several = replace(MEASURED, outages_s=[3.0] * 9 + [None], sampler=sampled(TAKEOVER, second))
+    report = build_report(FailoverOptions(mobile_nodes=10, survivors=2), several)
+    assert (report["recovered"], report["given_up"], report["retransmissions"]) == (9, 1, 10)
+    assert report["peak_in_flight"] == 7
+    assert report["ha_cpu_s"] == 1.2
+    claimed = {"claimed": 6, "recovered": 6, "given_up": 0, "cpu_s": 0.6}
+    assert report["survivors"]["ha3"] == claimed
+    assert report["timeline"]["recovered"] == [9]
+    screen = io.StringIO()
+    print_report(report, Console(file=screen, width=100))
+    assert "6 of 6" in screen.getvalue()
+
+
+def test_unlimited_lets_everything_begin_at_once() -> None:
+    table = FailoverOptions(mobile_nodes=4000, policy="unlimited").bootstrap
+    assert (table["policy"], table["concurrency"], table["reserve"]) == ("fixed", 4000, 0.0)
+    assert FailoverOptions(policy="gradient", concurrency=7).bootstrap["concurrency"] == 7
 
 
 def test_progress_is_a_bar_on_a_terminal_and_json_lines_elsewhere() -> None:
@@ -99,6 +178,7 @@ def test_progress_is_a_bar_on_a_terminal_and_json_lines_elsewhere() -> None:
 
 def test_options() -> None:
     line = "--mobile-nodes 1000 --concurrency 32 --rate 50 --loss 1 --auth psk --new-home-address --json f --seed 7"
+    line += " --policy gradient --rtt 40 --jitter 5 --unreachable 10 --background-bu 20 --store redis"
     assert parse_options(line.split()) == FailoverOptions(
         mobile_nodes=1000,
         concurrency=32,
@@ -106,13 +186,32 @@ def test_options() -> None:
         loss_percent=1.0,
         authentication="psk",
         new_home_address=True,
+        policy="gradient",
+        rtt_ms=40.0,
+        jitter_ms=5.0,
+        unreachable_percent=10.0,
+        background_bu_rate_per_s=20.0,
+        store="redis",
         json_file=Path("f"),
         seed=7,
     )
 
 
 @pytest.mark.parametrize(
-    "line", ["--mobile-nodes 0", "--loss 100", "--rate 0", "--same-prefix --new-home-address", "--auth none"]
+    "line",
+    [
+        "--mobile-nodes 0",
+        "--loss 100",
+        "--rate 0",
+        "--same-prefix --new-home-address",
+        "--auth none",
+        "--unreachable 100",
+        "--rtt -1",
+        "--jitter 10001",
+        "--background-bu -1",
+        "--policy brave",
+        "--store etcd",
+    ],
 )
 def test_impossible_options_are_refused(line: str) -> None:
     with pytest.raises(SystemExit):

@@ -11,7 +11,13 @@ from control.ikev2.address import NAT_TRAVERSAL_PORT, Datagram, SocketAddress
 from control.ikev2.nat import NatTraversal
 from control.ikev2.payloads import Identity
 from control.ikev2.policy import IkeConfiguration
-from control.mobile_node.events import FirstTunnelledPacket, HomeAgentSwitched, IkeStarted, Registered
+from control.mobile_node.events import (
+    BindingUpdateSent,
+    FirstTunnelledPacket,
+    HomeAgentSwitched,
+    IkeStarted,
+    Registered,
+)
 from control.mobile_node.fragmentation import Reassembler, fragment
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
@@ -323,3 +329,43 @@ def test_nobody_moves_unasked(world):
     outside = Outside(world, 3, care_of_prefix=IPv6Network("2001:db8:c0::/64"))
     outside.run(30.0)
     assert outside.simulation.counters["moves"] == 0
+
+
+def test_a_node_that_vanished_neither_answers_nor_speaks(agents):
+    outside = Outside(agents, 3)
+    outside.run(5)
+    outside.simulation.vanish(["mn1@mn.example.org", "nobody@mn.example.org"])
+    outside.run(4000)
+    heard = {identity for identity, event in outside.events if isinstance(event, Registered) and event.refresh}
+    assert heard == {"mn0@mn.example.org", "mn2@mn.example.org"}
+    for index in range(3):
+        outside.simulation.receive_packet(encapsulate(HA1, CARE_OF + index, ping(HOME + index)), outside.now)
+    outside.settle()
+    assert {parse_ipv6(answer).source for answer in outside.answers} == {HOME, HOME + 2}
+
+
+def test_registered_nodes_refresh_in_turn_and_know_how_long_it_took(agents):
+    outside = Outside(agents, 4, delay_s=0.05)
+    outside.run(5)
+    outside.events.clear()
+    outside.simulation.refresh(2.0, outside.now)
+    outside.run(9.9)
+    refreshed = [(identity, event) for identity, event in outside.events if isinstance(event, Registered)]
+    assert [identity for identity, _ in refreshed] == [f"mn{index % 4}@mn.example.org" for index in range(20)]
+    assert all(event.refresh for _, event in refreshed)
+    assert all(event.answered_after_s == pytest.approx(0.1) for _, event in refreshed)
+    outside.simulation.refresh(0, outside.now)
+    outside.events.clear()
+    outside.run(10)
+    assert not outside.of(Registered)
+
+
+def test_a_node_that_still_waits_for_its_acknowledgement_is_not_asked_again(agents):
+    outside = Outside(agents, 2)
+    outside.run(5)
+    del agents.home_agents[HA1]
+    outside.events.clear()
+    outside.simulation.refresh(10.0, outside.now)
+    outside.run(0.95)
+    assert len(outside.of(BindingUpdateSent)) == 2
+    assert outside.simulation.counters["refreshes-omitted"] == 8

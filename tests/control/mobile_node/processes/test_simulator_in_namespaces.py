@@ -78,7 +78,13 @@ def test_nodes_register_answer_pings_and_are_reported(link, real_home_agents, si
     assert {node["state"] for node in report["nodes"]} == {"registered"}
     assert report["counters"]["tunnel-received"] == 3
     assert events.rows("unknown-command")[0]["command"] == "nonsense"
-    assert agent.serve(20, lambda: any(row["registered"] == NODES for row in events.rows("summary")))
+    process.stdin.write("refresh 20\n")
+    process.stdin.flush()
+    assert agent.serve(20, lambda: len([row for row in events.rows("registered") if row["refresh"]]) >= NODES)
+    process.stdin.write("refresh 0\nvanish mn1@mn.example.org\n")
+    process.stdin.flush()
+    assert agent.serve(20, lambda: any(row["nodes"] == NODES - 1 for row in events.rows("summary")))
+    assert agent.serve(20, lambda: any(row["registered"] == NODES - 1 for row in events.rows("summary")))
     process.send_signal(signal.SIGUSR1)
     assert agent.serve(20, lambda: len(events.rows("report")) == 2)
     process.stdin.write("stop\n")
