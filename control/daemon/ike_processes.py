@@ -85,6 +85,7 @@ class IkeProcesses:
         start_of: Callable[[int], bytes],
         changed: Callable[[], None],
         bereft: Callable[[list[str]], None],
+        ports: tuple[int, int] = (IKE_PORT, NAT_TRAVERSAL_PORT),
     ) -> None:
         """Open the sockets and start all workers.
 
@@ -97,6 +98,7 @@ class IkeProcesses:
             start_of: what the worker of an index begins with, encoded.
             changed: sends what the engine has decided.
             bereft: told the nodes that have lost their IKE SAs with a worker.
+            ports: of IKE and of NAT traversal; 0 for any.
 
         Raises:
             OSError: the address is not on this machine, a port is taken, or a process cannot be started.
@@ -116,11 +118,11 @@ class IkeProcesses:
         self._nat_traversal: NatTraversalSocket | None = None
         agent.directory.observe = lambda *assignment: endpoint.command_all(m.Assigned(*assignment))
         with ExitStack() as stack:
-            self._ports = [bind_group(address, IKE_PORT, plain_filter(endpoint.workers), endpoint.workers)]
+            self._ports = [bind_group(address, ports[0], plain_filter(endpoint.workers), endpoint.workers)]
             stack.callback(self._close_ports)
             if endpoint.configuration.nat_traversal is not NatTraversal.OFF:
                 program = nat_traversal_filter(endpoint.workers)
-                *group, own = bind_group(address, NAT_TRAVERSAL_PORT, program, endpoint.workers + 1)
+                *group, own = bind_group(address, ports[1], program, endpoint.workers + 1)
                 self._ports.append(tuple(group))
                 self._nat_traversal = NatTraversalSocket(address, bound=own)
                 stack.callback(self._nat_traversal.close)
@@ -138,6 +140,12 @@ class IkeProcesses:
     def statistics(self) -> Counter[str]:
         """See :class:`control.daemon.ike_traffic.IkeTraffic`."""
         return Counter() if self._nat_traversal is None else self._nat_traversal.statistics
+
+    @property
+    def port(self) -> int:
+        """The port of IKE."""
+        port: int = self._ports[0][0].getsockname()[1]
+        return port
 
     @property
     def process_ids(self) -> list[int]:

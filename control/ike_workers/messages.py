@@ -158,6 +158,7 @@ class Established(_Message, frozen=True):
 
     number: int
     view: View
+    initial_contact: bool
 
 
 class PackedChild(msgspec.Struct, frozen=True, array_like=True):

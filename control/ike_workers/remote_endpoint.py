@@ -52,6 +52,7 @@ class RemoteEndpoint:
         self._of_the_dead: Counter[str] = Counter()
         self._turn = 0
         self._next_number = 0
+        self._established: dict[str, set[RemoteIkeSa]] = {}
         self._events: list[tuple[RemoteIkeSa, Event]] = []
 
     def __len__(self) -> int:
@@ -178,6 +179,11 @@ class RemoteEndpoint:
     def forget(self, sa: RemoteIkeSa) -> None:
         """An IKE SA is over."""
         self._workers[sa.worker].sas.pop(sa.number, None)
+        peer = str(sa.remote_identity)
+        with_peer = self._established.get(peer, set())
+        with_peer.discard(sa)
+        if not with_peer:
+            self._established.pop(peer, None)
 
     def _happened(self, worker: int, happened: m.Happened) -> None:
         sas = self._workers[worker].sas
@@ -187,8 +193,11 @@ class RemoteEndpoint:
                 return  # of an IKE SA that was given up here meanwhile
             sa = sas[happened.number] = self._seen(worker, happened.number, happened.view)
         match happened:
-            case m.Established(view=view):
+            case m.Established(view=view, initial_contact=initial_contact):
+                if initial_contact:
+                    self._close_others(view, worker)
                 sa.show(view)
+                self._established.setdefault(str(sa.remote_identity), set()).add(sa)
                 self.emit(sa, IkeEstablished(cast(Identity, sa.remote_identity), None))
             case m.ChildAgreed(child=packed, replaces=replaces):
                 child = m.unpack_child(packed)
@@ -211,11 +220,19 @@ class RemoteEndpoint:
             case m.Closed(reason=reason):
                 sa.end(reason)
 
+    def _close_others(self, newer: m.View, worker: int) -> None:
+        """The peer has lost all it knew; what this worker had of it, it has ended itself."""
+        for older in list(self._established.get(str(newer.remote_identity), ())):
+            if older.worker != worker:
+                self.command(older.worker, m.Abandon(older.number))
+                older.end("initial-contact")
+
     def _rekeyed(self, sa: RemoteIkeSa, number: int, view: m.View) -> None:
         successor = self._seen(sa.worker, number, view)
         successor.context, successor.children, sa.children = sa.context, sa.children, {}
         self.forget(sa)
         self._workers[sa.worker].sas[number] = successor
+        self._established.setdefault(str(successor.remote_identity), set()).add(successor)
         if not sa.is_established:
             successor.delete(0.0)  # what was to be closed has got a successor just before
         # For its users, who know both as NodeIkeSa, this SA is as good as one of this process.

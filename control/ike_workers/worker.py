@@ -177,8 +177,8 @@ class IkeWorker:
     def _translated(self) -> Iterator[m.Happened]:
         for sa, event in self._endpoint.events():
             match event:
-                case ike.IkeEstablished():
-                    yield m.Established(self._number_of(sa), _view(sa))
+                case ike.IkeEstablished(initial_contact=initial_contact):
+                    yield m.Established(self._number_of(sa), _view(sa), initial_contact)
                 case ike.ChildEstablished(child=child, replaces=replaces):
                     self._spis.in_use.add(child.inbound_spi)
                     older = None if replaces is None else replaces.inbound_spi

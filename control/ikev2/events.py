@@ -24,10 +24,12 @@ class IkeEstablished:
         peer: the authenticated identity of the peer.
         configuration: the configuration payload the peer sent in IKE_AUTH: at the responder a CFG_REQUEST or an
             unsolicited CFG_REPLY, at the initiator the answer; None if there was none.
+        initial_contact: whether the peer has said that it knows of no older SAs; this endpoint has ended its own.
     """
 
     peer: Identity
     configuration: ConfigurationPayload | None
+    initial_contact: bool = False
 
 
 @dataclass(frozen=True, slots=True)

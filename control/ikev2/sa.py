@@ -303,7 +303,9 @@ class IkeSa:
         self.environment.half_open.add(*self._half_open_key, self)
         self.expires_at = now + self.environment.configuration.half_open_lifetime_s
 
-    def establish(self, peer: Identity, configuration: ConfigurationPayload | None, now: float) -> None:
+    def establish(
+        self, peer: Identity, configuration: ConfigurationPayload | None, now: float, *, initial_contact: bool = False
+    ) -> None:
         """Both sides are authenticated."""
         self.change(Trigger.AUTHENTICATED)
         self._leave_half_open()
@@ -314,7 +316,7 @@ class IkeSa:
         self.established_at = now
         self.lifetimes.begin_ike(now)
         self.environment.enlist(self, peer)
-        self.environment.emit(self, IkeEstablished(peer, configuration))
+        self.environment.emit(self, IkeEstablished(peer, configuration, initial_contact))
         self.environment.count("established")
 
     def add_child(self, child: ChildSa, now: float, replaces: ChildSa | None = None) -> None:

@@ -287,10 +287,11 @@ def establish(
     Returns:
         What the answer says to that.
     """
-    if notification(payloads, NotifyType.INITIAL_CONTACT) is not None:
+    is_initial_contact = notification(payloads, NotifyType.INITIAL_CONTACT) is not None
+    if is_initial_contact:
         _close_older(sa, peer, now)
     configuration = first(payloads, ConfigurationPayload)
-    sa.establish(peer, configuration, now)
+    sa.establish(peer, configuration, now, initial_contact=is_initial_contact)
     gateway = other_gateway(sa.environment, peer) if sa.takes_redirects else None
     if gateway is not None:
         # The peer deletes the SA, which is as good as any until then (RFC 5685 section 6).

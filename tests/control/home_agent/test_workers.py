@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import IPv6Address
 
 import pytest
@@ -192,3 +193,24 @@ def test_what_is_described_is_what_the_worker_has(scene):
     assert sa.last_heard_at == scene.network.now + 5
     assert sa.lifetimes.ike.rekey_at == theirs.lifetimes.ike.rekey_at
     assert set(sa.lifetimes.children) == set(sa.children)
+
+
+def test_a_node_that_has_lost_all_it_knew_ends_its_ike_sas_in_other_workers(make_scene):
+    scene = make_scene(1, workers=3)
+    agent, node, network = scene.ha1, scene.nodes[0], scene.network
+    node.endpoint.connect = partial(node.endpoint.connect, initial_contact=True)
+    workers = set()
+    for _ in range(12):
+        node.register(agent.address, "ha1.example.org", network.now)
+        assert network.run(lambda: node.registered)
+        settle(scene)
+        (sa,) = agent.sessions
+        workers.add(sa.worker)
+        assert len(agent.endpoint) == len(agent.sessions._signalling._ipsec) == 1
+        for lost in list(node.endpoint.sas()):
+            lost.abandon(network.now)
+        node._process_ike_events(network.now)
+    assert len(workers) > 1
+    assert [len(worker._by_number) for worker in agent.endpoint.running] == [
+        int(sa.worker == index) for index in range(3)
+    ]

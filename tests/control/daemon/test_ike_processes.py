@@ -1,0 +1,200 @@
+"""Worker processes on loopback: a peer's IKE SAs with them, and what becomes of those of a process that is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import pickle
+import signal
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+
+import pytest
+
+from control.config.nodes import Node
+from control.config.schema import Configuration, DatapathSettings, HomeAgentSettings, IkeSettings
+from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory
+from control.daemon.ike_processes import IkeProcesses
+from control.daemon.ike_worker_start import WorkerStart
+from control.home_agent.engine import HomeAgent
+from control.home_agent.registrations import Registrations
+from control.home_agent.signalling import UserspaceSignalling
+from control.home_agent.unprotected import UnprotectedSignalling
+from control.ike_workers.remote_endpoint import RemoteEndpoint
+from control.ike_workers.steering import worker_of
+from control.ikev2.address import SocketAddress
+from control.ikev2.child import ChildPolicy, ChildRequest
+from control.ikev2.endpoint import IkeEndpoint
+from control.ikev2.events import IkeEstablished
+from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType
+from control.ikev2.payloads.configuration import ConfigurationAttribute, ConfigurationPayload
+from control.ikev2.payloads.identification import Identity
+from control.ikev2.policy import IkeConfiguration
+from control.ipsec.traffic_selector import PROTOCOL_MOBILITY, TrafficSelector
+from control.ipsec.userspace import UserspaceIpsec
+from control.mobility.binding_cache import BindingCache
+from control.mobility.binding_error import BindingErrorResponder
+from control.mobility.home_registration import HomeRegistration
+from control.sockets.ike_udp import IkeSocket
+
+LOOPBACK = IPv6Address("::1")
+PREFIX = IPv6Network("2001:db8:100::/64")
+KEY = b"0123456789abcdef"
+PEERS = 8
+TIMEOUT_S = 60
+
+
+def names() -> list[str]:
+    return [f"mn{number}@example.org" for number in range(PEERS)]
+
+
+class PeerPolicy:
+    """A node that trusts everybody."""
+
+    def shared_key(self, local, remote):
+        return KEY
+
+    def accept_peer(self, remote, as_initiator):
+        return True
+
+    def eap_authenticator(self, remote):
+        return None
+
+    def select_child(self, sa, local_selectors, remote_selectors):
+        return ChildPolicy(local_selectors, remote_selectors)
+
+    def configuration_reply(self, sa, request):
+        return None
+
+
+class Peer:
+    """A node's endpoint on a port of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.socket = IkeSocket(LOOPBACK, 0)
+        self.endpoint = IkeEndpoint(
+            IkeConfiguration(Identity.from_text(name), wall_clock=lambda: 0.0),
+            PeerPolicy(),
+            os.urandom,
+            UserspaceIpsec(os.urandom).allocate_spi,
+        )
+        self.happened = []
+
+    def connect(self, port: int, now: float) -> None:
+        home = TrafficSelector(PREFIX[0], PREFIX[-1], PROTOCOL_MOBILITY)
+        self.endpoint.connect(
+            self.socket.local,
+            SocketAddress(LOOPBACK, port),
+            now,
+            first_child=ChildRequest((home,), (TrafficSelector.host(LOOPBACK, PROTOCOL_MOBILITY),)),
+            remote_identity=Identity.from_text("ha1.example.org"),
+            configuration=ConfigurationPayload(
+                ConfigurationType.REQUEST, (ConfigurationAttribute(ConfigurationAttributeType.INTERNAL_IP6_ADDRESS),)
+            ),
+        )
+
+    def work(self, now: float) -> None:
+        for data, remote in self.socket.receive():
+            self.endpoint.receive_datagram(data, self.socket.local, remote, now)
+        self.endpoint.handle_timer(now)
+        self.socket.send(self.endpoint.datagrams_to_send())
+        self.happened += [event for _, event in self.endpoint.events()]
+
+    @property
+    def established(self) -> list[IkeEstablished]:
+        return [event for event in self.happened if isinstance(event, IkeEstablished)]
+
+
+class Daemon:
+    """As much of a daemon as the workers see."""
+
+    def __init__(self, workers: int) -> None:
+        self.loop = asyncio.get_running_loop()
+        configuration = Configuration(
+            path=Path("homeagent.toml"),
+            home_agent=HomeAgentSettings(
+                name="ha1", address=LOOPBACK, identity="ha1.example.org", home_prefixes=(PREFIX,)
+            ),
+            datapath=DatapathSettings(interfaces=("lo",)),
+            ike=IkeSettings(workers=workers, nat_traversal="off"),
+        )
+        nodes = [
+            Node(identity=name, home_address=None, authentication="shared-key", shared_key=KEY) for name in names()
+        ]
+        directory = node_directory(configuration, nodes)
+        self.endpoint = RemoteEndpoint(ike_configuration(configuration, None), workers)
+        self.ipsec = UserspaceIpsec(os.urandom)
+        signalling = UserspaceSignalling(LOOPBACK, self.ipsec)
+        rules = HomeRegistration(LOOPBACK, (PREFIX,), 3600, BindingCache(100), may_use=lambda *node: True)
+        unprotected = UnprotectedSignalling(LOOPBACK, BindingErrorResponder(0.0))
+        self.agent = HomeAgent(
+            LOOPBACK, directory, self.endpoint, signalling, Registrations(rules, signalling), unprotected
+        )
+        self.bereft: list[str] = []
+        self.processes = IkeProcesses(
+            LOOPBACK,
+            self.agent,
+            self.endpoint,
+            home_agent_policy(configuration, directory),
+            self.loop,
+            start_of=lambda index: pickle.dumps(
+                WorkerStart(configuration, nodes, directory.assignments(), index, workers)
+            ),
+            changed=lambda: self.processes.send(),
+            bereft=self.bereft.extend,
+            ports=(0, 0),
+        )
+
+    async def until(self, condition, peers: list[Peer]) -> None:
+        deadline = self.loop.time() + TIMEOUT_S
+        while not condition():
+            assert self.loop.time() < deadline
+            for peer in peers:
+                peer.work(self.loop.time())
+            await asyncio.sleep(0.01)
+
+
+async def _live(caplog: pytest.LogCaptureFixture) -> None:
+    daemon = Daemon(workers=2)
+    peers = [Peer(name) for name in names()]
+    try:
+        for peer in peers:
+            peer.connect(daemon.processes.port, daemon.loop.time())
+        await daemon.until(lambda: len(daemon.agent.sessions) == len(daemon.ipsec) == PEERS, peers)
+        await daemon.until(lambda: all(peer.established for peer in peers), peers)
+        assert len(set(daemon.agent.directory.assignments().values())) == PEERS
+        before = {str(sa.remote_identity): sa for sa in daemon.agent.sessions}
+        assert {sa.worker for sa in before.values()} == {0, 1}
+        assert all(worker_of(sa.responder_spi, 2) == sa.worker for sa in before.values())
+        await daemon.processes.describe()
+        assert all(sa.lifetimes.ike is not None for sa in before.values())
+
+        first, second = daemon.processes.process_ids
+        os.kill(first, signal.SIGKILL)
+        await daemon.until(lambda: daemon.processes.restarts == 1, peers)
+        expected = {name for name, sa in before.items() if sa.worker == 0}
+        assert set(daemon.bereft) == expected
+        assert len(daemon.agent.sessions) == len(daemon.ipsec) == PEERS - len(expected)
+        assert f"process {first}" in caplog.text
+        assert daemon.processes.process_ids[0] != first
+        assert daemon.processes.process_ids[1] == second
+
+        for name, peer in zip(names(), peers, strict=True):
+            if name in expected:
+                peer.connect(daemon.processes.port, daemon.loop.time())
+        await daemon.until(lambda: len(daemon.agent.sessions) == len(daemon.ipsec) == PEERS, peers)
+        assert daemon.endpoint.statistics["established"] >= len(before) - len(expected)
+        for sa in daemon.agent.sessions:
+            assert (sa is before[str(sa.remote_identity)]) is (str(sa.remote_identity) not in expected)
+        running = daemon.processes.process_ids
+    finally:
+        daemon.processes.close()
+        for peer in peers:
+            peer.socket.close()
+    assert not any(Path(f"/proc/{pid}").exists() for pid in running)
+
+
+def test_workers_serve_and_are_replaced_when_they_die(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        asyncio.run(_live(caplog))
