@@ -126,6 +126,8 @@ class Snapshot:
         authorised_nodes: nodes in the configuration.
         bindings: registrations in force.
         ike_sas: IKE SAs by state, "half-open" or "established".
+        ike_workers: processes that do IKEv2 at present; 1: the daemon alone.
+        ike_worker_restarts: how often one of them died and was started again.
         child_sas: pairs of ESP security associations.
         ipsec_back_end, ipsec_reason: who does ESP, "kernel" or "userspace", and why.
         datapath_up: whether the pinned programs and maps could be opened.
@@ -154,6 +156,8 @@ class Snapshot:
     authorised_nodes: int = 0
     bindings: int = 0
     ike_sas: Mapping[str, int] = field(default_factory=dict)
+    ike_workers: int = 1
+    ike_worker_restarts: int = 0
     child_sas: int = 0
     ipsec_back_end: str = "userspace"
     ipsec_reason: str = ""
@@ -186,6 +190,7 @@ class Snapshot:
             "nodes": self.authorised_nodes,
             "bindings": self.bindings,
             "ike_sas": dict(self.ike_sas),
+            "ike_workers": {"running": self.ike_workers, "restarts": self.ike_worker_restarts},
             "child_sas": self.child_sas,
             "ipsec": {"back_end": self.ipsec_back_end, "reason": self.ipsec_reason},
             "takeovers": self.takeovers,
@@ -249,6 +254,8 @@ def _about(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("authorised_nodes", "Mobile nodes in the configuration.", {(): snapshot.authorised_nodes})
     yield _gauge("bindings", "Registrations in force.", {(): snapshot.bindings})
     yield _gauge("ike_sas", "IKE security associations by state.", _by(snapshot.ike_sas), ("state",))
+    yield _gauge("ike_workers", "Processes that do IKEv2.", {(): snapshot.ike_workers})
+    yield _counter("ike_worker_restarts", "Workers that died and were replaced.", {(): snapshot.ike_worker_restarts})
     yield _gauge("child_sas", "Pairs of ESP security associations.", {(): snapshot.child_sas})
 
 

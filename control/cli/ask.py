@@ -121,6 +121,9 @@ def _status_lines(status: Row) -> Iterator[tuple[str, object]]:
     yield "nodes", f"{status['nodes']} authorised, {status['bindings']} bound"
     sas = ", ".join(f"{count} {state}" for state, count in status["ike_sas"].items())
     yield "IKE SAs", f"{sas}; {status['child_sas']} child SAs"
+    workers = status["ike_workers"]
+    if workers["running"] != 1 or workers["restarts"]:
+        yield "IKE workers", f"{workers['running']} running, {workers['restarts']} started again"
     yield "IPsec", f"{status['ipsec']['back_end']}: {status['ipsec']['reason']}"
     takeover = status["takeover"]
     if takeover["total"]:

@@ -37,6 +37,7 @@ _REVOCATION_POLL_S = 30.0
 _COLLECT_AFTER_ALLOCATIONS = 50_000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 
 class _DaemonGone(Exception):
@@ -148,6 +149,14 @@ def _end_with_parent() -> None:
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
+def _drop_capabilities() -> None:
+    """What the sockets needed privileges for is done; the rest of the work needs none."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    nothing = (ctypes.c_uint32 * 6)()
+    if libc.capset((ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0), nothing):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
 def main(descriptors: list[int]) -> int:
     """Work as a worker; the exit status."""
     _end_with_parent()
@@ -159,6 +168,7 @@ def main(descriptors: list[int]) -> int:
         start = pickle.loads(_first_frame(channel))
         process = WorkerProcess(start, channel, questions, descriptors[2:])
         del start
+        _drop_capabilities()
         gc.collect()
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER_ALLOCATIONS)

@@ -124,6 +124,7 @@ class Daemon:
             self._loop.time,
             self._back_end,
             lambda: self._packets.statistics,
+            self._workers,
         )
 
     async def run(self) -> None:
@@ -189,6 +190,12 @@ class Daemon:
     def _start_of_worker(self, workers: int, index: int) -> bytes:
         home_addresses = self._agent.directory.assignments()
         return pickle.dumps(WorkerStart(self._configuration, self._nodes, home_addresses, index, workers))
+
+    def _workers(self) -> tuple[int, int]:
+        """How many processes do IKEv2, and how often one was started again."""
+        if self._processes is None:
+            return 1, 0
+        return len(self._processes.process_ids), self._processes.restarts
 
     async def _refresh(self) -> None:
         if self._processes is not None:

@@ -39,6 +39,7 @@ class Status:
         monotonic: Callable[[], float],
         back_end: BackEndChoice,
         sockets: Callable[[], Mapping[str, int]],
+        workers: Callable[[], tuple[int, int]],
     ) -> None:
         self._configuration = configuration
         self._agent = assembly.agent
@@ -51,6 +52,7 @@ class Status:
         self._monotonic = monotonic
         self._back_end = back_end
         self._sockets = sockets
+        self._workers = workers
 
     def status(self) -> Row:
         """All of it in one object."""
@@ -114,6 +116,7 @@ class Status:
         settings = self._configuration.home_agent
         own, peers = self._leases()
         packets, up = self._datapath_packets()
+        workers, restarts = self._workers()
         return Snapshot(
             name=settings.name,
             address=str(settings.address),
@@ -123,6 +126,8 @@ class Status:
             authorised_nodes=len(self._agent.directory),
             bindings=len(self._agent.registrations.rules.cache),
             ike_sas={"half-open": self._agent.endpoint.half_open, "established": len(self._agent.sessions)},
+            ike_workers=workers,
+            ike_worker_restarts=restarts,
             child_sas=len(self._ipsec),
             ipsec_back_end=self._back_end.name,
             ipsec_reason=self._back_end.reason,

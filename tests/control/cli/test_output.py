@@ -19,6 +19,7 @@ STATUS = {
     "nodes": 100,
     "bindings": 40,
     "ike_sas": {"half-open": 1, "established": 40},
+    "ike_workers": {"running": 2, "restarts": 1},
     "child_sas": 80,
     "ipsec": {"back_end": "kernel", "reason": "this kernel can"},
     "takeover": {
@@ -103,6 +104,7 @@ def test_status_says_what_an_operator_asks_first(run):
         "s ago",
         "100 authorised, 40 bound",
         "38 of 60 back, 2 given up, 8 in flight, 12 waiting, about 4 s to go",
+        "2 running, 1 started again",
         "kernel: this kernel can",
         "up; core0 native, eth1 generic; bindings 40 of 64",
         "forward-encapsulated",

@@ -170,6 +170,11 @@ async def _live(caplog: pytest.LogCaptureFixture) -> None:
         await daemon.processes.describe()
         assert all(sa.lifetimes.ike is not None for sa in before.values())
 
+        for pid in daemon.processes.process_ids:
+            status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+            assert int(status["CapEff"], 16) == int(status["CapPrm"], 16) == 0
+            assert int(status["NoNewPrivs"]) == 1
+
         first, second = daemon.processes.process_ids
         os.kill(first, signal.SIGKILL)
         await daemon.until(lambda: daemon.processes.restarts == 1, peers)
