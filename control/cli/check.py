@@ -64,7 +64,7 @@ def read_everything(path: Path) -> tuple[Configuration, list[Node]]:
 def _warnings(configuration: Configuration, nodes: list[Node]) -> Iterator[str]:
     """What works, but should not stay so."""
     secret = [configuration.ike.private_key]
-    if any(node.shared_key is not None or node.static for node in nodes):
+    if any(node.has_secret for node in nodes):
         secret.append(configuration.nodes.file)
     for file in secret:
         if file is not None and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):

@@ -15,6 +15,8 @@ from control.config.schema import Configuration, NodeEntry
 from control.config.static_associations import TABLE, StaticAssociationReader, take_tables
 from control.config.toml_source import TomlSource, read_text
 from control.config.values import Identity, SharedKey, decoder
+from control.eap.account import EapAccount
+from control.eap.packet import EapType
 from control.ipsec.static import StaticPair
 
 # `tomllib` takes 75 us for a node; lines of this simplest form are read several times as fast.
@@ -23,7 +25,11 @@ _COMMENT = rf"(?:#[^{_CONTROL}]*)?"
 _SIMPLE_LINE = re.compile(rf'([A-Za-z0-9_-]+)[ \t]*=[ \t]*"([^"\\{_CONTROL}]*)"[ \t]*{_COMMENT}')
 _TABLE_LINE = re.compile(rf"\[\[node\]\][ \t]*{_COMMENT}")
 _COMMENT_LINE = re.compile(rf"#[^{_CONTROL}]*")
-_SECRET_KEYS = ("shared_key",)
+_SECRET_KEYS = ("shared_key", "password")
+_EAP_METHODS = {
+    "eap-md5": EapType.MD5_CHALLENGE,
+    "eap-mschapv2": EapType.MSCHAPV2,
+}
 # More mistakes than this in one file have one cause; the rest would bury it.
 _PROBLEMS_SHOWN = 20
 
@@ -35,15 +41,23 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         identity: its IKE identity.
         home_address: the home address it was subscribed with, None if it gets one from a pool.
         authentication: how it and the home agent prove who they are.
-        shared_key: the key for that, None without.
+        shared_key: the key for that, or for a home agent that comes to a node with EAP; None without one.
+        eap: its account, None unless it uses EAP.
         static: its security associations if their keys were written by hand.
     """
 
     identity: Identity
     home_address: IPv6Address | None
-    authentication: Literal["certificate", "shared-key", "manual"]
+    authentication: Literal["certificate", "shared-key", "eap-md5", "eap-mschapv2", "manual"]
     shared_key: SharedKey | None
+    eap: EapAccount | None = None
     static: tuple[StaticPair, ...] = ()
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether its entry is not for everybody's eyes."""
+        has_password = self.eap is not None and self.eap.password != ""
+        return self.shared_key is not None or has_password or bool(self.static)
 
 
 def load_nodes(configuration: Configuration) -> list[Node]:
@@ -159,31 +173,67 @@ class NodeMistake(ValueError):
 
 
 def _to_node(entry: NodeEntry, static: tuple[StaticPair, ...] = ()) -> Node:
-    given = [key for key in ("shared_key", "shared_key_file") if getattr(entry, key) is not None]
-    secret: SharedKey | None = None
-    if entry.authentication != "shared-key":
-        if given:
-            remedy = f'Write authentication = "shared-key", or remove {given[0]}.'
-            by = "by certificate" if entry.authentication == "certificate" else "without IKE"
-            raise NodeMistake(given[0], f"a shared key for a node that authenticates {by}", remedy)
-    elif len(given) != 1:
-        wrong = "two shared keys for one node" if given else "a node without its shared key"
-        raise NodeMistake("authentication", wrong, "Give either shared_key or shared_key_file.")
-    elif entry.shared_key is not None:
-        secret = _secret(entry.shared_key, "shared_key")
-    elif entry.shared_key_file is not None:
-        try:
-            secret = _secret(read_text(entry.shared_key_file).removesuffix("\n"), "shared_key_file")
-        except ConfigurationError as error:
-            problem = error.problems[0]
-            raise NodeMistake("shared_key_file", f"{problem.file}: {problem.wrong}", problem.remedy) from None
     return Node(
         identity=entry.identity,
         home_address=entry.home_address,
         authentication=entry.authentication,
-        shared_key=secret,
+        shared_key=_shared_key(entry),
+        eap=_eap_account(entry),
         static=static,
     )
+
+
+def _given(entry: NodeEntry, *keys: str) -> list[str]:
+    return [key for key in keys if getattr(entry, key) is not None]
+
+
+def _shared_key(entry: NodeEntry) -> SharedKey | None:
+    given = _given(entry, "shared_key", "shared_key_file")
+    if given and entry.authentication in ("certificate", "manual"):
+        remedy = f'Write authentication = "shared-key", or remove {given[0]}.'
+        raise NodeMistake(given[0], f"a shared key for a node that authenticates {_how(entry)}", remedy)
+    if entry.authentication != "shared-key" and not given:
+        return None
+    if len(given) != 1:
+        wrong = "two shared keys for one node" if given else "a node without its shared key"
+        raise NodeMistake("authentication", wrong, "Give either shared_key or shared_key_file.")
+    if entry.shared_key_file is not None:
+        return _secret(_file_text("shared_key_file", entry.shared_key_file), "shared_key_file")
+    return _secret(entry.shared_key or "", "shared_key")
+
+
+def _eap_account(entry: NodeEntry) -> EapAccount | None:
+    method = _EAP_METHODS.get(entry.authentication)
+    given = _given(entry, "password", "password_file")
+    if method is None:
+        surplus = [*given, *_given(entry, "eap_identity")]
+        if surplus:
+            remedy = f'Write authentication = "eap-mschapv2", or remove {surplus[0]}.'
+            raise NodeMistake(surplus[0], f"not for a node that authenticates {_how(entry)}", remedy)
+        return None
+    if len(given) != 1:
+        wrong = "two passwords for one node" if given else "a node without its password"
+        raise NodeMistake("authentication", wrong, "Give either password or password_file.")
+    password = entry.password or ""
+    if entry.password_file is not None:
+        password = _file_text("password_file", entry.password_file)
+    if not password:
+        raise NodeMistake(given[0], "an empty password", "Write a long one: openssl rand -base64 24.")
+    return EapAccount(method, entry.eap_identity or str(entry.identity), password)
+
+
+def _how(entry: NodeEntry) -> str:
+    how = {"certificate": "by certificate", "shared-key": "by shared key", "manual": "without IKE"}
+    return how.get(entry.authentication, f"by {entry.authentication}")
+
+
+def _file_text(key: str, file: Path) -> str:
+    """What a file holds that has a secret; a line feed at the end does not count."""
+    try:
+        return read_text(file).removesuffix("\n")
+    except ConfigurationError as error:
+        problem = error.problems[0]
+        raise NodeMistake(key, f"{problem.file}: {problem.wrong}", problem.remedy) from None
 
 
 def _secret(text: str, key: str) -> SharedKey:
@@ -221,10 +271,12 @@ def _require_certificate(configuration: Configuration, nodes: list[Node]) -> Non
     ike = configuration.ike
     if ike.certificate is not None and ike.trust_anchors:
         return
-    node = next((node for node in nodes if node.authentication == "certificate"), None)
+    # A password is asked for under our certificate, while the node shows none.
+    needing = ("certificate",) if ike.certificate is not None else ("certificate", *_EAP_METHODS)
+    node = next((node for node in nodes if node.authentication in needing), None)
     if node is not None:
         missing = "certificate and private_key" if ike.certificate is None else "trust_anchors"
-        wrong = f"{node.identity} authenticates by certificate, but [ike] has no {missing}"
+        wrong = f"{node.identity} authenticates by {node.authentication}, but [ike] has no {missing}"
         remedy = f'Add {missing} to [ike] in {configuration.path}, or give the node authentication = "shared-key".'
         raise ConfigurationError([Problem(configuration.path, None, "ike", wrong, remedy)])
 

@@ -403,10 +403,11 @@ class NodeEntry(Settings, frozen=True, kw_only=True):
         ),
     ] = None
     authentication: Annotated[
-        Literal["certificate", "shared-key", "manual"],
+        Literal["certificate", "shared-key", "eap-md5", "eap-mschapv2", "manual"],
         _about(
-            "How node and home agent prove who they are. Manual: by security associations whose keys are written here, "
-            "without IKE.",
+            "How node and home agent prove who they are. With EAP the home agent does so by certificate; see "
+            "[Nodes with passwords](operations.md#nodes-with-passwords). Manual: by security associations whose keys "
+            "are written here, without IKE.",
             "shared-key",
         ),
     ] = "certificate"
@@ -418,6 +419,21 @@ class NodeEntry(Settings, frozen=True, kw_only=True):
         Path | None,
         _about(
             "A file with the shared key instead, in the same form; a line feed at the end does not count.", "mn1.psk"
+        ),
+    ] = None
+    password: Annotated[
+        str | None,
+        _about('The password for "eap-md5" and "eap-mschapv2".', "correct horse battery staple"),
+    ] = None
+    password_file: Annotated[
+        Path | None,
+        _about("A file with the password instead; a line feed at the end does not count.", "mn1.password"),
+    ] = None
+    eap_identity: Annotated[
+        str | None,
+        _about(
+            "Whom the node has to be within EAP: its user name, or what its certificate names. Without it, `identity`.",
+            "mn1",
         ),
     ] = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from ipaddress import IPv6Address
@@ -10,6 +11,7 @@ from control.config import Configuration
 from control.config.credentials import load_certificates, own_credentials
 from control.config.nodes import Node
 from control.config.revocation import load_revocation
+from control.eap.server import EapServer
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.policy import HomeAgentPolicy
 from control.ikev2.nat import NatTraversal
@@ -31,7 +33,10 @@ def node_directory(configuration: Configuration, nodes: list[Node]) -> NodeDirec
     """The directory of authorised nodes."""
     settings = configuration.home_agent
     return NodeDirectory(
-        (AuthorisedNode(str(node.identity), node.home_address, node.shared_key, static=node.static) for node in nodes),
+        (
+            AuthorisedNode(str(node.identity), node.home_address, node.shared_key, node.eap, node.static)
+            for node in nodes
+        ),
         settings.home_prefixes,
         reserved=[settings.address],
         pools=configuration.mobility.home_address_pools,
@@ -41,7 +46,9 @@ def node_directory(configuration: Configuration, nodes: list[Node]) -> NodeDirec
 
 def home_agent_policy(configuration: Configuration, directory: NodeDirectory) -> HomeAgentPolicy:
     """What the nodes of a directory may do."""
-    return HomeAgentPolicy(configuration.home_agent.address, directory, configuration.mobility.dns_servers)
+    settings = configuration.home_agent
+    eap = EapServer(settings.identity or str(settings.address), os.urandom)
+    return HomeAgentPolicy(settings.address, directory, configuration.mobility.dns_servers, eap)
 
 
 def ike_configuration(

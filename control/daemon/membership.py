@@ -260,8 +260,12 @@ class Membership:
         wall = self._clocks.wall()
         for entry in claimed:
             node, binding = entry.node, entry.binding
-            if self._directory.find(node.identity) is None:
+            authorised = self._directory.find(node.identity)
+            if authorised is None:
                 self._give_up(node.identity, "not-authorised")
+                continue
+            if not authorised.can_be_called:
+                self._give_up(node.identity, "not-possible-with-eap")
                 continue
             if binding is None or binding.lifetime_expires_at <= wall:
                 self._give_up(node.identity, "no-binding")

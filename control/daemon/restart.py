@@ -63,7 +63,7 @@ async def restore(
         agent.directory.restore(record.identity, record.home_address)
         agent.registrations.rules.cache.put(binding_of(record))
         expected[record.home_address] = Tunnel(record.care_of_address, record.home_agent_address)
-        renew.append(_renewal(record, wall))
+        renew += _renewal(agent, record, wall)
     for identity, home_address in stored.home_addresses:
         agent.directory.restore_assigned(identity, home_address)
     lease = membership.lease
@@ -93,11 +93,15 @@ def renewals(agent: HomeAgent, identities: Iterable[str], wall: float) -> Iterat
         home_address = agent.directory.home_address(identity)
         binding = None if home_address is None else agent.registrations.rules.cache.get(home_address)
         if binding is not None:
-            yield _renewal(binding, wall)
+            yield from _renewal(agent, binding, wall)
 
 
-def _renewal(registered: BindingRecord | Binding, wall: float) -> NodeToRecover:
-    return NodeToRecover(
+def _renewal(agent: HomeAgent, registered: BindingRecord | Binding, wall: float) -> Iterator[NodeToRecover]:
+    """The node of a binding, unless no home agent can begin IKE with it."""
+    authorised = agent.directory.find(registered.identity)
+    if authorised is not None and not authorised.can_be_called:
+        return
+    yield NodeToRecover(
         identity=registered.identity,
         home_address=registered.home_address,
         care_of_address=registered.care_of_address,

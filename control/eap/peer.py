@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from control.eap.account import EapAccount
 from control.eap.authenticator import MAX_ROUNDS
+from control.eap.md5 import Md5Peer
 from control.eap.method import MethodSuccess, PeerMethod
+from control.eap.mschapv2 import MsChapV2Peer
 from control.eap.packet import EapCode, EapError, EapPacket, EapType
 
 _NO_METHOD = 0
@@ -67,3 +70,17 @@ class EapPeer:
             # A method once begun is not left again (RFC 3748 section 2.1).
             raise EapError("unexpected-eap-type", str(request.type))
         return kind, self._method.receive(request.data, request.identifier)
+
+
+def password_peer(account: EapAccount, random: Callable[[int], bytes]) -> EapPeer:
+    """Proves itself by the password and the one method of an account.
+
+    Args:
+        account: this side's with the authenticator.
+        random: source of random bytes, fit for challenges.
+    """
+    makers: dict[EapType, Callable[[], PeerMethod]] = {
+        EapType.MD5_CHALLENGE: lambda: Md5Peer(account.password.encode(), account.identity),
+        EapType.MSCHAPV2: lambda: MsChapV2Peer(account.identity, account.password, random),
+    }
+    return EapPeer(account.identity, {account.method: makers[account.method]})

@@ -1,30 +1,15 @@
-"""Accounts of peers that authenticate by EAP, and the authenticators for them."""
+"""Authenticators for accounts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from control.eap.account import EapAccount
 from control.eap.authenticator import LocalAuthenticator
 from control.eap.md5 import Md5Server
 from control.eap.method import ServerMethod
 from control.eap.mschapv2 import MsChapV2Server
 from control.eap.packet import EapType
-
-
-@dataclass(frozen=True, slots=True)
-class EapAccount:
-    """How one peer authenticates.
-
-    Attributes:
-        method: the only method it may use.
-        identity: whom it has to be by that method; may differ from its IKE identity.
-        password: the secret of methods with a password, empty for others.
-    """
-
-    method: EapType
-    identity: str
-    password: str = field(default="", repr=False)
 
 
 class EapServer:

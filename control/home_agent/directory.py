@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
 from control.bootstrap.home_address_pool import HomeAddressPool, PoolExhausted
-from control.eap.server import EapAccount
+from control.eap.account import EapAccount
 from control.ipsec.static import StaticPair
 
 
@@ -18,7 +18,8 @@ class AuthorisedNode:
     Attributes:
         identity: its IKE identity as text (FQDN, RFC 822 name or IPv6 address).
         home_address: the home address it was subscribed with, None if it gets one from a pool.
-        shared_key: the IKE shared key, None if it authenticates otherwise.
+        shared_key: the IKE shared key, None if it authenticates otherwise; of a node with EAP for IKE that a home agent
+            begins.
         eap: how it authenticates by EAP, None if it does not.
         static: its security associations, keyed by hand; a node that has them does not use IKE.
     """
@@ -28,6 +29,11 @@ class AuthorisedNode:
     shared_key: bytes | None = field(default=None, repr=False)
     eap: EapAccount | None = None
     static: tuple[StaticPair, ...] = ()
+
+    @property
+    def can_be_called(self) -> bool:
+        """Whether a home agent may begin IKE with it: by EAP only the side that has begun can prove itself."""
+        return self.eap is None or self.shared_key is not None
 
 
 class NodeDirectory:

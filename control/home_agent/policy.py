@@ -59,10 +59,11 @@ class HomeAgentPolicy:
     def accept_peer(self, remote: Identity, as_initiator: bool) -> bool:
         """Whether a peer may authenticate itself by key or certificate.
 
-        Only authorised nodes may; those that authenticate by EAP, or have static associations instead of IKE, may not.
+        Only authorised nodes may. Those that use EAP may only where we have begun, for there is none then; those with
+        static associations never, as they do without IKE.
         """
         node = self._directory.find(str(remote))
-        return node is not None and node.eap is None and not node.static
+        return node is not None and not node.static and (node.can_be_called if as_initiator else node.eap is None)
 
     def eap_authenticator(self, remote: Identity) -> EapAuthenticator | None:
         """A run of the method of a node that authenticates by EAP, None for others."""

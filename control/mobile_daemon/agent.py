@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import selectors
 import sys
@@ -9,11 +10,13 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv6Address
 from pathlib import Path
 
 from control.config import ConfigurationError
 from control.config.credentials import load_certificates, load_credentials
+from control.eap.peer import password_peer
 from control.ikev2.nat import NatTraversal
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration, LifetimePolicy
@@ -213,11 +216,14 @@ def _ike_configuration(configuration: AgentConfiguration) -> IkeConfiguration:
         lifetimes=LifetimePolicy(ike_s=node.ike_lifetime_s, child_s=node.child_lifetime_s),
         follow_redirects=True,
     )
-    if node.certificate is None or node.private_key is None or node.authentication != "certificate":
+    if node.authentication == "shared-key":
         return shared
+    own = None
+    if node.certificate is not None and node.private_key is not None:
+        own = load_credentials(node.certificate, node.private_key)
     return replace(
         shared,
-        credentials=load_credentials(node.certificate, node.private_key),
+        credentials=own,
         trust_anchors=tuple(anchor for path in node.trust_anchors for anchor in load_certificates(path)),
     )
 
@@ -229,6 +235,7 @@ def _node_settings(configuration: AgentConfiguration, care_of_address: IPv6Addre
         care_of_address=care_of_address,
         trusted_home_agents=node.trusted_home_agents,
         shared_key=configuration.secret,
+        eap=partial(password_peer, configuration.eap, os.urandom) if configuration.eap is not None else None,
         home_agent_identities=configuration.home_agent_identities,
         lifetime_s=node.lifetime_s,
     )

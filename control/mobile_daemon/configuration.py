@@ -17,13 +17,15 @@ from control.config.load import SectionReader
 from control.config.schema import KeyExportSettings, Settings
 from control.config.toml_source import TomlSource, read_text
 from control.config.values import Identity, SharedKey, decoder, parse_identity
+from control.eap.account import EapAccount
+from control.mobile_daemon.secrets import agent_secrets, shared_key
 
 _T = TypeVar("_T")
 
 _INTERFACE = Meta(pattern=r"^[^/\s:]{1,15}$")
 _PATTERN = Meta(min_length=1, max_length=255)
 _IDENTITY_AT_ADDRESS = r"^\S+@[0-9a-fA-F:]+$"
-_SECRET_KEYS = ("shared_key",)
+_SECRET_KEYS = ("shared_key", "password")
 _PLACE = re.compile(r" - at `\$(.*)`$")
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+|\.\.\.)\]")
 
@@ -87,12 +89,16 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
     ] = "auto"
     deregister_on_exit: Annotated[bool, _about("De-register before leaving.", True)] = True
     authentication: Annotated[
-        Literal["certificate", "shared-key"], _about("How node and home agents prove who they are.", "shared-key")
+        Literal["certificate", "shared-key", "eap-md5", "eap-mschapv2"],
+        _about("How node and home agents prove who they are.", "shared-key"),
     ] = "certificate"
     shared_key: Annotated[str | None, _about("The shared key: text, or 0x and hexadecimal digits.", "0x8f3c52d1")] = (
         None
     )
     shared_key_file: Annotated[Path | None, _about("A file with the shared key instead.", "mn1.psk")] = None
+    password: Annotated[str | None, _about("The password, for EAP.", "correct horse battery staple")] = None
+    password_file: Annotated[Path | None, _about("A file with the password instead.", "mn1.password")] = None
+    eap_identity: Annotated[str | None, _about("User name within EAP; without it, identity.", "mn1")] = None
     certificate: Annotated[Path | None, _about("PEM file with the node's certificate chain.", "mn1.pem")] = None
     private_key: Annotated[Path | None, _about("PEM file with the certificate's key.", "mn1.key")] = None
     trust_anchors: Annotated[
@@ -114,7 +120,8 @@ class AgentConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         path: the file.
         node: section [mobile_node].
-        secret: the shared key, None with certificates.
+        secret: the shared key, None without one.
+        eap: the account with all home agents, None without EAP.
         home_agent_identities: identities of known home agents by address.
         key_export: section [key_export].
     """
@@ -122,6 +129,7 @@ class AgentConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     node: AgentSettings
     secret: SharedKey | None
+    eap: EapAccount | None
     home_agent_identities: dict[IPv6Address, str]
     key_export: KeyExportSettings
 
@@ -194,13 +202,20 @@ def load_agent_configuration(path: Path) -> AgentConfiguration:
             reader.complain(source.line(name), name, "there is no such section", remedy)
     node = _section(reader, source, AgentSettings, "mobile_node")
     key_export = _section(reader, source, KeyExportSettings, "key_export")
-    secret, others = None, {}
+    secret, eap, others = None, None, {}
     if node is not None:
-        secret = _agent_secret(node, reader, source)
+        secret, eap = agent_secrets(node, reader, source)
         others = _other_home_agents(node, reader, source)
     if reader.problems or node is None or key_export is None:
         raise ConfigurationError(sorted(reader.problems, key=lambda problem: problem.line or 0))
-    return AgentConfiguration(path=path, node=node, secret=secret, home_agent_identities=others, key_export=key_export)
+    return AgentConfiguration(
+        path=path,
+        node=node,
+        secret=secret,
+        eap=eap,
+        home_agent_identities=others,
+        key_export=key_export,
+    )
 
 
 def load_simulation(path: Path) -> SimulationConfiguration:
@@ -221,18 +236,6 @@ def load_simulation(path: Path) -> SimulationConfiguration:
     return configuration
 
 
-def shared_key(text: str) -> SharedKey:
-    """The octets of a shared key: text, or 0x and hexadecimal digits.
-
-    Raises:
-        ValueError: empty, or 0x without pairs of digits.
-    """
-    secret = bytes.fromhex(text[2:]) if text.startswith("0x") else text.encode()
-    if not secret:
-        raise ValueError("an empty shared key")
-    return SharedKey(secret)
-
-
 _S = TypeVar("_S", bound=Settings)
 
 
@@ -242,35 +245,6 @@ def _section(reader: SectionReader, source: TomlSource, kind: type[_S], name: st
         reader.complain(source.line(name), name, "a value stands here instead of a section", f"Write [{name}].")
         return None
     return reader.read(kind, table, (name,), name, _SECRET_KEYS)
-
-
-def _agent_secret(node: AgentSettings, reader: SectionReader, source: TomlSource) -> SharedKey | None:
-    """The shared key if there has to be one; complains about authentication that cannot work."""
-
-    def complain(key: str, wrong: str, remedy: str) -> None:
-        reader.complain(source.line("mobile_node", key), f"mobile_node.{key}", wrong, remedy)
-
-    if node.authentication == "certificate":
-        for key in ("certificate", "private_key", "trust_anchors"):
-            if not getattr(node, key):
-                remedy = f'Add {key}, or write authentication = "shared-key".'
-                complain("authentication", f"certificates are to be used, but there is no {key}", remedy)
-        return None
-    if (node.shared_key is None) == (node.shared_key_file is None):
-        complain("authentication", "exactly one shared key is needed", "Give either shared_key or shared_key_file.")
-        return None
-    if node.home_agent is not None and node.home_agent_identity is None:
-        wrong = "with a shared key the node has to know whom it proves itself to"
-        complain("home_agent", wrong, "Add home_agent_identity.")
-    key = "shared_key" if node.shared_key is not None else "shared_key_file"
-    text = node.shared_key or ""
-    if node.shared_key_file is not None:
-        text = read_text(node.shared_key_file).removesuffix("\n")
-    try:
-        return shared_key(text)
-    except ValueError:
-        complain(key, "not a shared key", "Write a random one: openssl rand -hex 32, with 0x before it.")
-        return None
 
 
 def _other_home_agents(node: AgentSettings, reader: SectionReader, source: TomlSource) -> dict[IPv6Address, str]:

@@ -23,10 +23,11 @@ from control.ikev2.certificates import CertificateValidator
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration
 from control.key_export import KeyExport
-from control.mobile_daemon.configuration import SimulationConfiguration, load_simulation, shared_key
+from control.mobile_daemon.configuration import SimulationConfiguration, load_simulation
 from control.mobile_daemon.event_log import EventLog
 from control.mobile_daemon.iproute import NetworkError
 from control.mobile_daemon.network import open_simulated_link
+from control.mobile_daemon.secrets import shared_key
 from control.mobile_daemon.signals import SignalPipe
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
+from control.eap.peer import EapPeer
 from control.ikev2.address import IKE_PORT, SocketAddress
 from control.ikev2.child import ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
@@ -25,6 +26,7 @@ def connect(
     *,
     ask_for_home_address: bool,
     redirected_from: IPv6Address | None = None,
+    eap: EapPeer | None = None,
 ) -> IkeSa:
     """Begin an IKE SA with a home agent.
 
@@ -37,6 +39,7 @@ def connect(
         now: monotonic seconds.
         ask_for_home_address: whether the home agent is to assign one.
         redirected_from: the home agent that has sent the node there, None for none.
+        eap: what the node proves itself with, None if by shared key or certificate.
     """
     own = _ANY_MOBILITY if ask_for_home_address else TrafficSelector.host(home_address, PROTOCOL_MOBILITY)
     return endpoint.connect(
@@ -51,4 +54,5 @@ def connect(
         ),
         configuration=configuration_request(home_address) if ask_for_home_address else None,
         redirected_from=redirected_from,
+        eap=eap,
     )

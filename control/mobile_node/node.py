@@ -100,7 +100,8 @@ class MobileNode:
         self._signalling = MobileSignalling(settings.care_of_address, self.ipsec)
         self._registrar = Registrar(settings, self._signalling, random, self.statistics, self._events)
         self._associations = Associations(self.ipsec, settings.association_limit, installed)
-        self._attempts = Attempts(settings.retry, random, settings.home_agent_identities, broad=not settings.shared_key)
+        broad = not settings.needs_identity
+        self._attempts = Attempts(settings.retry, random, settings.home_agent_identities, broad=broad)
         self._whereabouts = Whereabouts(settings.care_of_address, self._events)
         self._next_home_agent: WantedHomeAgent | None = None
 
@@ -252,7 +253,7 @@ class MobileNode:
             self._register_over(association, now)
             return
         identity = wanted.identity or self.settings.home_agent_identities.get(wanted.address)
-        if identity is None and self.settings.shared_key is not None:
+        if identity is None and self.settings.needs_identity:
             # With a shared key the initiator has to know whom it proves itself to.
             self._attempts.wanted = None
             self._events.append(RegistrationFailed(wanted.address, "home-agent-identity-unknown"))
@@ -266,6 +267,7 @@ class MobileNode:
             now,
             ask_for_home_address=self._asks_for_home_address,
             redirected_from=wanted.redirected_from,
+            eap=self.settings.eap() if self.settings.eap is not None else None,
         )
         self._attempts.begun(sa)
         self._events.append(IkeStarted(wanted.address, initiated_here=True))

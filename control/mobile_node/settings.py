@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import IPv6Address
 
+from control.eap.peer import EapPeer
 from control.mobile_node.registration import RegistrationTimers
 
 
@@ -33,7 +34,8 @@ class NodeSettings:
         care_of_address: where it is.
         trusted_home_agents: patterns of the identities of home agents that may serve it, take it over and assign it
             another home address; see :meth:`trusts`.
-        shared_key: its IKE key with all of them, None if certificates are used.
+        shared_key: its IKE key with all of them, None if certificates are used. With EAP, for home agents that begin.
+        eap: makes what it proves itself with by EAP, once for each attempt; None if it uses none.
         home_agent_identities: identities of home agents by address, for those it may have to turn to by address alone.
         lifetime_s: binding lifetime to ask for.
         registration: retransmission of Binding Updates.
@@ -45,11 +47,17 @@ class NodeSettings:
     care_of_address: IPv6Address
     trusted_home_agents: tuple[str, ...]
     shared_key: bytes | None = field(default=None, repr=False)
+    eap: Callable[[], EapPeer] | None = field(default=None, repr=False)
     home_agent_identities: Mapping[IPv6Address, str] = field(default_factory=dict)
     lifetime_s: float = 600.0
     registration: RegistrationTimers = field(default_factory=RegistrationTimers)
     retry: RetryTimers = field(default_factory=RetryTimers)
     association_limit: int = 8
+
+    @property
+    def needs_identity(self) -> bool:
+        """Whether the node has to know whom it proves itself to before it begins: so it is with a shared key."""
+        return self.shared_key is not None and self.eap is None
 
     def trusts(self, identity: str) -> bool:
         """Whether a home agent of this identity, once it has proved it, may serve the node.

@@ -7,12 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from control.eap.account import EapAccount
 from control.eap.authenticator import EapAuthenticator
 from control.eap.md5 import Md5Peer
 from control.eap.mschapv2 import MsChapV2Peer
 from control.eap.packet import EapType
 from control.eap.peer import EapPeer
-from control.eap.server import EapAccount, EapServer
+from control.eap.server import EapServer
 from control.ikev2.events import IkeFailed
 from control.ikev2.payloads import Identity
 from tests.interop.credentials import certified, connections

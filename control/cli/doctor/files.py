@@ -22,7 +22,7 @@ _LEAST_FREE_BYTES = 64 * 2**20
 def examine_files(configuration: Configuration, nodes: list[Node]) -> Iterator[Finding]:
     """What the configuration names, once it is known to be readable and well-formed."""
     secrets = [configuration.ike.private_key]
-    if any(node.shared_key is not None for node in nodes):
+    if any(node.has_secret for node in nodes):
         secrets.append(configuration.nodes.file)
     for path in secrets:
         if path is not None:

@@ -207,7 +207,8 @@ def _check_peer(
     environment, peer = sa.environment, identification.identity
     if not environment.policy.accept_peer(peer, sa.role is Role.INITIATOR):
         raise AuthenticationError("unknown-peer", str(peer))
-    key = environment.policy.shared_key(sa.local_identity, peer)
+    # Whoever is to be told a password proves itself by a signature (RFC 7296 section 2.16).
+    key = environment.policy.shared_key(sa.local_identity, peer) if handshake.eap_peer is None else None
     if key is not None:
         verify_key(sa, handshake, keys, identification, proof, key)
         return key

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from control.config import ConfigurationError, load_configuration, load_nodes
 from control.config.nodes import Node, simple_tables
+from control.eap.account import EapAccount
+from control.eap.packet import EapType
 
 CONFIGURATION = """\
 [home_agent]
@@ -186,3 +188,75 @@ def test_simple_tables_are_what_tomllib_reads(lines: list[str]) -> None:
     tables = simple_tables(text)
     if tables is not None:
         assert tomllib.loads(text).get("node", []) == tables
+
+
+PASSWORD_NODE = NODE.replace("shared-key", "eap-mschapv2").replace("shared_key = ", "password = ")
+
+
+def test_a_node_with_a_password(tmp_path: Path) -> None:
+    (node,) = load(tmp_path, PASSWORD_NODE, CERTIFICATES)
+    assert node.eap == EapAccount(EapType.MSCHAPV2, "mn1@example.org", "very secret words")
+    assert (node.shared_key, node.has_secret) == (None, True)
+    assert "very secret" not in repr(node)
+
+
+def test_a_user_name_a_password_in_a_file_and_a_key_for_home_agents_that_come(tmp_path: Path) -> None:
+    (tmp_path / "mn.password").write_text("of a file\n")
+    text = PASSWORD_NODE.replace('password = "very secret words"', 'password_file = "mn.password"')
+    text += 'eap_identity = "mn1"\nshared_key = "0x00ff"\n'
+    (node,) = load(tmp_path, text.replace("mschapv2", "md5"), CERTIFICATES)
+    assert node.eap == EapAccount(EapType.MD5_CHALLENGE, "mn1", "of a file")
+    assert node.shared_key == b"\x00\xff"
+
+
+def test_home_agents_need_a_certificate_for_nodes_with_passwords_but_no_trust_anchors(tmp_path: Path) -> None:
+    (complaint,) = complaints(tmp_path, PASSWORD_NODE)
+    assert "mn1@example.org authenticates by eap-mschapv2, but [ike] has no certificate and private_key" in complaint
+    assert load(tmp_path, PASSWORD_NODE, CERTIFICATES.replace('trust_anchors = ["ca.pem"]\n', ""))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "complaint"),
+    [
+        (
+            NODE + 'password = "hush"\n',
+            "nodes.toml:6: node.password: not for a node that authenticates by shared key. "
+            'Write authentication = "eap-mschapv2", or remove password.',
+        ),
+        (
+            NODE + 'eap_identity = "mn1"\n',
+            "nodes.toml:6: node.eap_identity: not for a node that authenticates by shared key. "
+            'Write authentication = "eap-mschapv2", or remove eap_identity.',
+        ),
+        (
+            PASSWORD_NODE.replace("password = ", "# "),
+            "nodes.toml:4: node.authentication: a node without its password. Give either password or password_file.",
+        ),
+        (
+            PASSWORD_NODE + 'password_file = "mn.password"\n',
+            "nodes.toml:4: node.authentication: two passwords for one node. Give either password or password_file.",
+        ),
+        (
+            PASSWORD_NODE.replace("password = ", "password_file = "),
+            "nodes.toml:5: node.password_file: {folder}/very secret words: there is no such file. "
+            "Create it or name another one.",
+        ),
+        (
+            PASSWORD_NODE + 'shared_key = "one"\nshared_key_file = "two"\n',
+            "nodes.toml:4: node.authentication: two shared keys for one node. "
+            "Give either shared_key or shared_key_file.",
+        ),
+    ],
+)
+def test_mistakes_with_passwords(tmp_path: Path, nodes: str, complaint: str) -> None:
+    (found,) = complaints(tmp_path, nodes)
+    assert found == complaint.format(folder=tmp_path)
+    assert "hush" not in found
+
+
+def test_an_empty_password_file_is_a_mistake(tmp_path: Path) -> None:
+    (tmp_path / "mn.password").write_text("\n")
+    text = PASSWORD_NODE.replace('password = "very secret words"', 'password_file = "mn.password"')
+    assert complaints(tmp_path, text) == [
+        "nodes.toml:5: node.password_file: an empty password. Write a long one: openssl rand -base64 24."
+    ]

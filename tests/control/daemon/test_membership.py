@@ -11,6 +11,8 @@ from control.cluster.sqlite_store import SqliteStore
 from control.cluster.store import BindingRecord
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.store_thread import StoreThread
+from control.eap.account import EapAccount
+from control.eap.packet import EapType
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.events import TimelineEvent
 
@@ -22,7 +24,7 @@ LEASE_S = 3.0
 class Member:
     """A membership with what it told the rest of its daemon."""
 
-    def __init__(self, name, path, *, prefix=PREFIX, take_over=True, authorised=("mn1", "mn2")):
+    def __init__(self, name, path, *, prefix=PREFIX, take_over=True, authorised=("mn1", "mn2"), accounts=()):
         self.now = 0.0
         self.wall_step = 0.0
         self.happenings = []
@@ -31,7 +33,7 @@ class Member:
         self.resumed = 0
         self.republished = []
         self.store = SqliteStore(path)
-        nodes = [
+        nodes = accounts or [
             AuthorisedNode(f"{node}@example.org", PREFIX[index], b"key") for index, node in enumerate(authorised, 1)
         ]
         self.membership = Membership(
@@ -212,3 +214,18 @@ def test_a_lease_that_cannot_be_renewed_stops_being_one(path):
     first.beat_until(3.1)
     assert first.membership.lease is None
     assert first.stood_down == 0  # the nodes are still served: nobody is known to have claimed them
+
+
+def test_a_node_with_a_password_is_brought_back_only_by_a_shared_key(path):
+    serving_first(path, binding(1), binding(2))
+    account = EapAccount(EapType.MSCHAPV2, "mn", "secret")
+    accounts = (
+        AuthorisedNode("mn1@example.org", PREFIX[1], None, account),
+        AuthorisedNode("mn2@example.org", PREFIX[2], b"key", account),
+    )
+    second = Member("ha2", path, accounts=accounts)
+    second.join()
+    second.beat_until(2 * LEASE_S)
+    assert [node.identity for node in second.recovered] == ["mn2@example.org"]
+    (given_up,) = (happening for happening in second.happenings if happening.event is TimelineEvent.GIVEN_UP)
+    assert (given_up.node, given_up.detail) == ("mn1@example.org", {"reason": "not-possible-with-eap"})

@@ -7,6 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from control.eap.account import EapAccount
+from control.eap.packet import EapType
+from control.eap.server import EapServer
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.policy import HomeAgentPolicy
 from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType, NotifyType
@@ -45,7 +48,8 @@ def nodes():
 def make_policy(nodes):
     def make(prefix="2001:db8:100::/64", **options):
         directory = NodeDirectory(nodes, [IPv6Network(prefix)], [AGENT], **options)
-        return HomeAgentPolicy(AGENT, directory, (IPv6Address("2001:db8::53"), IPv6Address("2001:db8::54")))
+        name_servers = (IPv6Address("2001:db8::53"), IPv6Address("2001:db8::54"))
+        return HomeAgentPolicy(AGENT, directory, name_servers, EapServer("ha1.example.org", bytes))
 
     return make
 
@@ -217,3 +221,16 @@ def test_a_node_may_not_choose_without_permission(policy):
 
 def test_a_request_for_something_else_is_not_answered(policy):
     assert ask(policy, MN1, ConfigurationAttribute(ConfigurationAttributeType.APPLICATION_VERSION)) is None
+
+
+def test_a_node_with_a_password_begins_by_eap_and_is_called_by_its_shared_key(nodes, make_policy):
+    local = Identity.from_text("ha1.example.org")
+    account = EapAccount(EapType.MSCHAPV2, "mn1", "secret")
+    nodes[0] = AuthorisedNode("mn1@example.org", HOME, b"key", account)
+    nodes[1] = AuthorisedNode("mn2@example.org", OTHER_HOME, None, account)
+    policy = make_policy()
+    assert [policy.accept_peer(node, as_initiator=False) for node in (MN1, MN2)] == [False, False]
+    assert [policy.accept_peer(node, as_initiator=True) for node in (MN1, MN2)] == [True, False]
+    assert policy.shared_key(local, MN1) == b"key"
+    assert policy.eap_authenticator(MN1) is not None
+    assert policy.eap_authenticator(ROAMER) is None

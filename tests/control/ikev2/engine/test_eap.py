@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from control.eap.account import EapAccount
 from control.eap.md5 import Md5Peer
 from control.eap.mschapv2 import MsChapV2Peer
 from control.eap.packet import EapType
 from control.eap.peer import EapPeer
-from control.eap.server import EapAccount, EapServer
+from control.eap.server import EapServer
 from control.ikev2.events import ChildEstablished, ChildFailed, IkeEstablished, IkeFailed
 from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType, ExchangeType
 from control.ikev2.payloads import ConfigurationAttribute, ConfigurationPayload, Identity
@@ -186,3 +187,9 @@ def test_many_half_open_conversations_are_bounded(eap_pair) -> None:
     eap_pair.network.run()
     assert 0 < eap_pair.agent.endpoint.half_open < 6
     assert eap_pair.agent.endpoint.statistics["eap-begun"] == eap_pair.agent.endpoint.half_open
+
+
+def test_a_node_that_also_has_a_shared_key_still_demands_a_certificate_by_eap(eap_pair) -> None:
+    eap_pair.node.policy.key = b"for home agents that come to the node"
+    _, other = eap_pair.established(eap_pair.node, eap=peer(EapType.MSCHAPV2))
+    assert str(other.remote_identity) == NODE

@@ -8,6 +8,8 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from control.config import ConfigurationError
+from control.eap.account import EapAccount
+from control.eap.packet import EapType
 from control.mobile_daemon.configuration import load_agent_configuration, load_simulation
 
 AGENT = """\
@@ -159,3 +161,38 @@ def test_a_mistake_in_a_simulation_is_named(tmp_path, content, key, wrong):
     assert found.key == key
     assert wrong in found.wrong
     assert found.remedy
+
+
+WITH_PASSWORD = AGENT.replace("shared-key", "eap-mschapv2").replace("shared_key", "password") + (
+    'trust_anchors = ["ca.pem"]\n'
+)
+
+
+def test_a_password_and_a_key_for_home_agents_that_come(tmp_path):
+    configuration = agent(tmp_path, WITH_PASSWORD.replace('home_agent_identity = "ha1.example.org"\n', ""))
+    assert configuration.eap == EapAccount(EapType.MSCHAPV2, "mn1@mn.example.org", "hush-hush")
+    assert configuration.secret is None
+    assert "hush" not in repr(configuration)
+    (tmp_path / "word").write_text("of a file\n")
+    text = WITH_PASSWORD.replace('password = "hush-hush"', 'password_file = "word"').replace("mschapv2", "md5")
+    configuration = agent(tmp_path, text + 'eap_identity = "mn1"\nshared_key = "0x00"\n')
+    assert configuration.eap == EapAccount(EapType.MD5_CHALLENGE, "mn1", "of a file")
+    assert configuration.secret == b"\x00"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "wrong"),
+    [
+        ('trust_anchors = ["ca.pem"]\n', "", "authentication", "certificates are to be used, but there is no trust_"),
+        ('password = "hush-hush"\n', "", "authentication", "exactly one password is needed"),
+        ("hush-hush", "", "authentication", "exactly one password is needed"),
+        ('"hush-hush"\n', '"hush-hush"\npassword_file = "word"\n', "authentication", "exactly one password is needed"),
+        ('"hush-hush"\n', '"hush-hush"\nshared_key = "0x0"\n', "shared_key", "not a shared key"),
+        ('"hush-hush"\n', "4711\n", "password", ""),
+    ],
+)
+def test_passwords_that_cannot_be_used(tmp_path, old, new, key, wrong):
+    found = problem(agent, tmp_path, WITH_PASSWORD.replace(old, new))
+    assert (found.key, found.wrong[: len(wrong)]) == (f"mobile_node.{key}", wrong)
+    assert "hush" not in str(found)
+    assert "4711" not in str(found)
