@@ -6,6 +6,7 @@ All integers are in network byte order.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv6Address
 
 
@@ -150,6 +151,12 @@ def _encode(value: int, size: int) -> bytes:
         return value.to_bytes(size, "big")
     except OverflowError:
         raise WireError("field-overflow", f"{value} does not fit {size} bytes") from None
+
+
+@lru_cache(maxsize=16_384)
+def address_text(address: IPv6Address) -> str:
+    """``str(address)``, which takes 4 microseconds and is wanted eight times for each recovered node, cached."""
+    return str(address)
 
 
 def internet_checksum(data: bytes | bytearray, initial: int = 0) -> int:

@@ -21,6 +21,7 @@ from control.ikev2.payloads import Identity
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, TrafficSelector
 from control.mobile_node.node import MobileNode
 from control.mobility.extension_headers import parse_ipv6
+from control.wire import address_text
 
 
 class BenchError(Exception):
@@ -125,6 +126,7 @@ def take_over_all(scene: Scene, link: Link, key_pairs: int = 0) -> Run:
         key_pairs: made before the clock runs.
     """
     agent, now = scene.survivor, 2.0
+    address_text.cache_clear()  # the failed agent, which is another process in life, has filled it
     run = Run(scene, agent, link, now)
     agent.prepare(key_pairs)
     nodes = [

@@ -14,6 +14,7 @@ from bench.key_exchange.meter import Meter
 from bench.key_exchange.methods import Method
 from bench.key_exchange.options import Options
 from bench.key_exchange.scene import Population, Scene
+from control.daemon.garbage import settle
 
 
 class Figure(StrEnum):
@@ -98,6 +99,5 @@ def _fresh(population: Population) -> Scene:
     """Home agents that know nobody yet; the collector leaves alone what existed before, as in the daemon."""
     gc.unfreeze()
     scene = Scene(population)
-    gc.collect()
-    gc.freeze()
+    settle()
     return scene

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 from control.cluster.store import BindingRecord, LeaseRecord, NodeRecord
+from control.wire import address_text
 
 _NO_ADDRESS = "-"
 
@@ -18,8 +19,8 @@ class BadRecord(ValueError):
 
 def node_to_text(node: NodeRecord, fence: int) -> str:
     """A node but for its identity and owner, which are where it is kept."""
-    care_of = _NO_ADDRESS if node.care_of_address is None else str(node.care_of_address)
-    return f"{fence} {node.last_seen!r} {node.home_address} {care_of}"
+    care_of = _NO_ADDRESS if node.care_of_address is None else address_text(node.care_of_address)
+    return f"{fence} {node.last_seen!r} {address_text(node.home_address)} {care_of}"
 
 
 def node_from_text(identity: str, owner: str, text: str) -> NodeRecord:
@@ -38,8 +39,9 @@ def node_from_text(identity: str, owner: str, text: str) -> NodeRecord:
 
 def binding_to_text(binding: BindingRecord) -> str:
     """A binding but for its home address and home agent, which are where it is kept."""
+    care_of, home_agent = address_text(binding.care_of_address), address_text(binding.home_agent_address)
     return (
-        f"{binding.care_of_address} {binding.home_agent_address} {binding.lifetime_expires_at!r} "
+        f"{care_of} {home_agent} {binding.lifetime_expires_at!r} "
         f"{binding.sequence_number} {int(binding.key_management)} {binding.identity}"
     )
 

@@ -31,6 +31,7 @@ from control.cluster.store import (
     LeaseRecord,
     NodeRecord,
 )
+from control.wire import address_text
 
 SCHEMA_VERSION = 1
 DEFAULT_TIMEOUT_S = 1.0
@@ -169,11 +170,11 @@ class RedisStore:
         arguments: list[str | int] = [repr(0.0 if now is None else now), which]
         for binding in bindings:
             arguments += (
-                str(binding.home_address),
+                address_text(binding.home_address),
                 binding_to_text(binding),
                 binding.identity,
-                str(binding.home_agent_address),
-                str(binding.care_of_address),
+                address_text(binding.home_agent_address),
+                address_text(binding.care_of_address),
             )
         return [IPv6Address(_text(taken)) for taken in self._write("write_bindings", lease, arguments)]
 

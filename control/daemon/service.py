@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import os
 import pickle
@@ -25,6 +24,7 @@ from control.daemon.back_end import BackEndChoice, choose_for_serving
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.commands import commands
 from control.daemon.first_packets import FirstPackets
+from control.daemon.garbage import settle
 from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_traffic import IkeTraffic, OwnIkeTraffic
 from control.daemon.ike_worker_start import WorkerStart
@@ -51,8 +51,6 @@ from datapath.xfrm.channel import XfrmChannel
 _LOG = logging.getLogger(__name__)
 
 _POLL_S = 0.05
-# A handshake makes some thousands of objects that die with it, and few cycles: the default of 700 walks them in vain.
-_COLLECT_AFTER_ALLOCATIONS = 50_000
 _REVOCATION_POLL_S = 30.0
 # About 5 ms of work, done at each heartbeat until there are enough for the first thousands of a takeover.
 _KEY_PAIRS_AT_ONCE = 128
@@ -158,10 +156,7 @@ class Daemon:
             if listen is not None:
                 source = from_event_loop(self._loop, self._status.snapshot)
                 stack.callback(MetricsServer(listen.host, listen.port, source).close)
-            # What exists now lives as long as the process: the collector need not walk it again and again.
-            gc.collect()
-            gc.freeze()
-            gc.set_threshold(_COLLECT_AFTER_ALLOCATIONS)
+            settle()
             tasks = [asyncio.create_task(task) for task in (*self._watches(), routes.run())]
             for task in tasks:
                 stack.callback(task.cancel)

@@ -33,7 +33,7 @@ from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, T
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change
 from control.mobility.messages import HomeAgentSwitch, MobilityMessage
-from control.wire import WireError
+from control.wire import WireError, address_text
 
 
 class HomeAgent:
@@ -188,8 +188,8 @@ class HomeAgent:
         self._happen(
             TimelineEvent.BINDING_UPDATE,
             registration.identity,
-            home_address=str(registration.home_address),
-            care_of_address=str(registration.reply_to),
+            home_address=address_text(registration.home_address),
+            care_of_address=address_text(registration.reply_to),
         )
         if self.takeover.binding_registered(registration.identity, now):
             self._happen(TimelineEvent.RECOVERED, registration.identity)
@@ -278,7 +278,7 @@ class HomeAgent:
             initial_contact=self.sessions.current(job.identity) is None,
             context=job,
         )
-        self._happen(TimelineEvent.IKE_SA_INIT_SENT, job.identity, care_of_address=str(job.care_of_address))
+        self._happen(TimelineEvent.IKE_SA_INIT_SENT, job.identity, care_of_address=address_text(job.care_of_address))
 
     def _create_mobility_child(self, job: RebootstrapJob, now: float) -> None:
         sa = self.sessions.current(job.identity)

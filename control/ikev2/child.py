@@ -47,9 +47,11 @@ class ChildPolicy:
     transport_mode: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class ChildSa:
-    """An agreed pair of ESP security associations with its keys.
+    """An agreed pair of ESP security associations with its keys. Not to be changed, only replaced.
+
+    It is not frozen for the same reason as :class:`control.ipsec.security_association.SecurityAssociation`.
 
     Attributes:
         inbound_spi: the SPI this side chose; packets to this side carry it.

@@ -179,7 +179,7 @@ class IkeEndpoint:
             self._refuse_unknown_spi(header, local, remote, now)
             return
         if header.exchange == ExchangeType.IKE_SA_INIT:
-            init.receive_response(sa, data, local, remote, now)
+            init.receive_response(sa, header, data, local, remote, now)
         elif header.is_response:
             receive_response(sa, header, data, local, remote, now)
         else:
@@ -228,7 +228,7 @@ class IkeEndpoint:
             else:
                 environment.count("dropped-duplicate-spi")
         elif header.message_id == 0 and header.is_initiator and not any(header.responder_spi):
-            init.answer(environment, IkeSa, data, local, remote, now)
+            init.answer(environment, IkeSa, header, data, local, remote, now)
         else:
             environment.count("dropped-bad-initiation")
 

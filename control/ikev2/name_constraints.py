@@ -27,10 +27,12 @@ def check_name_constraints(path: Sequence[x509.Certificate]) -> None:
     Raises:
         CertificateError: ``name-not-permitted``, or ``too-many-names`` to compare.
     """
+    constraints_of = [_constraints(certificate) if position else None for position, certificate in enumerate(path)]
+    if not any(constraints_of):
+        return  # most authorities have none, and the names take long to read
     comparisons = 0
     names: list[x509.GeneralName] = []
-    for position, certificate in enumerate(path):
-        constraints = _constraints(certificate) if position else None
+    for position, (certificate, constraints) in enumerate(zip(path, constraints_of, strict=True)):
         if constraints is not None:
             permitted = tuple(constraints.permitted_subtrees or ())
             excluded = tuple(constraints.excluded_subtrees or ())

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha1
@@ -101,13 +100,19 @@ def detect(
         remote: where it came from.
     """
     wanted = environment.configuration.nat_traversal
-    sources = _notified(payloads, NotifyType.NAT_DETECTION_SOURCE_IP)
-    destinations = _notified(payloads, NotifyType.NAT_DETECTION_DESTINATION_IP)
+    sources, destinations = [], []
+    for payload in payloads:
+        if isinstance(payload, NotifyPayload):
+            if payload.type == NotifyType.NAT_DETECTION_SOURCE_IP:
+                sources.append(payload.data)
+            elif payload.type == NotifyType.NAT_DETECTION_DESTINATION_IP:
+                destinations.append(payload.data)
     if wanted is NatTraversal.OFF or not sources or not destinations:
         return None
+    # The hashes are no secrets: anybody who sees the message can compute them.
     found = NatDetection(
-        local_behind=not _any_is(destinations, address_hash(*spis, local)),
-        remote_behind=not _any_is(sources, address_hash(*spis, remote)),
+        local_behind=address_hash(*spis, local) not in destinations,
+        remote_behind=address_hash(*spis, remote) not in sources,
         forced=wanted is NatTraversal.FORCE,
     )
     if found.local_behind:
@@ -115,14 +120,6 @@ def detect(
     if found.remote_behind:
         environment.count("nat-at-peer")
     return found
-
-
-def _notified(payloads: Iterable[Payload], wanted: NotifyType) -> list[bytes]:
-    return [each.data for each in payloads if isinstance(each, NotifyPayload) and each.type == wanted]
-
-
-def _any_is(said: Iterable[bytes], right: bytes) -> bool:
-    return any(hmac.compare_digest(each, right) for each in said)
 
 
 def float_to_nat_traversal_port(sa: IkeSa) -> None:

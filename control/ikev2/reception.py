@@ -47,7 +47,7 @@ def receive_request(
     if answer is None:
         environment.count("dropped-unexpected-request")
         return
-    opened = _open(sa, data, now)
+    opened = _open(sa, header, data, now)
     if opened is None:
         return
     drop_fragments(sa, of_responses=False)
@@ -118,7 +118,7 @@ def receive_response(
     if not exchanges.awaits(header.message_id, header.exchange):
         environment.count("dropped-unexpected-response")
         return
-    opened = _open(sa, data, now)
+    opened = _open(sa, header, data, now)
     if opened is None:
         return
     drop_fragments(sa, of_responses=True)
@@ -137,13 +137,13 @@ def receive_response(
     exchanges.advance(now)
 
 
-def _open(sa: IkeSa, data: bytes, now: float) -> OpenedMessage | None:
+def _open(sa: IkeSa, header: Header, data: bytes, now: float) -> OpenedMessage | None:
     """The decrypted message, None if it is not authentic, or a fragment of it is missing."""
     if sa.cipher is None:
         sa.environment.count("dropped-unexpected-encryption")
         return None
     try:
-        encrypted = split_encrypted(data)
+        encrypted = split_encrypted(data, header)
         if encrypted.fragment is not None:
             return take_fragment(sa, encrypted, encrypted.fragment, data, now)
         chain = sa.cipher.open(encrypted.body, encrypted.associated_data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 
@@ -49,11 +49,26 @@ class CipherSuite:
         key_bits: the encryption key's length in bits as negotiated; 0 where the algorithm has only one (ChaCha20) or
             none (NULL).
         integrity: how it is authenticated; NONE exactly when ``encryption`` is a combined mode.
+        is_combined_mode: whether the encryption algorithm authenticates as well.
+        encryption_key_size: bytes of encryption key material, the 4-byte salt of combined modes at its end (RFC 4106
+            section 8.1, RFC 7634 section 2).
+        integrity_key_size: bytes of integrity key material (RFC 4868 section 2.1.1).
     """
 
     encryption: EncryptionAlgorithm
     key_bits: int
     integrity: IntegrityAlgorithm = IntegrityAlgorithm.NONE
+    is_combined_mode: bool = field(init=False, repr=False, compare=False)
+    encryption_key_size: int = field(init=False, repr=False, compare=False)
+    integrity_key_size: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Work out once what every key derivation and security association asks for."""
+        combined = self.encryption in COMBINED_MODE
+        key = _CHACHA20_KEY_SIZE if self.encryption is EncryptionAlgorithm.CHACHA20_POLY1305 else self.key_bits // 8
+        object.__setattr__(self, "is_combined_mode", combined)
+        object.__setattr__(self, "encryption_key_size", key + (_SALT_SIZE if combined else 0))
+        object.__setattr__(self, "integrity_key_size", _INTEGRITY_KEY_SIZES[self.integrity])
 
     @property
     def is_complete(self) -> bool:
@@ -65,22 +80,6 @@ class CipherSuite:
         if self.encryption is EncryptionAlgorithm.CHACHA20_POLY1305:
             return self.key_bits == 0
         return self.key_bits in _AES_KEY_BITS
-
-    @property
-    def is_combined_mode(self) -> bool:
-        """Whether the encryption algorithm authenticates as well."""
-        return self.encryption in COMBINED_MODE
-
-    @property
-    def encryption_key_size(self) -> int:
-        """Bytes of encryption key material, the 4-byte salt of combined modes at its end (RFC 4106 8.1, RFC 7634 2)."""
-        key = _CHACHA20_KEY_SIZE if self.encryption is EncryptionAlgorithm.CHACHA20_POLY1305 else self.key_bits // 8
-        return key + (_SALT_SIZE if self.is_combined_mode else 0)
-
-    @property
-    def integrity_key_size(self) -> int:
-        """Bytes of integrity key material (RFC 4868 section 2.1.1)."""
-        return _INTEGRITY_KEY_SIZES[self.integrity]
 
     @property
     def integrity_check_size(self) -> int:

@@ -93,7 +93,7 @@ class SignallingSocket:
         The kernel fills in the checksum of a Mobility Header and applies its IPsec policies.
         """
         try:
-            self._socket.sendto(payload, (str(destination), 0))
+            self._socket.sendto(payload, (socket.inet_ntop(socket.AF_INET6, destination.packed), 0))
         except OSError:
             return False
         return True
@@ -117,7 +117,7 @@ class PacketSender:
 
     def send(self, packet: bytes) -> None:
         """Send one packet to the destination in its header; counted in ``dropped`` if the kernel refuses it."""
-        destination = str(IPv6Address(packet[24:40]))
+        destination = socket.inet_ntop(socket.AF_INET6, packet[24:40])
         try:
             self._socket.sendto(packet, (destination, 0))
         except OSError:

@@ -14,7 +14,7 @@ from control.ikev2.events import IkeRedirected
 from control.ikev2.exchanges.auth import AuthExchange
 from control.ikev2.exchanges.base import NONCE_SIZE, error_in, first, notification, slug
 from control.ikev2.exchanges.eap_auth import EapAuthExchange
-from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, parse_header, parse_message
+from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, parse_message
 from control.ikev2.nat import detect, detection_payloads, float_to_nat_traversal_port
 from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
 from control.ikev2.payloads import (
@@ -126,7 +126,9 @@ def _redirection(environment: Environment, handshake: Handshake) -> tuple[Notify
     return (SUPPORTED,) if environment.configuration.follow_redirects else ()
 
 
-def receive_response(sa: IkeSa, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
+def receive_response(
+    sa: IkeSa, header: Header, data: bytes, local: SocketAddress, remote: SocketAddress, now: float
+) -> None:
     """Take an answer to this side's IKE_SA_INIT.
 
     Nothing of it is authentic, so whatever is wrong with it is ignored: the right answer may still come (2.21.1).
@@ -136,7 +138,7 @@ def receive_response(sa: IkeSa, data: bytes, local: SocketAddress, remote: Socke
         sa.environment.count("dropped-unexpected-response")
         return
     try:
-        message = parse_message(data)
+        message = parse_message(data, header)
     except WireError as error:
         sa.environment.count(f"dropped-{error.reason}")
         return
@@ -228,6 +230,7 @@ def _agreed_fragmentation(environment: Environment, payloads: Sequence[Payload])
 def answer(
     environment: Environment,
     make_sa: type[IkeSa],
+    header: Header,
     data: bytes,
     local: SocketAddress,
     remote: SocketAddress,
@@ -238,17 +241,17 @@ def answer(
     An SA is made only for a request that is complete, acceptable and, under load, bears a cookie.
     """
     try:
-        message = parse_message(data)
+        message = parse_message(data, header)
     except UnsupportedCriticalPayload as error:
         environment.count("dropped-unsupported-critical-payload")
         if environment.stranger_replies.take(now):
             notify = NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data=bytes((error.payload_type,)))
-            _reply(environment, parse_header(data), notify, local, remote)
+            _reply(environment, header, notify, local, remote)
         return
     except WireError as error:
         environment.count(f"dropped-{error.reason}")
         return
-    header, payloads = message.header, message.payloads
+    payloads = message.payloads
     offer = first(payloads, SecurityAssociationPayload)
     key_exchange = first(payloads, KeyExchangePayload)
     nonce = first(payloads, NoncePayload)

@@ -139,6 +139,8 @@ class IdentificationResponder(IdentificationPayload):
 
 
 def _address(text: str) -> IPv4Address | IPv6Address | None:
+    if "@" in text:  # most nodes' names; finding out by two exceptions takes 5 microseconds
+        return None
     for family in (IPv6Address, IPv4Address):
         try:
             # An address with a scope is not one by which others could know a host.
