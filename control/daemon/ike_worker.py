@@ -6,7 +6,6 @@ The arguments are descriptors that the daemon leaves it. It ends when the daemon
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 import pickle
 import selectors
@@ -17,6 +16,7 @@ import time
 from typing import NoReturn
 
 from control.config.problems import ConfigurationError
+from control.daemon.garbage import settle
 from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory
 from control.daemon.ike_worker_start import WorkerStart
 from control.daemon.revocation_files import RevocationFiles
@@ -34,7 +34,6 @@ _PIECE = 1 << 18
 _ANSWER_SIZE = 1 << 16
 _REPORT_EVERY_S = 0.25
 _REVOCATION_POLL_S = 30.0
-_COLLECT_AFTER_ALLOCATIONS = 50_000
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
@@ -169,9 +168,7 @@ def main(descriptors: list[int]) -> int:
         process = WorkerProcess(start, channel, questions, descriptors[2:])
         del start
         _drop_capabilities()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_COLLECT_AFTER_ALLOCATIONS)
+        settle()
         process.run()
     except (_DaemonGone, ConnectionError):
         return 0
