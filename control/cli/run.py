@@ -11,10 +11,11 @@ import click
 from control.cli.failures import told
 from control.cli.options import configuration_option, events_option
 from control.config import load_configuration
+from control.daemon.ike_worker_start import LOG_FORMAT
 
 
 def _log_to_standard_error(level: str) -> None:
-    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=level.upper(), format=LOG_FORMAT)
 
 
 log_level_option = click.option(

@@ -6,6 +6,7 @@ The arguments are descriptors that the daemon leaves it. It ends when the daemon
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import pickle
 import selectors
@@ -18,7 +19,7 @@ from typing import NoReturn
 from control.config.problems import ConfigurationError
 from control.daemon.garbage import settle
 from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory
-from control.daemon.ike_worker_start import WorkerStart
+from control.daemon.ike_worker_start import LOG_FORMAT, WorkerStart
 from control.daemon.revocation_files import RevocationFiles
 from control.ike_workers import messages as m
 from control.ike_workers.framing import Unframer, frame
@@ -165,6 +166,7 @@ def main(descriptors: list[int]) -> int:
     channel, questions = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
     try:
         start = pickle.loads(_first_frame(channel))
+        logging.basicConfig(level=start.log_level, format=LOG_FORMAT)
         process = WorkerProcess(start, channel, questions, descriptors[2:])
         del start
         _drop_capabilities()

@@ -8,6 +8,9 @@ from ipaddress import IPv6Address
 from control.config import Configuration
 from control.config.nodes import Node
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+"""Of the daemon and its workers, whose logs are one."""
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerStart:
@@ -19,6 +22,7 @@ class WorkerStart:
         home_addresses: the home addresses they have by now.
         index: which worker it is.
         workers: how many there are.
+        log_level: from which level on it logs.
     """
 
     configuration: Configuration
@@ -26,3 +30,4 @@ class WorkerStart:
     home_addresses: dict[str, IPv6Address]
     index: int
     workers: int
+    log_level: int

@@ -184,7 +184,8 @@ class Daemon:
 
     def _start_of_worker(self, workers: int, index: int) -> bytes:
         home_addresses = self._agent.directory.assignments()
-        return pickle.dumps(WorkerStart(self._configuration, self._nodes, home_addresses, index, workers))
+        level = logging.getLogger().getEffectiveLevel()
+        return pickle.dumps(WorkerStart(self._configuration, self._nodes, home_addresses, index, workers, level))
 
     def _workers(self) -> tuple[int, int]:
         """How many processes do IKEv2, and how often one was started again."""

@@ -234,7 +234,9 @@ class RemoteEndpoint:
         self._workers[sa.worker].sas[number] = successor
         self._established.setdefault(str(successor.remote_identity), set()).add(successor)
         if not sa.is_established:
-            successor.delete(0.0)  # what was to be closed has got a successor just before
+            # What was to be closed has got a successor just before; the command to close it means that now.
+            successor.state = sa.state
+            successor.drop_children()
         # For its users, who know both as NodeIkeSa, this SA is as good as one of this process.
         self.emit(sa, IkeRekeyed(cast(IkeSa, successor)))
 

@@ -122,7 +122,7 @@ class RemoteIkeSa:
             self.abandon(now)
             return
         self.state = State.CLOSING
-        self._drop_children()
+        self.drop_children()
         self._command(m.Delete(self.number))
 
     def abandon(self, now: float) -> None:
@@ -168,12 +168,13 @@ class RemoteIkeSa:
     def end(self, reason: str, detail: str = "") -> None:
         """It is over, or came to nothing."""
         was_established = self.established_at is not None
-        self._drop_children()
+        self.drop_children()
         self.state = State.CLOSED
         self._endpoint.forget(self)
         self._endpoint.emit(self, IkeClosed(reason) if was_established else IkeFailed(reason, detail))
 
-    def _drop_children(self) -> None:
+    def drop_children(self) -> None:
+        """All child SAs are over."""
         for spi in list(self.children):
             self.drop_child(spi, "ike-closed")
 

@@ -50,6 +50,7 @@ class IkeWorker:
         self._spis = spis
         self._by_number: dict[int, IkeSa] = {}
         self._numbers: dict[IkeSa, int] = {}
+        self._predecessors: dict[int, int] = {}
         self._next_number = 1
         self._next_report = 0
         self._held: dict[int, list[Datagram]] = {}
@@ -167,7 +168,7 @@ class IkeWorker:
                 sa.heard_from(m.unpack_end(local), m.unpack_end(remote), now)
 
     def _describe(self, query: int) -> Iterator[m.Described]:
-        known = [(number, sa) for number, sa in self._by_number.items() if sa.is_established]
+        known = [(number, sa) for sa, number in self._numbers.items() if sa.is_established]
         for start in range(0, max(1, len(known)), _DESCRIBED_AT_ONCE):
             end = start + _DESCRIBED_AT_ONCE
             yield m.Described(query, [_description(*each) for each in known[start:end]], is_last=end >= len(known))
@@ -192,9 +193,12 @@ class IkeWorker:
                     flow = m.pack_encapsulation(encapsulation_of(sa))
                     yield m.Moved(self._number_of(sa), _view(sa), m.pack_end(previous), flow)
                 case ike.IkeRekeyed(successor=successor):
-                    number = self._forget(sa)
-                    if number is not None:
-                        yield m.Rekeyed(number, self._number_of(successor), _view(successor))
+                    if (number := self._forget(sa)) is not None:
+                        successor_number = self._number_of(successor)
+                        # Commands that were under way still name the predecessor.
+                        self._by_number[number] = successor
+                        self._predecessors[successor_number] = number
+                        yield m.Rekeyed(number, successor_number, _view(successor))
                 case ike.IkeFailed(reason=reason, detail=detail):
                     # The daemon knows nothing of strangers that have not proved who they are.
                     if (number := self._forget(sa)) is not None:
@@ -218,6 +222,7 @@ class IkeWorker:
         number = self._numbers.pop(sa, None)
         if number is not None:
             del self._by_number[number]
+            self._by_number.pop(self._predecessors.pop(number, number), None)
         return number
 
 

@@ -139,7 +139,7 @@ class Daemon:
             home_agent_policy(configuration, directory),
             self.loop,
             start_of=lambda index: pickle.dumps(
-                WorkerStart(configuration, nodes, directory.assignments(), index, workers)
+                WorkerStart(configuration, nodes, directory.assignments(), index, workers, logging.WARNING)
             ),
             changed=lambda: self.processes.send(),
             bereft=self.bereft.extend,

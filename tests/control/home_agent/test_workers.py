@@ -8,7 +8,7 @@ from ipaddress import IPv6Address
 import pytest
 
 from control.daemon.restart import renewals
-from control.ike_workers.messages import Configure, Describe
+from control.ike_workers.messages import Abandon, Configure, Delete, Describe, Rekeyed
 from control.ike_workers.remote_endpoint import WORKER_LOST
 from control.ike_workers.steering import worker_of
 from control.ikev2.policy import LifetimePolicy
@@ -214,3 +214,43 @@ def test_a_node_that_has_lost_all_it_knew_ends_its_ike_sas_in_other_workers(make
     assert [len(worker._by_number) for worker in agent.endpoint.running] == [
         int(sa.worker == index) for index in range(3)
     ]
+
+
+@pytest.mark.parametrize("how", ["delete", "abandon"])
+def test_an_ike_sa_that_is_ended_while_its_worker_rekeys_it_ends(make_scene, how):
+    scene = make_scene(1, workers=2)
+    scene.register_all()
+    agent, node, network = scene.ha1, scene.nodes[0], scene.network
+    (sa,) = agent.sessions
+    worker = agent.endpoint.running[sa.worker]
+    worker._by_number[sa.number].rekey(network.now)
+    assert network.run(lambda: agent.endpoint.statistics["ike-rekeyed"] == 1)
+    (newer,) = agent.sessions
+    assert newer is not sa
+    # As if the daemon had decided it before it heard of that.
+    agent.endpoint.command(sa.worker, Delete(sa.number) if how == "delete" else Abandon(sa.number))
+    assert network.run(lambda: not agent.endpoint and not list(agent.sessions))
+    assert not worker._by_number
+    assert not agent.sessions._signalling._ipsec.list()
+    assert network.run(lambda: how == "abandon" or not node.ipsec.list())
+
+
+def test_a_successor_of_what_was_closed_meanwhile_is_closed_as_well(make_scene):
+    scene = make_scene(1, workers=2)
+    scene.register_all()
+    agent, node, network = scene.ha1, scene.nodes[0], scene.network
+    (sa,) = agent.sessions
+    endpoint = agent.endpoint
+    endpoint.running[sa.worker]._by_number[sa.number].rekey(network.now)
+    reported = []
+    receive = endpoint.receive
+
+    def close_first(worker, message):
+        if any(isinstance(each, Rekeyed) for each in message.happened) and not reported:
+            reported.append(message)
+            sa.delete(network.now)
+        return receive(worker, message)
+
+    endpoint.receive = close_first
+    assert network.run(lambda: bool(reported))
+    assert network.run(lambda: not endpoint and not list(agent.sessions) and not node.ipsec.list())
