@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from bench.failover import parse_options
-from bench.lab.processes import ProcessUsage
+from bench.lab.processes import ProcessUsage, read_usage, read_usage_of_family
 from bench.rehearsal.background import Refresh
 from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.progress import make_reporter
@@ -178,7 +180,7 @@ def test_progress_is_a_bar_on_a_terminal_and_json_lines_elsewhere() -> None:
 
 def test_options() -> None:
     line = "--mobile-nodes 1000 --concurrency 32 --rate 50 --loss 1 --auth psk --new-home-address --json f --seed 7"
-    line += " --policy gradient --rtt 40 --jitter 5 --unreachable 10 --background-bu 20 --store redis"
+    line += " --policy gradient --rtt 40 --jitter 5 --unreachable 10 --background-bu 20 --store redis --workers 3"
     assert parse_options(line.split()) == FailoverOptions(
         mobile_nodes=1000,
         concurrency=32,
@@ -192,6 +194,7 @@ def test_options() -> None:
         unreachable_percent=10.0,
         background_bu_rate_per_s=20.0,
         store="redis",
+        workers=3,
         json_file=Path("f"),
         seed=7,
     )
@@ -211,8 +214,28 @@ def test_options() -> None:
         "--background-bu -1",
         "--policy brave",
         "--store etcd",
+        "--workers -1",
+        "--workers 65",
     ],
 )
 def test_impossible_options_are_refused(line: str) -> None:
     with pytest.raises(SystemExit):
         parse_options(line.split())
+
+
+def test_the_usage_of_a_process_has_that_of_its_children() -> None:
+    script = "import subprocess, sys; child = subprocess.Popen(['sleep', '60']); print(child.pid, flush=True)"
+    script += "; sys.stdin.read(); child.kill()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        wait_for_command(child, "sleep")
+        alone = read_usage(parent.pid).peak_rss_bytes
+        assert read_usage_of_family(parent.pid).peak_rss_bytes == alone + read_usage(child).peak_rss_bytes
+
+
+def wait_for_command(pid: int, name: str) -> None:
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{pid}/comm").read_text().strip() != name:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
