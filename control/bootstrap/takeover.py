@@ -73,7 +73,18 @@ class Takeover:
         timeouts: SwitchTimeouts | None = None,
         sample_limit: int = 200_000,
         observe_handshake: Callable[[float], None] | None = None,
+        observe_recovery: Callable[[float], None] | None = None,
     ) -> None:
+        """Nothing to do yet.
+
+        Args:
+            scheduler: says who is tried when.
+            driver: carries out what jobs decide.
+            timeouts: see :class:`RebootstrapJob`.
+            sample_limit: most durations kept in ``handshake_s``.
+            observe_handshake: told each of those durations.
+            observe_recovery: told the seconds from the queueing of each recovered node to its registration.
+        """
         self.handshake_s: list[float] = []
         self.failures: Counter[str] = Counter()
         self._scheduler = scheduler
@@ -81,6 +92,8 @@ class Takeover:
         self._timeouts = timeouts
         self._sample_limit = sample_limit
         self._observe_handshake = observe_handshake
+        self._observe_recovery = observe_recovery
+        self._queued_at: dict[str, float] = {}
         self._nodes: dict[str, NodeToRecover] = {}
         self._jobs: dict[str, RebootstrapJob] = {}
         self._timers: list[tuple[float, int, RebootstrapJob]] = []
@@ -93,6 +106,7 @@ class Takeover:
             if node.identity in self._nodes:
                 continue
             self._nodes[node.identity] = node
+            self._queued_at[node.identity] = now
             self._scheduler.submit(node.identity, node.priority, now, node.group)
             added += 1
         return added
@@ -114,11 +128,6 @@ class Takeover:
     def given_up_total(self) -> int:
         """Nodes given up since the start."""
         return self._scheduler.given_up_total
-
-    @property
-    def given_up_reasons(self) -> dict[str, int]:
-        """Nodes given up since the start, by why their last attempt failed."""
-        return dict(self._scheduler.reasons)
 
     @property
     def active(self) -> bool:
@@ -176,8 +185,11 @@ class Takeover:
 
     def binding_registered(self, identity: str, now: float) -> bool:
         """A Binding Update of the node was acknowledged, whoever began. Returns whether it had been waited for."""
-        if self._nodes.pop(identity, None) is None:
+        if identity not in self._nodes:
             return False
+        _, queued_at = self._forget(identity)
+        if self._observe_recovery is not None:
+            self._observe_recovery(now - queued_at)
         job = self._jobs.pop(identity, None)
         if job is not None:
             job.binding_registered()
@@ -199,12 +211,15 @@ class Takeover:
 
     def _abandon(self, identity: str, reason: str, now: float) -> None:
         """End what is under way for a node that the scheduler has given up."""
-        node = self._nodes.pop(identity)
+        node, _ = self._forget(identity)
         job = self._jobs.pop(identity, None)
         if job is not None:
             for action in job.failed(reason):
                 self._driver.perform(job, action, now)
         self._driver.given_up(node, reason, now)
+
+    def _forget(self, identity: str) -> tuple[NodeToRecover, float]:
+        return self._nodes.pop(identity), self._queued_at.pop(identity)
 
     def _start(self, node: NodeToRecover, now: float) -> None:
         job = RebootstrapJob(
@@ -230,10 +245,11 @@ class Takeover:
     def _settle(self, job: RebootstrapJob, now: float) -> None:
         del self._jobs[job.identity]
         if job.failure is None:
-            self._nodes.pop(job.identity, None)
+            self._forget(job.identity)
             self._scheduler.succeeded(job.identity, now)
             return
         self.failures[job.failure] += 1
         final = self._scheduler.failed(job.identity, job.failure, now, retry=job.failure not in _HOPELESS)
         if final:
-            self._driver.given_up(self._nodes.pop(job.identity), job.failure, now)
+            node, _ = self._forget(job.identity)
+            self._driver.given_up(node, job.failure, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 
 import click
 
@@ -22,17 +22,11 @@ from control.cli.options import json_option
 from control.cli.output import console, pairs, print_json
 from control.cli.rebootstrap import rebootstrap
 from control.cli.run import mobile_node, serve, simulate
-
-
-def _version() -> str:
-    try:
-        return version("homeagent")
-    except PackageNotFoundError:
-        return "unknown (not installed)"
+from control.version import installed_version
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(_version(), message="homeagent %(version)s")
+@click.version_option(installed_version(), message="homeagent %(version)s")
 def homeagent() -> None:
     """A Mobile IPv6 home agent that brings back the mobile nodes of a failed peer.
 
@@ -46,7 +40,7 @@ def homeagent() -> None:
 def show_version(as_json: bool) -> None:
     """The versions of homeagent and of what it rests on."""
     versions = {
-        "homeagent": _version(),
+        "homeagent": installed_version(),
         "python": platform.python_version(),
         "cryptography": version("cryptography"),
         "kernel": platform.release(),

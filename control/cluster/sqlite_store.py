@@ -8,6 +8,7 @@ so the check of the fencing token and the write it guards cannot be separated.
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv6Address
@@ -79,6 +80,7 @@ class SqliteStore:
             StoreError: it cannot be opened, or is not a store this version understands; nothing was changed.
         """
         self._path = Path(path)
+        self.refused_records: Counter[str] = Counter()
         with self._typed_errors():
             self._connection = sqlite3.connect(
                 self._path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False

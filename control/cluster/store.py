@@ -9,6 +9,7 @@ All times are wall-clock seconds since the epoch, passed in by the caller.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
@@ -162,7 +163,13 @@ class ClaimedNode:
 
 
 class StateStore(Protocol):
-    """Nodes, bindings and leases, durable once a method has returned. Every method may raise StoreError."""
+    """Nodes, bindings and leases, durable once a method has returned. Every method may raise StoreError.
+
+    Attributes:
+        refused_records: records that were left out because they could not be understood, by kind.
+    """
+
+    refused_records: Counter[str]
 
     def acquire_lease(
         self, name: str, address: IPv6Address, now: float, duration: float, *, capacity: int = 0

@@ -28,6 +28,7 @@ from control.ike_workers.remote_endpoint import RemoteEndpoint
 from control.ikev2.endpoint import IkeEndpoint
 from control.ipsec.userspace import UserspaceIpsec
 from control.key_export import KeyExport
+from control.metrics import Instruments
 from control.mobility.binding_cache import BindingCache
 from control.mobility.binding_error import BindingErrorResponder
 from control.mobility.home_registration import HomeRegistration
@@ -68,7 +69,7 @@ def assemble(
     *,
     now: float,
     keys: KeyExport,
-    observe_handshake: Callable[[float], None],
+    instruments: Instruments,
     kernel: KernelIpsec | None = None,
 ) -> Assembly:
     """Put the engine together.
@@ -78,7 +79,7 @@ def assemble(
         nodes: the nodes it authorises.
         now: monotonic seconds.
         keys: where keys are exported to, if anywhere.
-        observe_handshake: told the duration of every completed handshake, in seconds.
+        instruments: told how long handshakes and recoveries took.
         kernel: the kernel's IPsec, None to do it here.
 
     Raises:
@@ -130,6 +131,13 @@ def assemble(
         reserve=bootstrap.reserve,
         others_in_flight=lambda: endpoint.half_open,
     )
-    agent.attach(Takeover(scheduler, agent, observe_handshake=observe_handshake))
+    agent.attach(
+        Takeover(
+            scheduler,
+            agent,
+            observe_handshake=instruments.handshake.observe,
+            observe_recovery=instruments.bootstrap.observe,
+        )
+    )
     agent.install_static(now)
     return Assembly(agent, ipsec, policy, endpoint if isinstance(endpoint, RemoteEndpoint) else None)

@@ -57,6 +57,7 @@ class BindingWriter:
         lease: Callable[[], Lease | None],
         fenced_out: Callable[[], None],
         flush: Callable[[], None],
+        observe_latency: Callable[[float], None],
     ) -> None:
         """Nothing waits.
 
@@ -68,6 +69,7 @@ class BindingWriter:
             lease: the right to write, None while there is none; without one nothing is acknowledged.
             fenced_out: told that another agent has claimed what this one was writing.
             flush: sends what the engine has decided.
+            observe_latency: told the seconds from the arrival of each Binding Update to its acknowledgement.
         """
         self.failures: Counter[str] = Counter()
         self._name = name
@@ -77,6 +79,7 @@ class BindingWriter:
         self._lease = lease
         self._fenced_out = fenced_out
         self._flush = flush
+        self._observe_latency = observe_latency
         self._waiting: dict[IPv6Address, _Waiting] = {}
         self._expired: set[IPv6Address] = set()
         self._writing: asyncio.Task[None] | None = None
@@ -164,17 +167,20 @@ class BindingWriter:
                 self._put_back(batch, expired)
                 await asyncio.sleep(_RETRY_S)
             else:
-                await self._finish_all(lease, [waiting.registration for waiting in batch])
+                finished = await self._finish_all(lease, [waiting.registration for waiting in batch])
                 self._flush()
+                now = asyncio.get_running_loop().time()
+                for registration in finished:
+                    self._observe_latency(now - registration.received_at)
 
-    async def _finish_all(self, lease: Lease, registrations: list[PendingRegistration]) -> None:
+    async def _finish_all(self, lease: Lease, registrations: list[PendingRegistration]) -> list[PendingRegistration]:
+        """Let the engine acknowledge what is stored; returns what the data path has taken."""
         current = self._lease()
         if current is None or current.token != lease.token:
             # Claimed while it was written, for all we know: not ours to acknowledge.
             self._refuse(registrations, "fenced-out")
-            return
-        for registration in registrations:
-            await self._finish(lease, registration)
+            return []
+        return [registration for registration in registrations if await self._finish(lease, registration)]
 
     def _put_back(self, batch: list[_Waiting], expired: set[IPv6Address]) -> None:
         """To be tried again, but for what has been overtaken meanwhile or has waited for too long."""
@@ -192,7 +198,7 @@ class BindingWriter:
         self._waiting.update(newer)
         self._expired |= expired
 
-    async def _finish(self, lease: Lease, registration: PendingRegistration) -> None:
+    async def _finish(self, lease: Lease, registration: PendingRegistration) -> bool:
         outcome = registration.outcome
         try:
             if outcome.change is Change.REMOVE:
@@ -204,8 +210,9 @@ class BindingWriter:
             await self._roll_back(lease, registration)
             self._refuse([registration], "data-path")
             _LOG.error("binding of %s not installed: %s", registration.home_address, error)
-            return
+            return False
         self._agent.stored(registration, asyncio.get_running_loop().time())
+        return True
 
     async def _roll_back(self, lease: Lease, registration: PendingRegistration) -> None:
         """Undo in the store what the data path did not take: store and data path agree, the node repeats."""

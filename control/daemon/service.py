@@ -38,10 +38,11 @@ from control.daemon.service_manager import ServiceManager
 from control.daemon.signalling_sockets import KernelSockets, SignallingSockets, UserspaceSockets
 from control.daemon.status import Status
 from control.daemon.store_thread import StoreThread
+from control.daemon.takeover_record import TakeoverRecord
 from control.daemon.timeline import Timeline
 from control.home_agent.events import Happening, TimelineEvent
 from control.key_export import KeyExport
-from control.metrics import DurationHistogram, MetricsServer, from_event_loop
+from control.metrics import Instruments, MetricsServer, from_event_loop
 from datapath.bindings import BindingMap
 from datapath.counters import Counters
 from datapath.reply_addresses import ReplyAddresses
@@ -80,7 +81,8 @@ class Daemon:
         self._nodes = nodes = load_nodes(configuration)
         self._processes: IkeProcesses | None = None
         self._keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
-        handshakes = DurationHistogram()
+        self._instruments = Instruments()
+        self._takeover_record = TakeoverRecord()
         self._back_end = back_end
         self._xfrm = XfrmChannel() if self._back_end.kernel else None
         self._kernel = KernelIpsec(self._xfrm, os.urandom) if self._xfrm is not None else None
@@ -89,11 +91,13 @@ class Daemon:
             nodes,
             now=self._loop.time(),
             keys=self._keys,
-            observe_handshake=handshakes.observe,
+            instruments=self._instruments,
             kernel=self._kernel,
         )
         self._agent = self._assembly.agent
-        self._store = StoreThread(open_store(configuration.cluster.store.place))
+        self._store = StoreThread(
+            open_store(configuration.cluster.store.place), self._instruments.store_operation.observe
+        )
         self._bindings = BindingMap.open(configuration.datapath.pin_path)
         self._counters = Counters.open(configuration.datapath.pin_path)
         self._replies = ReplyAddresses.open(configuration.datapath.pin_path) if self._back_end.kernel else None
@@ -107,6 +111,7 @@ class Daemon:
             lease=lambda: self._membership.lease,
             fenced_out=self._membership.lost,
             flush=self._flush,
+            observe_latency=self._instruments.binding_update.observe,
         )
         self._packets = PacketLoop(
             self._agent, self._loop, time.time, self._settle, self._open_ike, self._open_signalling
@@ -118,7 +123,9 @@ class Daemon:
             self._bindings,
             self._counters,
             self._writer,
-            handshakes,
+            self._store,
+            self._instruments,
+            self._takeover_record,
             self._loop.time,
             self._back_end,
             lambda: self._packets.statistics,
@@ -254,7 +261,10 @@ class Daemon:
         _LOG.error("the lease was lost: another home agent has claimed the nodes of this one, none is served here now")
 
     def _recover(self, nodes: list[NodeToRecover]) -> int:
+        goes_on = self._agent.takeover.active
         queued = self._agent.recover(nodes, self._loop.time())
+        if queued and not goes_on:
+            self._takeover_record.begin(time.time())
         self._loop.call_soon(self._packets.flush)
         return queued
 
@@ -281,8 +291,11 @@ class Daemon:
         self._record(self._agent.happenings())
 
     def _record(self, happenings: Iterable[Happening]) -> None:
-        happenings = list(happenings)
-        self._timeline.add(happenings, time.time())
+        happenings, wall = list(happenings), time.time()
+        if not happenings:
+            return
+        self._timeline.add(happenings, wall)
+        self._takeover_record.happened(happenings, self._agent.takeover.progress(self._loop.time()), wall)
         for happening in happenings:
             if happening.event is TimelineEvent.RECOVERED and happening.node is not None:
                 home_address = self._agent.directory.home_address(happening.node)
@@ -309,7 +322,12 @@ class Daemon:
         while True:
             due = self._loop.time() + _POLL_S
             await asyncio.sleep(_POLL_S)
-            self._agent.takeover.observe_lag(max(0.0, self._loop.time() - due, self._worker_lag()))
+            lag_s = max(0.0, self._loop.time() - due)
+            self._instruments.event_loop_lag.observe(lag_s)
+            takeover = self._agent.takeover
+            takeover.observe_lag(max(lag_s, self._worker_lag()))
+            if takeover.active:
+                self._takeover_record.sample(takeover.progress(self._loop.time()), time.time())
             if self._first_packets.waiting:
                 self._record(self._first_packets.poll())
 

@@ -7,17 +7,30 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 
 from control.cluster.store import LeaseRecord
 from control.config import Configuration
+from control.config.schema import KeyExportSettings
 from control.control_socket import Row
 from control.daemon.assembly import Assembly
 from control.daemon.back_end import BackEndChoice
-from control.daemon.binding_writer import BindingWriter
+from control.daemon.binding_writer import QUEUE_LIMIT, BindingWriter
+from control.daemon.ike_configuration import HALF_OPEN_LIMIT
 from control.daemon.membership import Membership
 from control.daemon.security_association_rows import security_association_rows
-from control.metrics import BootstrapSnapshot, DurationHistogram, LeaseSnapshot, MapUsage, Snapshot
+from control.daemon.store_thread import StoreThread
+from control.daemon.takeover_record import TakeoverRecord
+from control.ikev2.endpoint import IkeEndpoint
+from control.metrics import (
+    BootstrapSnapshot,
+    Instruments,
+    KeyExchangeSnapshot,
+    LeaseSnapshot,
+    MapUsage,
+    Snapshot,
+    StoreSnapshot,
+)
+from control.version import installed_version
 from datapath import attachments
 from datapath.bindings import BindingMap
 from datapath.counters import Counters
@@ -35,7 +48,9 @@ class Status:
         bindings: BindingMap,
         counters: Counters,
         writer: BindingWriter,
-        handshakes: DurationHistogram,
+        store: StoreThread,
+        instruments: Instruments,
+        takeover_record: TakeoverRecord,
         monotonic: Callable[[], float],
         back_end: BackEndChoice,
         sockets: Callable[[], Mapping[str, int]],
@@ -48,7 +63,9 @@ class Status:
         self._bindings = bindings
         self._counters = counters
         self._writer = writer
-        self._handshakes = handshakes
+        self._store = store
+        self._instruments = instruments
+        self._takeover_record = takeover_record
         self._monotonic = monotonic
         self._back_end = back_end
         self._sockets = sockets
@@ -56,7 +73,8 @@ class Status:
 
     def status(self) -> Row:
         """All of it in one object."""
-        return {**self.snapshot().to_status(), "takeover": self.takeover()}
+        row = self.snapshot().to_status()
+        return {**row, "takeover": self._with_handshakes(row["takeover"])}
 
     def sentence(self) -> str:
         """The shortest answer to how it is, for `systemctl status`."""
@@ -78,13 +96,13 @@ class Status:
 
     def takeover(self) -> Row:
         """How far bringing nodes back is."""
-        takeover = self._agent.takeover
+        return self._with_handshakes(self._bootstrap().to_status())
+
+    def _with_handshakes(self, row: Row) -> Row:
         return {
-            **asdict(takeover.progress(self._monotonic())),
-            "handshake_ms": _percentiles_ms(takeover.handshake_s),
+            **row,
+            "handshake_ms": _percentiles_ms(self._agent.takeover.handshake_s),
             "retransmissions": self._agent.endpoint.statistics["retransmissions"],
-            "reasons": dict(takeover.failures),
-            "given_up_reasons": takeover.given_up_reasons,
         }
 
     def bindings(self) -> list[Row]:
@@ -116,22 +134,20 @@ class Status:
         settings = self._configuration.home_agent
         own, peers = self._leases()
         packets, up = self._datapath_packets()
-        workers, restarts = self._workers()
         return Snapshot(
             name=settings.name,
             address=str(settings.address),
             identity=str(settings.identity or settings.address),
-            version=_version(),
+            version=installed_version(),
             state="active" if self._membership.lease is not None else "fenced",
             authorised_nodes=len(self._agent.directory),
             bindings=len(self._agent.registrations.rules.cache),
-            ike_sas={"half-open": self._agent.endpoint.half_open, "established": len(self._agent.sessions)},
-            ike_workers=workers,
-            ike_worker_restarts=restarts,
             child_sas=len(self._ipsec),
             ipsec_back_end=self._back_end.name,
             ipsec_reason=self._back_end.reason,
+            exports_keys=self._configuration.key_export != KeyExportSettings(),
             datapath_up=up,
+            datapath_interfaces=tuple(self._configuration.datapath.interfaces),
             datapath_mode=self._datapath_modes(),
             datapath_packets=packets,
             maps={"bindings": MapUsage(len(self._bindings), self._bindings.capacity)},
@@ -139,14 +155,35 @@ class Status:
             peers=peers,
             takeovers=self._membership.takeovers,
             bootstrap=self._bootstrap(),
-            ike=dict(self._agent.endpoint.statistics),
+            key_exchange=self._key_exchange(),
             esp=dict(self._ipsec.statistics),
             associations=dict(self._agent.statistics),
             sockets=dict(self._sockets()),
             mobility=dict(self._agent.registrations.messages),
             mobility_errors=dict(self._agent.registrations.statistics + self._agent.unprotected.statistics),
-            store_failures=dict(self._writer.failures),
-            handshake=self._handshakes.snapshot(),
+            store=StoreSnapshot(
+                up=self._membership.store_answers,
+                queue=len(self._writer),
+                queue_capacity=QUEUE_LIMIT,
+                failures=dict(self._writer.failures),
+                refused_records=self._store.refused_records,
+            ),
+            durations=self._instruments.snapshot(),
+        )
+
+    def _key_exchange(self) -> KeyExchangeSnapshot:
+        endpoint = self._agent.endpoint
+        # The workers' are theirs: what is made ahead there is not known here.
+        key_pairs = endpoint.key_pairs if isinstance(endpoint, IkeEndpoint) else None
+        workers, restarts = self._workers()
+        return KeyExchangeSnapshot(
+            sas={"half-open": endpoint.half_open, "established": len(self._agent.sessions)},
+            half_open_limit=HALF_OPEN_LIMIT,
+            workers=workers,
+            worker_restarts=restarts,
+            key_pairs=len(key_pairs) if key_pairs is not None else 0,
+            key_pairs_capacity=key_pairs.limit if key_pairs is not None else 0,
+            events=dict(endpoint.statistics),
         )
 
     def _bootstrap(self) -> BootstrapSnapshot:
@@ -154,8 +191,11 @@ class Status:
         return BootstrapSnapshot(
             **asdict(takeover.progress(self._monotonic())),
             recovered_total=takeover.recovered_total,
-            given_up_total=takeover.given_up_total,
+            given_up_reasons=dict(self._takeover_record.given_up),
             failures=dict(takeover.failures),
+            started_at=self._takeover_record.started_at,
+            finished_at=self._takeover_record.finished_at,
+            history=self._takeover_record.history,
         )
 
     def _leases(self) -> tuple[LeaseSnapshot | None, tuple[LeaseSnapshot, ...]]:
@@ -194,10 +234,3 @@ def _percentiles_ms(samples_s: list[float]) -> dict[str, float] | None:
 
 def _iso(epoch_s: float) -> str:
     return datetime.fromtimestamp(epoch_s, UTC).isoformat(timespec="seconds")
-
-
-def _version() -> str:
-    try:
-        return version("homeagent")
-    except PackageNotFoundError:
-        return "unknown"

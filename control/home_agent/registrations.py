@@ -25,12 +25,14 @@ class PendingRegistration:
         home_address: the node's home address.
         outcome: what the registration rules made of it.
         reply_to: the care-of address the acknowledgement goes to.
+        received_at: when it came, monotonic seconds.
     """
 
     identity: str
     home_address: IPv6Address
     outcome: RegistrationOutcome
     reply_to: IPv6Address
+    received_at: float
 
 
 class Registrations:
@@ -72,7 +74,7 @@ class Registrations:
         if earlier is not None and not is_newer(outcome.sequence_number, earlier.outcome.sequence_number):
             self.statistics["overtaken"] += 1
             return
-        self._pending[home_address] = PendingRegistration(identity, home_address, outcome, care_of_address)
+        self._pending[home_address] = PendingRegistration(identity, home_address, outcome, care_of_address, now)
 
     def pending(self) -> list[PendingRegistration]:
         """What has to be stored now, one per home address; each is then :meth:`stored` or :meth:`not_stored`."""

@@ -122,7 +122,7 @@ class KeyPairPool:
     """
 
     def __init__(self, limit: int = 4096, group: DiffieHellmanGroup = DiffieHellmanGroup.CURVE25519) -> None:
-        self._limit = limit
+        self.limit = limit
         self._group = group
         self._ready: deque[KeyPair] = deque()
 
@@ -131,7 +131,7 @@ class KeyPairPool:
 
     def refill(self, count: int) -> int:
         """Make up to ``count`` key pairs (about 25 microseconds each); returns how many were made."""
-        made = max(0, min(count, self._limit - len(self._ready)))
+        made = max(0, min(count, self.limit - len(self._ready)))
         self._ready.extend(generate(self._group) for _ in range(made))
         return made
 

@@ -10,7 +10,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from control.cli.main import homeagent
-from control.metrics import BootstrapSnapshot, HomeAgentCollector, LeaseSnapshot, MapUsage, Snapshot
+from control.metrics import (
+    BootstrapSnapshot,
+    HomeAgentCollector,
+    KeyExchangeSnapshot,
+    LeaseSnapshot,
+    MapUsage,
+    Snapshot,
+)
 from datapath.reasons import Reason
 
 TEXT = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
@@ -24,20 +31,19 @@ def everything() -> Snapshot:
         identity="ha1.example.org",
         version="0",
         state="active",
-        ike_sas={"established": 1},
+        key_exchange=KeyExchangeSnapshot(sas={"established": 1}),
+        datapath_interfaces=("core0",),
         datapath_mode={"core0": "native"},
         datapath_packets={"forward-encapsulated": 1},
         maps={"bindings": MapUsage(1, 2)},
         lease=LeaseSnapshot("ha1", "2001:db8:a1::1", 1, 1.0),
         peers=(LeaseSnapshot("ha2", "2001:db8:a2::1", 2, 1.0),),
-        bootstrap=BootstrapSnapshot(failures={"timeout": 1}),
-        ike={"retransmissions": 1},
+        bootstrap=BootstrapSnapshot(failures={"timeout": 1}, given_up_reasons={"timeout": 1}),
         esp={"accepted": 1},
         associations={"esp-unknown-owner": 1},
         sockets={"nat-keepalives": 1},
         mobility={("in", "binding-update", ""): 1},
         mobility_errors={"bad-checksum": 1},
-        store_failures={"fenced-out": 1},
     )
 
 
