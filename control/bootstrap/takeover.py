@@ -125,11 +125,6 @@ class Takeover:
         return self._scheduler.recovered_total
 
     @property
-    def given_up_total(self) -> int:
-        """Nodes given up since the start."""
-        return self._scheduler.given_up_total
-
-    @property
     def active(self) -> bool:
         """Whether any node still waits or is under way."""
         return bool(self._nodes)

@@ -15,12 +15,12 @@ from control.control_socket import Row
 from control.daemon.assembly import Assembly
 from control.daemon.back_end import BackEndChoice
 from control.daemon.binding_writer import QUEUE_LIMIT, BindingWriter
-from control.daemon.ike_configuration import HALF_OPEN_LIMIT
 from control.daemon.membership import Membership
 from control.daemon.security_association_rows import security_association_rows
 from control.daemon.store_thread import StoreThread
 from control.daemon.takeover_record import TakeoverRecord
 from control.ikev2.endpoint import IkeEndpoint
+from control.ikev2.policy import HALF_OPEN_LIMIT
 from control.metrics import (
     BootstrapSnapshot,
     Instruments,
