@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
@@ -44,8 +43,7 @@ class SocketAddress(NamedTuple):
         return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Datagram:
+class Datagram(NamedTuple):
     """One UDP payload for the caller to send.
 
     Attributes:
@@ -54,6 +52,9 @@ class Datagram:
         remote: the address to send to.
     """
 
-    data: bytes = field(repr=False)
+    data: bytes
     local: SocketAddress
     remote: SocketAddress
+
+    def __repr__(self) -> str:
+        return f"Datagram({len(self.data)} bytes from {self.local} to {self.remote})"

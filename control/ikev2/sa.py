@@ -224,8 +224,8 @@ class IkeSa:
 
     def heard(self, now: float) -> None:
         """Note a sign of life that the application has seen: an authentic packet on a child SA (section 2.4)."""
+        # That only puts the next probe off: the timer may go on as it is set and find nothing to do.
         self.last_heard_at = now
-        self.reschedule()
 
     def move(
         self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address
+from typing import NamedTuple
 
 ANY_PROTOCOL = 0
 PROTOCOL_ICMPV6 = 58
@@ -17,8 +17,7 @@ PROTOCOLS_WITH_MESSAGE_TYPE = frozenset((PROTOCOL_ICMPV6, PROTOCOL_MOBILITY))
 _PROTOCOLS_WITH_TWO_PORTS = frozenset((6, 17, 33, 132, 136))  # TCP, UDP, DCCP, SCTP, UDP-Lite
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficSelector:
+class TrafficSelector(NamedTuple):
     """A range of addresses, a protocol and a range of ports, all ends inclusive.
 
     For Mobility Header and ICMPv6 the "port" is the message type in the high byte and, for ICMPv6, the code in

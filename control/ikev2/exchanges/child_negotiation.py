@@ -97,16 +97,15 @@ class ChildOffer:
             raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN, "key exchange and chosen group do not agree")
         if local is None or remote is None or not local.selectors or not remote.selectors:
             raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer has no traffic selectors")
-        if not _narrowed(local.ipv6_selectors, self.request.local_selectors) or not _narrowed(
-            remote.ipv6_selectors, self.request.remote_selectors
-        ):
+        ours, theirs = local.ipv6_selectors, remote.ipv6_selectors
+        if not _narrowed(ours, self.request.local_selectors) or not _narrowed(theirs, self.request.remote_selectors):
             raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer widens the traffic selectors")
         return make_child(
             sa,
             suite,
             (self.inbound_spi, peer_spi),
             secrets,
-            ChildPolicy(local.ipv6_selectors, remote.ipv6_selectors, self.request.name),
+            ChildPolicy(ours, theirs, self.request.name),
             initiated=True,
             transport_mode=self.request.transport_mode
             and notification(payloads, NotifyType.USE_TRANSPORT_MODE) is not None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from control.ikev2.numbers import IdentificationType, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
@@ -23,9 +23,10 @@ _GRAPHIC_ASCII = re.compile(rb"[!-~]+")
 _NUMBERED = re.compile(r"type-([0-9]{1,3}):((?:[0-9a-f]{2})*)")
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who an IKE peer is, as named to others and looked up in policy.
+
+    A tuple, because it is hashed and compared sixteen times in a handshake, which a dataclass does in Python.
 
     Two identities are equal when type and bytes are: names are not folded to lower case.
 

@@ -80,21 +80,22 @@ class NotifyPayload:
     def from_wire(cls, body: bytes) -> Self:
         """Parse a payload body; WireError("truncated")."""
         # Most are one of a handful of capabilities. What is longer is a cookie or the like, seen once.
-        parse = _parse_cached if len(body) <= _CACHED_SIZE else _parse
-        return cls(*parse(body))
+        return cls._parse_cached(body) if len(body) <= _CACHED_SIZE else cls._parse(body)
 
+    @classmethod
+    def _parse(cls, body: bytes) -> Self:
+        protocol, spi_size, notify_type = unpack(_FIXED, body)
+        data_start = _FIXED.size + spi_size
+        if data_start > len(body):
+            raise WireError("truncated", f"SPI of {spi_size} bytes")
+        return cls(
+            _TYPES.get(notify_type, notify_type),
+            _PROTOCOLS.get(protocol, protocol),
+            body[_FIXED.size : data_start],
+            body[data_start:],
+        )
 
-def _parse(body: bytes) -> tuple[int, int, bytes, bytes]:
-    protocol, spi_size, notify_type = unpack(_FIXED, body)
-    data_start = _FIXED.size + spi_size
-    if data_start > len(body):
-        raise WireError("truncated", f"SPI of {spi_size} bytes")
-    return (
-        _TYPES.get(notify_type, notify_type),
-        _PROTOCOLS.get(protocol, protocol),
-        body[_FIXED.size : data_start],
-        body[data_start:],
-    )
-
-
-_parse_cached = lru_cache(maxsize=64)(_parse)
+    @classmethod
+    @lru_cache(maxsize=64)
+    def _parse_cached(cls, body: bytes) -> Self:
+        return cls._parse(body)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -429,9 +428,9 @@ def test_no_fault_of_the_path_breaks_anything(pair, faults, limit, size):
         if fault == "later":
             late.append(datagram)
         elif fault == "alter":
-            network.deliver(replace(datagram, data=damaged(datagram.data, index, mask)))
+            network.deliver(datagram._replace(data=damaged(datagram.data, index, mask)))
         elif fault == "shorten":
-            network.deliver(replace(datagram, data=datagram.data[: index % len(datagram.data)]))
+            network.deliver(datagram._replace(data=datagram.data[: index % len(datagram.data)]))
         elif fault == "double":
             network.deliver(datagram)
         while fault != "later" and late:

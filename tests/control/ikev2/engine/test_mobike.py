@@ -228,9 +228,9 @@ def test_a_nat_on_the_way_is_found_where_none_is_allowed(pair):
 
     def translate(datagram):
         if datagram.local.address == NEW:
-            datagram = replace(datagram, local=SocketAddress(NEWER))
+            datagram = datagram._replace(local=SocketAddress(NEWER))
         elif datagram.remote.address == NEWER:
-            datagram = replace(datagram, remote=SocketAddress(NEW))
+            datagram = datagram._replace(remote=SocketAddress(NEW))
         original(datagram)
 
     pair.network.deliver = translate
@@ -253,9 +253,9 @@ def test_a_nat_that_turns_up_is_noted(pair):
 
     def translate(datagram):
         if datagram.local.address == NEW:
-            datagram = replace(datagram, local=SocketAddress(NEWER, 9999))
+            datagram = datagram._replace(local=SocketAddress(NEWER, 9999))
         elif datagram.remote.address == NEWER:
-            datagram = replace(datagram, remote=SocketAddress(NEW, 4500))
+            datagram = datagram._replace(remote=SocketAddress(NEW, 4500))
         original(datagram)
 
     pair.network.deliver = translate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
@@ -47,7 +46,7 @@ def test_the_request_under_way_is_sent_to_the_new_address_at_once(pair):
     (lost,) = pair.network.take(pair.agent)
     agent.move(pair.network.now, remote=NEW)
     (again,) = pair.network.take(pair.agent)
-    assert again == replace(lost, remote=NEW)
+    assert again == lost._replace(remote=NEW)
 
 
 def test_the_new_address_gets_all_tries(pair):
