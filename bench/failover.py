@@ -11,12 +11,16 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from bench.lab.errors import LabError, LabInterrupted
+from bench.rehearsal.comparison import print_comparison
 from bench.rehearsal.options import POLICIES, STORES, FailoverOptions
+from bench.rehearsal.plot import draw
 from bench.rehearsal.progress import make_reporter
 from bench.rehearsal.report import build_report, print_report
 from bench.rehearsal.run import Rehearsal
@@ -36,6 +40,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
     add = parser.add_argument
     add("--mobile-nodes", type=int, default=_DEFAULTS.mobile_nodes, metavar="N", help="simulated mobile nodes")
     add("--policy", choices=POLICIES, default=_DEFAULTS.policy, help="how ha2 bounds what it does at once")
+    add("--compare", action="store_true", help="every policy, one after the other, with the same seed")
     add("--concurrency", type=int, default=_DEFAULTS.concurrency, metavar="C", help="nodes in recovery at once")
     add("--rate", type=float, default=_DEFAULTS.rate_per_s, metavar="R", help="recoveries begun per second")
     add("--loss", type=float, default=_DEFAULTS.loss_percent, metavar="PCT", help="loss of packets, each direction")
@@ -66,6 +71,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
     add("--probe-rate", type=float, default=_DEFAULTS.probe_rate_per_s, metavar="R", help="pings per second, at most")
     add("--give-up-after", type=float, default=_DEFAULTS.give_up_after_s, metavar="S", help="per node")
     add("--json", type=Path, metavar="FILE", help="write the result to this file")
+    add("--plot", type=Path, metavar="FILE", help="draw the result into this file (PNG, SVG, PDF)")
     add("--output", type=Path, metavar="DIR", help="keep the processes' logs there")
     parsed = parser.parse_args(arguments)
     if not 1 <= parsed.mobile_nodes <= _MAX_NODES:
@@ -100,29 +106,41 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         lease_s=parsed.lease,
         probe_rate_per_s=parsed.probe_rate,
         give_up_after_s=parsed.give_up_after,
+        compare=parsed.compare,
         json_file=parsed.json,
+        plot_file=parsed.plot,
         output=parsed.output,
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Rehearse once; 0 only if every reachable node was recovered."""
+    """Rehearse; 0 only if every reachable node was recovered, when comparing by every policy but `unlimited`."""
     options = parse_options(arguments)
     console = Console(stderr=True)
+    reports: list[dict[str, Any]] = []
     try:
-        with make_reporter(console) as reporter:
-            measured = Rehearsal(options, reporter).run()
+        for policy in POLICIES if options.compare else (options.policy,):
+            each = replace(options, policy=policy)
+            if options.compare:
+                console.print(f"policy {policy}", highlight=False)
+            with make_reporter(console) as reporter:
+                reports.append(build_report(each, Rehearsal(each, reporter).run()))
     except LabInterrupted as interrupt:
         console.print("Interrupted; everything was removed.")
         return 128 + interrupt.signal_number
     except LabError as error:
         console.print(f"The rehearsal could not be completed: {error}", style="red", markup=False, soft_wrap=True)
         return 1
-    report = build_report(options, measured)
     if options.json_file is not None:
-        options.json_file.write_text(json.dumps(report, indent=2) + "\n")
-    print_report(report, Console())
-    return 0 if report["recovered"] == report["reachable"] else 1
+        options.json_file.write_text(json.dumps(reports if options.compare else reports[0], indent=2) + "\n")
+    if options.plot_file is not None:
+        draw(reports, options.plot_file)
+    if options.compare:
+        print_comparison(reports, Console())
+    else:
+        print_report(reports[0], Console())
+    expected = [report for report in reports if not options.compare or report["parameters"]["policy"] != "unlimited"]
+    return 0 if all(report["recovered"] == report["reachable"] for report in expected) else 1
 
 
 if __name__ == "__main__":

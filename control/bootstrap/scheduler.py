@@ -201,6 +201,10 @@ class Scheduler:
         bound = self._concurrency.limit
         return max(1, min(int(bound * (1 - self._reserve)), bound - self._others_in_flight()))
 
+    def _used_of_bound(self) -> int:
+        """Attempts under way, scaled up by what is kept from them: a policy must see that its bound is reached."""
+        return round(self._in_flight * self._concurrency.limit / self.limit)
+
     def observe_lag(self, lag_s: float) -> None:
         """The event loop came ``lag_s`` seconds late to a timer: what the CPU bears shows in it."""
         self._concurrency.lagged(lag_s)
@@ -253,7 +257,7 @@ class Scheduler:
         if entry is None:
             return
         if entry.state is _State.IN_FLIGHT:
-            self._concurrency.succeeded(now - entry.started_at, self._in_flight)
+            self._concurrency.succeeded(now - entry.started_at, self._used_of_bound())
         if self._remove(key) is not None:
             self._recovered += 1
             self.recovered_total += 1
@@ -275,7 +279,7 @@ class Scheduler:
         if entry is None or entry.state is not _State.IN_FLIGHT:
             return False
         if retry:
-            self._concurrency.failed(self._in_flight)
+            self._concurrency.failed(self._used_of_bound())
         ceiling_s = min(self._backoff_max_s, self._backoff_initial_s * 2.0 ** (entry.attempts - 1))
         wait_s = self._random.uniform(0.0, ceiling_s)
         entry.spent_s += now - entry.started_at + wait_s

@@ -117,7 +117,9 @@ class LeaseMonitor:
             if record.home_agent == self._home_agent:
                 continue
             known = self._observations.get(record.home_agent)
-            observation = known if known is not None and known.record == record else _Observation(record, now)
+            # Claiming a part of a dead agent's nodes changes its token; only a renewal changes its end.
+            same = known is not None and known.record.expires_at == record.expires_at
+            observation = _Observation(record, known.unchanged_since if known is not None and same else now)
             seen[record.home_agent] = observation
             wait = self._time_left(observation, now, wall_now)
             if wait > 0:

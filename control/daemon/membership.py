@@ -12,6 +12,7 @@ from ipaddress import IPv6Address
 from control.bootstrap.home_address_pool import PoolExhausted
 from control.bootstrap.takeover import NodeToRecover
 from control.cluster.lease_monitor import LeaseAction, LeaseMonitor
+from control.cluster.shares import capacities, share
 from control.cluster.store import ClaimedNode, Lease, LeaseLost, LeaseRecord, StateStore, StoreError
 from control.daemon.store_thread import StoreThread
 from control.home_agent.directory import NodeDirectory
@@ -20,6 +21,8 @@ from control.home_agent.events import Happening, TimelineEvent
 _LOG = logging.getLogger(__name__)
 
 _CLAIMED_AT_ONCE = 1_000
+# How long the others have for their shares of a failed agent's nodes, before whoever comes first takes the rest.
+_HEARTBEATS_FOR_OTHERS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class Membership:
         self.store_answers = True
         self._incarnation = ""
         self._claim_in_doubt = False
+        self._share_claimed_at: dict[str, float] = {}
         self._turn = asyncio.Lock()
         self._monitor = LeaseMonitor(settings.name, settings.lease_s, settings.heartbeat_s)
         self._settings = settings
@@ -208,16 +212,36 @@ class Membership:
             await self._recover_claimed_in_doubt()
         if not self._settings.take_over or self.lease is None:
             return
-        for dead in self._monitor.observe(self.leases, self._clocks.monotonic(), self._clocks.wall()):
+        lapsed = self._monitor.observe(self.leases, self._clocks.monotonic(), self._clocks.wall())
+        self._share_claimed_at = {
+            dead.home_agent: self._share_claimed_at[dead.home_agent]
+            for dead in lapsed
+            if dead.home_agent in self._share_claimed_at
+        }
+        for dead in lapsed:
+            await self._take_share_of(dead, capacities(self.leases, [each.home_agent for each in lapsed]))
+
+    async def _take_share_of(self, dead: LeaseRecord, living: dict[str, int]) -> None:
+        """Our share of a failed agent's nodes at once; what others have left of theirs some heartbeats later."""
+        now = self._clocks.monotonic()
+        claimed_at = self._share_claimed_at.get(dead.home_agent)
+        if claimed_at is None:
             detail: dict[str, object] = {"home_agent": dead.home_agent, "expired_at": round(dead.expires_at, 6)}
             self._happened([Happening(TimelineEvent.LEASE_LAPSED, None, detail)])
+            limit = None
+            if len(living) > 1:
+                total = await self._store.run(partial(_left_behind, dead, list(living)))
+                limit = share(total, self._settings.name, living)
+            await self._take_over_from(dead.home_agent, "lease-lapsed", force=False, limit=limit)
+            self._share_claimed_at[dead.home_agent] = now
+        elif now >= claimed_at + _HEARTBEATS_FOR_OTHERS * self._settings.heartbeat_s:
             await self._take_over_from(dead.home_agent, "lease-lapsed", force=False)
 
-    async def _take_over_from(self, home_agent: str, cause: str, *, force: bool) -> int:
+    async def _take_over_from(self, home_agent: str, cause: str, *, force: bool, limit: int | None = None) -> int:
         lease = self.lease
         if lease is None:
             raise LeaseLost(self._settings.name, 0)
-        claimed = await self._claim(home_agent, lease, force=force)
+        claimed = await self._claim(home_agent, lease, force=force, limit=limit)
         if not claimed:
             return 0
         self.takeovers += 1
@@ -230,13 +254,15 @@ class Membership:
         self._happened([Happening(TimelineEvent.NODES_CLAIMED, None, detail)])
         return self._recover(list(self.nodes_to_recover(claimed)))
 
-    async def _claim(self, home_agent: str, lease: Lease, *, force: bool) -> list[ClaimedNode]:
-        """Everything the failed agent leaves, in parts, so that our own lease does not lapse over it."""
+    async def _claim(self, home_agent: str, lease: Lease, *, force: bool, limit: int | None) -> list[ClaimedNode]:
+        """What the failed agent leaves, or so much of it, in parts, so that our own lease does not lapse over it."""
         claimed: list[ClaimedNode] = []
         try:
-            while part := await self._store.run(partial(_claim, home_agent, lease, self._clocks.wall(), force)):
+            while limit is None or len(claimed) < limit:
+                size = _CLAIMED_AT_ONCE if limit is None else min(_CLAIMED_AT_ONCE, limit - len(claimed))
+                part = await self._store.run(partial(_claim, home_agent, lease, self._clocks.wall(), force, size))
                 claimed += part
-                if len(part) < _CLAIMED_AT_ONCE:
+                if len(part) < size:
                     break
                 lease = await self._renew(lease)
         except StoreError:
@@ -288,8 +314,14 @@ class Membership:
         self._happened([Happening(TimelineEvent.GIVEN_UP, identity, {"reason": reason})])
 
 
-def _claim(home_agent: str, lease: Lease, wall: float, force: bool, store: StateStore) -> list[ClaimedNode]:
-    return store.claim(home_agent, lease, wall, force=force, limit=_CLAIMED_AT_ONCE)
+def _claim(home_agent: str, lease: Lease, wall: float, force: bool, limit: int, store: StateStore) -> list[ClaimedNode]:
+    return store.claim(home_agent, lease, wall, force=force, limit=limit)
+
+
+def _left_behind(dead: LeaseRecord, living: list[str], store: StateStore) -> int:
+    """How many nodes a failed agent had: those it still has, and those that others have claimed already."""
+    claimed = (record.home_agent_address == dead.address for name in living for record in store.bindings(name))
+    return len(store.nodes(dead.home_agent)) + sum(claimed)
 
 
 def unfinished(store: StateStore, name: str, address: IPv6Address) -> list[ClaimedNode]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.bootstrap.concurrency import FixedConcurrency
+from control.bootstrap.concurrency import AimdConcurrency, FixedConcurrency
 from control.bootstrap.scheduler import GiveUpCause, RateGate, Scheduler
 
 
@@ -482,3 +482,16 @@ def test_the_policy_hears_how_attempts_end_and_obeys_no_refusals() -> None:
     scheduler.submit("d", 0.0, 2.0)
     scheduler.succeeded("d", 2.0)  # came by itself: nothing was measured
     assert policy.heard == [(0.5, 3), 2, "late by 0.25"]
+
+
+def test_a_policy_sees_that_its_bound_is_reached_though_a_part_is_reserved() -> None:
+    scheduler = make(concurrency=AimdConcurrency(1000, 16), rate_per_s=1e5, reserve=0.2)
+    for index in range(2000):
+        scheduler.submit(f"mn{index}", 0.0, 0.0)
+    now, under_way = 0.0, scheduler.start_ready(0.0)
+    assert len(under_way) == 12
+    while under_way:
+        now += 0.01
+        scheduler.succeeded(under_way.pop(0), now)
+        under_way += scheduler.start_ready(now)
+    assert scheduler.progress(now).peak_in_flight > 40

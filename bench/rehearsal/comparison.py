@@ -1,0 +1,42 @@
+"""Several rehearsals of the same failure, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+Report = Mapping[str, Any]
+
+_ROWS: tuple[tuple[str, Callable[[Report], str]], ...] = (
+    ("recovered", lambda report: f"{report['recovered']} of {report['reachable']}"),
+    ("given up", lambda report: str(report["given_up"])),
+    ("failed attempts", lambda report: str(sum(report["failed_attempts"].values()))),
+    ("retransmissions", lambda report: str(report["retransmissions"])),
+    ("outage p50, s", lambda report: str(report["outage_s"]["p50"])),
+    ("outage p99, s", lambda report: str(report["outage_s"]["p99"])),
+    ("outage max, s", lambda report: str(report["outage_s"]["max"])),
+    ("handshake p99, ms", lambda report: str(report["handshake_ms"]["p99"])),
+    ("peak in flight", lambda report: str(report["peak_in_flight"])),
+    ("other nodes' updates p50, ms", lambda report: _background(report, "p50")),
+    ("other nodes' updates p99, ms", lambda report: _background(report, "p99")),
+    ("home agent CPU, s", lambda report: str(report["ha_cpu_s"])),
+)
+
+
+def print_comparison(reports: Sequence[Report], console: Console) -> None:
+    """A column for each policy."""
+    table = Table(title="The same failure under each policy")
+    table.add_column("")
+    for report in reports:
+        table.add_column(report["parameters"]["policy"], justify="right")
+    for what, of in _ROWS:
+        table.add_row(what, *(of(report) for report in reports))
+    console.print(table)
+
+
+def _background(report: Report, name: str) -> str:
+    figures = report["background_bu_ms"]
+    return "" if figures is None else str(figures[name])
