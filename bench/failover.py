@@ -27,6 +27,7 @@ from bench.rehearsal.run import Rehearsal
 
 _DEFAULTS = FailoverOptions()
 _MAX_NODES = 50_000
+_MAX_SURVIVORS = 16
 _MAX_DELAY_MS = 10_000
 _MAX_BACKGROUND_RATE = 2_000
 _MAX_WORKERS = 64
@@ -54,6 +55,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         metavar="RATE",
         help="Binding Updates per second of other nodes, registered at ha2 before",
     )
+    add("--survivors", type=int, default=_DEFAULTS.survivors, metavar="K", help="home agents beside the failing one")
     add("--store", choices=STORES, default=_DEFAULTS.store, help="of the cluster's state")
     add("--auth", choices=("psk", "cert"), default=_DEFAULTS.authentication, help="shared keys or certificates")
     prefix = parser.add_mutually_exclusive_group()
@@ -78,6 +80,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         parser.error(f"--mobile-nodes takes 1 to {_MAX_NODES}")
     if not 0 <= parsed.loss < 100:
         parser.error("--loss takes 0 to less than 100 percent")
+    if not 1 <= parsed.survivors <= _MAX_SURVIVORS:
+        parser.error(f"--survivors takes 1 to {_MAX_SURVIVORS}")
+    if parsed.same_prefix and parsed.survivors > 1:
+        parser.error("a home prefix is routed to one home agent: more --survivors have prefixes of their own")
     if not 0 <= parsed.unreachable < 100:
         parser.error("--unreachable takes 0 to less than 100 percent")
     if min(parsed.rtt, parsed.jitter) < 0 or max(parsed.rtt, parsed.jitter) > _MAX_DELAY_MS:
@@ -98,9 +104,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         jitter_ms=parsed.jitter,
         unreachable_percent=parsed.unreachable,
         background_bu_rate_per_s=parsed.background_bu,
+        survivors=parsed.survivors,
         store=parsed.store,
         authentication=parsed.auth,
-        new_home_address=parsed.new_home_address,
+        new_home_address=parsed.new_home_address or parsed.survivors > 1,
         workers=parsed.workers,
         seed=parsed.seed,
         lease_s=parsed.lease,

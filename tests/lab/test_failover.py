@@ -62,3 +62,17 @@ def test_nodes_that_vanish_are_given_up_while_others_are_served(tmp_path: Path) 
     assert result["background_bu_ms"]["p99"] >= result["background_bu_ms"]["p50"] >= 20
     assert result["background_bu_before_ms"]["count"] > 0
     assert result["parameters"]["rtt_ms"] == 20
+
+
+def test_policies_are_compared_and_two_survivors_divide_the_nodes(tmp_path: Path) -> None:
+    file, picture = tmp_path / "result.json", tmp_path / "result.png"
+    command = [sys.executable, "-m", "bench.failover", "--mobile-nodes", "6", "--lease", "1.5", "--auth", "psk"]
+    command += ["--survivors", "2", "--compare", "--json", str(file), "--plot", str(picture)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    results = json.loads(file.read_text())
+    assert [result["parameters"]["policy"] for result in results] == ["fixed", "aimd", "gradient", "unlimited"]
+    for result in results:
+        assert result["recovered"] == 6
+        assert [each["recovered"] for each in result["survivors"].values()] == [3, 3]
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -16,7 +16,9 @@ from rich.console import Console
 from bench.failover import parse_options
 from bench.lab.processes import ProcessUsage, read_usage, read_usage_of_family
 from bench.rehearsal.background import Refresh
-from bench.rehearsal.options import FailoverOptions
+from bench.rehearsal.comparison import print_comparison
+from bench.rehearsal.options import POLICIES, FailoverOptions
+from bench.rehearsal.plot import cpu_percent, draw
 from bench.rehearsal.progress import make_reporter
 from bench.rehearsal.report import Measurements, build_report, print_report
 from bench.rehearsal.samples import Sampler
@@ -164,6 +166,37 @@ def test_unlimited_lets_everything_begin_at_once() -> None:
     assert FailoverOptions(policy="gradient", concurrency=7).bootstrap["concurrency"] == 7
 
 
+def test_several_survivors_have_prefixes_of_their_own() -> None:
+    options = parse_options(["--survivors", "3"])
+    assert (options.survivors, options.new_home_address) == (3, True)
+
+
+def test_policies_side_by_side() -> None:
+    reports = [build_report(FailoverOptions(mobile_nodes=4, policy=policy), MEASURED) for policy in POLICIES]
+    screen = io.StringIO()
+    print_comparison(reports, Console(file=screen, width=120))
+    assert all(policy in screen.getvalue() for policy in POLICIES)
+    assert screen.getvalue().count("3 of 4") == len(POLICIES)
+    quiet = build_report(FailoverOptions(mobile_nodes=4), replace(MEASURED, refreshes=()))
+    print_comparison([quiet], Console(file=screen, width=120))
+
+
+@pytest.mark.parametrize("refreshes", [MEASURED.refreshes, ()], ids=["others", "alone"])
+def test_pictures_of_one_and_of_several(refreshes: list[Refresh], tmp_path: Path) -> None:
+    measured = replace(MEASURED, refreshes=refreshes)
+    reports = [build_report(FailoverOptions(mobile_nodes=4, policy=policy), measured) for policy in POLICIES]
+    for number, drawn in enumerate((reports[1:2], reports[-1:], reports)):
+        file = tmp_path / f"{number}.png"
+        draw(drawn, file)
+        assert file.read_bytes().startswith(b"\x89PNG")
+
+
+def test_processor_load_comes_from_intervals_long_enough_to_be_measured() -> None:
+    middles, loads = cpu_percent([0.0, 0.1, 0.5, 0.6, 1.0], [0.0, 0.1, 0.25, 0.3, 0.75])
+    assert (middles, loads) == ([0.25, 0.75], [50.0, 100.0])
+    assert cpu_percent([], []) == ([], [])
+
+
 def test_progress_is_a_bar_on_a_terminal_and_json_lines_elsewhere() -> None:
     terminal, pipe = io.StringIO(), io.StringIO()
     for console in (Console(file=terminal, force_terminal=True), Console(file=pipe)):
@@ -216,6 +249,8 @@ def test_options() -> None:
         "--store etcd",
         "--workers -1",
         "--workers 65",
+        "--survivors 0",
+        "--survivors 2 --same-prefix",
     ],
 )
 def test_impossible_options_are_refused(line: str) -> None:
