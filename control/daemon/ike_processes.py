@@ -180,6 +180,8 @@ class IkeProcesses:
         """Have the endpoint's IKE SAs be what the workers' are now; those of a worker that does not answer stay."""
         query = max(self._queries, default=0) + 1
         asked = {index for index, running in enumerate(self._running) if running is not None}
+        if not asked:
+            return
         done = self._loop.create_future()
         self._queries[query] = (asked, done)
         for index in asked:
@@ -274,22 +276,21 @@ class IkeProcesses:
         if not piece:
             self._lost(index, running)
             return
-        installed = []
         try:
-            messages = [m.REPORTS.decode(data) for data in running.unframer.feed(piece)]
-        except m.Malformed:
+            installed = [self._receive(index, m.REPORTS.decode(data)) for data in running.unframer.feed(piece)]
+        except (m.Malformed, ValueError):  # it has read what strangers sent, and is not itself any more
             self._lost(index, running)
             return
-        for message in messages:
-            if isinstance(message, m.Described) and message.is_last and message.query in self._queries:
-                self._answered(message.query, index, self._queries[message.query][0])
-            reply = self._endpoint.receive(index, message)
-            if reply is not None:
-                installed.append(reply)
         self._agent.process_ike_events(self._loop.time())
         for reply in installed:
-            self._endpoint.command(index, reply)
+            if reply is not None:
+                self._endpoint.command(index, reply)
         self._changed()
+
+    def _receive(self, index: int, message: m.FromWorker) -> m.Installed | None:
+        if isinstance(message, m.Described) and message.is_last and message.query in self._queries:
+            self._answered(message.query, index, self._queries[message.query][0])
+        return self._endpoint.receive(index, message)
 
     def _answered(self, query: int, index: int, asked: set[int]) -> None:
         asked.discard(index)
