@@ -13,7 +13,7 @@ import errno
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 
 from control.daemon.kernel_selectors import kernel_selectors
@@ -22,12 +22,14 @@ from control.ipsec.errors import IpsecBackendError, NoSecurityAssociation
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.spi_sequence import SpiSequence
 from control.ipsec.udp_encapsulation import UdpEncapsulation
+from control.ipsec.usage_limits import UsageExpiry
 from datapath.xfrm.channel import Request, XfrmChannel
 from datapath.xfrm.errors import XfrmLost, XfrmRefused
+from datapath.xfrm.events import Event, StateExpired
 from datapath.xfrm.numbers import Direction, MessageType
 from datapath.xfrm.policies import Policy, policy_key
 from datapath.xfrm.selectors import Selector
-from datapath.xfrm.states import Algorithm, Encapsulation, State, StateReport, state_key
+from datapath.xfrm.states import NO_LIMITS, Algorithm, Encapsulation, State, StateReport, UsageLimits, state_key
 
 _LOG = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class _Pair:
     outbound: SecurityAssociation
     number: int
     selectors: tuple[tuple[Direction, Selector], ...]
+    told: set[bool] = field(default_factory=set)
 
 
 class KernelIpsec:
@@ -84,6 +87,7 @@ class KernelIpsec:
         self._by_peer: dict[IPv6Address, dict[int, _Pair]] = {}
         self._users: dict[tuple[Direction, Selector], list[int]] = {}
         self._number = 0
+        self._expiries: list[UsageExpiry] = []
         self._spis = SpiSequence(random)
         self._remove_leftovers()
 
@@ -147,6 +151,61 @@ class KernelIpsec:
         self._execute_surely(
             [Request(MessageType.UPDSA, state.to_wire(), f"reroute SPI {state.spi:#010x}") for state in states]
         )
+
+    def usage_expiries(self) -> Sequence[UsageExpiry]:
+        """See :meth:`control.ipsec.backend.IpsecBackend.usage_expiries`; they come by :meth:`handle_event`."""
+        expiries, self._expiries = self._expiries, []
+        return expiries
+
+    def handle_event(self, event: Event) -> None:
+        """Something the kernel has told; what is about others is passed over.
+
+        A packet that lacks a state has no key exchange begun for it: it is the nodes that begin.
+        """
+        if not isinstance(event, StateExpired):
+            self.statistics["xfrm-acquire"] += 1
+            return
+        pair = self._pair_of(event.destination, event.spi)
+        if pair is not None:
+            self._expire(pair, hard=event.hard)
+
+    def resynchronise(self) -> None:
+        """Find out from the kernel's states what events that were lost would have told.
+
+        States of ours that belong to no pair are removed.
+        """
+        self.statistics["xfrm-resynchronised"] += 1
+        try:
+            found = {(state.destination, state.spi): state for state in self._channel.states()}
+        except XfrmLost:
+            self.statistics["kernel-lost"] += 1
+            return
+        for pair in self._pairs.values():
+            for association in (pair.inbound, pair.outbound):
+                state = found.pop((association.destination, association.spi), None)
+                if state is None:
+                    self._expire(pair, hard=True)
+                elif association.limits is not None and association.limits.soft_reached(state.packets, state.bytes):
+                    self._expire(pair, hard=False)
+        # Those without an SPI stand for packets that lacked a state; the kernel drops them by itself.
+        leftovers = [state for state in found.values() if state.spi and _is_ours(state.reqid)]
+        if leftovers:
+            self._execute_surely([_deletion(state) for state in leftovers])
+
+    def _pair_of(self, destination: IPv6Address, spi: int) -> _Pair | None:
+        pair = self._pairs.get(spi)
+        if pair is not None and pair.inbound.destination == destination:
+            return pair
+        for pair in self._by_peer.get(destination, {}).values():
+            if pair.outbound.spi == spi:
+                return pair
+        return None
+
+    def _expire(self, pair: _Pair, *, hard: bool) -> None:
+        if hard not in pair.told:
+            pair.told.add(hard)
+            self.statistics["usage-exceeded"] += hard
+            self._expiries.append(UsageExpiry(pair.inbound.spi, hard))
 
     def list(self) -> tuple[tuple[SecurityAssociation, SecurityAssociation], ...]:
         """See :meth:`control.ipsec.backend.IpsecBackend.list`; the counters are read from the kernel first."""
@@ -285,7 +344,7 @@ def _state(
     encapsulation: Encapsulation | None,
 ) -> State:
     everything = Selector(association.source, association.destination)
-    suite = association.suite
+    suite, limits = association.suite, association.limits
     combined = _COMBINED_MODES.get(suite.encryption)
     check_bits = 8 * suite.integrity_check_size
     return State(
@@ -302,4 +361,7 @@ def _state(
         if combined
         else Algorithm(_INTEGRITY[suite.integrity], association.integrity_key, check_bits),
         encapsulation=encapsulation,
+        limits=NO_LIMITS
+        if limits is None
+        else UsageLimits(limits.soft_bytes, limits.hard_bytes, limits.soft_packets, limits.hard_packets),
     )

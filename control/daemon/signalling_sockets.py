@@ -15,6 +15,7 @@ from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
 from control.sockets.raw_ipv6 import PacketSender, SignallingSocket
 from datapath.errors import DatapathError
 from datapath.reply_addresses import ReplyAddresses
+from datapath.xfrm.event_socket import XfrmEvents
 
 Reader = Callable[[float, float], None]
 """Feeds the engine what has arrived, given monotonic seconds and seconds since the epoch."""
@@ -120,6 +121,7 @@ class KernelSockets:
 
         Raises:
             OSError: the address is not on this machine, or a privilege is missing.
+            XfrmUnavailable: the kernel's IPsec cannot be listened to.
         """
         self._refused = 0
         self._agent = agent
@@ -130,6 +132,8 @@ class KernelSockets:
             stack.callback(self._mobility.close)
             self._sender = PacketSender()
             stack.callback(self._sender.close)
+            self._events = XfrmEvents()
+            stack.callback(self._events.close)
             self._sockets = stack.pop_all()
 
     @property
@@ -144,7 +148,7 @@ class KernelSockets:
 
     def readers(self) -> dict[int, Reader]:
         """See :class:`SignallingSockets`."""
-        return {self._mobility.fileno(): self._read}
+        return {self._mobility.fileno(): self._read, self._events.fileno(): self._read_events}
 
     def send(self, packets: Iterable[Outgoing], now: float) -> None:
         """See :class:`SignallingSockets`."""
@@ -167,6 +171,14 @@ class KernelSockets:
             return
         if not self._mobility.send(message.payload, message.home_address):
             self._refused += 1
+
+    def _read_events(self, now: float, _wall: float) -> None:
+        for event in self._events.receive():
+            self._ipsec.handle_event(event)
+        if self._events.lost:
+            self._events.lost = False
+            self._ipsec.resynchronise()
+        self._agent.replace_used_up(now)
 
     def _read(self, now: float, wall: float) -> None:
         for packet in self._mobility.receive():

@@ -107,6 +107,7 @@ class HomeAgent:
             self._refuse(error)
         else:
             self._receive(message, association, home_address, care_of_address, now, wall, origin)
+        self.replace_used_up(now)
 
     def receive_opened(
         self,
@@ -159,6 +160,12 @@ class HomeAgent:
         """A Mobility Header without ESP."""
         self.unprotected.receive(payload, source, care_of_address, now)
 
+    def replace_used_up(self, now: float) -> None:
+        """Rekey or close child SAs that have carried as much as they may; for when the back end says so by itself."""
+        for slug in self.sessions.replace_used_up(now):
+            self.statistics[slug] += 1
+        self.process_ike_events(now)
+
     def recover(self, nodes: Iterable[NodeToRecover], now: float) -> int:
         """Bring nodes back, as fast as the scheduler allows. Returns how many were queued."""
         by_hand = self.directory.keyed_by_hand
@@ -176,7 +183,9 @@ class HomeAgent:
 
     def stored(self, registration: PendingRegistration, now: float) -> None:
         """A registration is safe in the store and in the data path: acknowledge it."""
-        if not self.registrations.stored(registration, now):
+        answered = self.registrations.stored(registration, now)
+        self.replace_used_up(now)
+        if not answered:
             return
         if self._movements.registered(registration, now):
             self.statistics["ike-sas-moved"] += 1
@@ -214,7 +223,7 @@ class HomeAgent:
         self._movements.handle_timer(now)
         self.process_ike_events(now)
         self.takeover.handle_timer(now)
-        self.process_ike_events(now)
+        self.replace_used_up(now)
 
     # Outputs
 

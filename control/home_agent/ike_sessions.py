@@ -99,6 +99,24 @@ class IkeSessions:
         self._signalling.remove(child)
         self._identity_of_spi.pop(child.inbound_spi, None)
 
+    def replace_used_up(self, now: float) -> list[str]:
+        """Rekey child SAs that have carried nearly as much as they may, and close those that have carried all of it.
+
+        Returns a slug for each: ``child-soft-limit`` or ``child-hard-limit``.
+        """
+        slugs: list[str] = []
+        for expiry in self._signalling.usage_expiries():
+            identity = self.identity_of(expiry.inbound_spi)
+            for sa in () if identity is None else self.of(identity):
+                child = sa.children.get(expiry.inbound_spi)
+                if child is not None and expiry.hard:
+                    slugs.append("child-hard-limit")
+                    sa.delete_child(child, now)
+                elif child is not None:
+                    slugs.append("child-soft-limit")
+                    sa.replace_child(child, now)
+        return slugs
+
     def rerouted(self, sa: NodeIkeSa) -> None:
         """The peer of an IKE SA is somewhere else, and so are its child SAs."""
         for child in sa.children.values():

@@ -120,6 +120,9 @@ class NodeIkeSa(AuthenticatedPeer, Protocol):
     def delete_child(self, child: ChildSa, now: float) -> None:
         """Close a child SA; ChildClosed follows at once."""
 
+    def replace_child(self, child: ChildSa, now: float) -> None:
+        """Rekey a child SA before its time, unless that is under way or done."""
+
     def heard(self, now: float) -> None:
         """Note a sign of life: an authentic packet on a child SA."""
 

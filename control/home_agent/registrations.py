@@ -9,7 +9,7 @@ from functools import cache
 from ipaddress import IPv6Address
 
 from control.home_agent.signalling import Outgoing, ProtectedSignalling
-from control.ipsec.errors import NoSecurityAssociation
+from control.ipsec.errors import EspError
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change, HomeRegistration, RegistrationOutcome
 from control.mobility.messages import BindingAcknowledgement, BindingUpdate, MobilityMessage
@@ -104,8 +104,8 @@ class Registrations:
         """Queue a protected message to a node. Returns whether a security association allowed it."""
         try:
             packet = self._signalling.protect(message, home_address, care_of_address, now)
-        except NoSecurityAssociation:
-            self.statistics["no-security-association"] += 1
+        except EspError as error:
+            self.statistics[error.reason] += 1
             return False
         self._packets.append(packet)
         status = str(int(message.status)) if isinstance(message, BindingAcknowledgement) else ""

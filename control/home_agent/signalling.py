@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
@@ -13,6 +13,7 @@ from control.ipsec.errors import EspError
 from control.ipsec.security_association import SecurityAssociation, security_association_pair
 from control.ipsec.static import StaticPair
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
+from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageExpiry, UsageLimits
 from control.ipsec.userspace import UserspaceIpsec
 from control.mobility.extension_headers import build_ipv6, build_to_mobile_node
 from control.mobility.header import build_mobility_message, parse_mobility_message
@@ -53,6 +54,7 @@ class ProtectedSignalling(ABC):
         home_agent: IPv6Address,
         ipsec: IpsecBackend,
         installed: Callable[[SecurityAssociation, SecurityAssociation], None] | None = None,
+        limits: UsageLimits = DEFAULT_USAGE_LIMITS,
     ) -> None:
         """Start without any.
 
@@ -60,10 +62,12 @@ class ProtectedSignalling(ABC):
             home_agent: our address.
             ipsec: the back end.
             installed: told of every pair of security associations put to work, for the export of keys.
+            limits: how much each direction of a child SA may carry.
         """
         self._home_agent = home_agent
         self._ipsec = ipsec
         self._installed = installed
+        self._limits = limits
 
     def install(self, child: ChildSa, home_address: IPv6Address, now: float, *, outbound_waits: bool = False) -> None:
         """Put both directions of a child SA to work; for ``outbound_waits`` see :class:`IpsecBackend`.
@@ -71,7 +75,7 @@ class ProtectedSignalling(ABC):
         Raises:
             IpsecBackendError: the back end cannot apply what was negotiated, tunnel mode for example.
         """
-        pair = security_association_pair(child, self._home_agent, home_address, created_at=now)
+        pair = security_association_pair(child, self._home_agent, home_address, created_at=now, limits=self._limits)
         self._install(*pair, outbound_waits=outbound_waits)
 
     def install_static(self, pair: StaticPair, home_address: IPv6Address, now: float) -> None:
@@ -95,6 +99,10 @@ class ProtectedSignalling(ABC):
         """The packets of a child SA, in UDP, go another way now."""
         if child.encapsulation is not None:
             self._ipsec.reroute(child.inbound_spi, child.encapsulation)
+
+    def usage_expiries(self) -> Sequence[UsageExpiry]:
+        """See :meth:`IpsecBackend.usage_expiries`."""
+        return self._ipsec.usage_expiries()
 
     @abstractmethod
     def protect(
@@ -137,9 +145,10 @@ class UserspaceSignalling(ProtectedSignalling):
         home_agent: IPv6Address,
         ipsec: UserspaceIpsec,
         installed: Callable[[SecurityAssociation, SecurityAssociation], None] | None = None,
+        limits: UsageLimits = DEFAULT_USAGE_LIMITS,
     ) -> None:
         """See :class:`ProtectedSignalling`."""
-        super().__init__(home_agent, ipsec, installed)
+        super().__init__(home_agent, ipsec, installed, limits)
         self._esp = ipsec
 
     def protect(
@@ -177,9 +186,10 @@ class KernelSignalling(ProtectedSignalling):
         home_agent: IPv6Address,
         ipsec: KernelIpsecBackend,
         installed: Callable[[SecurityAssociation, SecurityAssociation], None] | None = None,
+        limits: UsageLimits = DEFAULT_USAGE_LIMITS,
     ) -> None:
         """See :class:`ProtectedSignalling`."""
-        super().__init__(home_agent, ipsec, installed)
+        super().__init__(home_agent, ipsec, installed, limits)
         self._kernel = ipsec
 
     def protect(

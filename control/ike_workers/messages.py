@@ -60,6 +60,13 @@ class DeleteChild(_Message, frozen=True):
     inbound_spi: int
 
 
+class ReplaceChild(_Message, frozen=True):
+    """Rekey a child SA before its time."""
+
+    number: int
+    inbound_spi: int
+
+
 class Delete(_Message, frozen=True):
     """Close an IKE SA."""
 
@@ -123,6 +130,7 @@ Command = (
     Connect
     | CreateChild
     | DeleteChild
+    | ReplaceChild
     | Delete
     | Abandon
     | Move

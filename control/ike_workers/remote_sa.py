@@ -96,6 +96,10 @@ class RemoteIkeSa:
         if self.drop_child(child.inbound_spi, "deleted"):
             self._command(m.DeleteChild(self.number, child.inbound_spi))
 
+    def replace_child(self, child: ChildSa, now: float) -> None:
+        """Rekey a child SA before its time; ChildEstablished with ``replaces`` follows."""
+        self._command(m.ReplaceChild(self.number, child.inbound_spi))
+
     def heard(self, now: float) -> None:
         """Note a sign of life: an authentic packet on a child SA."""
         self.last_heard_at = now

@@ -147,7 +147,7 @@ class IkeWorker:
     def _change(
         self,
         sa: IkeSa,
-        command: m.CreateChild | m.DeleteChild | m.Delete | m.Abandon | m.Move | m.Heard | m.HeardFrom,
+        command: m.CreateChild | m.DeleteChild | m.ReplaceChild | m.Delete | m.Abandon | m.Move | m.Heard | m.HeardFrom,
         now: float,
     ) -> None:
         match command:
@@ -156,6 +156,8 @@ class IkeWorker:
                     sa.create_child(request, now)
             case m.DeleteChild(inbound_spi=inbound_spi):
                 sa.delete_child(inbound_spi, now)
+            case m.ReplaceChild(inbound_spi=inbound_spi):
+                sa.lifetimes.rekey_child_early(sa, inbound_spi, now)
             case m.Delete():
                 sa.delete(now)
             case m.Abandon():

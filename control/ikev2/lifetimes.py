@@ -96,6 +96,16 @@ class Lifetimes:
         """The same for a child SA."""
         self._again(self.children.get(inbound_spi), exchange, now + self._waiting_s(refused))
 
+    def rekey_child_early(self, sa: IkeSa, inbound_spi: int, now: float) -> None:
+        """Rekey a child of ``sa`` before its time, unless that is under way or done."""
+        lifetime = self.children.get(inbound_spi)
+        is_under_way = lifetime is not None and lifetime.rekey_at is None
+        if is_under_way or inbound_spi in sa.superseded or not sa.is_established:
+            return
+        if lifetime is not None:
+            lifetime.rekey_at = None
+        sa.rekey_child(inbound_spi, now)
+
     def _again(self, lifetime: Lifetime | None, exchange: Exchange, at: float) -> None:
         if lifetime is not None:
             lifetime.rekey_at = at

@@ -198,6 +198,10 @@ class IkeSa:
             self.exchanges.submit(RekeyChildExchange(self, found), now)
             self.reschedule()
 
+    def replace_child(self, child: ChildSa, now: float) -> None:
+        """Rekey a child SA before its time, unless that is under way or done."""
+        self.lifetimes.rekey_child_early(self, child.inbound_spi, now)
+
     def rekey(self, now: float) -> None:
         """Put a new IKE SA in the place of this one: IkeRekeyed follows; what the peer refuses is tried again."""
         self._require_established()

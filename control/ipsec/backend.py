@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv6Address
 from typing import Protocol
 
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.udp_encapsulation import UdpEncapsulation
+from control.ipsec.usage_limits import UsageExpiry
 
 
 class IpsecBackend(Protocol):
@@ -37,6 +39,9 @@ class IpsecBackend(Protocol):
 
     def reroute(self, inbound_spi: int, encapsulation: UdpEncapsulation) -> None:
         """The packets of this inbound SPI's pair travel in another UDP flow; without effect if there is none."""
+
+    def usage_expiries(self) -> Sequence[UsageExpiry]:
+        """Limits that were reached, drained; each at most once for a pair. What was removed since may be among them."""
 
     def list(self) -> tuple[tuple[SecurityAssociation, SecurityAssociation], ...]:
         """The installed pairs, inbound first, in the order in which they were installed."""

@@ -9,7 +9,7 @@ class EspError(Exception):
     Attributes:
         reason: a short stable slug, fit for a metric label: ``truncated``, ``unknown-spi``, ``replay``, ``too-old``,
             ``bad-length``, ``bad-icv``, ``bad-padding``, ``dummy-packet``, ``selector-mismatch``,
-            ``sequence-exhausted`` or ``no-security-association``.
+            ``sequence-exhausted``, ``usage-exceeded`` or ``no-security-association``.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -28,7 +28,8 @@ class IpsecBackendError(Exception):
     """A back end refuses to install a security association.
 
     Attributes:
-        reason: a short stable slug: ``spi-in-use``, ``tunnel-mode``, ``bad-suite``, ``bad-key`` or ``bad-spi``.
+        reason: a short stable slug: ``spi-in-use``, ``tunnel-mode``, ``bad-suite``, ``bad-key``, ``bad-spi`` or
+            ``bad-limits``.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

@@ -12,6 +12,7 @@ from control.ipsec.errors import IpsecBackendError
 from control.ipsec.replay_window import DEFAULT_REPLAY_WINDOW
 from control.ipsec.traffic_selector import PROTOCOLS_WITH_MESSAGE_TYPE, TrafficSelector
 from control.ipsec.udp_encapsulation import UdpEncapsulation
+from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageLimits
 
 FIRST_SPI = 256
 """SPIs 1 to 255 are reserved by IANA, 0 is for local use (RFC 4303 section 2.1)."""
@@ -57,6 +58,7 @@ class SecurityAssociation:
         reqid: what a kernel back end ties policies and associations together by.
         created_at: monotonic seconds.
         encapsulation: the UDP flow its packets travel in, None without UDP.
+        limits: how much it may carry; None without end, for keys that nobody replaces.
         usage: counters that the back end keeps up.
     """
 
@@ -72,6 +74,7 @@ class SecurityAssociation:
     reqid: int = 0
     created_at: float = 0.0
     encapsulation: UdpEncapsulation | None = None
+    limits: UsageLimits | None = DEFAULT_USAGE_LIMITS
     usage: SecurityAssociationUsage = field(default_factory=SecurityAssociationUsage)
 
     def __post_init__(self) -> None:
@@ -154,6 +157,7 @@ def security_association_pair(
     *,
     reqid: int = 0,
     created_at: float = 0.0,
+    limits: UsageLimits = DEFAULT_USAGE_LIMITS,
 ) -> tuple[SecurityAssociation, SecurityAssociation]:
     """The inbound and the outbound association of a negotiated child.
 
@@ -163,6 +167,7 @@ def security_association_pair(
         remote_address: the peer's logical address.
         reqid: passed on to both.
         created_at: monotonic seconds.
+        limits: how much each of them may carry.
 
     Raises:
         IpsecBackendError: tunnel mode, a reserved SPI, or keys that do not fit the suite.
@@ -182,6 +187,7 @@ def security_association_pair(
         reqid=reqid,
         created_at=created_at,
         encapsulation=child.encapsulation,
+        limits=limits,
     )
     outbound = SecurityAssociation(
         spi=child.outbound_spi,
@@ -195,5 +201,6 @@ def security_association_pair(
         reqid=reqid,
         created_at=created_at,
         encapsulation=child.encapsulation,
+        limits=limits,
     )
     return inbound, outbound

@@ -104,4 +104,5 @@ class StaticPair:
             integrity_key=keying.key[split:],
             replay_window=NO_REPLAY_WINDOW,
             created_at=created_at,
+            limits=None,
         )

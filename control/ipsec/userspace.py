@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 
 from control.ipsec.errors import EspError, IpsecBackendError, NoSecurityAssociation
@@ -13,6 +13,7 @@ from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.spi_sequence import SpiSequence
 from control.ipsec.traffic_selector import packet_ports
 from control.ipsec.udp_encapsulation import PROTOCOL_UDP, UdpEncapsulation, wrap_in_udp
+from control.ipsec.usage_limits import UsageExpiry
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class _Pair:
     inbound: EspInbound
     outbound: EspOutbound
     outbound_waits: bool
+    told: set[bool] = field(default_factory=set)
 
 
 class UserspaceIpsec:
@@ -55,6 +57,7 @@ class UserspaceIpsec:
         self._pairs: dict[int, _Pair] = {}
         self._outbound: dict[tuple[IPv6Address, IPv6Address], list[_Pair]] = {}
         self._spis = SpiSequence(random)
+        self._expiries: list[UsageExpiry] = []
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -91,6 +94,13 @@ class UserspaceIpsec:
             for esp in (pair.inbound, pair.outbound):
                 esp.security_association = replace(esp.security_association, encapsulation=encapsulation)
 
+    def usage_expiries(self) -> Sequence[UsageExpiry]:
+        """See :meth:`control.ipsec.backend.IpsecBackend.usage_expiries`."""
+        if not self._expiries:
+            return ()
+        expiries, self._expiries = self._expiries, []
+        return expiries
+
     def list(self) -> tuple[tuple[SecurityAssociation, SecurityAssociation], ...]:
         """See :meth:`control.ipsec.backend.IpsecBackend.list`."""
         return tuple(
@@ -112,7 +122,7 @@ class UserspaceIpsec:
 
         Raises:
             NoSecurityAssociation: nothing covers it; it must not be sent in the clear.
-            EspError: ``sequence-exhausted``.
+            EspError: ``sequence-exhausted`` or ``usage-exceeded``.
         """
         return self._protect(source, destination, protocol, payload, port, now)[0]
 
@@ -150,19 +160,21 @@ class UserspaceIpsec:
         self, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes, port: int, now: float
     ) -> tuple[bytes, UdpEncapsulation | None]:
         destination_port = packet_ports(protocol, payload)[1]
-        esp: EspOutbound | None = None
+        chosen: _Pair | None = None
         for pair in reversed(self._outbound.get((source, destination), ())):
-            if not (esp and pair.outbound_waits) and pair.outbound.security_association.covers(
+            if not (chosen and pair.outbound_waits) and pair.outbound.security_association.covers(
                 protocol, port, destination_port
             ):
-                esp = pair.outbound
+                chosen = pair
                 if not pair.outbound_waits:
                     break
-        if esp is None:
+        if chosen is None:
             self.statistics["no-security-association"] += 1
             raise NoSecurityAssociation(f"{source} to {destination}, protocol {protocol}, port {port:#06x}")
+        esp = chosen.outbound
         usage = esp.security_association.usage
         try:
+            self._check_usage(chosen, esp.security_association, esp.sequence_number)
             packet = esp.protect(payload, protocol)
         except EspError as error:
             usage.errors += 1
@@ -171,6 +183,7 @@ class UserspaceIpsec:
         usage.packets += 1
         usage.bytes += len(payload)
         usage.last_used_at = now
+        self._note_usage(chosen, esp.security_association, esp.sequence_number)
         self.statistics["protected"] += 1
         return packet, esp.security_association.encapsulation
 
@@ -196,6 +209,7 @@ class UserspaceIpsec:
         security_association = pair.inbound.security_association
         usage = security_association.usage
         try:
+            self._check_usage(pair, security_association)
             protocol, payload = pair.inbound.unprotect(packet)
             _check_selectors(security_association, source, destination, protocol, payload)
         except EspError as error:
@@ -206,8 +220,30 @@ class UserspaceIpsec:
         usage.bytes += len(payload)
         usage.last_used_at = now
         pair.outbound_waits = False
+        self._note_usage(pair, security_association)
         self.statistics["unprotected"] += 1
         return Unprotected(protocol, payload, security_association)
+
+    def _check_usage(self, pair: _Pair, association: SecurityAssociation, sequence_number: int = 0) -> None:
+        """Refuse what goes beyond a hard limit.
+
+        Raises:
+            EspError: ``usage-exceeded``.
+        """
+        limits, usage = association.limits, association.usage
+        if limits is not None and limits.hard_reached(max(usage.packets, sequence_number), usage.bytes):
+            self._expire(pair, hard=True)
+            raise EspError("usage-exceeded", f"SPI {association.spi:#010x}")
+
+    def _note_usage(self, pair: _Pair, association: SecurityAssociation, sequence_number: int = 0) -> None:
+        limits, usage = association.limits, association.usage
+        if limits is not None and limits.soft_reached(max(usage.packets, sequence_number), usage.bytes):
+            self._expire(pair, hard=False)
+
+    def _expire(self, pair: _Pair, *, hard: bool) -> None:
+        if hard not in pair.told:
+            pair.told.add(hard)
+            self._expiries.append(UsageExpiry(pair.inbound.security_association.spi, hard))
 
 
 def _check_selectors(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
 from control.ikev2.child import ChildSa
+from control.ikev2.endpoint import IkeEndpoint
+from control.ikev2.events import Event
 from control.ikev2.sa import IkeSa
 from control.ipsec.errors import IpsecBackendError
 from control.ipsec.security_association import SecurityAssociation, security_association_pair
@@ -124,6 +126,22 @@ class Associations:
         if self._installed is not None:
             self._installed(inbound, outbound)
         return None
+
+    def events(self, endpoint: IkeEndpoint, now: float) -> Iterator[tuple[IkeSa, Event]]:
+        """What has happened to IKE SAs, until nothing more does.
+
+        Child SAs that have carried nearly as much as they may are rekeyed first, and those that have carried all of it
+        are closed.
+        """
+        for expiry in self._ipsec.usage_expiries():
+            association = self._by_spi.get(expiry.inbound_spi)
+            child = None if association is None else association.sa.children.get(expiry.inbound_spi)
+            if association is not None and child is not None and expiry.hard:
+                association.sa.delete_child(child, now)
+            elif association is not None and child is not None:
+                association.sa.replace_child(child, now)
+        while events := endpoint.events():
+            yield from events
 
     def rerouted(self, sa: IkeSa) -> None:
         """The home agent of an IKE SA has another address on the way, and so have its child SAs."""

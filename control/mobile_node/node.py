@@ -279,9 +279,8 @@ class MobileNode:
     # IKE events
 
     def _process_ike_events(self, now: float) -> None:
-        while events := self.endpoint.events():
-            for sa, event in events:
-                self._process_ike_event(sa, event, now)
+        for sa, event in self._associations.events(self.endpoint, now):
+            self._process_ike_event(sa, event, now)
 
     def _process_ike_event(self, sa: IkeSa, event: ike.Event, now: float) -> None:
         own_attempt = sa is self._attempts.sa

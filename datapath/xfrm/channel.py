@@ -12,7 +12,8 @@ import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from datapath.xfrm.errors import XfrmLost, XfrmMalformed, XfrmRefused, XfrmUnavailable
+from datapath.xfrm.errors import XfrmLost, XfrmRefused, XfrmUnavailable
+from datapath.xfrm.messages import message, messages
 from datapath.xfrm.numbers import NETLINK_XFRM, MessageType, NetlinkFlag, NetlinkType
 from datapath.xfrm.policies import PolicyReport, parse_policy
 from datapath.xfrm.states import StateReport, parse_state
@@ -97,7 +98,7 @@ class XfrmChannel:
         first = self._sequence + 1
         self._sequence += len(batch)
         flags = NetlinkFlag.REQUEST | NetlinkFlag.ACK
-        self._send(b"".join(_message(r.type, flags, first + index, r.body) for index, r in enumerate(batch)))
+        self._send(b"".join(message(r.type, flags, first + index, r.body) for index, r in enumerate(batch)))
         errors: dict[int, int] = {}
         for kind, _, sequence, body in self._receive():
             if kind == NetlinkType.ERROR and first <= sequence < first + len(batch):
@@ -118,7 +119,7 @@ class XfrmChannel:
     def _dump_once(self, kind: MessageType) -> list[bytes] | None:
         """One attempt; None if something changed meanwhile, so that entries may be missing."""
         self._sequence += 1
-        self._send(_message(kind, NetlinkFlag.REQUEST | NetlinkFlag.DUMP, self._sequence, b""))
+        self._send(message(kind, NetlinkFlag.REQUEST | NetlinkFlag.DUMP, self._sequence, b""))
         found: list[bytes] = []
         interrupted = False
         for answer, flags, sequence, body in self._receive():
@@ -149,21 +150,7 @@ class XfrmChannel:
                 if error.errno == errno.ENOBUFS:
                     continue  # what is missing is missed by the caller, who counts
                 raise XfrmLost(f"answers cannot be read ({os.strerror(error.errno or 0)})") from error
-            yield from _messages(data)
-
-
-def _message(kind: int, flags: int, sequence: int, body: bytes) -> bytes:
-    return NETLINK_HEADER.pack(NETLINK_HEADER.size + len(body), kind, flags, sequence, 0) + body + bytes(-len(body) % 4)
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    offset = 0
-    while len(data) - offset >= NETLINK_HEADER.size:
-        length, kind, flags, sequence, _ = NETLINK_HEADER.unpack_from(data, offset)
-        if not NETLINK_HEADER.size <= length <= len(data) - offset:
-            raise XfrmMalformed(f"a message of {length} bytes where {len(data) - offset} are left")
-        yield kind, flags, sequence, data[offset + NETLINK_HEADER.size : offset + length]
-        offset += (length + 3) // 4 * 4
+            yield from messages(data)
 
 
 def _batches(requests: Iterable[Request]) -> Iterator[list[Request]]:

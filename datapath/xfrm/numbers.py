@@ -33,8 +33,18 @@ class MessageType(IntEnum):
     NEWPOLICY = 0x13
     DELPOLICY = 0x14
     GETPOLICY = 0x15
+    ALLOCSPI = 0x16
+    ACQUIRE = 0x17
+    EXPIRE = 0x18
     UPDPOLICY = 0x19
     UPDSA = 0x1A
+
+
+class Group(IntEnum):
+    """What the kernel tells whoever listens (``XFRMNLGRP_``)."""
+
+    ACQUIRE = 1
+    EXPIRE = 2
 
 
 class AttributeType(IntEnum):

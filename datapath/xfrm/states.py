@@ -11,6 +11,7 @@ from datapath.xfrm.numbers import (
     ENCAPSULATION_ESP_IN_UDP,
     FAMILY_INET6,
     MODE_TRANSPORT,
+    NO_LIMIT,
     PROTOCOL_ESP,
     AttributeType,
     ExtraFlag,
@@ -22,13 +23,31 @@ from datapath.xfrm.structs import (
     ENCAPSULATION,
     EXTRA_FLAGS,
     LIFETIME,
+    LIFETIME_LIMITS,
     MARK_VALUE,
     REPLAY,
     STATE,
     STATE_ID,
     STATE_KEY,
-    UNLIMITED,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class UsageLimits:
+    """What a state may carry; at a soft limit the kernel says so, at a hard one it takes the state away."""
+
+    soft_bytes: int = NO_LIMIT
+    hard_bytes: int = NO_LIMIT
+    soft_packets: int = NO_LIMIT
+    hard_packets: int = NO_LIMIT
+
+    def to_wire(self) -> bytes:
+        """The structure ``xfrm_lifetime_cfg``; time is not limited."""
+        numbers = (self.soft_bytes, self.hard_bytes, self.soft_packets, self.hard_packets)
+        return LIFETIME_LIMITS.pack(*numbers, 0, 0, 0, 0)
+
+
+NO_LIMITS = UsageLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +104,7 @@ class State:
         replay_window: in packets; 0: replays are not looked for, and sequence numbers sent may cycle.
         mark: put on every packet it has opened (``SO_RCVMARK`` shows it), 0 for none.
         encapsulation: None for packets without UDP.
+        limits: what it may carry.
     """
 
     source: IPv6Address
@@ -98,6 +118,7 @@ class State:
     cipher: Algorithm | None = None
     authentication: Algorithm | None = None
     encapsulation: Encapsulation | None = None
+    limits: UsageLimits = NO_LIMITS
 
     def to_wire(self) -> bytes:
         """The body of ``XFRM_MSG_NEWSA`` and ``XFRM_MSG_UPDSA``."""
@@ -106,7 +127,7 @@ class State:
             self.selector.to_wire(),
             identifier,
             self.source.packed,
-            UNLIMITED,
+            self.limits.to_wire(),
             bytes(LIFETIME.size),
             *(0, 0, 0),
             *(0, self.reqid, FAMILY_INET6, MODE_TRANSPORT, 0, 0),

@@ -32,6 +32,13 @@ STATE_KEY = struct.Struct("=16s4sHBx")
 """``xfrm_usersa_id``: destination, SPI (network order), family, protocol."""
 POLICY = struct.Struct(f"={SELECTOR.size}s{LIFETIME_LIMITS.size}s{LIFETIME.size}sIIBBBB4x")
 """``xfrm_userpolicy_info``: selector, limits, lifetime, priority, index, direction, action, flags, share."""
+EXPIRE = struct.Struct(f"={STATE.size}sB7x")
+"""``xfrm_user_expire``: state, whether it is gone."""
+SPI_RANGE = struct.Struct(f"={STATE.size}sII")
+"""``xfrm_userspi_info``: what the SPI is for, lowest and highest SPI (host order)."""
+ACQUIRE = struct.Struct(f"={STATE_ID.size}s16s{SELECTOR.size}s{POLICY.size}s4I")
+"""``xfrm_user_acquire``: id without SPI, source, selector of the packet, policy, the algorithms allowed, sequence
+number."""
 POLICY_KEY = struct.Struct(f"={SELECTOR.size}sIB3x")
 """``xfrm_userpolicy_id``: selector, index, direction."""
 TEMPLATE = struct.Struct(f"={STATE_ID.size}sH2x16sIBBBxIII")

@@ -9,6 +9,7 @@ import random
 import socket
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from control.ipsec.errors import IpsecBackendError
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.static import StaticKeying, StaticPair
 from control.ipsec.traffic_selector import TrafficSelector
+from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageLimits
 from control.ipsec.userspace import UserspaceIpsec
 from control.wire import internet_checksum, ipv6_pseudo_header
 from datapath.xfrm.channel import Request, XfrmChannel
@@ -127,10 +129,10 @@ class Wire:
         for name in ("agent", "node"):
             run(f"ip netns del {name}")
 
-    def connect(self, suite: CipherSuite) -> int:
+    def connect(self, suite: CipherSuite, limits: UsageLimits = DEFAULT_USAGE_LIMITS) -> int:
         up, down = self.ipsec.allocate_spi(), self.node.allocate_spi()
         inbound, outbound = association(up, HOME, AGENT, suite), association(down, AGENT, HOME, suite)
-        self.ipsec.install(inbound, outbound)
+        self.ipsec.install(replace(inbound, limits=limits), replace(outbound, limits=limits))
         self.node.install(outbound, inbound)
         return up
 

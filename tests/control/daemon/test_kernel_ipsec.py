@@ -17,13 +17,15 @@ from control.ipsec.errors import IpsecBackendError, NoSecurityAssociation
 from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.traffic_selector import TrafficSelector
 from control.ipsec.udp_encapsulation import UdpEncapsulation
+from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageExpiry
 from datapath.xfrm.channel import Request
 from datapath.xfrm.errors import XfrmLost, XfrmRefused
+from datapath.xfrm.events import StateExpired, StateMissing
 from datapath.xfrm.numbers import Direction, MessageType
 from datapath.xfrm.policies import Policy, PolicyReport, parse_policy
 from datapath.xfrm.selectors import Selector
 from datapath.xfrm.states import Algorithm, State, StateReport, parse_state
-from datapath.xfrm.structs import POLICY_KEY, STATE_KEY
+from datapath.xfrm.structs import LIFETIME_LIMITS, POLICY_KEY, STATE, STATE_KEY
 
 AGENT, HOME = IPv6Address("2001:db8:a1::1"), IPv6Address("2001:db8:100::17")
 SENT, RECEIVED = Selector(AGENT, HOME, 135), Selector(HOME, AGENT, 135)
@@ -318,3 +320,54 @@ def test_what_no_association_covers_must_not_leave(kernel, ipsec):
         ipsec.remove(spi)
     with pytest.raises(NoSecurityAssociation):
         ipsec.outbound_for(HOME, 135, 6 << 8)
+
+
+@pytest.mark.parametrize("destination", [AGENT, HOME])
+def test_the_kernel_tells_of_limits_and_each_is_passed_on_once(
+    kernel: Kernel, ipsec: KernelIpsec, destination: IPv6Address
+) -> None:
+    ipsec.install(*associations(0x1000))
+    for hard in (False, False, True, True):
+        ipsec.handle_event(StateExpired(destination, 0x1000, hard))
+    assert ipsec.usage_expiries() == [UsageExpiry(0x1000, hard=False), UsageExpiry(0x1000, hard=True)]
+    assert ipsec.usage_expiries() == []
+    assert ipsec.statistics == {"usage-exceeded": 1}
+
+
+def test_expiries_of_others_and_packets_without_a_state_change_nothing(kernel: Kernel, ipsec: KernelIpsec) -> None:
+    ipsec.install(*associations(0x1000))
+    for destination, spi in ((AGENT, 0x1001), (HOME, 0x1001), (IPv6Address("2001:db8::bad"), 0x1000)):
+        ipsec.handle_event(StateExpired(destination, spi, hard=True))
+    assert ipsec.statistics == {}
+    ipsec.handle_event(StateMissing(HOME, SENT))
+    assert ipsec.statistics == {"xfrm-acquire": 1}
+    assert ipsec.usage_expiries() == []
+    assert len(kernel.state_reports) == 2
+
+
+def test_limits_go_to_the_kernel_and_keys_by_hand_have_none(ipsec: KernelIpsec) -> None:
+    sent: list[Request] = []
+    carry_out = ipsec._channel._carry_out  # type: ignore[attr-defined]
+    ipsec._channel._carry_out = lambda request: (sent.append(request), carry_out(request))[1]  # type: ignore[attr-defined]
+    ipsec.install(*associations(0x1000))
+    ipsec.install(*(replace(one, limits=None) for one in associations(0x1001)))
+    found = [LIFETIME_LIMITS.unpack(STATE.unpack_from(r.body)[3])[:4] for r in sent if r.type is MessageType.NEWSA]
+    limits = DEFAULT_USAGE_LIMITS
+    few = (limits.soft_bytes, limits.hard_bytes, limits.soft_packets, limits.hard_packets)
+    assert found == [few, few, (2**64 - 1,) * 4, (2**64 - 1,) * 4]
+
+
+def test_lost_events_are_made_up_for_from_what_the_kernel_has(kernel: Kernel, ipsec: KernelIpsec) -> None:
+    for spi in (0x1000, 0x2000, 0x3000):
+        ipsec.install(*associations(spi))
+    del kernel.state_reports[HOME, 0x1000]
+    kernel.state_reports[AGENT, 0x2000] = replace(kernel.state_reports[AGENT, 0x2000], packets=2**31)
+    ours = kernel.state_reports[AGENT, 0x3000]
+    kernel.state_reports[AGENT, 0x4000] = replace(ours, spi=0x4000)
+    kernel.state_reports[AGENT, 0x5000] = replace(ours, spi=0x5000, reqid=7)
+    ipsec.resynchronise()
+    ipsec.resynchronise()
+    assert ipsec.usage_expiries() == [UsageExpiry(0x1000, hard=True), UsageExpiry(0x2000, hard=False)]
+    assert (AGENT, 0x4000) not in kernel.state_reports
+    assert {(AGENT, 0x5000), (AGENT, 0x3000), (AGENT, 0x1000)} <= set(kernel.state_reports)
+    assert ipsec.statistics == {"xfrm-resynchronised": 2, "usage-exceeded": 1}

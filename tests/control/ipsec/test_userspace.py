@@ -165,8 +165,8 @@ def test_an_exhausted_association_says_so(node: UserspaceIpsec, agent: Userspace
     connect(node, agent)
     esp = node._outbound[(HOME_ADDRESS, HOME_AGENT)][0].outbound
     esp.sequence_number = LAST_SEQUENCE_NUMBER
-    assert reason_of(update, node) == "sequence-exhausted"
-    assert node.statistics == {"sequence-exhausted": 1}
+    assert reason_of(update, node) == "usage-exceeded"
+    assert node.statistics == {"usage-exceeded": 1}
 
 
 def test_an_spi_is_installed_once(agent: UserspaceIpsec, node: UserspaceIpsec) -> None:

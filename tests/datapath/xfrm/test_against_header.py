@@ -10,7 +10,7 @@ from control.sockets.ike_udp import UDP_ENCAP
 from datapath.xfrm import numbers, structs
 from datapath.xfrm.policies import Policy
 from datapath.xfrm.selectors import Selector
-from datapath.xfrm.states import Algorithm, Encapsulation, State
+from datapath.xfrm.states import Algorithm, Encapsulation, State, UsageLimits
 
 SIZES = {
     "struct nlmsghdr": structs.NETLINK_HEADER.size,
@@ -21,6 +21,9 @@ SIZES = {
     "struct xfrm_id": structs.STATE_ID.size,
     "struct xfrm_usersa_info": structs.STATE.size,
     "struct xfrm_usersa_id": structs.STATE_KEY.size,
+    "struct xfrm_user_expire": structs.EXPIRE.size,
+    "struct xfrm_user_acquire": structs.ACQUIRE.size,
+    "struct xfrm_userspi_info": structs.SPI_RANGE.size,
     "struct xfrm_userpolicy_info": structs.POLICY.size,
     "struct xfrm_userpolicy_id": structs.POLICY_KEY.size,
     "struct xfrm_user_tmpl": structs.TEMPLATE.size,
@@ -34,6 +37,7 @@ CONSTANTS = {
     **{f"NLMSG_{member.name}": int(member) for member in numbers.NetlinkType},
     **{f"NLM_F_{member.name}": int(member) for member in numbers.NetlinkFlag},
     **{f"XFRM_MSG_{member.name}": int(member) for member in numbers.MessageType},
+    **{f"XFRMNLGRP_{member.name}": int(member) for member in numbers.Group},
     **{f"XFRMA_{member.name}": int(member) for member in numbers.AttributeType},
     **{f"XFRM_SA_XFLAG_{member.name}": int(member) for member in numbers.ExtraFlag},
     **{f"XFRM_POLICY_{member.name}": int(member) for member in (*numbers.Direction, *numbers.Action)},
@@ -54,6 +58,7 @@ STATE = State(
     selector=SELECTOR,
     replay_window=64,
     aead=Algorithm("rfc4106(gcm(aes))", bytes(20), 128),
+    limits=UsageLimits(1001, 1002, 1003, 1004),
 )
 POLICY = Policy(numbers.Direction.OUT, SELECTOR, 78, 1000)
 # Fields as C reads them out of what we wrote: in host order, addresses by their last byte, numbers of the wire swapped.
@@ -72,7 +77,10 @@ STATE_FIELDS = {
     "ntohl(s->id.spi)": 0x1234,
     "id.proto": 50,
     "saddr.in6.s6_addr[15]": 1,
-    "lft.hard_packet_limit": numbers.NO_LIMIT,
+    "lft.soft_byte_limit": 1001,
+    "lft.hard_byte_limit": 1002,
+    "lft.soft_packet_limit": 1003,
+    "lft.hard_packet_limit": 1004,
     "lft.hard_add_expires_seconds": 0,
     "reqid": 77,
     "family": 10,
