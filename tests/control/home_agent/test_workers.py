@@ -254,3 +254,15 @@ def test_a_successor_of_what_was_closed_meanwhile_is_closed_as_well(make_scene):
     endpoint.receive = close_first
     assert network.run(lambda: bool(reported))
     assert network.run(lambda: not endpoint and not list(agent.sessions) and not node.ipsec.list())
+
+
+def test_a_child_near_its_limit_is_replaced_by_the_worker_that_has_it(scene):
+    agent = scene.ha1
+    sa = next(iter(agent.sessions))
+    old = next(iter(sa.children.values()))
+    for _ in range(2):
+        sa.replace_child(old, scene.network.now)
+    settle(scene)
+    assert old.inbound_spi not in sa.children
+    assert len(sa.children) == 1
+    assert agent.endpoint.statistics["child-rekeyed"] == 1
