@@ -178,18 +178,18 @@ class Takeover:
                 self._observe_handshake(elapsed)
         self._carry_out(job, job.mobility_child_established(now), now)
 
-    def binding_registered(self, identity: str, now: float) -> bool:
-        """A Binding Update of the node was acknowledged, whoever began. Returns whether it had been waited for."""
+    def binding_registered(self, identity: str, now: float) -> NodeToRecover | None:
+        """A Binding Update of the node was acknowledged, whoever began. Returns the node if it had been waited for."""
         if identity not in self._nodes:
-            return False
-        _, queued_at = self._forget(identity)
+            return None
+        node, queued_at = self._forget(identity)
         if self._observe_recovery is not None:
             self._observe_recovery(now - queued_at)
         job = self._jobs.pop(identity, None)
         if job is not None:
             job.binding_registered()
         self._scheduler.succeeded(identity, now)
-        return True
+        return node
 
     def job_failed(self, job: RebootstrapJob, reason: str, now: float) -> None:
         """An attempt failed for ``reason``; the scheduler decides about another."""

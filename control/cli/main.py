@@ -16,6 +16,7 @@ import click
 from control.cli.ask import bindings, events, sas, status, takeover
 from control.cli.check import config
 from control.cli.data_path import datapath
+from control.cli.departures import drain, handback
 from control.cli.doctor import doctor
 from control.cli.failures import told
 from control.cli.options import json_option
@@ -52,7 +53,7 @@ def show_version(as_json: bool) -> None:
 
 
 for _command in (
-    *(serve, status, bindings, sas, takeover, rebootstrap, events, datapath),
+    *(serve, status, bindings, sas, takeover, rebootstrap, drain, handback, events, datapath),
     *(config, doctor, mobile_node, simulate),
 ):
     homeagent.add_command(_command)

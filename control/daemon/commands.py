@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from ipaddress import IPv6Address
 from typing import Protocol
 
 from control.cluster.store import LeaseLost, StoreError
@@ -17,8 +18,8 @@ _PROGRESS_EVERY_S = 0.25
 _ROWS_AT_ONCE = 500
 
 
-class Rebootstrap(Protocol):
-    """Holds, continues and ends the bringing back of nodes."""
+class Nodes(Protocol):
+    """Holds, continues and ends the bringing back of nodes, and sends nodes away."""
 
     def pause(self) -> None:
         """Begin with no further node."""
@@ -29,22 +30,27 @@ class Rebootstrap(Protocol):
     def cancel(self, identities: Sequence[str] | None) -> int:
         """Give these nodes up, or all. Returns how many there were."""
 
+    def send_away(self, addresses: Sequence[IPv6Address], taken_from: str | None) -> int:
+        """Have all nodes, or those taken over from an agent, register at one of ``addresses``. Returns how many."""
+
 
 def commands(
     status: Status,
     membership: Membership,
     timeline: Timeline,
-    rebootstrap: Rebootstrap,
+    nodes: Nodes,
     refresh: Callable[[], Awaitable[None]],
 ) -> Mapping[str, Command]:
     """The commands by name; ``refresh`` makes ``status`` know what IKE workers know."""
-    handlers = _Handlers(status, membership, timeline, rebootstrap, refresh)
+    handlers = _Handlers(status, membership, timeline, nodes, refresh)
     return {
         "status": handlers.status,
         "bindings": handlers.bindings,
         "sas": handlers.sas,
         "takeover": handlers.takeover,
         "rebootstrap": handlers.rebootstrap,
+        "drain": handlers.drain,
+        "handback": handlers.handback,
         "events": handlers.events,
     }
 
@@ -55,11 +61,11 @@ class _Handlers:
         status: Status,
         membership: Membership,
         timeline: Timeline,
-        rebootstrap: Rebootstrap,
+        nodes: Nodes,
         refresh: Callable[[], Awaitable[None]],
     ) -> None:
         self._refresh = refresh
-        self._rebootstrap = rebootstrap
+        self._nodes = nodes
         self._status = status
         self._membership = membership
         self._timeline = timeline
@@ -108,14 +114,37 @@ class _Handlers:
         cancelled = 0
         match arguments.get("action"):
             case "pause":
-                self._rebootstrap.pause()
+                self._nodes.pause()
             case "resume":
-                self._rebootstrap.resume()
+                self._nodes.resume()
             case "cancel":
-                cancelled = self._rebootstrap.cancel(nodes or None)
+                cancelled = self._nodes.cancel(nodes or None)
             case _:
                 raise CommandError("there is no such action", "Say pause, resume or cancel.")
         return {"cancelled": cancelled, **self._status.takeover()}
+
+    async def drain(self, arguments: Arguments, reply: Reply) -> Row:
+        """Send every node to the other home agents, or to one; rows of progress until all have left or stay silent."""
+        return await self._send_away(arguments.get("to"), None, reply)
+
+    async def handback(self, arguments: Arguments, reply: Reply) -> Row:
+        """Send the nodes taken over from a home agent back to it; rows of progress."""
+        home_agent = arguments.get("home_agent")
+        return await self._send_away(home_agent, home_agent, reply)
+
+    async def _send_away(self, to: object, taken_from: object, reply: Reply) -> Row:
+        alive = {lease.home_agent: lease.address for lease in self._membership.others_alive()}
+        if to is not None and to not in alive:
+            raise CommandError(f"{to} is no living home agent of this cluster", "Look at `homeagent status`.")
+        if not alive:
+            raise CommandError("there is no other living home agent in this cluster", "Start one first.")
+        addresses = [address for name, address in alive.items() if to in (None, name)]
+        origin = None if taken_from is None else str(addresses[0])
+        queued = self._nodes.send_away(addresses, origin)
+        while self._status.departures()["waiting"]:
+            await reply.row(self._status.departures())
+            await asyncio.sleep(_PROGRESS_EVERY_S)
+        return {"queued": queued, **self._status.departures()}
 
     async def events(self, arguments: Arguments, reply: Reply) -> Row:
         """The timeline: what is kept of it, then what comes, until the client leaves."""

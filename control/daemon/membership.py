@@ -117,6 +117,11 @@ class Membership:
         """The right to write and to acknowledge; None while it is lost, or could have lapsed unseen."""
         return self._monitor.lease if self._monitor.holds_lease(self._clocks.monotonic()) else None
 
+    def others_alive(self) -> list[LeaseRecord]:
+        """The leases of the other home agents that ran when the store was last looked at."""
+        wall = self._clocks.wall()
+        return [lease for lease in self.leases if lease.home_agent != self._settings.name and lease.expires_at > wall]
+
     async def join(self) -> None:
         """Acquire the lease for the first time.
 

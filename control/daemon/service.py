@@ -268,7 +268,7 @@ class Daemon:
         self._loop.call_soon(self._packets.flush)
         return queued
 
-    # What operators may do to the bringing back of nodes: see control.daemon.commands.Rebootstrap
+    # What operators may do with nodes: see control.daemon.commands.Nodes
 
     def pause(self) -> None:
         """Begin with no further node."""
@@ -284,6 +284,12 @@ class Daemon:
         cancelled = self._agent.takeover.cancel(self._loop.time(), identities)
         self._packets.flush()
         return cancelled
+
+    def send_away(self, addresses: Sequence[IPv6Address], taken_from: str | None) -> int:
+        """Have all nodes, or those taken over from an agent, register at one of ``addresses``. Returns how many."""
+        queued = self._agent.send_away(addresses, taken_from)
+        self._packets.flush()
+        return queued
 
     def _settle(self, now: float, wall: float) -> None:
         """What has to happen before anything the engine decided may leave."""

@@ -94,6 +94,10 @@ class Status:
         """Names of the home agents that held leases when the store was last looked at."""
         return {record.home_agent for record in self._membership.leases}
 
+    def departures(self) -> Row:
+        """How far sending nodes away is."""
+        return asdict(self._agent.departures.progress)
+
     def takeover(self) -> Row:
         """How far bringing nodes back is."""
         return self._with_handshakes(self._bootstrap().to_status())

@@ -7,12 +7,13 @@ have to survive a restart.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address
 
 from control.bootstrap.job import JobAction, RebootstrapJob
 from control.bootstrap.takeover import NodeToRecover, Takeover
+from control.home_agent.departures import Departures
 from control.home_agent.directory import NodeDirectory
 from control.home_agent.events import Happening, TimelineEvent
 from control.home_agent.ike_sessions import IkeSessions
@@ -35,6 +36,8 @@ from control.mobility.home_registration import Change
 from control.mobility.messages import HomeAgentSwitch, MobilityMessage
 from control.wire import WireError, address_text
 
+_DEPARTURES_PER_S = 100.0
+
 
 class HomeAgent:
     """One home agent, also the driver of its takeover jobs."""
@@ -55,6 +58,8 @@ class HomeAgent:
         self.unprotected = unprotected
         self.sessions = IkeSessions(directory, signalling)
         self.statistics: Counter[str] = Counter()
+        self.departures = Departures(registrations.send, registrations.rules.cache.get, _DEPARTURES_PER_S)
+        self._taken_from: dict[IPv6Address, str] = {}
         self._movements = Movements(self.sessions)
         self._local = SocketAddress(address, IKE_PORT)
         self._local_selectors = {
@@ -192,6 +197,7 @@ class HomeAgent:
         outcome = registration.outcome
         if outcome.change is Change.REMOVE:
             self._happen(TimelineEvent.DEREGISTERED, registration.identity)
+            self._binding_gone(registration.home_address)
             self._release_if_gone(registration.identity)
             return
         self._happen(
@@ -200,13 +206,32 @@ class HomeAgent:
             home_address=address_text(registration.home_address),
             care_of_address=address_text(registration.reply_to),
         )
-        if self.takeover.binding_registered(registration.identity, now):
+        recovered = self.takeover.binding_registered(registration.identity, now)
+        if recovered is not None:
+            self._taken_from[registration.home_address] = recovered.group
             self._happen(TimelineEvent.RECOVERED, registration.identity)
             self._note_end_of_takeover(now)
+
+    def send_away(self, addresses: Sequence[IPv6Address], taken_from: str | None = None) -> int:
+        """Have nodes register with another home agent (RFC 5142).
+
+        Args:
+            addresses: of the home agents to choose from.
+            taken_from: only nodes brought back, since the start, from the home agent at this address; None: all.
+
+        Returns:
+            How many nodes are new to it.
+        """
+        bound = [binding.home_address for binding in self.registrations.rules.cache.bindings()]
+        if taken_from is not None:
+            bound = [each for each in bound if self._taken_from.get(each) == taken_from]
+        return self.departures.begin(bound, addresses)
 
     def stand_down(self, now: float) -> None:
         """Forget all bindings, jobs and security associations: another agent serves the nodes now."""
         self.takeover.cancel(now)
+        self.departures.cancel()
+        self._taken_from.clear()
         self.registrations.forget_all()
         for sa in list(self.sessions):
             sa.abandon(now)
@@ -223,13 +248,15 @@ class HomeAgent:
         self._movements.handle_timer(now)
         self.process_ike_events(now)
         self.takeover.handle_timer(now)
+        self.departures.handle_timer(now)
         self.replace_used_up(now)
 
     # Outputs
 
     def next_timer(self) -> float | None:
         """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
-        times = (self.endpoint.next_timer(), self._movements.next_timer(), self.takeover.next_timer())
+        parts = (self.endpoint, self._movements, self.takeover, self.departures)
+        times = [part.next_timer() for part in parts]
         return min((time for time in times if time is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -250,6 +277,7 @@ class HomeAgent:
         expired = self.registrations.expire(wall)
         for binding in expired:
             self._happen(TimelineEvent.BINDING_EXPIRED, binding.identity)
+            self._binding_gone(binding.home_address)
             self._release_if_gone(binding.identity)
         return expired
 
@@ -380,6 +408,12 @@ class HomeAgent:
             return
         if self.registrations.rules.cache.get(home_address) is None:
             self.directory.release(identity)
+
+    def _binding_gone(self, home_address: IPv6Address) -> None:
+        self._taken_from.pop(home_address, None)
+        if self.departures.gone(home_address) and not self.departures.active:
+            progress = self.departures.progress
+            self._happen(TimelineEvent.DRAIN_FINISHED, None, left=progress.left, silent=progress.silent)
 
     def _note_end_of_takeover(self, now: float) -> None:
         if not self.takeover.active:

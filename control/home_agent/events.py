@@ -24,6 +24,7 @@ class TimelineEvent(StrEnum):
     DEREGISTERED = "deregistered"
     BINDING_EXPIRED = "binding-expired"
     TAKEOVER_FINISHED = "takeover-finished"
+    DRAIN_FINISHED = "drain-finished"
 
 
 @dataclass(frozen=True, slots=True)
