@@ -14,7 +14,7 @@ from control.config.problems import ConfigurationError, Problem
 from control.config.schema import Configuration, NodeEntry
 from control.config.static_associations import TABLE, StaticAssociationReader, take_tables
 from control.config.toml_source import TomlSource, read_text
-from control.config.values import Identity, SharedKey, decoder
+from control.config.values import Identity, SharedKey, decoder, parse_identity
 from control.eap.account import EapAccount
 from control.eap.packet import EapType
 from control.ipsec.static import StaticPair
@@ -29,6 +29,7 @@ _SECRET_KEYS = ("shared_key", "password")
 _EAP_METHODS = {
     "eap-md5": EapType.MD5_CHALLENGE,
     "eap-mschapv2": EapType.MSCHAPV2,
+    "eap-tls": EapType.TLS,
 }
 # More mistakes than this in one file have one cause; the rest would bury it.
 _PROBLEMS_SHOWN = 20
@@ -48,7 +49,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
     identity: Identity
     home_address: IPv6Address | None
-    authentication: Literal["certificate", "shared-key", "eap-md5", "eap-mschapv2", "manual"]
+    authentication: Literal["certificate", "shared-key", "eap-md5", "eap-mschapv2", "eap-tls", "manual"]
     shared_key: SharedKey | None
     eap: EapAccount | None = None
     static: tuple[StaticPair, ...] = ()
@@ -205,12 +206,12 @@ def _shared_key(entry: NodeEntry) -> SharedKey | None:
 def _eap_account(entry: NodeEntry) -> EapAccount | None:
     method = _EAP_METHODS.get(entry.authentication)
     given = _given(entry, "password", "password_file")
-    if method is None:
-        surplus = [*given, *_given(entry, "eap_identity")]
+    if method is None or method is EapType.TLS:
+        surplus = given if method is not None else [*given, *_given(entry, "eap_identity")]
         if surplus:
             remedy = f'Write authentication = "eap-mschapv2", or remove {surplus[0]}.'
             raise NodeMistake(surplus[0], f"not for a node that authenticates {_how(entry)}", remedy)
-        return None
+        return EapAccount(method, _certified_name(entry)) if method is not None else None
     if len(given) != 1:
         wrong = "two passwords for one node" if given else "a node without its password"
         raise NodeMistake("authentication", wrong, "Give either password or password_file.")
@@ -220,6 +221,16 @@ def _eap_account(entry: NodeEntry) -> EapAccount | None:
     if not password:
         raise NodeMistake(given[0], "an empty password", "Write a long one: openssl rand -base64 24.")
     return EapAccount(method, entry.eap_identity or str(entry.identity), password)
+
+
+def _certified_name(entry: NodeEntry) -> str:
+    """Whom the certificate of a node with EAP-TLS has to name."""
+    name = entry.eap_identity or str(entry.identity)
+    try:
+        return parse_identity(name)
+    except ValueError:
+        wrong = f'"{name}" is nothing a certificate could name'
+        raise NodeMistake("eap_identity", wrong, "Write a name like mn1@example.org or a domain name.") from None
 
 
 def _how(entry: NodeEntry) -> str:
@@ -272,7 +283,7 @@ def _require_certificate(configuration: Configuration, nodes: list[Node]) -> Non
     if ike.certificate is not None and ike.trust_anchors:
         return
     # A password is asked for under our certificate, while the node shows none.
-    needing = ("certificate",) if ike.certificate is not None else ("certificate", *_EAP_METHODS)
+    needing = ("certificate", "eap-tls") if ike.certificate is not None else ("certificate", *_EAP_METHODS)
     node = next((node for node in nodes if node.authentication in needing), None)
     if node is not None:
         missing = "certificate and private_key" if ike.certificate is None else "trust_anchors"

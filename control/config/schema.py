@@ -403,7 +403,7 @@ class NodeEntry(Settings, frozen=True, kw_only=True):
         ),
     ] = None
     authentication: Annotated[
-        Literal["certificate", "shared-key", "eap-md5", "eap-mschapv2", "manual"],
+        Literal["certificate", "shared-key", "eap-md5", "eap-mschapv2", "eap-tls", "manual"],
         _about(
             "How node and home agent prove who they are. With EAP the home agent does so by certificate; see "
             "[Nodes with passwords](operations.md#nodes-with-passwords). Manual: by security associations whose keys "

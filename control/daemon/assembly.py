@@ -88,7 +88,6 @@ def assemble(
     """
     settings = configuration.home_agent
     directory = node_directory(configuration, nodes)
-    policy = home_agent_policy(configuration, directory)
     ipsec: UserspaceIpsec | KernelIpsec
     signalling: ProtectedSignalling
     if kernel is None:
@@ -98,6 +97,7 @@ def assemble(
         ipsec = kernel
         signalling = KernelSignalling(settings.address, kernel, keys.esp)
     ike = ike_configuration(configuration, keys.ike)
+    policy = home_agent_policy(configuration, directory, ike)
     workers = worker_count(configuration.ike.workers)
     endpoint = (
         IkeEndpoint(ike, policy, os.urandom, ipsec.allocate_spi) if workers == 1 else RemoteEndpoint(ike, workers)

@@ -11,6 +11,7 @@ from control.config import Configuration
 from control.config.credentials import load_certificates, own_credentials
 from control.config.nodes import Node
 from control.config.revocation import load_revocation
+from control.daemon.eap_tls import tls_servers
 from control.eap.server import EapServer
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.policy import HomeAgentPolicy
@@ -44,10 +45,16 @@ def node_directory(configuration: Configuration, nodes: list[Node]) -> NodeDirec
     )
 
 
-def home_agent_policy(configuration: Configuration, directory: NodeDirectory) -> HomeAgentPolicy:
-    """What the nodes of a directory may do."""
+def home_agent_policy(configuration: Configuration, directory: NodeDirectory, ike: IkeConfiguration) -> HomeAgentPolicy:
+    """What the nodes of a directory may do.
+
+    Args:
+        configuration: the file.
+        directory: the nodes.
+        ike: the settings of the endpoint that the policy is for.
+    """
     settings = configuration.home_agent
-    eap = EapServer(settings.identity or str(settings.address), os.urandom)
+    eap = EapServer(str(ike.local_identity), os.urandom, tls_servers(ike))
     return HomeAgentPolicy(settings.address, directory, configuration.mobility.dns_servers, eap)
 
 

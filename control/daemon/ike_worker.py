@@ -64,7 +64,7 @@ class WorkerProcess:
         spis = WorkerSpis(SpiSequence(os.urandom), start.index, start.workers)
         shape_spi = spi_shaper(start.index, start.workers)
         configuration = ike_configuration(settings, keys.ike, start.workers, shape_spi)
-        policy = WorkerPolicy(home_agent_policy(settings, directory), directory, self._ask)
+        policy = WorkerPolicy(home_agent_policy(settings, directory, configuration), directory, self._ask)
         self._worker = IkeWorker(IkeEndpoint(configuration, policy, os.urandom, spis.allocate), directory, spis)
         bound = [socket.socket(fileno=descriptor) for descriptor in ports]
         self._sockets = IkeSockets(settings.home_agent.address, nat_traversal=len(ports) > 1, bound=bound)

@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from control.bootstrap.home_address_pool import HomeAddressPool, PoolExhausted
 from control.eap.account import EapAccount
+from control.eap.packet import EapType
 from control.ipsec.static import StaticPair
 
 
@@ -32,8 +33,13 @@ class AuthorisedNode:
 
     @property
     def can_be_called(self) -> bool:
-        """Whether a home agent may begin IKE with it: by EAP only the side that has begun can prove itself."""
-        return self.eap is None or self.shared_key is not None
+        """Whether a home agent may begin IKE with it.
+
+        By EAP only the side that has begun can prove itself; the certificate of a node with EAP-TLS will do in IKE too.
+        """
+        if self.eap is None or self.shared_key is not None:
+            return True
+        return self.eap.method is EapType.TLS and self.eap.identity == self.identity
 
 
 class NodeDirectory:

@@ -260,3 +260,19 @@ def test_an_empty_password_file_is_a_mistake(tmp_path: Path) -> None:
     assert complaints(tmp_path, text) == [
         "nodes.toml:5: node.password_file: an empty password. Write a long one: openssl rand -base64 24."
     ]
+
+
+def test_a_node_with_eap_tls(tmp_path: Path) -> None:
+    text = NODE.replace("shared-key", "eap-tls").replace('shared_key = "very secret words"\n', "")
+    (node,) = load(tmp_path, text, CERTIFICATES)
+    assert (node.eap, node.has_secret) == (EapAccount(EapType.TLS, "mn1@example.org"), False)
+    (node,) = load(tmp_path, text + 'eap_identity = "mn1.example.org"\n', CERTIFICATES)
+    assert node.eap == EapAccount(EapType.TLS, "mn1.example.org")
+    assert "eap-tls, but [ike] has no certificate and private_key" in complaints(tmp_path, text)[0]
+    assert complaints(tmp_path, text + 'eap_identity = "mn 1"\n')[0].startswith(
+        'nodes.toml:5: node.eap_identity: "mn 1" is nothing a certificate could name.'
+    )
+    assert complaints(tmp_path, text + 'password = "hush"\n') == [
+        "nodes.toml:5: node.password: not for a node that authenticates by eap-tls. "
+        'Write authentication = "eap-mschapv2", or remove password.'
+    ]

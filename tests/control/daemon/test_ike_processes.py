@@ -123,7 +123,8 @@ class Daemon:
             Node(identity=name, home_address=None, authentication="shared-key", shared_key=KEY) for name in names()
         ]
         directory = node_directory(configuration, nodes)
-        self.endpoint = RemoteEndpoint(ike_configuration(configuration, None), workers)
+        ike = ike_configuration(configuration, None)
+        self.endpoint = RemoteEndpoint(ike, workers)
         self.ipsec = UserspaceIpsec(os.urandom)
         signalling = UserspaceSignalling(LOOPBACK, self.ipsec)
         rules = HomeRegistration(LOOPBACK, (PREFIX,), 3600, BindingCache(100), may_use=lambda *node: True)
@@ -136,7 +137,7 @@ class Daemon:
             LOOPBACK,
             self.agent,
             self.endpoint,
-            home_agent_policy(configuration, directory),
+            home_agent_policy(configuration, directory, ike),
             self.loop,
             start_of=lambda index: pickle.dumps(
                 WorkerStart(configuration, nodes, directory.assignments(), index, workers, logging.WARNING)

@@ -228,8 +228,11 @@ def test_a_node_with_a_password_begins_by_eap_and_is_called_by_its_shared_key(no
     account = EapAccount(EapType.MSCHAPV2, "mn1", "secret")
     nodes[0] = AuthorisedNode("mn1@example.org", HOME, b"key", account)
     nodes[1] = AuthorisedNode("mn2@example.org", OTHER_HOME, None, account)
+    nodes[2] = AuthorisedNode("roamer@example.org", None, None, EapAccount(EapType.TLS, "roamer@example.org"))
+    nodes[3] = AuthorisedNode("pooled@example.org", None, None, EapAccount(EapType.TLS, "other@example.org"))
     policy = make_policy()
     assert [policy.accept_peer(node, as_initiator=False) for node in (MN1, MN2)] == [False, False]
+    assert [policy.accept_peer(node, as_initiator=True) for node in (ROAMER, POOLED)] == [True, False]
     assert [policy.accept_peer(node, as_initiator=True) for node in (MN1, MN2)] == [True, False]
     assert policy.shared_key(local, MN1) == b"key"
     assert policy.eap_authenticator(MN1) is not None
