@@ -9,7 +9,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup machine demo test unit namespaces kernel interop bench fuzz lint format
+.PHONY: help setup machine demo test unit namespaces kernel system interop bench fuzz lint format
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ machine: # what `kernel` and some unit tests need beyond that; the demo and the 
 demo: setup ## kill a home agent in network namespaces and watch its mobile nodes come back (root)
 	@$(python) -m bench.demo $(ARGS)
 
-test: setup machine lint unit namespaces kernel ## everything CI runs: lint, unit and property tests, tests in namespaces and in QEMU (root)
+test: setup machine lint unit system ## everything CI runs: lint, unit and property tests, tests in namespaces and in QEMU (root)
 
 unit: setup ## tests that need no privilege, on all cores
 	@$(python) -m pytest -q -n auto -m "not namespaces and not kernel" $(ARGS)
@@ -35,6 +35,14 @@ namespaces: setup ## tests with real XDP and sockets in network namespaces (root
 # Its 2 processors are emulated: about 4 minutes at most, of which the machine itself takes 20 seconds to start.
 kernel: setup machine ## tests inside Debian's own kernel, under QEMU (root)
 	@$(python) -m pytest -q -m kernel $(ARGS)
+
+# Both at once: those in namespaces mostly wait, those in the machine mostly compute. What the machine says comes last.
+system: setup machine ## the two tiers above at the same time (root)
+	@log=$$(mktemp); trap 'kill $$kernel 2>/dev/null; rm -f $$log' EXIT; \
+	$(python) -m pytest -q -m kernel $(ARGS) >$$log 2>&1 & kernel=$$!; \
+	$(python) -m pytest -q -m namespaces $(ARGS); namespaces=$$?; \
+	wait $$kernel; machine=$$?; cat $$log; \
+	[ $$namespaces = 0 ] && [ $$machine = 0 ]
 
 # The tests of both tiers that talk to strongSwan, and what they have shown into the documentation.
 interop: setup machine ## talk to strongSwan, here and under QEMU, and write docs/interoperability.md (root)
