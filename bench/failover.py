@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,19 @@ from rich.console import Console
 
 from bench.lab.errors import LabError, LabInterrupted
 from bench.rehearsal.comparison import print_comparison
+from bench.rehearsal.cost_model import CostModel, calibrated
 from bench.rehearsal.options import POLICIES, STORES, FailoverOptions
 from bench.rehearsal.plot import draw
 from bench.rehearsal.progress import make_reporter
 from bench.rehearsal.report import build_report, print_report
 from bench.rehearsal.run import Rehearsal
+from bench.rehearsal.simulate import deviation, options_of, simulate
 
 _DEFAULTS = FailoverOptions()
 _MAX_NODES = 50_000
 _MAX_SURVIVORS = 16
+_MAX_SIMULATED_NODES = 1_000_000
+_MAX_SIMULATED_SURVIVORS = 1_000
 _MAX_DELAY_MS = 10_000
 _MAX_BACKGROUND_RATE = 2_000
 _MAX_WORKERS = 64
@@ -41,6 +45,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
     add = parser.add_argument
     add("--mobile-nodes", type=int, default=_DEFAULTS.mobile_nodes, metavar="N", help="simulated mobile nodes")
     add("--policy", choices=POLICIES, default=_DEFAULTS.policy, help="how ha2 bounds what it does at once")
+    add("--simulate", action="store_true", help="in virtual time: no processes, no root, up to a million nodes")
+    add("--calibrate", type=Path, metavar="FILE", help="costs for --simulate from the JSON of a real run; checks them")
     add("--compare", action="store_true", help="every policy, one after the other, with the same seed")
     add("--concurrency", type=int, default=_DEFAULTS.concurrency, metavar="C", help="nodes in recovery at once")
     add("--rate", type=float, default=_DEFAULTS.rate_per_s, metavar="R", help="recoveries begun per second")
@@ -76,12 +82,17 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
     add("--plot", type=Path, metavar="FILE", help="draw the result into this file (PNG, SVG, PDF)")
     add("--output", type=Path, metavar="DIR", help="keep the processes' logs there")
     parsed = parser.parse_args(arguments)
-    if not 1 <= parsed.mobile_nodes <= _MAX_NODES:
-        parser.error(f"--mobile-nodes takes 1 to {_MAX_NODES}")
+    max_nodes, max_survivors = (
+        (_MAX_SIMULATED_NODES, _MAX_SIMULATED_SURVIVORS) if parsed.simulate else (_MAX_NODES, _MAX_SURVIVORS)
+    )
+    if not 1 <= parsed.mobile_nodes <= max_nodes:
+        parser.error(f"--mobile-nodes takes 1 to {max_nodes}")
+    if parsed.calibrate is not None and not parsed.simulate:
+        parser.error("--calibrate goes with --simulate")
     if not 0 <= parsed.loss < 100:
         parser.error("--loss takes 0 to less than 100 percent")
-    if not 1 <= parsed.survivors <= _MAX_SURVIVORS:
-        parser.error(f"--survivors takes 1 to {_MAX_SURVIVORS}")
+    if not 1 <= parsed.survivors <= max_survivors:
+        parser.error(f"--survivors takes 1 to {max_survivors}")
     if parsed.same_prefix and parsed.survivors > 1:
         parser.error("a home prefix is routed to one home agent: more --survivors have prefixes of their own")
     if not 0 <= parsed.unreachable < 100:
@@ -113,6 +124,8 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         lease_s=parsed.lease,
         probe_rate_per_s=parsed.probe_rate,
         give_up_after_s=parsed.give_up_after,
+        simulate=parsed.simulate,
+        calibrate_file=parsed.calibrate,
         compare=parsed.compare,
         json_file=parsed.json,
         plot_file=parsed.plot,
@@ -124,14 +137,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Rehearse; 0 only if every reachable node was recovered, when comparing by every policy but `unlimited`."""
     options = parse_options(arguments)
     console = Console(stderr=True)
-    reports: list[dict[str, Any]] = []
     try:
+        rehearse = _simulation(options) if options.simulate else _rehearsal(console)
+        reports = []
         for policy in POLICIES if options.compare else (options.policy,):
-            each = replace(options, policy=policy)
             if options.compare:
                 console.print(f"policy {policy}", highlight=False)
-            with make_reporter(console) as reporter:
-                reports.append(build_report(each, Rehearsal(each, reporter).run()))
+            reports.append(rehearse(replace(options, policy=policy)))
     except LabInterrupted as interrupt:
         console.print("Interrupted; everything was removed.")
         return 128 + interrupt.signal_number
@@ -148,6 +160,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_report(reports[0], Console())
     expected = [report for report in reports if not options.compare or report["parameters"]["policy"] != "unlimited"]
     return 0 if all(report["recovered"] == report["reachable"] for report in expected) else 1
+
+
+def _rehearsal(console: Console) -> Callable[[FailoverOptions], dict[str, Any]]:
+    def rehearse(options: FailoverOptions) -> dict[str, Any]:
+        with make_reporter(console) as reporter:
+            return build_report(options, Rehearsal(options, reporter).run())
+
+    return rehearse
+
+
+def _simulation(options: FailoverOptions) -> Callable[[FailoverOptions], dict[str, Any]]:
+    """Simulates with the costs of a real run, and adds how well they explain that run itself.
+
+    Raises:
+        LabError: that run's file cannot be used.
+    """
+    file = options.calibrate_file
+    if file is None:
+        model = CostModel(detection_s=options.lease_s)
+        return lambda each: simulate(each, model)
+    try:
+        real = json.loads(file.read_text())
+        if isinstance(real, list):
+            real = next((each for each in real if each["parameters"]["policy"] == options.policy), real[0])
+        model = calibrated(real)
+        repeated = deviation(real, simulate(options_of(real), model))
+    except (LookupError, TypeError):
+        raise LabError(f"{file}: this is not the JSON of a rehearsal") from None
+    except (OSError, ValueError) as error:
+        raise LabError(f"{file}: {error}") from None
+    return lambda each: {**simulate(each, model), "calibration": {"file": str(file), "deviation": repeated}}
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ class FailoverOptions:
         lease_s: how long ha1 may be silent before it is taken over; its heartbeat is a third of that.
         probe_rate_per_s: echo probes of the correspondent, all nodes together, at most.
         give_up_after_s: when a survivor gives a node up.
+        simulate: whether to let virtual time pass instead of starting processes.
+        calibrate_file: JSON of a real run that a simulation takes its costs from; None: assumed ones.
         compare: whether to rehearse under every policy instead of one.
         json_file: where the result goes as JSON; None: nowhere.
         plot_file: where the result goes as a picture; None: nowhere.
@@ -67,6 +69,8 @@ class FailoverOptions:
     lease_s: float = 3.0
     probe_rate_per_s: float = 2000.0
     give_up_after_s: float = 300.0
+    simulate: bool = False
+    calibrate_file: Path | None = None
     compare: bool = False
     json_file: Path | None = None
     plot_file: Path | None = None

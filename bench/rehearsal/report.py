@@ -15,6 +15,8 @@ from bench.rehearsal.machine import machine, versions
 from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.samples import Sampler
 
+_SURVIVORS_SHOWN = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
@@ -187,13 +189,16 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         *_background_rows(report),
         ("retransmissions", str(report["retransmissions"])),
         ("peak in flight", str(report["peak_in_flight"])),
-        ("peak memory", f"{report['peak_rss_mb']} MB"),
+        *([] if report["peak_rss_mb"] is None else [("peak memory", f"{report['peak_rss_mb']} MB")]),
     ]
-    if len(report["survivors"]) > 1:
+    if 1 < len(report["survivors"]) <= _SURVIVORS_SHOWN:
         rows += [(name, f"{each['recovered']} of {each['claimed']}") for name, each in report["survivors"].items()]
     for what, value in rows:
         table.add_row(what, value)
     console.print(table)
+    for figure, each in report.get("calibration", {}).get("deviation", {}).items():
+        shown = f"simulated {each['simulated']:g}, really {each['real']:g} ({each['percent']:+g} %)"
+        console.print(f"the run it is calibrated from, {figure}: {shown}", soft_wrap=True, markup=False)
     for reason, number in report["reasons"].items():
         console.print(f"given up because of {reason}: {number}", soft_wrap=True, markup=False)
 

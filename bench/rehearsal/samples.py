@@ -77,6 +77,8 @@ class Sampler:
             agent.daemon.require_running()
             self.takeovers[agent.name] = agent.status().get("takeover") or {}
             self.usage[agent.name] = agent.daemon.usage()
+        # Not when asking began: a survivor that is late with everything is late with this answer, too.
+        now = time.monotonic()
         elapsed = now - self._failed_at
         self.samples.append(
             Sample(

@@ -20,7 +20,7 @@ _AIMD_STEP = 4.0
 _AIMD_DECREASE = 0.7
 _GRADIENT_TOLERANCE = 2.0
 _STEEPEST = 0.5
-_SMOOTHING = 0.3
+_SMOOTHING = 0.6
 # The shortest delay is forgotten slowly, so that a path that became longer is not taken for a queue for ever.
 _FORGETTING = 1.01
 
