@@ -35,6 +35,7 @@ from datapath import attachments
 from datapath.bindings import BindingMap
 from datapath.counters import Counters
 from datapath.errors import DatapathError
+from datapath.xfrm.statistics import dropped_packets
 
 
 class Status:
@@ -163,6 +164,7 @@ class Status:
             esp=dict(self._ipsec.statistics),
             associations=dict(self._agent.statistics),
             sockets=dict(self._sockets()),
+            xfrm=dropped_packets() if self._back_end.kernel else {},
             mobility=dict(self._agent.registrations.messages),
             mobility_errors=dict(self._agent.registrations.statistics + self._agent.unprotected.statistics),
             store=StoreSnapshot(

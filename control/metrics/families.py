@@ -157,6 +157,8 @@ def _signalling(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter("association_errors", associations, _by(snapshot.associations), ("reason",))
     sockets = "What the sockets count: keepalives, malformed packets, packets that could not be sent."
     yield _counter("socket_events", sockets, _by(snapshot.sockets, ("send-refused",)), ("event",))
+    dropped = "Packets that the IPsec of this network namespace has dropped, by the kernel's names of the reasons."
+    yield _counter("xfrm_errors", dropped, _by(snapshot.xfrm), ("name",))
     labels = ("direction", "type", "status")
     yield _counter("mobility_messages", "Mobility Header messages.", snapshot.mobility, labels)
     errors = _by(snapshot.mobility_errors)

@@ -162,6 +162,7 @@ class Snapshot:
         esp: ESP packets by result.
         associations: child SAs that could not be installed and packets whose owner is unknown, by reason.
         sockets: what the sockets count, by event.
+        xfrm: packets the kernel's IPsec has dropped, by its names of the reasons; empty where the daemon does ESP.
         mobility: Mobility Header messages by (direction, type, status).
         mobility_errors: refused Mobility Header messages by reason.
         store: the state store.
@@ -192,6 +193,7 @@ class Snapshot:
     esp: Mapping[str, int] = field(default_factory=dict)
     associations: Mapping[str, int] = field(default_factory=dict)
     sockets: Mapping[str, int] = field(default_factory=dict)
+    xfrm: Mapping[str, int] = field(default_factory=dict)
     mobility: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     mobility_errors: Mapping[str, int] = field(default_factory=dict)
     store: StoreSnapshot = StoreSnapshot()

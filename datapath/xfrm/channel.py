@@ -11,12 +11,15 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from datapath.xfrm.errors import XfrmLost, XfrmRefused, XfrmUnavailable
 from datapath.xfrm.messages import message, messages
-from datapath.xfrm.numbers import NETLINK_XFRM, MessageType, NetlinkFlag, NetlinkType
+from datapath.xfrm.migration import StateMove, TunnelMove
+from datapath.xfrm.numbers import MIGRATE_STATE, NETLINK_XFRM, MessageType, NetlinkFlag, NetlinkType
 from datapath.xfrm.policies import PolicyReport, parse_policy
-from datapath.xfrm.states import StateReport, parse_state
+from datapath.xfrm.selectors import Selector
+from datapath.xfrm.states import State, StateReport, parse_state, spi_request
 from datapath.xfrm.structs import ERROR, NETLINK_HEADER
 
 _BUFFER_BYTES = 8 * 1024 * 1024
@@ -30,7 +33,7 @@ _DUMP_TRIES = 10
 class Request:
     """One request: ``what`` names it in errors."""
 
-    type: MessageType
+    type: int
     body: bytes
     what: str
 
@@ -80,6 +83,52 @@ class XfrmChannel:
         for batch in _batches(requests):
             answers += self._execute_batch(batch)
         return answers
+
+    def allocate_spi(self, state: State, lowest: int, highest: int) -> int:
+        """An SPI that no state to the destination of ``state`` has, kept free for some seconds (``xfrm_acq_expires``).
+
+        What the kernel keeps it with becomes the state by ``XFRM_MSG_UPDSA``.
+
+        Raises:
+            XfrmRefused: all between ``lowest`` and ``highest``, both included, are taken.
+            XfrmLost: the answer is missing.
+        """
+        self._sequence += 1
+        body = spi_request(state, lowest, highest)
+        self._send(message(MessageType.ALLOCSPI, NetlinkFlag.REQUEST, self._sequence, body))
+        spi = None
+        for kind, _, sequence, answer in self._receive():
+            if sequence == self._sequence and kind == NetlinkType.ERROR:
+                raise XfrmRefused(-ERROR.unpack_from(answer)[0], "find an SPI")
+            if sequence == self._sequence and (found := parse_state(answer)) is not None:
+                spi = found.spi
+        if spi is None:
+            raise XfrmLost("the kernel named no SPI")
+        return spi
+
+    def migrate(self, moves: Sequence[TunnelMove]) -> list[XfrmRefused | None]:
+        """Give policies of tunnel mode and their states other outer addresses; what the kernel said to each move.
+
+        This is the migration that every kernel with ``CONFIG_XFRM_MIGRATE`` has. One that has none says
+        ``ENOPROTOOPT``.
+
+        Raises:
+            XfrmLost: see :meth:`execute`.
+        """
+        return self.execute(
+            [Request(MessageType.MIGRATE, move.to_wire(), f"move the tunnel at {move.old[1]}") for move in moves]
+        )
+
+    def migrates_single_states(self) -> bool:
+        """Whether the kernel can move a state without its policy, found out with a state that is not there.
+
+        Raises:
+            XfrmLost: see :meth:`execute`.
+        """
+        nowhere = IPv6Address("100::1")  # the discard prefix, RFC 6666
+        move = StateMove(nowhere, 1, (nowhere, nowhere), Selector(nowhere, nowhere), 0)  # SPI 1 is reserved
+        (refused,) = self.execute([Request(MIGRATE_STATE, move.to_wire(), "move a state")])
+        return refused is not None and refused.errno == errno.ESRCH
 
     def states(self) -> list[StateReport]:
         """All ESP states over IPv6.

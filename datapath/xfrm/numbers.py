@@ -38,6 +38,7 @@ class MessageType(IntEnum):
     EXPIRE = 0x18
     UPDPOLICY = 0x19
     UPDSA = 0x1A
+    MIGRATE = 0x21
 
 
 class Group(IntEnum):
@@ -53,6 +54,7 @@ class AttributeType(IntEnum):
     ALG_CRYPT = 2
     ENCAP = 4
     TMPL = 5
+    MIGRATE = 17
     ALG_AEAD = 18
     ALG_AUTH_TRUNC = 20
     REPLAY_ESN_VAL = 23
@@ -71,6 +73,14 @@ class Direction(IntEnum):
 
     IN = 0
     OUT = 1
+    FWD = 2
+
+
+class Mode(IntEnum):
+    """What ESP is around (``XFRM_MODE_``)."""
+
+    TRANSPORT = 0
+    TUNNEL = 1
 
 
 class Action(IntEnum):
@@ -80,8 +90,6 @@ class Action(IntEnum):
     BLOCK = 1
 
 
-MODE_TRANSPORT = 0
-"""``XFRM_MODE_TRANSPORT``."""
 PROTOCOL_ESP = 50
 ENCAPSULATION_ESP_IN_UDP = 2
 """``UDP_ENCAP_ESPINUDP`` of ``<linux/udp.h>``."""
@@ -92,3 +100,5 @@ NETLINK_XFRM = 6
 EVERY_ALGORITHM = 0xFFFF_FFFF
 NO_LIMIT = 0xFFFF_FFFF_FFFF_FFFF
 """``XFRM_INF``: a lifetime without end."""
+MIGRATE_STATE = 0x29
+"""``XFRM_MSG_MIGRATE_STATE`` of Linux 7.2, which older headers lack."""

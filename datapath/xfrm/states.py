@@ -1,4 +1,4 @@
-"""Security associations as the kernel holds them (``xfrm_usersa_info``): ESP in transport mode over IPv6."""
+"""Security associations as the kernel holds them (``xfrm_usersa_info``): ESP over IPv6."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from datapath.xfrm.errors import XfrmMalformed
 from datapath.xfrm.numbers import (
     ENCAPSULATION_ESP_IN_UDP,
     FAMILY_INET6,
-    MODE_TRANSPORT,
     NO_LIMIT,
     PROTOCOL_ESP,
     AttributeType,
     ExtraFlag,
+    Mode,
 )
 from datapath.xfrm.selectors import Selector
 from datapath.xfrm.structs import (
@@ -26,6 +26,7 @@ from datapath.xfrm.structs import (
     LIFETIME_LIMITS,
     MARK_VALUE,
     REPLAY,
+    SPI_RANGE,
     STATE,
     STATE_ID,
     STATE_KEY,
@@ -105,6 +106,7 @@ class State:
         mark: put on every packet it has opened (``SO_RCVMARK`` shows it), 0 for none.
         encapsulation: None for packets without UDP.
         limits: what it may carry.
+        mode: in tunnel mode ``source`` and ``destination`` are the outer addresses, ``selector`` is of what is inside.
     """
 
     source: IPv6Address
@@ -119,6 +121,7 @@ class State:
     authentication: Algorithm | None = None
     encapsulation: Encapsulation | None = None
     limits: UsageLimits = NO_LIMITS
+    mode: Mode = Mode.TRANSPORT
 
     def to_wire(self) -> bytes:
         """The body of ``XFRM_MSG_NEWSA`` and ``XFRM_MSG_UPDSA``."""
@@ -130,7 +133,7 @@ class State:
             self.limits.to_wire(),
             bytes(LIFETIME.size),
             *(0, 0, 0),
-            *(0, self.reqid, FAMILY_INET6, MODE_TRANSPORT, 0, 0),
+            *(0, self.reqid, FAMILY_INET6, self.mode, 0, 0),
         )
         return fixed + b"".join(self._attributes())
 
@@ -178,6 +181,11 @@ class StateReport:
     errors: int
     first_used_at: int
     encapsulation: Encapsulation | None = None
+
+
+def spi_request(key: State, lowest: int, highest: int) -> bytes:
+    """The body of ``XFRM_MSG_ALLOCSPI``: an SPI between two, both included, for a state with the ends of ``key``."""
+    return SPI_RANGE.pack(key.to_wire()[: STATE.size], lowest, highest)
 
 
 def state_key(destination: IPv6Address, spi: int) -> bytes:

@@ -42,6 +42,7 @@ def everything() -> Snapshot:
         esp={"accepted": 1},
         associations={"esp-unknown-owner": 1},
         sockets={"nat-keepalives": 1},
+        xfrm={"XfrmInTmplMismatch": 1},
         mobility={("in", "binding-update", ""): 1},
         mobility_errors={"bad-checksum": 1},
     )

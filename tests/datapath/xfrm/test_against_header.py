@@ -8,9 +8,10 @@ from pathlib import Path
 
 from control.sockets.ike_udp import UDP_ENCAP
 from datapath.xfrm import numbers, structs
+from datapath.xfrm.migration import TunnelMove
 from datapath.xfrm.policies import Policy
 from datapath.xfrm.selectors import Selector
-from datapath.xfrm.states import Algorithm, Encapsulation, State, UsageLimits
+from datapath.xfrm.states import Algorithm, Encapsulation, State, UsageLimits, spi_request
 
 SIZES = {
     "struct nlmsghdr": structs.NETLINK_HEADER.size,
@@ -27,6 +28,7 @@ SIZES = {
     "struct xfrm_userpolicy_info": structs.POLICY.size,
     "struct xfrm_userpolicy_id": structs.POLICY_KEY.size,
     "struct xfrm_user_tmpl": structs.TEMPLATE.size,
+    "struct xfrm_user_migrate": structs.MIGRATION.size,
     "struct xfrm_encap_tmpl": structs.ENCAPSULATION.size,
     "struct xfrm_algo": structs.CIPHER.size,
     "struct xfrm_algo_auth": structs.ALGORITHM_WITH_CHECK.size,
@@ -43,7 +45,7 @@ CONSTANTS = {
     **{f"XFRM_POLICY_{member.name}": int(member) for member in (*numbers.Direction, *numbers.Action)},
     "UDP_ENCAP_ESPINUDP": numbers.ENCAPSULATION_ESP_IN_UDP,
     "UDP_ENCAP": UDP_ENCAP,
-    "XFRM_MODE_TRANSPORT": numbers.MODE_TRANSPORT,
+    **{f"XFRM_MODE_{member.name}": int(member) for member in numbers.Mode},
     "NETLINK_XFRM": numbers.NETLINK_XFRM,
     "XFRM_INF": numbers.NO_LIMIT,
     "AF_INET6": numbers.FAMILY_INET6,
@@ -102,7 +104,35 @@ ENCAPSULATION_FIELDS = {
     "ntohs(s->encap_dport)": 31_000,
     "encap_oa.in6.s6_addr[0]": 0,
 }
-TABLES = (SIZES, CONSTANTS, STATE_FIELDS, POLICY_FIELDS, TEMPLATE_FIELDS, ENCAPSULATION_FIELDS)
+MIGRATION = TunnelMove(
+    numbers.Direction.FWD,
+    SELECTOR,
+    79,
+    (IPv6Address("2001:db8::3"), IPv6Address("2001:db8::4")),
+    (IPv6Address("2001:db8::5"), IPv6Address("2001:db8::6")),
+)
+MIGRATION_FIELDS = {
+    "old_daddr.in6.s6_addr[15]": 4,
+    "old_saddr.in6.s6_addr[15]": 3,
+    "new_daddr.in6.s6_addr[15]": 6,
+    "new_saddr.in6.s6_addr[15]": 5,
+    "proto": 50,
+    "mode": 1,
+    "reqid": 79,
+    "old_family": 10,
+    "new_family": 10,
+}
+RANGE_FIELDS = {"info.reqid": 77, "info.id.proto": 50, "min": 256, "max": 300}
+TABLES = (
+    SIZES,
+    CONSTANTS,
+    STATE_FIELDS,
+    POLICY_FIELDS,
+    TEMPLATE_FIELDS,
+    ENCAPSULATION_FIELDS,
+    MIGRATION_FIELDS,
+    RANGE_FIELDS,
+)
 
 
 def _number(expression: str) -> str:
@@ -126,11 +156,14 @@ def test_layouts_and_numbers_are_those_of_the_header(tmp_path: Path) -> None:
     source += _fields("xfrm_userpolicy_info", "policy", policy, POLICY_FIELDS)
     source += _fields("xfrm_user_tmpl", "template", template, TEMPLATE_FIELDS)
     source += _fields("xfrm_encap_tmpl", "encap", Encapsulation(4500, 31_000).to_wire(), ENCAPSULATION_FIELDS)
+    move = MIGRATION.to_wire()[structs.POLICY_KEY.size + structs.ATTRIBUTE.size :]
+    source += _fields("xfrm_user_migrate", "migrate", move, MIGRATION_FIELDS)
+    source += _fields("xfrm_userspi_info", "range", spi_request(STATE, 256, 300), RANGE_FIELDS)
     source += "return 0; }\n"
     (tmp_path / "header.c").write_text(source)
     subprocess.run(["gcc", "-o", "header", "header.c"], cwd=tmp_path, check=True, capture_output=True)
     said = subprocess.run([tmp_path / "header"], check=True, capture_output=True, text=True).stdout
-    names = [*SIZES, *CONSTANTS, *STATE_FIELDS, *POLICY_FIELDS, *TEMPLATE_FIELDS, *ENCAPSULATION_FIELDS]
+    names = [name for table in TABLES for name in table]
     ours = [table[name] for table in TABLES for name in table]
     theirs = [int(line) for line in said.split()]
     assert list(zip(names, ours, strict=True)) == list(zip(names, theirs, strict=True))
