@@ -17,6 +17,8 @@ from control.bootstrap.scheduler import Scheduler
 from control.config.schema import BootstrapSettings
 from control.ikev2.policy import RetransmissionPolicy
 
+# The exchange from which on the node has proved its identity: IKE_SA_INIT and IKE_AUTH are before it.
+_PROVED = 2
 _LAG_INTERVAL_S = 0.05
 _SAMPLE_INTERVAL_S = 0.25
 _POLICIES: dict[str, Callable[[int], ConcurrencyPolicy]] = {
@@ -149,7 +151,7 @@ class VirtualSurvivor:
             wait_s *= policy.base
             self._result.retransmissions += 1
             self._at(sent_at, self._repeat)
-        self._at(sent_at, lambda now: self._failed(key, now))
+        self._at(sent_at, lambda now: self._failed(key, number, now))
 
     def _repeat(self, now: float) -> None:
         self._work(now, self._model.retransmission_s)
@@ -173,9 +175,9 @@ class VirtualSurvivor:
         self._result.recovered_at.append(now)
         self._result.settled_at = now
 
-    def _failed(self, key: str, now: float) -> None:
+    def _failed(self, key: str, number: int, now: float) -> None:
         self._result.failed_attempts += 1
-        if self._scheduler.failed(key, "timeout", now):
+        if self._scheduler.failed(key, "timeout", now, answered=number >= _PROVED):
             self._result.settled_at = now
 
     def _serve_another(self, now: float) -> None:

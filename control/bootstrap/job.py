@@ -72,6 +72,7 @@ class RebootstrapJob:
         home_address: the address the node keeps or is given by this job.
         care_of_address: where the node was last seen.
         new_home_address: whether ``home_address`` has to be told to the node (its old one has another prefix).
+        answered: whether the node has proved its identity in this attempt.
         switch: whether a Home Agent Switch is needed; False when only the security associations are to be renewed
             with a node that is already registered here, as after a restart.
         keyed: whether security associations with the node are there from the start, keyed by hand.
@@ -81,6 +82,7 @@ class RebootstrapJob:
         "_next_repetition",
         "_timeout",
         "_timeouts",
+        "answered",
         "care_of_address",
         "failure",
         "home_address",
@@ -111,6 +113,7 @@ class RebootstrapJob:
         self.switch = switch
         self.keyed = keyed
         self.state = JobState.WAITING
+        self.answered = False
         self.failure: str | None = None
         self.started_at: float | None = None
         self.switches_sent = 0
@@ -144,6 +147,7 @@ class RebootstrapJob:
         if self.state is not JobState.KEY_EXCHANGE:
             return []
         self.state = JobState.PROTECTION
+        self.answered = True
         return [JobAction.CREATE_MOBILITY_CHILD]
 
     def mobility_child_established(self, now: float) -> list[JobAction]:

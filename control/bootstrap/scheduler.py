@@ -263,7 +263,7 @@ class Scheduler:
             self.recovered_total += 1
             self._settled_at.append(now)
 
-    def failed(self, key: str, reason: str, now: float, *, retry: bool = True) -> bool:
+    def failed(self, key: str, reason: str, now: float, *, retry: bool = True, answered: bool = True) -> bool:
         """The attempt under way failed; without effect for keys that are not under way.
 
         Args:
@@ -271,6 +271,8 @@ class Scheduler:
             reason: slug.
             now: monotonic seconds.
             retry: whether another attempt could help.
+            answered: whether the attempt had come any way. Silence from the start says that the node is gone, not that
+                too much is under way.
 
         Returns:
             Whether the key is given up; otherwise it is tried again later.
@@ -278,7 +280,7 @@ class Scheduler:
         entry = self._entries.get(key)
         if entry is None or entry.state is not _State.IN_FLIGHT:
             return False
-        if retry:
+        if retry and answered:
             self._concurrency.failed(self._used_of_bound())
         ceiling_s = min(self._backoff_max_s, self._backoff_initial_s * 2.0 ** (entry.attempts - 1))
         wait_s = self._random.uniform(0.0, ceiling_s)

@@ -244,7 +244,8 @@ class Takeover:
             self._scheduler.succeeded(job.identity, now)
             return
         self.failures[job.failure] += 1
-        final = self._scheduler.failed(job.identity, job.failure, now, retry=job.failure not in _HOPELESS)
+        retry = job.failure not in _HOPELESS
+        final = self._scheduler.failed(job.identity, job.failure, now, retry=retry, answered=job.answered)
         if final:
             node, _ = self._forget(job.identity)
             self._driver.given_up(node, job.failure, now)

@@ -495,3 +495,17 @@ def test_a_policy_sees_that_its_bound_is_reached_though_a_part_is_reserved() -> 
         scheduler.succeeded(under_way.pop(0), now)
         under_way += scheduler.start_ready(now)
     assert scheduler.progress(now).peak_in_flight > 40
+
+
+def test_nodes_that_are_gone_do_not_count_as_overload() -> None:
+    policy = AimdConcurrency(64, 16)
+    scheduler = make(concurrency=policy, rate_per_s=1e5, attempts=1)
+    for index in range(200):
+        scheduler.submit(f"mn{index}", 0.0, 0.0)
+    now = 0.0
+    while started := scheduler.start_ready(now):
+        now += 40.0
+        for key in started:
+            scheduler.failed(key, "timeout", now, answered=False)
+    assert policy.limit == 16
+    assert scheduler.progress(now).given_up == 200
