@@ -30,12 +30,13 @@ from control.mobility.binding_error import BindingErrorResponder
 from control.mobility.home_registration import HomeRegistration
 
 HOME_PREFIX = IPv6Network("2001:db8:100::/64")
-CARE_OF_PREFIX = IPv6Network("2001:db8:c::/64")
+CARE_OF_PREFIX = IPv6Network("2001:db8:c000::/34")
 FAILED, SURVIVOR = "ha1.example.org", "ha2.example.org"
 ADDRESSES = {FAILED: IPv6Address("2001:db8:a1::1"), SURVIVOR: IPv6Address("2001:db8:a2::1")}
 
 _MAX_LIFETIME_S = 3600
 _FIRST_HOST = 1000
+_LINK = 1 << 64  # each node is on a link of its own: of one /64, half as many may be half open without cookies
 _RATE_PER_S = 1e9  # the scheduler's work is measured, not its patience
 
 
@@ -73,7 +74,7 @@ class Scene:
         # The nodes are other machines: nothing of theirs is measured, so they may share what they have verified.
         validator = CertificateValidator(population.trust.anchors, time.time)
         self.nodes = {
-            CARE_OF_PREFIX[_FIRST_HOST + number]: _mobile_node(population, number, validator)
+            _care_of_address(number): _mobile_node(population, number, validator)
             for number in range(len(population.identities))
         }
 
@@ -123,12 +124,16 @@ def _home_agent(population: Population, identity: str, credentials: Credentials 
     return agent
 
 
+def _care_of_address(number: int) -> IPv6Address:
+    return CARE_OF_PREFIX[number * _LINK + _FIRST_HOST]
+
+
 def _mobile_node(population: Population, number: int, validator: CertificateValidator) -> MobileNode:
     trust = population.trust
     return MobileNode(
         NodeSettings(
             home_address=HOME_PREFIX[_FIRST_HOST + number],
-            care_of_address=CARE_OF_PREFIX[_FIRST_HOST + number],
+            care_of_address=_care_of_address(number),
             trusted_home_agents=("*.example.org",),
             shared_key=trust.shared_keys[number],
         ),

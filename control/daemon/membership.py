@@ -17,6 +17,7 @@ from control.cluster.store import ClaimedNode, Lease, LeaseLost, LeaseRecord, St
 from control.daemon.store_thread import StoreThread
 from control.home_agent.directory import NodeDirectory
 from control.home_agent.events import Happening, TimelineEvent
+from control.wire import address_text
 
 _LOG = logging.getLogger(__name__)
 
@@ -312,7 +313,7 @@ class Membership:
                 care_of_address=binding.care_of_address,
                 new_home_address=home_address != node.home_address,
                 priority=wall - binding.lifetime_expires_at,
-                group=str(binding.home_agent_address),
+                group=address_text(binding.home_agent_address),
             )
 
     def _give_up(self, identity: str, reason: str) -> None:
