@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -201,8 +202,10 @@ class IkeProcesses:
         questions, their_questions = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, their_questions:
             descriptors = [theirs.fileno(), their_questions.fileno(), *(group[index].fileno() for group in self._ports)]
-            command = [sys.executable, "-m", "control.daemon.ike_worker", *map(str, descriptors)]
-            process = subprocess.Popen(command, pass_fds=descriptors, stdin=subprocess.DEVNULL)
+            # -P: the daemon's own source, whatever else lies in the working directory.
+            command = [sys.executable, "-P", "-m", "control.daemon.ike_worker", *map(str, descriptors)]
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+            process = subprocess.Popen(command, pass_fds=descriptors, stdin=subprocess.DEVNULL, env=environment)
         channel.setblocking(False)
         questions.setblocking(False)
         running = self._running[index] = _Running(process, channel, questions, self._loop.time())
