@@ -47,6 +47,7 @@ class _Running:
         channel: commands to it, reports from it.
         questions: its questions, one at a time, and the answers.
         started_at: monotonic seconds.
+        working: whether it has said anything yet.
         unsent: bytes that the channel has not taken yet.
     """
 
@@ -56,6 +57,7 @@ class _Running:
     started_at: float
     unsent: bytearray = field(default_factory=bytearray)
     unframer: Unframer = field(default_factory=Unframer)
+    working: bool = False
 
     def close(self) -> None:
         """End the process, if it has not ended itself."""
@@ -115,6 +117,7 @@ class IkeProcesses:
         self._delays = [0.0] * endpoint.workers
         self._running: list[_Running | None] = [None] * endpoint.workers
         self._waiting: dict[int, asyncio.TimerHandle] = {}
+        self._all_work = asyncio.Event()
         self._queries: dict[int, tuple[set[int], asyncio.Future[None]]] = {}
         self._nat_traversal: NatTraversalSocket | None = None
         agent.directory.observe = lambda *assignment: endpoint.command_all(m.Assigned(*assignment))
@@ -147,6 +150,15 @@ class IkeProcesses:
         """The port of IKE."""
         port: int = self._ports[0][0].getsockname()[1]
         return port
+
+    @property
+    def working(self) -> int:
+        """How many workers are at work."""
+        return sum(running is not None and running.working for running in self._running)
+
+    async def all_at_work(self) -> None:
+        """Wait until all workers have been at work at the same time once."""
+        await self._all_work.wait()
 
     @property
     def process_ids(self) -> list[int]:
@@ -284,6 +296,9 @@ class IkeProcesses:
         except (m.Malformed, ValueError):  # it has read what strangers sent, and is not itself any more
             self._lost(index, running)
             return
+        running.working = True
+        if self.working == len(self._running):
+            self._all_work.set()
         self._agent.process_ike_events(self._loop.time())
         for reply in installed:
             if reply is not None:

@@ -168,8 +168,7 @@ class Daemon:
             for task in tasks:
                 stack.callback(task.cancel)
             self._packets.flush()
-            _LOG.info("%s serves %s", self._configuration.home_agent.name, self._configuration.home_agent.address)
-            self._service_manager.ready(self._status.sentence())
+            stack.callback(asyncio.create_task(self._announce()).cancel)
             await self._wait_for_stop(tasks)
             self._service_manager.stopping()
 
@@ -194,11 +193,18 @@ class Daemon:
         level = logging.getLogger().getEffectiveLevel()
         return pickle.dumps(WorkerStart(self._configuration, self._nodes, home_addresses, index, workers, level))
 
+    async def _announce(self) -> None:
+        """Tell the service manager as soon as all is at work."""
+        if self._processes is not None:
+            await self._processes.all_at_work()
+        _LOG.info("%s serves %s", self._configuration.home_agent.name, self._configuration.home_agent.address)
+        self._service_manager.ready(self._status.sentence())
+
     def _workers(self) -> tuple[int, int]:
         """How many processes do IKEv2, and how often one was started again."""
         if self._processes is None:
             return 1, 0
-        return len(self._processes.process_ids), self._processes.restarts
+        return self._processes.working, self._processes.restarts
 
     async def _refresh(self) -> None:
         if self._processes is not None:

@@ -55,7 +55,8 @@ class IkeWorker:
         self._next_report = 0
         self._held: dict[int, list[Datagram]] = {}
         self._outbox: list[Datagram] = []
-        self._messages: list[m.FromWorker] = []
+        # The first one says no more than that this worker is at work.
+        self._messages: list[m.FromWorker] = [m.Report([], 0, None, None, 0.0)]
         self._reported_half_open = 0
         self._reported_statistics: Counter[str] = Counter()
 

@@ -160,6 +160,9 @@ async def _live(caplog: pytest.LogCaptureFixture) -> None:
     daemon = Daemon(workers=2)
     peers = [Peer(name) for name in names()]
     try:
+        assert daemon.processes.working == 0
+        await asyncio.wait_for(daemon.processes.all_at_work(), TIMEOUT_S)
+        assert daemon.processes.working == 2
         for peer in peers:
             peer.connect(daemon.processes.port, daemon.loop.time())
         await daemon.until(lambda: len(daemon.agent.sessions) == len(daemon.ipsec) == PEERS, peers)
@@ -179,6 +182,7 @@ async def _live(caplog: pytest.LogCaptureFixture) -> None:
         first, second = daemon.processes.process_ids
         os.kill(first, signal.SIGKILL)
         await daemon.until(lambda: daemon.processes.restarts == 1, peers)
+        assert daemon.processes.working == 1
         expected = {name for name, sa in before.items() if sa.worker == 0}
         assert set(daemon.bereft) == expected
         assert len(daemon.agent.sessions) == len(daemon.ipsec) == PEERS - len(expected)
