@@ -168,6 +168,7 @@ class HomeAgentUnderTest:
             "bootstrap": options.bootstrap,
             "cluster": {"store": options.store, **options.cluster},
             "control": {"socket": self.socket},
+            "metrics": {"listen": f"[{self.host.address}]:9716"},
             "nodes": {"file": "nodes.toml"},
             "key_export": key_export_table(options.key_directory, self.name),
         }

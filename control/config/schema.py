@@ -357,7 +357,8 @@ class MetricsSettings(Settings, frozen=True, kw_only=True):
     listen: Annotated[
         ListenAddress | None,
         _about(
-            'Where /metrics is served; "" for nowhere. It has no access control: keep it on loopback.', "[::1]:9716"
+            'Where /metrics and the status page are served; "" for nowhere. No access control: keep it on loopback.',
+            "[::1]:9716",
         ),
     ] = ListenAddress("::1", 9716)
 
