@@ -31,10 +31,10 @@ def draw(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
         _draw_cpu(report, cpu, colour)
     _finish(recovered, "Nodes that answer again", "nodes", "lower right")
     if all(report["parameters"]["policy"] == "unlimited" for report in reports):
-        _finish(flight, "Nodes being brought back at once", "in flight", "upper right")
+        _finish(flight, "Nodes being brought back at once", "in flight", "best")
     else:
         flight.set_yscale("symlog", linthresh=10)
-        _finish(flight, "Nodes being brought back at once (dashed: the bound)", "in flight", "upper right")
+        _finish(flight, "Nodes being brought back at once (dashed: the bound)", "in flight", "best")
     if others.has_data():
         others.set_yscale("log")
         _finish(
