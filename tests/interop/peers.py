@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import IPv6Address
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ OURS, THEIRS = IPv6Address("2001:db8:5::1"), IPv6Address("2001:db8:5::2")
 OUR_NAME, THEIR_NAME = "ha1.example.org", "mn1@example.org"
 SHARED_KEY = b"secret"
 _CLONE_NEWNET = 0x40000000
+_NUMBERS = count(1)  # a module's peers may be there while another fixture's are made
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -147,7 +149,8 @@ class Peers:
     ) -> None:
         self.policy = policy or Policy()
         self._settings = settings
-        self.our_namespace, self.their_namespace = (f"hatest-{side}-{os.getpid()}" for side in ("ours", "swan"))
+        suffix = f"{os.getpid()}-{next(_NUMBERS)}"
+        self.our_namespace, self.their_namespace = (f"hatest-{side}-{suffix}" for side in ("ours", "swan"))
         self.charon = StrongSwan(directory, self.their_namespace, options=options)
         self._stack = contextlib.ExitStack()
 
