@@ -19,6 +19,7 @@ import pytest
 
 from bench.lab.addresses import home_address
 from bench.lab.credentials import Credentials
+from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import SimulatedNodes, SimulatorOptions
 from bench.lab.scene import Scene, SceneOptions
@@ -96,6 +97,16 @@ def chromium(scene: Scene, directory: Path, *arguments: str) -> subprocess.Compl
     return subprocess.run(inside, env=environment, capture_output=True, text=True, timeout=90, check=True)
 
 
+def scraped_twice(scene: Scene) -> bool:
+    """Whether Prometheus has the state before the failure: only what changes afterwards is an increase."""
+    seen = "count_over_time(homeagent_takeovers_total[1m]) >= 2"
+    query = f"homeagent_peer_lease_expiry_timestamp_seconds and on (instance) {seen}"
+    try:
+        return len(results(scene, [query])[query]) == len(scene.home_agents)
+    except LabError:
+        return False  # it does not listen yet
+
+
 @pytest.fixture(scope="module")
 def failover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failover]:
     directory = tmp_path_factory.mktemp("monitoring")
@@ -114,6 +125,7 @@ def failover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failover]:
         laboratory.spawn(scene.core.namespace, "prometheus", prometheus_command(scene, directory))
         nodes.start()
         wait("registration", lambda: len(scene.failing.bindings()) == NODES)
+        wait("Prometheus' first scrapes", lambda: scraped_twice(scene))
         scene.fail()
         wait("the takeover", lambda: scene.surviving.status()["takeover"]["recovered"] >= 6)
         before = scene.surviving.status()["takeover"]
