@@ -48,7 +48,13 @@ def choose_for_loading(
     wanted = configuration.ipsec.back_end
     if wanted == "userspace":
         return BackEndChoice(False, "the configuration says so")
-    reason = unavailable()
+    # Security associations of IKE workers have not been seen at work in the kernel yet.
+    workers = "IKE runs in worker processes" if configuration.ike.workers != 1 else None
+    if workers and wanted == "kernel":
+        raise KernelIpsecUnavailable(
+            f'ipsec.back_end is "kernel", but {workers}. Set ike.workers to 1, or ipsec.back_end to "userspace".'
+        )
+    reason = workers or unavailable()
     if reason is None:
         return BackEndChoice(True, "the configuration says so" if wanted == "kernel" else "this kernel can")
     if wanted == "kernel":

@@ -80,7 +80,7 @@ def echo(packet: bytes) -> bytes | None:
     if packet[6] == PROTOCOL_ICMPV6 and upper[0] == _ECHO_REQUEST and len(upper) >= _ICMPV6_HEADER_SIZE:
         # One word of the message grows by 0x0100, so its checksum shrinks by as much in one's complement (RFC 1624).
         checksum = int.from_bytes(upper[2:4], "big") - 0x0100
-        if checksum <= 0:
+        if checksum < 0:
             checksum += 0xFFFF
         answer = bytes((_ECHO_REPLY,)) + upper[1:2] + checksum.to_bytes(2, "big") + upper[4:]
     elif packet[6] == PROTOCOL_UDP and upper[2:4] == _ECHO_PORT:

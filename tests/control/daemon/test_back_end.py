@@ -13,9 +13,11 @@ from datapath.errors import KernelIpsecUnavailable
 NO = "this kernel lacks ESP"
 
 
-def configuration(back_end: str):
+def configuration(back_end: str, workers: int = 1):
     return SimpleNamespace(
-        ipsec=SimpleNamespace(back_end=back_end), datapath=SimpleNamespace(pin_path=Path("/sys/fs/bpf/none"))
+        ike=SimpleNamespace(workers=workers),
+        ipsec=SimpleNamespace(back_end=back_end),
+        datapath=SimpleNamespace(pin_path=Path("/sys/fs/bpf/none")),
     )
 
 
@@ -53,3 +55,11 @@ def test_nobody_asks_the_kernel_for_what_was_decided():
         raise AssertionError("asked")
 
     assert choose_for_loading(configuration("userspace"), fail).name == "userspace"
+
+
+def test_workers_go_with_the_daemons_own():
+    assert choose_for_loading(configuration("auto", 2), lambda: None) == BackEndChoice(
+        False, "IKE runs in worker processes"
+    )
+    with pytest.raises(KernelIpsecUnavailable, match=r"ike\.workers to 1"):
+        choose_for_loading(configuration("kernel", 2), lambda: None)
