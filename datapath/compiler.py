@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from datapath.errors import CompileFailed, CompilerUnavailable
 from datapath.kernel_headers import kernel_source
@@ -22,12 +21,11 @@ _INCLUDE = re.compile(r'^#include "(?P<name>[a-z_]+\.h)"$', re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class CompiledProgram:
-    """A program in the kernel, not yet attached. It lives as long as this object, a pin or an attachment does."""
+    """A program in the kernel, not yet attached; alive within the block that made it, or by a pin or an attachment."""
 
     descriptor: int
     digest: bytes
     kernel_headers: str
-    module: Any
 
 
 def source_directory() -> Path:
@@ -53,7 +51,8 @@ def program_text(specialisation: Specialisation, program: str = PROGRAM_NAME) ->
     return f'{defines}#line 1 "{program}.c"\n{_INCLUDE.sub(include, main)}'
 
 
-def compile_program(specialisation: Specialisation, program: str = PROGRAM_NAME) -> CompiledProgram:
+@contextmanager
+def compile_program(specialisation: Specialisation, program: str = PROGRAM_NAME) -> Iterator[CompiledProgram]:
     """Compiles a program and has the kernel verify it; the pinned maps must exist.
 
     Raises:
@@ -79,12 +78,14 @@ def compile_program(specialisation: Specialisation, program: str = PROGRAM_NAME)
             function = module.load_func(program.encode(), kind)
         except Exception as error:  # bcc raises nothing more precise
             raise CompileFailed(_explain(str(error), said)) from error
-    return CompiledProgram(
-        descriptor=function.fd,
-        digest=specialisation.digest(text),
-        kernel_headers=str(headers or f"/lib/modules/{os.uname().release}/build"),
-        module=module,
-    )
+    try:
+        yield CompiledProgram(
+            descriptor=function.fd,
+            digest=specialisation.digest(text),
+            kernel_headers=str(headers or f"/lib/modules/{os.uname().release}/build"),
+        )
+    finally:
+        module.close()
 
 
 def _explain(error: str, said: Path) -> str:

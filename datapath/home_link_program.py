@@ -39,18 +39,18 @@ def home_link_served(
         pin.unlink(missing_ok=True)
         return
     before = home_link.find(pin_path)
-    program = compile_program(specialisation, HOME_LINK_PROGRAM_NAME)
-    following = pin.with_name(f"{pin.name}_next")
-    following.unlink(missing_ok=True)
-    object_pin(program.descriptor, following)
-    try:
-        yield home_link.set_up(program.descriptor, prefixes, pin_path, narrowest)
-    except BaseException:
+    with compile_program(specialisation, HOME_LINK_PROGRAM_NAME) as program:
+        following = pin.with_name(f"{pin.name}_next")
         following.unlink(missing_ok=True)
-        with contextlib.suppress(DatapathError):  # what went wrong first is what the operator needs to know
-            _put_back(before, pin, pin_path)
-        raise
-    following.rename(pin)
+        object_pin(program.descriptor, following)
+        try:
+            yield home_link.set_up(program.descriptor, prefixes, pin_path, narrowest)
+        except BaseException:
+            following.unlink(missing_ok=True)
+            with contextlib.suppress(DatapathError):  # what went wrong first is what the operator needs to know
+                _put_back(before, pin, pin_path)
+            raise
+        following.rename(pin)
 
 
 def _put_back(before: HomeLink | None, pin: Path, pin_path: Path) -> None:

@@ -185,37 +185,37 @@ def _load_program(
     specialisation = Specialisation(
         directory, options.max_bindings, _hash_key(directory), tuple(options.home_agent_addresses)
     )
-    program = compile_program(specialisation)
-    compile_s = time.monotonic() - started
-    pin, next_pin = (directory / name for name in attaching.PROGRAM_PINS)
-    next_pin.unlink(missing_ok=True)
-    object_pin(program.descriptor, next_pin)
-    home_link = home_link_served(
-        options.pin_path,
-        options.home_prefixes,
-        specialisation,
-        narrowest=min(state.mtu for state in states),
-    )
-    with home_link as served_home_link, Map.open(directory / "local") as local:
-        obsolete = _add_local(local, options.home_agent_addresses)
-        attachments = _attach_all(options, directory, states, program, own)
-        for key in obsolete:
-            local.delete(key)
-    _write_configuration(directory, options.max_bindings, program)
-    next_pin.rename(pin)
-    info = program_info(program.descriptor)
-    return LoadReport(
-        pin_path=options.pin_path,
-        interfaces=attachments,
-        program_id=info.id,
-        program_tag=info.tag,
-        maps_reused=maps_reused,
-        max_bindings=options.max_bindings,
-        verified_instructions=info.verified_instructions,
-        kernel_headers=program.kernel_headers,
-        compile_s=compile_s,
-        home_link=served_home_link,
-    )
+    with compile_program(specialisation) as program:
+        compile_s = time.monotonic() - started
+        pin, next_pin = (directory / name for name in attaching.PROGRAM_PINS)
+        next_pin.unlink(missing_ok=True)
+        object_pin(program.descriptor, next_pin)
+        home_link = home_link_served(
+            options.pin_path,
+            options.home_prefixes,
+            specialisation,
+            narrowest=min(state.mtu for state in states),
+        )
+        with home_link as served_home_link, Map.open(directory / "local") as local:
+            obsolete = _add_local(local, options.home_agent_addresses)
+            attachments = _attach_all(options, directory, states, program, own)
+            for key in obsolete:
+                local.delete(key)
+        _write_configuration(directory, options.max_bindings, program)
+        next_pin.rename(pin)
+        info = program_info(program.descriptor)
+        return LoadReport(
+            pin_path=options.pin_path,
+            interfaces=attachments,
+            program_id=info.id,
+            program_tag=info.tag,
+            maps_reused=maps_reused,
+            max_bindings=options.max_bindings,
+            verified_instructions=info.verified_instructions,
+            kernel_headers=program.kernel_headers,
+            compile_s=compile_s,
+            home_link=served_home_link,
+        )
 
 
 def _hash_key(directory: Path) -> bytes:

@@ -27,7 +27,6 @@ _HEAD_START_S = 2.0
 """The flood goes on for this long before the first honest node comes."""
 _PATIENCE_S = 120.0
 _STRANGER_LINK = 900
-_METRICS = "http://[::1]:9716/metrics"
 _IKE_EVENT = re.compile(r'^homeagent_ike_events_total\{event="([^"]+)"\} (\S+)$', re.MULTILINE)
 
 
@@ -206,9 +205,10 @@ def resident_bytes(pid: int) -> int:
 
 def _ike_counters(host: Host) -> dict[str, int]:
     script = "import sys, urllib.request as request; sys.stdout.buffer.write(request.urlopen(sys.argv[1]).read())"
+    url = f"http://[{host.address}]:9716/metrics"
     return {
         event: int(float(value))
-        for event, value in _IKE_EVENT.findall(host.namespace.run([sys.executable, "-c", script, _METRICS]))
+        for event, value in _IKE_EVENT.findall(host.namespace.run([sys.executable, "-c", script, url]))
     }
 
 

@@ -270,13 +270,14 @@ def test_a_changed_mode_takes_effect(options):
 def test_a_loader_killed_before_the_last_step_is_recovered_from(options, monkeypatch):
     load(options)
     next_pin = pin_directory(options.pin_path) / attachments.PROGRAM_PINS[1]
-    program = compile_program(
-        Specialisation(pin_directory(options.pin_path), options.max_bindings, bytes(HASH_KEY.size), [AGENT])
+    specialisation = Specialisation(
+        pin_directory(options.pin_path), options.max_bindings, bytes(HASH_KEY.size), [AGENT]
     )
-    object_pin(program.descriptor, next_pin)
-    state = netlink.interface_state("core")
-    with attachments.OwnPrograms(options.pin_path) as own:
-        attachments.attach(state, program.descriptor, XdpMode.AUTO, own)
+    with compile_program(specialisation) as program:
+        object_pin(program.descriptor, next_pin)
+        state = netlink.interface_state("core")
+        with attachments.OwnPrograms(options.pin_path) as own:
+            attachments.attach(state, program.descriptor, XdpMode.AUTO, own)
 
     report = load(options)
 

@@ -74,11 +74,12 @@ def test_nodes_taken_over_are_handed_back(laboratory: Laboratory) -> None:
     for node in nodes:
         node.events.wait_for("registered", 30)
 
+    token = first.status()["lease"]["token"]
     assert ask(second, "takeover", "ha1")["recovered"] == 1
     everyone = {str(each.home_address) for each in subscribers}
     wait_for_bindings(second, everyone)
     deadline = time.monotonic() + 30
-    while not any(peer["home_agent"] == "ha1" for peer in second.status()["peers"]):
+    while not any(peer["home_agent"] == "ha1" and peer["token"] > token for peer in second.status()["peers"]):
         assert time.monotonic() < deadline, "ha1 is no member again"
         time.sleep(0.1)
     assert ask(second, "handback", "ha1")["left"] == 1
