@@ -71,6 +71,7 @@ def test_the_remedy_of_an_error_is_told_apart():
 
 def configuration(pin_path: Path, back_end: str = "auto"):
     return SimpleNamespace(
+        ike=SimpleNamespace(workers=1),
         ipsec=SimpleNamespace(back_end=back_end),
         datapath=SimpleNamespace(pin_path=pin_path),
         home_agent=SimpleNamespace(home_prefixes=(PREFIX,)),
