@@ -10,8 +10,11 @@ from bench.lab.addresses import CORRESPONDENT_PREFIX, HOME_PREFIX, home_agent_pr
 from bench.lab.credentials import Credentials, Subscriber
 from bench.lab.home_agent import HomeAgentOptions, HomeAgentUnderTest
 from bench.lab.laboratory import Laboratory
+from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.toml import Table
 from bench.lab.topology import STANDBY_METRIC, Host, RoutedCore
+
+_REGISTRATION_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,20 @@ class Scene:
             agent.serve()
         for agent in self.home_agents:
             agent.wait_ready(timeout_s)
+
+    def register(self, nodes: Sequence[MobileNodeAgent]) -> None:
+        """Load, serve, start the nodes and wait until each has registered.
+
+        Raises:
+            LabError: one of these steps failed or took too long.
+        """
+        self.core.prime_neighbours(*(node.host for node in nodes))
+        self.load()
+        self.serve()
+        for node in nodes:
+            node.start()
+        for node in nodes:
+            node.events.wait_for("registered", _REGISTRATION_TIMEOUT_S)
 
     def fail(self) -> float:
         """ha1 loses power; when its link was down (CLOCK_MONOTONIC)."""

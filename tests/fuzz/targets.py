@@ -14,7 +14,7 @@ from ipaddress import IPv6Address
 from control.eap.packet import EapError, EapPacket
 from control.ikev2.message import encode_message, encode_payload_chain, parse_message, parse_payloads, split_encrypted
 from control.ikev2.numbers import ExchangeType
-from control.ipsec.algorithms import AES_128_CBC_SHA256, AES_128_GCM, NULL_SHA256
+from control.ipsec.algorithms import AES_128_CBC_SHA256, AES_128_GCM, NULL_SHA256, CipherSuite
 from control.ipsec.errors import EspError
 from control.ipsec.esp import EspInbound, EspOutbound
 from control.ipsec.esp_cipher import esp_cipher
@@ -90,19 +90,23 @@ def ike_authentic(data: bytes) -> None:
     pair.check()
 
 
+def _association(suite: CipherSuite) -> SecurityAssociation:
+    return SecurityAssociation(
+        spi=int.from_bytes(_SPI, "big"),
+        source=_SOURCE,
+        destination=_DESTINATION,
+        source_selectors=(TrafficSelector.host(_SOURCE),),
+        destination_selectors=(TrafficSelector.host(_DESTINATION),),
+        suite=suite,
+        encryption_key=bytes(suite.encryption_key_size),
+        integrity_key=bytes(suite.integrity_key_size),
+    )
+
+
 def esp(data: bytes) -> None:
     """A whole ESP packet, and the same bytes as the plaintext of an authentic one."""
     for suite in _SUITES:
-        association = SecurityAssociation(
-            spi=int.from_bytes(_SPI, "big"),
-            source=_SOURCE,
-            destination=_DESTINATION,
-            source_selectors=(TrafficSelector.host(_SOURCE),),
-            destination_selectors=(TrafficSelector.host(_DESTINATION),),
-            suite=suite,
-            encryption_key=bytes(suite.encryption_key_size),
-            integrity_key=bytes(suite.integrity_key_size),
-        )
+        association = _association(suite)
         inbound = EspInbound(association)
         for packet in (data, _SPI + data):
             with suppress(EspError):
@@ -161,16 +165,7 @@ def _packet_seeds() -> Iterable[bytes]:
 
 def _esp_seeds() -> Iterable[bytes]:
     for suite in _SUITES:
-        association = SecurityAssociation(
-            spi=int.from_bytes(_SPI, "big"),
-            source=_SOURCE,
-            destination=_DESTINATION,
-            source_selectors=(TrafficSelector.host(_SOURCE),),
-            destination_selectors=(TrafficSelector.host(_DESTINATION),),
-            suite=suite,
-            encryption_key=bytes(suite.encryption_key_size),
-            integrity_key=bytes(suite.integrity_key_size),
-        )
+        association = _association(suite)
         yield EspOutbound(association, bytes).protect(b"upper layer", 135)
     yield b"upper layer\x01\x02\x03\x04\x05\x03\x87"
 

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.namespaces
 
 OVER = (State.LINGERING, State.OBSOLETE)
 CONNECTIONS = connections(SHARED)
+_REKEYINGS = 3
 
 
 @pytest.fixture
@@ -72,24 +73,28 @@ def test_strongswan_probes(peers: Peers) -> None:
 @pytest.mark.parametrize("who", ["us", "strongSwan", "both at once"])
 def test_the_ike_sa_is_rekeyed(peers: Peers, who: str) -> None:
     peers.connect()
-    for count in range(1, 4):
+    collisions, rounds = 0, 0
+    while rounds < _REKEYINGS or (who == "both at once" and collisions < _REKEYINGS):
+        rounds += 1
+        assert rounds <= 5 * _REKEYINGS, f"{collisions} collisions in {rounds - 1} tries"
         (sa,) = peers.ours.established()
         if who != "us":
             peers.charon.swanctl("--rekey", "--ike", "ha")
         if who == "both at once":
-            # Its request is in our socket by now, unread.
+            # Its request is most likely in our socket by now, unread; the end of the last round may be there before it.
             assert peers.ours.has_arrivals(5.0)
         if who != "strongSwan":
             sa.rekey(time.monotonic())
-        peers.ours.wait(lambda count=count: len(peers.ours.happened(IkeRekeyed)) == count)
+        peers.ours.wait(lambda count=rounds: len(peers.ours.happened(IkeRekeyed)) == count)
         # strongSwan may take the deletion of the old SA before the answer that makes a collision known to it; then it
         # forgets its own request, and what came of that here is left to expire (RFC 7296 section 2.8.2).
         peers.ours.wait(lambda: len([each for each in peers.endpoint.sas() if each.state not in OVER]) == 1)
         (new,) = peers.ours.established()
         (seen,) = peers.charon.established()
         assert {seen["initiator-spi"], seen["responder-spi"]} == {new.local_spi.hex(), new.remote_spi.hex()}
+        collisions = peers.endpoint.statistics["ike-rekeying-collisions"]
     assert not peers.ours.happened(IkeClosed)
-    assert peers.endpoint.statistics["ike-rekeying-collisions"] == (3 if who == "both at once" else 0)
+    assert who == "both at once" or not collisions
 
 
 @pytest.mark.interop("COOKIE asked for by us", role="responder", authentication=SHARED)

@@ -35,13 +35,7 @@ def test_nodes_leave_for_the_other_home_agent_and_come_back(laboratory: Laborato
     subscribers = [credentials.subscriber(number, home_address(number)) for number in (1, 2)]
     scene = Scene(laboratory, credentials, subscribers, SceneOptions())
     nodes = [MobileNodeAgent(laboratory, scene.core, credentials, each, scene.failing) for each in subscribers]
-    scene.core.prime_neighbours(*(node.host for node in nodes))
-    scene.load()
-    scene.serve()
-    for node in nodes:
-        node.start()
-    for node in nodes:
-        node.events.wait_for("registered", 30)
+    scene.register(nodes)
     first, second = scene.home_agents
     everyone = {str(each.home_address) for each in subscribers}
 
@@ -66,13 +60,7 @@ def test_nodes_taken_over_are_handed_back(laboratory: Laboratory) -> None:
         MobileNodeAgent(laboratory, scene.core, credentials, each, agent)
         for each, agent in zip(subscribers, (first, second), strict=True)
     ]
-    scene.core.prime_neighbours(*(node.host for node in nodes))
-    scene.load()
-    scene.serve()
-    for node in nodes:
-        node.start()
-    for node in nodes:
-        node.events.wait_for("registered", 30)
+    scene.register(nodes)
 
     token = first.status()["lease"]["token"]
     assert ask(second, "takeover", "ha1")["recovered"] == 1

@@ -30,13 +30,7 @@ def test_a_living_home_agent_stands_down_for_the_one_that_takes_over(laboratory:
     subscribers = [credentials.subscriber(number, home_address(number)) for number in (1, 2)]
     scene = Scene(laboratory, credentials, subscribers, SceneOptions())
     nodes = [MobileNodeAgent(laboratory, scene.core, credentials, each, scene.failing) for each in subscribers]
-    scene.core.prime_neighbours(*(node.host for node in nodes))
-    scene.load()
-    scene.serve()
-    for node in nodes:
-        node.start()
-    for node in nodes:
-        node.events.wait_for("registered", 30)
+    scene.register(nodes)
     before, after = scene.failing, scene.surviving
     held = {row["home_address"] for row in before.bindings()}
     assert held == {str(each.home_address) for each in subscribers}

@@ -51,11 +51,7 @@ def test_a_node_registers_by_a_password_and_is_taken_over_by_a_shared_key(labora
     scene = Scene(laboratory, credentials, [subscriber], SceneOptions(ike={}))
     changes: Table = {"authentication": METHOD, "password": PASSWORD, "shared_key": SHARED_KEY}
     node = MobileNodeAgent(laboratory, scene.core, credentials, subscriber, scene.failing, changes=changes)
-    scene.core.prime_neighbours(node.host)
-    scene.load()
-    scene.serve()
-    node.start()
-    node.events.wait_for("registered", 30)
+    scene.register([node])
     probes = EchoProbes(laboratory, scene.correspondent, 1, "--interval", "0.02")
     probes.set_target(0, subscriber.home_address)
     wait(lambda: probes.poll() or probes.reached == 1, "no ping is answered")

@@ -33,13 +33,7 @@ def test_a_server_that_dies_and_forgets_costs_no_binding(laboratory: Laboratory,
     with RedisServer(tmp_path) as redis:
         scene = Scene(laboratory, credentials, subscribers, SceneOptions(store=redis.url))
         nodes = [MobileNodeAgent(laboratory, scene.core, credentials, each, scene.failing) for each in subscribers]
-        scene.core.prime_neighbours(*(node.host for node in nodes))
-        scene.load()
-        scene.serve()
-        for node in nodes:
-            node.start()
-        for node in nodes:
-            node.events.wait_for("registered", 30)
+        scene.register(nodes)
         assert redis.command(*STORED) == "2"
         before, after = scene.failing, scene.surviving
         token = before.status()["lease"]["token"]
