@@ -14,7 +14,7 @@ from bench.rehearsal.cost_model import EXCHANGES, CostModel
 from bench.rehearsal.options import FailoverOptions
 from control.bootstrap.concurrency import AimdConcurrency, ConcurrencyPolicy, FixedConcurrency, GradientConcurrency
 from control.bootstrap.scheduler import Scheduler
-from control.config.schema import BootstrapSettings
+from control.config.bootstrap_settings import BootstrapSettings
 from control.ikev2.policy import RetransmissionPolicy
 
 # The exchange from which on the node has proved its identity: IKE_SA_INIT and IKE_AUTH are before it.

@@ -10,8 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from control.config.ike_settings import IkeSettings
 from control.config.problems import ConfigurationError, Problem
-from control.config.schema import IkeSettings
 from control.config.toml_source import read_text
 from control.ikev2.policy import Credentials, PrivateKey
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar, get_type_hints
 import msgspec
 
 from control.config.problems import ConfigurationError, Problem
-from control.config.schema import SECTIONS, Configuration, Settings
+from control.config.schema import SECTIONS, Configuration
+from control.config.section import Settings
 from control.config.toml_source import TomlSource
 from control.config.values import Identity, as_toml, decoder, wanted
 

@@ -10,8 +10,9 @@ from typing import Literal, NoReturn
 import msgspec
 
 from control.config.load import SectionReader
+from control.config.node_entries import NodeEntry
 from control.config.problems import ConfigurationError, Problem
-from control.config.schema import Configuration, NodeEntry
+from control.config.schema import Configuration
 from control.config.static_associations import TABLE, StaticAssociationReader, take_tables
 from control.config.toml_source import TomlSource, read_text
 from control.config.values import Identity, SharedKey, decoder, parse_identity

@@ -11,7 +11,9 @@ from textwrap import dedent
 import msgspec
 
 from control.config.load import example, fields
-from control.config.schema import SECTIONS, NodeEntry, SecurityAssociationEntry, Settings
+from control.config.node_entries import NodeEntry, SecurityAssociationEntry
+from control.config.schema import SECTIONS
+from control.config.section import Settings
 from control.config.values import as_toml, wanted
 
 _INTRODUCTION = """

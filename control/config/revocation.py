@@ -7,8 +7,8 @@ from pathlib import Path
 
 from cryptography import x509
 
+from control.config.ike_settings import IkeSettings
 from control.config.problems import ConfigurationError, Problem
-from control.config.schema import IkeSettings
 from control.ikev2.revocation import RevocationLists, RevocationPolicy, UnusableRevocationList, check_usable
 
 _PEM_BEGIN = b"-----BEGIN "

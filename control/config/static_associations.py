@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from control.config.load import SectionReader
+from control.config.node_entries import SecurityAssociationEntry
 from control.config.problems import ConfigurationError
-from control.config.schema import SecurityAssociationEntry
 from control.config.toml_source import TomlSource, read_text
 from control.ipsec.algorithms import CipherSuite
 from control.ipsec.static import PROTECTED_PROTOCOLS, STATIC_SPIS, STATIC_SUITES, StaticKeying, StaticPair

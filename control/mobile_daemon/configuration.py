@@ -14,7 +14,8 @@ from msgspec import Meta
 from control.config import ConfigurationError, Problem
 from control.config.credentials import is_pem
 from control.config.load import SectionReader
-from control.config.schema import KeyExportSettings, Settings
+from control.config.schema import KeyExportSettings
+from control.config.section import Settings
 from control.config.toml_source import TomlSource, read_text
 from control.config.values import Identity, SharedKey, decoder, parse_identity
 from control.eap.account import EapAccount

@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from control.config.ike_settings import IkeSettings
 from control.config.problems import ConfigurationError
 from control.config.revocation import load_revocation, read_revocation_lists
-from control.config.schema import IkeSettings
 from control.daemon.revocation_files import RevocationFiles
 from control.ikev2.errors import CertificateError
 from control.ikev2.revocation import IssuedCertificate, RevocationPolicy

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from control.config.datapath_settings import DatapathSettings
+from control.config.ike_settings import IkeSettings
 from control.config.nodes import Node
-from control.config.schema import Configuration, DatapathSettings, HomeAgentSettings, IkeSettings
+from control.config.schema import Configuration, HomeAgentSettings
 from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory
 from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_worker_start import WorkerStart

@@ -1,0 +1,44 @@
+"""The section [datapath] of the configuration file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from control.config.section import Settings, about
+
+
+class DatapathSettings(Settings, frozen=True, kw_only=True):
+    """The XDP programs and their maps. `homeagent datapath load` reads this; the daemon opens what it has pinned."""
+
+    interfaces: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[^/\s:]{1,15}$")], ...],
+        about(
+            "Interfaces that get the XDP program: those towards correspondents and those towards mobile nodes.",
+            ["core0"],
+            min_length=1,
+            extra={"wanted": "a list of one or more interface names, each of at most 15 characters"},
+        ),
+    ]
+    pin_path: Annotated[
+        Path,
+        about("Folder on a BPF file system for pinned programs and maps.", "/sys/fs/bpf/homeagent"),
+    ] = Path("/sys/fs/bpf/homeagent")
+    max_bindings: Annotated[
+        int,
+        about(
+            "Capacity of the binding map. It cannot change while loaded: unload, then load.",
+            131072,
+            ge=1,
+            le=16_777_216,
+        ),
+    ] = 131072
+    xdp_mode: Annotated[
+        Literal["auto", "native", "generic"],
+        about(
+            "How to attach: in the driver (native), in the stack (generic, slow), or native where it works (auto).",
+            "auto",
+        ),
+    ] = "auto"
