@@ -83,6 +83,8 @@ INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link,
 		return DROP_TUNNEL_WRONG_CARE_OF_ADDRESS;
 	if (!is_forwardable(inner->destination))
 		return DROP_TUNNEL_DESTINATION;
+	if (!keep_congestion_mark(inner, outer))
+		return DROP_TUNNEL_CONGESTION;
 
 	destination = address_of(inner->destination);
 	if (find_binding(&destination, &receiver))

@@ -15,6 +15,7 @@
 #include "writing.h"
 #include "icmp.h"
 #include "encapsulation.h"
+#include "ecn.h"
 #include "decapsulation.h"
 #include "udp_encapsulation.h"
 #include "home_address_option.h"

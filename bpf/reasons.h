@@ -90,4 +90,6 @@ enum reason {
 	DROP_HOME_LINK_UNSUITABLE = 109,
 	/* From this host: a Mobility Header that IPsec has not protected. */
 	DROP_HOME_LINK_UNPROTECTED = 110,
+	/* Marked as congested outside the tunnel, inside by a sender that does not use ECN. */
+	DROP_TUNNEL_CONGESTION = 111,
 };

@@ -57,6 +57,7 @@ class Reason(IntEnum):
     DROP_HOME_LINK_NO_BINDING = 108
     DROP_HOME_LINK_UNSUITABLE = 109
     DROP_HOME_LINK_UNPROTECTED = 110
+    DROP_TUNNEL_CONGESTION = 111
 
     @property
     def slug(self) -> str:
@@ -112,4 +113,5 @@ _DESCRIPTIONS = {
     Reason.DROP_HOME_LINK_NO_BINDING: "From this host to a home address that is neither bound nor being answered.",
     Reason.DROP_HOME_LINK_UNSUITABLE: "From this host to a home address, but of a kind that gets no routing header.",
     Reason.DROP_HOME_LINK_UNPROTECTED: "From this host: a Mobility Header that IPsec has not protected.",
+    Reason.DROP_TUNNEL_CONGESTION: "Marked as congested outside the tunnel, inside by a sender that does not use ECN.",
 }
