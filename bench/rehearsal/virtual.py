@@ -13,6 +13,7 @@ import msgspec
 from bench.rehearsal.cost_model import EXCHANGES, CostModel
 from bench.rehearsal.options import FailoverOptions
 from control.bootstrap.concurrency import AimdConcurrency, ConcurrencyPolicy, FixedConcurrency, GradientConcurrency
+from control.bootstrap.job import init_tries
 from control.bootstrap.scheduler import Scheduler
 from control.config.bootstrap_settings import BootstrapSettings
 from control.ikev2.policy import RetransmissionPolicy
@@ -140,7 +141,8 @@ class VirtualSurvivor:
         """Send a request, again and again if need be; have its answer arrive, or the attempt fail."""
         sent_at = self._work(now, self._model.exchange_s)
         policy, wait_s = self._retransmission, self._retransmission.initial_s
-        for _ in range(policy.tries):
+        attempt = self._scheduler.attempt(key)
+        for _ in range(policy.tries if number else init_tries(attempt, policy.tries)):
             timeout_s = wait_s * (1 + self._random.random() * policy.jitter)
             if key not in self._unreachable and self._random.random() >= self._lost:
                 way_s = (self._options.rtt_ms + self._random.random() * self._options.jitter_ms) / 1000

@@ -64,6 +64,19 @@ class SwitchTimeouts:
     maximum_s: float = 20.0
 
 
+def init_tries(attempt: int | None, tries: int) -> int:
+    """How often an attempt sends its IKE_SA_INIT.
+
+    A node that does not answer has most likely moved, and holds a place of those under way all the same. So the first
+    attempt soon makes room for others, and the last one has all the patience there is.
+
+    Args:
+        attempt: which one, from 1; None for the last that will be made.
+        tries: how often any other request is sent.
+    """
+    return tries if attempt is None else min(1 + 2 * attempt, tries)
+
+
 class RebootstrapJob:
     """One attempt to bring one node back.
 
@@ -75,6 +88,7 @@ class RebootstrapJob:
         answered: whether the node has proved its identity in this attempt.
         switch: whether a Home Agent Switch is needed; False when only the security associations are to be renewed
             with a node that is already registered here, as after a restart.
+        attempt: which one this is, from 1; None for the last that will be made.
         keyed: whether security associations with the node are there from the start, keyed by hand.
     """
 
@@ -83,6 +97,7 @@ class RebootstrapJob:
         "_timeout",
         "_timeouts",
         "answered",
+        "attempt",
         "care_of_address",
         "failure",
         "home_address",
@@ -104,6 +119,7 @@ class RebootstrapJob:
         new_home_address: bool = False,
         switch: bool = True,
         keyed: bool = False,
+        attempt: int | None = None,
         timeouts: SwitchTimeouts | None = None,
     ) -> None:
         self.identity = identity
@@ -112,6 +128,7 @@ class RebootstrapJob:
         self.new_home_address = new_home_address
         self.switch = switch
         self.keyed = keyed
+        self.attempt = attempt
         self.state = JobState.WAITING
         self.answered = False
         self.failure: str | None = None

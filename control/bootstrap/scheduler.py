@@ -251,6 +251,11 @@ class Scheduler:
             started.append(key)
         return started
 
+    def attempt(self, key: str) -> int | None:
+        """Which attempt of a key was begun last, from 1; None for the last one that it has."""
+        attempts = self._entries[key].attempts
+        return attempts if attempts < self._attempts else None
+
     def succeeded(self, key: str, now: float) -> None:
         """A key is done, whether its attempt did it or it happened otherwise. Unknown keys are ignored."""
         entry = self._entries.get(key)

@@ -224,6 +224,7 @@ class Takeover:
             new_home_address=node.new_home_address,
             switch=node.switch,
             keyed=node.keyed,
+            attempt=self._scheduler.attempt(node.identity),
             timeouts=self._timeouts,
         )
         self._jobs[node.identity] = job

@@ -293,7 +293,7 @@ class IkeProcesses:
             return
         try:
             installed = [self._receive(index, m.REPORTS.decode(data)) for data in running.unframer.feed(piece)]
-        except (m.Malformed, ValueError):  # it has read what strangers sent, and is not itself any more
+        except (*m.Malformed, ValueError):  # it has read what strangers sent, and is not itself any more
             self._lost(index, running)
             return
         running.working = True

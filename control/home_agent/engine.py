@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address
 
-from control.bootstrap.job import JobAction, RebootstrapJob
+from control.bootstrap.job import JobAction, RebootstrapJob, init_tries
 from control.bootstrap.takeover import NodeToRecover, Takeover
 from control.home_agent.departures import Departures
 from control.home_agent.directory import NodeDirectory
@@ -313,6 +313,7 @@ class HomeAgent:
             first_child=self._child_request(PREFIX_DISCOVERY_CHILD, PROTOCOL_ICMPV6, job.home_address),
             configuration=reply,
             initial_contact=self.sessions.current(job.identity) is None,
+            init_tries=init_tries(job.attempt, self.endpoint.configuration.retransmission.tries),
             context=job,
         )
         self._happen(TimelineEvent.IKE_SA_INIT_SENT, job.identity, care_of_address=address_text(job.care_of_address))

@@ -164,6 +164,7 @@ class KeyExchange(Protocol):
         remote_identity: Identity,
         configuration: ConfigurationPayload | None,
         initial_contact: bool,
+        init_tries: int | None,
         context: object,
     ) -> NodeIkeSa:
         """Begin an IKE SA; IkeEstablished or IkeFailed follows."""

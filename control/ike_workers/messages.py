@@ -44,6 +44,7 @@ class Connect(_Message, frozen=True):
     remote_identity: Identity
     configuration: ConfigurationPayload | None
     initial_contact: bool
+    init_tries: int | None
 
 
 class CreateChild(_Message, frozen=True):
@@ -316,7 +317,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     home_address: IPv6Address | None
 
 
-Malformed = msgspec.DecodeError
+Malformed = (msgspec.DecodeError, UnicodeDecodeError)  # the latter for the name of a kind
 """Raised for bytes that are no message of their kind."""
 
 _Type = TypeVar("_Type")

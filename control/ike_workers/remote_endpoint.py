@@ -86,6 +86,7 @@ class RemoteEndpoint:
         remote_identity: Identity,
         configuration: ConfigurationPayload | None,
         initial_contact: bool,
+        init_tries: int | None,
         context: object,
     ) -> RemoteIkeSa:
         """Begin an IKE SA in the worker whose turn it is; IkeEstablished or IkeFailed follows."""
@@ -95,7 +96,9 @@ class RemoteEndpoint:
         sa.context = context
         self._workers[worker].sas[number] = sa
         ends = m.pack_end(local), m.pack_end(remote)
-        self.command(worker, m.Connect(number, *ends, first_child, remote_identity, configuration, initial_contact))
+        self.command(
+            worker, m.Connect(number, *ends, first_child, remote_identity, configuration, initial_contact, init_tries)
+        )
         return sa
 
     def receive_datagram(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:

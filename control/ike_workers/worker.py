@@ -142,6 +142,7 @@ class IkeWorker:
             remote_identity=command.remote_identity,
             configuration=command.configuration,
             initial_contact=command.initial_contact,
+            init_tries=command.init_tries,
         )
         self._know(sa, command.number)
 

@@ -117,6 +117,7 @@ class IkeEndpoint:
         remote_identity: Identity | None = None,
         configuration: ConfigurationPayload | None = None,
         initial_contact: bool = False,
+        init_tries: int | None = None,
         redirected_from: Gateway | None = None,
         eap: EapPeer | None = None,
         context: object = None,
@@ -132,6 +133,7 @@ class IkeEndpoint:
                 whoever has a certificate and the policy's approval.
             configuration: the CP payload to send: an unsolicited CFG_REPLY or a CFG_REQUEST.
             initial_contact: tell the peer that this side knows of no other SAs with it.
+            init_tries: how often IKE_SA_INIT is sent before the peer counts as gone; None: as often as any request.
             eap: what this side proves itself with instead of a shared key or certificate; the peer needs a certificate.
             redirected_from: the gateway that has sent this side to ``remote`` (RFC 5685).
             context: kept as ``IkeSa.context``.
@@ -143,6 +145,7 @@ class IkeEndpoint:
             sa.handshake.first_child = first_child
             sa.handshake.configuration = configuration
             sa.handshake.initial_contact = initial_contact
+            sa.handshake.init_tries = init_tries
             sa.handshake.redirected_from = redirected_from
             sa.handshake.eap_peer = eap
         sa.change(Trigger.SEND_INIT)

@@ -147,7 +147,7 @@ class ExchangeManager:
         outstanding = self._outstanding
         if outstanding is None or now < outstanding.next_at:
             return
-        if outstanding.tries < self._sa.environment.retransmission.tries:
+        if outstanding.tries < self._most_tries(outstanding):
             self._transmit(outstanding, now)
             return
         self.abandon()
@@ -165,7 +165,7 @@ class ExchangeManager:
     def hasten_failure(self) -> None:
         """Repeat the outstanding request once more at most: there is reason to believe that it will not succeed."""
         if self._outstanding is not None:
-            self._outstanding.tries = max(self._outstanding.tries, self._sa.environment.retransmission.tries - 1)
+            self._outstanding.tries = max(self._outstanding.tries, self._most_tries(self._outstanding) - 1)
 
     def is_repetition(self, data: bytes) -> bool:
         """Whether ``data`` is the peer's previous request or its first fragment, bit for bit."""
@@ -195,6 +195,12 @@ class ExchangeManager:
         datagrams = self._encode(exchange.exchange_type, message_id, payloads)
         self._outstanding = _Outstanding(exchange, message_id, datagrams, self._sa.environment.retransmission.initial_s)
         self._transmit(self._outstanding, now)
+
+    def _most_tries(self, outstanding: _Outstanding) -> int:
+        handshake = self._sa.handshake
+        if outstanding.exchange.exchange_type is ExchangeType.IKE_SA_INIT and handshake and handshake.init_tries:
+            return handshake.init_tries
+        return self._sa.environment.retransmission.tries
 
     def _encode(self, exchange: ExchangeType, message_id: int, payloads: tuple[Payload, ...]) -> tuple[bytes, ...]:
         """The datagrams of a request; every one but IKE_SA_INIT is protected."""

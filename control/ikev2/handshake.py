@@ -32,6 +32,7 @@ class Handshake:
         remote_identity: whom the initiator wants to reach, None for anybody its policy accepts.
         first_child: the child SA the initiator wants to have with the IKE SA.
         configuration: the initiator's CP payload.
+        init_tries: how often IKE_SA_INIT is sent in all, None for as often as any request.
         initial_contact: whether the initiator says that it has no older SAs with the peer.
         eap: at the responder what is kept from round to round, None without EAP.
         eap_peer: at the initiator what proves it by EAP, None if it has a shared key or a certificate.
@@ -49,6 +50,7 @@ class Handshake:
     remote_identity: Identity | None = None
     first_child: ChildRequest | None = None
     configuration: ConfigurationPayload | None = None
+    init_tries: int | None = None
     initial_contact: bool = False
     redirected_from: Gateway | None = None
     hint: str | None = None

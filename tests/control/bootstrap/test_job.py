@@ -6,7 +6,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from control.bootstrap.job import JobAction, JobState, RebootstrapJob, SwitchTimeouts
+from control.bootstrap.job import JobAction, JobState, RebootstrapJob, SwitchTimeouts, init_tries
 
 
 def make_job(**options):
@@ -90,3 +90,8 @@ def test_renewing_security_associations_needs_no_switch():
     job.ike_established()
     assert job.mobility_child_established(0.5) == []
     assert job.state is JobState.RECOVERED
+
+
+def test_patience_grows_from_attempt_to_attempt_and_is_all_there_is_at_the_last():
+    assert [init_tries(attempt, 7) for attempt in (1, 2, 3, 4, None)] == [3, 5, 7, 7, 7]
+    assert init_tries(1, 2) == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from control.bootstrap.takeover import NodeToRecover
@@ -86,6 +88,18 @@ def test_an_unreachable_node_is_given_up_with_a_reason(make_scene):
     [given_up] = scene.network.happened(TimelineEvent.GIVEN_UP)
     assert (given_up.node, given_up.detail["reason"]) == (gone.identity, "timeout")
     assert scene.nodes[0].registered
+
+
+def test_a_silent_node_soon_makes_room_for_the_others(make_scene):
+    scene = make_scene(1)
+    scene.register_all()
+    scene.fail_first()
+    scene.network.nodes.clear()
+    begun = scene.network.now
+    scene.ha2.recover(scene.to_recover(), begun)
+    assert scene.network.run(lambda: scene.ha2.takeover.failures, seconds=30)
+    retransmission = scene.ha2.endpoint.configuration.retransmission
+    assert scene.network.now - begun <= replace(retransmission, tries=3).patience_s < retransmission.patience_s
 
 
 def test_a_node_that_was_given_up_is_served_when_it_comes_by_itself(make_scene):

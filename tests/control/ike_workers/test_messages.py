@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from control.ike_workers import messages as m
@@ -57,7 +57,7 @@ def test_a_child_sa_arrives_as_it_was_and_its_keys_are_in_no_text(encapsulation)
 def test_commands_arrive_as_they_were(end):
     request = ConfigurationPayload(2, (ConfigurationAttribute(8, b"\x01"), ConfigurationAttribute(10)))
     for command in (
-        m.Connect(2, m.pack_end(end), m.pack_end(end), ChildRequest(SELECTORS, SELECTORS, "x"), PEER, request, True),
+        m.Connect(2, m.pack_end(end), m.pack_end(end), ChildRequest(SELECTORS, SELECTORS, "x"), PEER, request, True, 3),
         m.Assigned("mn1@example.org", THERE),
         m.Assigned("mn1@example.org", None),
         m.Move(4, m.pack_end(end)),
@@ -88,6 +88,7 @@ def test_views_arrive_as_they_were():
 
 
 @given(st.binary(max_size=40))
+@example(b"\x91\xa4\x00\x00\x00\x80")
 def test_bytes_that_are_no_message_are_told_from_those_that_are(data):
     for codec in (m.COMMANDS, m.REPORTS, m.QUESTIONS, m.ANSWERS):
         try:

@@ -46,6 +46,27 @@ def test_failure_comes_after_the_last_waiting_time(pair):
     assert len(pair.agent.events(IkeFailed)) == 1
 
 
+def test_an_exchange_may_have_fewer_tries_to_begin_with_than_later(pair):
+    pair.agent.configure(retransmission=RetransmissionPolicy(initial_s=1.0, base=2.0, tries=5, jitter=0.0))
+    sent = []
+    pair.network.keep = lambda datagram: sent.append(pair.network.now - 100.0) or len(sent) > 1
+    pair.connect(init_tries=2)
+    pair.network.advance(100.5)
+    pair.network.keep = lambda datagram: sent.append(pair.network.now - 100.0) or False
+    pair.network.advance(200.0)
+    assert sent == [0, 1]
+    assert [failure.reason for failure in pair.agent.events(IkeFailed)] == ["timeout"]
+
+
+def test_the_few_tries_are_for_the_beginning_only(pair):
+    pair.agent.configure(retransmission=RetransmissionPolicy(initial_s=1.0, base=2.0, tries=5, jitter=0.0))
+    of_auth = []
+    pair.network.keep = lambda datagram: datagram.data[18] == ExchangeType.IKE_SA_INIT or of_auth.append(1)
+    pair.connect(init_tries=2)
+    pair.network.advance(300.0)
+    assert len(of_auth) == 5
+
+
 def test_jitter_lengthens_waiting_times_differently(pair):
     policy = RetransmissionPolicy(initial_s=1.0, base=2.0, tries=6, jitter=0.5)
     times = sent_at(pair, policy)
