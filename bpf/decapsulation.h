@@ -34,6 +34,8 @@ INLINE enum reason reencapsulate(struct xdp_md *ctx, struct ethernet_header *lin
 	struct route route = {};
 	enum reason reason;
 
+	if (is_own_tunnel(sender, receiver))
+		return DROP_TUNNEL_BACK;
 	if (inner->hop_limit <= 1)
 		return answer_time_exceeded(ctx, inner, end, sender->home_agent, &sender->care_of_address);
 	find_route_of_binding(ctx, &route, receiver, inner->version_class_flow, length + IPV6_HEADER_SIZE);
@@ -77,7 +79,7 @@ INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link,
 		return DROP_TUNNEL_MALFORMED;
 	length = packet_length(inner);
 	source = address_of(inner->source);
-	if (!find_binding(&source, &sender))
+	if (!find_mobile(&source, &sender))
 		return DROP_TUNNEL_NO_BINDING;
 	if (!same_address(&sender.care_of_address, outer->source))
 		return DROP_TUNNEL_WRONG_CARE_OF_ADDRESS;
@@ -87,7 +89,7 @@ INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link,
 		return DROP_TUNNEL_CONGESTION;
 
 	destination = address_of(inner->destination);
-	if (find_binding(&destination, &receiver))
+	if (find_mobile(&destination, &receiver))
 		return reencapsulate(ctx, link, outer, inner, end, &sender, &receiver);
 	if (is_home_agent(&destination))
 		return decapsulate_for_kernel(ctx, link, sender.slot, length, PASS_DECAPSULATED_LOCAL);

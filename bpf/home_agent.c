@@ -10,6 +10,7 @@
 #include "accounting.h"
 #include "parsing.h"
 #include "bindings.h"
+#include "mobile_networks.h"
 #include "forwarding.h"
 #include "next_hops.h"
 #include "writing.h"
@@ -41,7 +42,7 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 
 	destination = address_of(packet->destination);
 	if (!is_home_agent(&destination)) {
-		if (find_binding(&destination, &binding))
+		if (find_mobile(&destination, &binding))
 			return encapsulate(ctx, link, packet, frame.end, &binding);
 		return PASS_NOT_OURS;
 	}

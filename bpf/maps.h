@@ -8,6 +8,11 @@ BPF_TABLE_PINNED("array", __u32, struct ipv6_address, home_agents, MAX_TUNNEL_EN
 BPF_TABLE_PINNED("array", __u32, struct next_hop, next_hops, MAX_NEXT_HOPS, PIN_DIRECTORY "/next_hops");
 BPF_TABLE_PINNED("array", __u32, struct cached_route, routes, MAX_ROUTES, PIN_DIRECTORY "/routes");
 BPF_TABLE_PINNED("array", __u32, struct route_control, route_control, 1, PIN_DIRECTORY "/route_control");
+#if WITH_MOBILE_NETWORKS
+/* Home address of the mobile router by prefix; the longest one counts. */
+BPF_TABLE_PINNED("lpm_trie", struct mobile_network, struct ipv6_address, mobile_networks, MAX_MOBILE_NETWORKS,
+		 PIN_DIRECTORY "/mobile_networks");
+#endif
 /* Care-of address by home address, for a moment: where signalling goes to a node without a binding, or beside it. */
 BPF_TABLE_PINNED("hash", struct ipv6_address, struct ipv6_address, reply_addresses, MAX_BINDINGS,
 		 PIN_DIRECTORY "/reply_addresses");

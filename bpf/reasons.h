@@ -92,4 +92,6 @@ enum reason {
 	DROP_HOME_LINK_UNPROTECTED = 110,
 	/* Marked as congested outside the tunnel, inside by a sender that does not use ECN. */
 	DROP_TUNNEL_CONGESTION = 111,
+	/* Out of a mobile router's tunnel into the same one: a host its network does not have. */
+	DROP_TUNNEL_BACK = 112,
 };

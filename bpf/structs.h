@@ -29,6 +29,12 @@ struct binding {
 	__u32 state;
 };
 
+/* Key of `mobile_networks`: a prefix; in words, for a trie wants no gap behind the length. */
+struct mobile_network {
+	__u32 prefix_length; /* bits */
+	__u32 address[4]; /* network byte order */
+};
+
 /* Value of `next_hops`. The processor that has found it out is the only one that writes it. */
 struct next_hop {
 	__u32 generation; /* it is true in; 0 while it is written */

@@ -27,6 +27,7 @@ class MapType(IntEnum):
     HASH = 1
     ARRAY = 2
     PERCPU_ARRAY = 6
+    LPM_TRIE = 11
     DEVMAP = 14
 
 
@@ -46,6 +47,8 @@ class _Command(IntEnum):
     MAP_DELETE_BATCH = 27
 
 
+MAP_NOT_PREALLOCATED = 1 << 0
+"""Flag of a map whose entries take memory only once they are there (BPF_F_NO_PREALLOC)."""
 MAP_MEMORY_MAPPABLE = 1 << 10
 """Flag of a map whose values can be mapped into memory (BPF_F_MMAPABLE)."""
 
@@ -188,6 +191,17 @@ def program_info(descriptor: int) -> ProgramInfo:
     name = info[64:80].rstrip(b"\0").decode("ascii", "replace")
     (verified,) = struct.unpack_from("=I", info, 216)
     return ProgramInfo(kind, identifier, tag.hex(), name, verified, translated)
+
+
+def program_map_identifiers(descriptor: int) -> frozenset[int]:
+    """The maps that a program uses."""
+    (number,) = struct.unpack_from("=I", _object_info(descriptor, 232), 52)
+    identifiers = _output(4 * number)
+    info = _input(bytes(52) + struct.pack("=IQ", number, _address(identifiers)) + bytes(168))
+    result, _ = _call(_Command.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", descriptor, 232, _address(info)))
+    if result < 0:
+        raise _failure(-result, "Asking the kernel about the maps of a program")
+    return frozenset(struct.unpack(f"={number}I", identifiers.raw[: 4 * number]))
 
 
 def map_create(kind: MapType, key_size: int, value_size: int, max_entries: int, name: str, flags: int = 0) -> int:

@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, MapType, possible_processors
+from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, MAP_NOT_PREALLOCATED, MapType, possible_processors
 
 SCHEMA_VERSION = 2
 """Version of all layouts below. A change of any of them is a new version, and with it a new pin directory."""
@@ -31,6 +31,10 @@ MAX_PROBES = 128
 """Slots from its place on that a binding may be in."""
 MAX_TUNNEL_ENDS = 256
 """Home agent addresses that bindings may name."""
+MOBILE_NETWORK = struct.Struct("=I16s")
+"""Length in bits and address of a mobile network's prefix."""
+MAX_MOBILE_NETWORKS = 1 << 20
+"""Mobile network prefixes; one takes memory only once it is there."""
 NEXT_HOPS_OF_GENERATION = 64
 """Next hops that one processor keeps of one generation."""
 NEXT_HOP = struct.Struct("=III6s6sI")
@@ -84,6 +88,14 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
         array("next_hops", NEXT_HOP.size, 2 * NEXT_HOPS_OF_GENERATION * processors),
         array("routes", CACHED_ROUTE_SIZE, ROUTES_OF_PROCESSOR * processors),
         array("route_control", ROUTE_CONTROL.size, 1, MAP_MEMORY_MAPPABLE),
+        MapSpecification(
+            "mobile_networks",
+            MapType.LPM_TRIE,
+            MOBILE_NETWORK.size,
+            KEY_SIZE,
+            MAX_MOBILE_NETWORKS,
+            MAP_NOT_PREALLOCATED,
+        ),
         MapSpecification("reply_addresses", MapType.HASH, KEY_SIZE, KEY_SIZE, max_bindings),
         MapSpecification("local", MapType.HASH, KEY_SIZE, INDEX.size, MAX_HOME_AGENTS),
         MapSpecification("stats", MapType.PERCPU_ARRAY, INDEX.size, 8, MAX_REASONS),

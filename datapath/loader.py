@@ -18,7 +18,7 @@ from typing import Any
 from datapath import attachments as attaching
 from datapath import bpffs, netlink
 from datapath.attachments import Attachment, OwnPrograms
-from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, Map, map_create, object_pin, program_info
+from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, MAP_NOT_PREALLOCATED, Map, map_create, object_pin, program_info
 from datapath.compiler import CompiledProgram, compile_program
 from datapath.errors import DatapathError, NotLoaded, StalePin
 from datapath.home_link import HomeLink
@@ -49,6 +49,7 @@ class LoaderOptions:
         xdp_mode: ``native``, ``generic``, or ``auto``: native where the driver has it, else generic.
         home_prefixes: what this host sends there goes to care-of addresses with a routing header, as the kernel's IPsec
             needs it; empty for no such device.
+        mobile_networks: whether packets to and from the networks of mobile routers are tunnelled (RFC 3963).
     """
 
     interfaces: Sequence[str]
@@ -57,6 +58,7 @@ class LoaderOptions:
     max_bindings: int
     xdp_mode: str = "auto"
     home_prefixes: Sequence[IPv6Network] = ()
+    mobile_networks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +166,8 @@ def _check_pin(path: Path, present: Map, wanted: MapSpecification, max_bindings:
     remedy = (
         "run `homeagent datapath unload` and load again; the daemon then installs the bindings anew from its store."
     )
-    if (info.type, info.key_size, info.value_size, info.flags & MAP_MEMORY_MAPPABLE) != (
+    flags = info.flags & (MAP_MEMORY_MAPPABLE | MAP_NOT_PREALLOCATED)
+    if (info.type, info.key_size, info.value_size, flags) != (
         wanted.type,
         wanted.key_size,
         wanted.value_size,
@@ -183,7 +186,11 @@ def _load_program(
 ) -> LoadReport:
     started = time.monotonic()
     specialisation = Specialisation(
-        directory, options.max_bindings, _hash_key(directory), tuple(options.home_agent_addresses)
+        directory,
+        options.max_bindings,
+        _hash_key(directory),
+        tuple(options.home_agent_addresses),
+        mobile_networks=options.mobile_networks,
     )
     with compile_program(specialisation) as program:
         compile_s = time.monotonic() - started

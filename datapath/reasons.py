@@ -58,6 +58,7 @@ class Reason(IntEnum):
     DROP_HOME_LINK_UNSUITABLE = 109
     DROP_HOME_LINK_UNPROTECTED = 110
     DROP_TUNNEL_CONGESTION = 111
+    DROP_TUNNEL_BACK = 112
 
     @property
     def slug(self) -> str:
@@ -114,4 +115,5 @@ _DESCRIPTIONS = {
     Reason.DROP_HOME_LINK_UNSUITABLE: "From this host to a home address, but of a kind that gets no routing header.",
     Reason.DROP_HOME_LINK_UNPROTECTED: "From this host: a Mobility Header that IPsec has not protected.",
     Reason.DROP_TUNNEL_CONGESTION: "Marked as congested outside the tunnel, inside by a sender that does not use ECN.",
+    Reason.DROP_TUNNEL_BACK: "Out of a mobile router's tunnel into the same one: a host its network does not have.",
 }

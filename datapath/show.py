@@ -93,4 +93,6 @@ def _map(path: Path) -> dict[str, Any]:
         entries = None
         if info.type == MapType.HASH and path.name in _COUNTED:
             entries = sum(count for _, _, count in opened_map.lookup_batches())
+        elif info.type == MapType.LPM_TRIE:
+            entries = sum(1 for _ in opened_map.keys())  # noqa: SIM118 (a map is no dict)
         return {"name": path.name, "id": info.id, "entries": entries, "capacity": info.max_entries}

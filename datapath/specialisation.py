@@ -14,6 +14,7 @@ from datapath.bpf_syscall import possible_processors
 from datapath.layout import (
     HASH_KEY,
     MAX_HOME_AGENTS,
+    MAX_MOBILE_NETWORKS,
     MAX_PORTS,
     MAX_PROBES,
     MAX_REASONS,
@@ -35,12 +36,14 @@ class Specialisation:
         max_bindings: as the maps were made.
         hash_key: as ``bindings`` was filled with; nobody may learn it who can choose home addresses.
         home_agent_addresses: addresses tunnels and signalling end at.
+        mobile_networks: whether there are mobile routers (RFC 3963).
     """
 
     pin_directory: Path
     max_bindings: int
     hash_key: bytes = field(repr=False)
     home_agent_addresses: Sequence[IPv6Address]
+    mobile_networks: bool = False
 
     def macros(self) -> dict[str, str]:
         """What the C text wants defined."""
@@ -55,6 +58,8 @@ class Specialisation:
             **{f"HASH_KEY_{number}": f"{key:#x}ULL" for number, key in enumerate(keys)},
             "MAX_TUNNEL_ENDS": str(MAX_TUNNEL_ENDS),
             "PROCESSORS": str(processors),
+            "WITH_MOBILE_NETWORKS": str(int(self.mobile_networks)),
+            "MAX_MOBILE_NETWORKS": str(MAX_MOBILE_NETWORKS),
             "NEXT_HOPS_OF_GENERATION": str(NEXT_HOPS_OF_GENERATION),
             "NEXT_HOP_PROBES": str(_NEXT_HOP_PROBES),
             "MAX_NEXT_HOPS": str(2 * NEXT_HOPS_OF_GENERATION * processors),

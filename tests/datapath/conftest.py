@@ -133,10 +133,10 @@ def _build_network() -> None:
     run("ip -6 route add blackhole 2001:db8:b::/64")
 
 
-@pytest.fixture(scope="module")
-def testbed() -> Iterator[Testbed]:
-    """The loaded data path, in a namespace of its own, for the tests of one file."""
-    pin_path = Path(f"/sys/fs/bpf/homeagent-test-{os.getpid()}")
+@contextlib.contextmanager
+def loaded_testbed(*, mobile_networks: bool = False) -> Iterator[Testbed]:
+    """The loaded data path, in a namespace of its own."""
+    pin_path = Path(f"/sys/fs/bpf/homeagent-test-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     with own_network():
         _build_network()
         options = LoaderOptions(
@@ -144,6 +144,7 @@ def testbed() -> Iterator[Testbed]:
             pin_path=pin_path,
             home_agent_addresses=[Testbed.home_agent, Testbed.other_home_agent],
             max_bindings=64,
+            mobile_networks=mobile_networks,
         )
         report = load(options)
         try:
@@ -153,6 +154,13 @@ def testbed() -> Iterator[Testbed]:
             bed.close()
         finally:
             unload(pin_path)
+
+
+@pytest.fixture(scope="module")
+def testbed() -> Iterator[Testbed]:
+    """The data path without what some home agents do not need, for the tests of one file."""
+    with loaded_testbed() as bed:
+        yield bed
 
 
 class Namespace:

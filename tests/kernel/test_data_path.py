@@ -26,9 +26,11 @@ def interface() -> Iterator[str]:
         unload(PIN_PATH)
 
 
-def test_the_verifier_accepts_the_program_and_it_is_attached_natively(interface: str) -> None:
+@pytest.mark.parametrize("mobile_networks", [False, True], ids=["plain", "mobile networks"])
+def test_the_verifier_accepts_the_program_and_it_is_attached_natively(interface: str, mobile_networks: bool) -> None:
     assert os.uname().release.endswith("-cloud-amd64")
-    report = load(LoaderOptions([interface], PIN_PATH, [IPv6Address("2001:db8:a1::1")], max_bindings=64))
+    home_agents = [IPv6Address("2001:db8:a1::1")]
+    report = load(LoaderOptions([interface], PIN_PATH, home_agents, 64, mobile_networks=mobile_networks))
     assert [(row.name, str(row.actual_mode)) for row in report.interfaces] == [("load0", "native")]
     assert 0 < report.verified_instructions < 500_000
     assert show(PIN_PATH)["interfaces"][0]["name"] == "load0"

@@ -1,0 +1,139 @@
+"""The networks behind mobile routers, as the one process that writes them sees them (RFC 3963)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+
+from datapath.bpf_syscall import Map, MapType, opened, program_map_identifiers
+from datapath.errors import DatapathError, NotLoaded, StalePin
+from datapath.layout import KEY_SIZE, MOBILE_NETWORK, PROGRAM_NAME, pin_directory
+
+
+class MobileNetworkMap:
+    """Prefixes by the home address of their mobile router; where that is says its binding.
+
+    There is one writer. What is installed stays when the process ends, and ``open`` finds it again.
+    """
+
+    def __init__(self, entries: Map) -> None:
+        """See what is there; closing is the owner's duty."""
+        if (entries.info.type, entries.key_size, entries.value_size) != (
+            MapType.LPM_TRIE,
+            MOBILE_NETWORK.size,
+            KEY_SIZE,
+        ):
+            raise StalePin(
+                "The pinned mobile networks have another layout: run `homeagent datapath unload`, then load again."
+            )
+        self._map = entries
+        self._router_of: dict[IPv6Network, IPv6Address] = {}
+        self._networks_of: dict[IPv6Address, set[IPv6Network]] = {}
+        for key in list(entries.keys()):
+            value = entries.lookup(key)
+            if value is not None:
+                self._note(_network(key), IPv6Address(value))
+
+    @classmethod
+    def open(cls, pin_path: Path) -> MobileNetworkMap:
+        """Opens the pinned map.
+
+        Raises:
+            NotLoaded: nothing is pinned there, or the loaded program was compiled without mobile networks.
+            StalePin: it is of another layout.
+        """
+        directory = pin_directory(pin_path)
+        entries = Map.open(directory / "mobile_networks")
+        try:
+            with opened(directory / PROGRAM_NAME) as descriptor:
+                if entries.info.id not in program_map_identifiers(descriptor):
+                    raise NotLoaded("The loaded program knows no mobile networks: run `homeagent datapath load` again.")
+            return cls(entries)
+        except DatapathError:
+            entries.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the map. The prefixes stay in force."""
+        self._map.close()
+
+    def __len__(self) -> int:
+        return len(self._router_of)
+
+    def networks(self, home_address: IPv6Address) -> frozenset[IPv6Network]:
+        """The prefixes behind the mobile router with this home address."""
+        return frozenset(self._networks_of.get(home_address, ()))
+
+    def entries(self) -> dict[IPv6Network, IPv6Address]:
+        """All prefixes with the home addresses of their mobile routers."""
+        return dict(self._router_of)
+
+    def replace(self, home_address: IPv6Address, networks: Collection[IPv6Network]) -> None:
+        """Makes these, and no others, the prefixes behind a mobile router, in force at once.
+
+        Raises:
+            MapFull: there is no room; then nothing has changed.
+        """
+        wanted = set(networks)
+        present = self._networks_of.get(home_address, set())
+        before: list[tuple[IPv6Network, IPv6Address | None]] = []
+        try:
+            for network in wanted - present:
+                self._map.update(_key(network), home_address.packed)
+                before.append((network, self._router_of.get(network)))
+        except DatapathError:
+            for network, router in before:
+                self._restore(network, router)
+            raise
+        for network, _ in before:
+            self._note(network, home_address)
+        self._delete(present - wanted)
+
+    def remove(self, home_address: IPv6Address) -> None:
+        """Removes all prefixes of a mobile router."""
+        self._delete(self._networks_of.get(home_address, set()))
+
+    def reconcile(self, expected: Mapping[IPv6Address, Collection[IPv6Network]]) -> None:
+        """Makes the map hold exactly ``expected``, touching only what differs.
+
+        Raises:
+            MapFull: there is no room.
+        """
+        for home_address in self._networks_of.keys() - expected.keys():
+            self.remove(home_address)
+        for home_address, networks in expected.items():
+            self.replace(home_address, networks)
+
+    def _restore(self, network: IPv6Network, router: IPv6Address | None) -> None:
+        if router is None:
+            self._map.delete(_key(network))
+        else:
+            self._map.update(_key(network), router.packed)
+
+    def _note(self, network: IPv6Network, router: IPv6Address) -> None:
+        self._forget(network)
+        self._router_of[network] = router
+        self._networks_of.setdefault(router, set()).add(network)
+
+    def _forget(self, network: IPv6Network) -> None:
+        router = self._router_of.pop(network, None)
+        if router is None:
+            return
+        self._networks_of[router].discard(network)
+        if not self._networks_of[router]:
+            del self._networks_of[router]
+
+    def _delete(self, networks: Iterable[IPv6Network]) -> None:
+        for network in list(networks):
+            self._map.delete(_key(network))
+            self._forget(network)
+
+
+def _key(network: IPv6Network) -> bytes:
+    return MOBILE_NETWORK.pack(network.prefixlen, network.network_address.packed)
+
+
+def _network(key: bytes) -> IPv6Network:
+    length, address = MOBILE_NETWORK.unpack(key)
+    return IPv6Network((address, length))
