@@ -1,11 +1,12 @@
-"""The home agent's binding cache: where each of its mobile nodes is (RFC 6275 sections 9.1 and 10.1)."""
+"""The home agent's binding cache: where each of its mobile nodes is (RFC 6275 sections 9.1, 10.1, RFC 3963 section 6.1.1)."""
 
 from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
+from control.mobility.mobile_networks import PrefixTable
 from control.mobility.numbers import MAX_DELETE_BINDING_TIMEOUT_S
 
 _HEAP_SLACK = 64
@@ -26,6 +27,7 @@ class Binding:
         sequence_number: of the last Binding Update accepted.
         key_management: the K bit that was acknowledged: the IKE SA follows the node.
         link_local: the L bit: the link-local address with the same interface identifier is defended too.
+        mobile_networks: prefixes of the network behind it; none unless it registered as a mobile router.
     """
 
     home_address: IPv6Address
@@ -36,6 +38,12 @@ class Binding:
     sequence_number: int
     key_management: bool = False
     link_local: bool = False
+    mobile_networks: tuple[IPv6Network, ...] = ()
+
+    @property
+    def mobile_router(self) -> bool:
+        """Whether it was registered with the R bit."""
+        return bool(self.mobile_networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +60,9 @@ class BindingCache:
 
     Home registrations are never evicted (RFC 6275 section 10.3.1), so the capacity is for admission: ask ``full``
     before a new binding is promised. ``put`` itself never refuses, as the binding is stored by then.
+
+    Attributes:
+        prefixes: the networks behind the mobile routers among them.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -66,6 +77,7 @@ class BindingCache:
         if capacity < 1:
             raise ValueError(f"capacity {capacity}")
         self.capacity = capacity
+        self.prefixes = PrefixTable()
         self._bindings: dict[IPv6Address, Binding] = {}
         self._deregistered: dict[IPv6Address, _Deregistered] = {}
         # (end of life, home address); an entry counts only while the binding still ends then.
@@ -90,6 +102,8 @@ class BindingCache:
     def put(self, binding: Binding) -> None:
         """Enter a binding in place of the one its home address may have."""
         self._deregistered.pop(binding.home_address, None)
+        self.remove(binding.home_address)
+        self.prefixes.add(binding.home_address, binding.mobile_networks)
         self._bindings[binding.home_address] = binding
         heapq.heappush(self._ends, (binding.lifetime_expires_at, int(binding.home_address)))
         if len(self._ends) > 2 * len(self._bindings) + _HEAP_SLACK:
@@ -97,7 +111,10 @@ class BindingCache:
 
     def remove(self, home_address: IPv6Address) -> Binding | None:
         """Take a binding out and return it; None if there was none."""
-        return self._bindings.pop(home_address, None)
+        binding = self._bindings.pop(home_address, None)
+        if binding is not None and binding.mobile_networks:
+            self.prefixes.remove(home_address, binding.mobile_networks)
+        return binding
 
     def deregister(self, home_address: IPv6Address, identity: str, sequence_number: int, now: float) -> None:
         """Take a binding out that its node deleted.
@@ -127,7 +144,7 @@ class BindingCache:
         while self._ends and self._ends[0][0] <= now:
             binding = self._current(heapq.heappop(self._ends))
             if binding is not None:
-                del self._bindings[binding.home_address]
+                self.remove(binding.home_address)
                 expired.append(binding)
         return expired
 

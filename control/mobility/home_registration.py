@@ -1,4 +1,4 @@
-"""What a home agent makes of a Binding Update (RFC 6275 sections 9.5.1, 10.3.1 and 10.3.2, RFC 4877).
+"""What a home agent makes of a Binding Update (RFC 6275 sections 9.5.1 and 10.3, RFC 4877, RFC 3963 section 6.2).
 
 Nothing here sends or stores: :meth:`HomeRegistration.process` says what should become of a Binding Update, the caller
 stores that, and :meth:`HomeRegistration.commit` then makes it so.
@@ -15,6 +15,7 @@ from ipaddress import IPv6Address, IPv6Network
 from control.mobility.addresses import is_unicast, is_unicast_routable
 from control.mobility.binding_cache import Binding, BindingCache
 from control.mobility.messages import BindingAcknowledgement, BindingAcknowledgementStatus, BindingUpdate
+from control.mobility.mobile_networks import PrefixRefused, registered_networks
 from control.mobility.numbers import LIFETIME_UNIT_S, MAX_LIFETIME_UNITS
 from control.mobility.options import (
     BindingRefreshAdvice,
@@ -36,6 +37,11 @@ _REJECTION_REASONS = {
     _Status.DUPLICATE_ADDRESS_DETECTION_FAILED: "duplicate-address-detection-failed",
     _Status.SEQUENCE_NUMBER_OUT_OF_WINDOW: "sequence-number-out-of-window",
     _Status.REGISTRATION_TYPE_CHANGE_DISALLOWED: "registration-type-change-disallowed",
+    _Status.MOBILE_ROUTER_OPERATION_NOT_PERMITTED: "mobile-router-operation-not-permitted",
+    _Status.INVALID_PREFIX: "invalid-prefix",
+    _Status.NOT_AUTHORIZED_FOR_PREFIX: "not-authorized-for-prefix",
+    _Status.FORWARDING_SETUP_FAILED: "forwarding-setup-failed",
+    _Status.INVALID_CARE_OF_ADDRESS: "invalid-care-of-address",
 }
 
 
@@ -43,9 +49,9 @@ class Change(Enum):
     """What a Binding Update changes."""
 
     INSTALL = "install"
-    """A new binding, or one whose care-of address or home agent is new: the data path changes."""
+    """A new binding, or one whose care-of address, home agent or networks are new: the data path changes."""
     REFRESH = "refresh"
-    """The same care-of address: only lifetime, sequence number and flags."""
+    """The same place and networks: only lifetime, sequence number and flags."""
     REMOVE = "remove"
     """The binding goes; it may be gone already (a repeated request)."""
     NONE = "none"
@@ -164,6 +170,7 @@ class HomeRegistration:
         may_use: Callable[[str, IPv6Address], bool] | None = None,
         is_duplicate: Callable[[IPv6Address], bool] | None = None,
         keyed_by_hand: Callable[[str], bool] | None = None,
+        mobile_networks: Callable[[str], Iterable[IPv6Network]] | None = None,
     ) -> None:
         """Set up the rules.
 
@@ -182,6 +189,8 @@ class HomeRegistration:
             keyed_by_hand: whether an identity's security associations do not come from IKEv2. Then K stays clear
                 (RFC 6275 section 6.1.7), and the last sequence number is kept when the binding is gone: nothing else
                 tells an old Binding Update from a new one (RFC 6275 section 15.3).
+            mobile_networks: the prefixes that an identity is authorised to have behind it as a mobile router; without
+                it, mobile routers are not served.
 
         Raises:
             ValueError: the lifetime is below one unit.
@@ -199,6 +208,7 @@ class HomeRegistration:
         self._may_use = may_use
         self._is_duplicate = is_duplicate
         self._keyed_by_hand = keyed_by_hand
+        self._mobile_networks = mobile_networks
         self._kept_sequence_numbers: dict[IPv6Address, int] = {}
 
     def process(
@@ -232,6 +242,8 @@ class HomeRegistration:
         binding = self._live_binding(home_address, now)
         owned = binding is None or binding.identity == authenticated_identity
         if not binding_update.home_registration:
+            if binding_update.mobile_router and owned:
+                return request.reject(_Status.MOBILE_ROUTER_OPERATION_NOT_PERMITTED)
             # Every binding here is a home registration: a correspondent's registration would change its type.
             if binding is not None and owned:
                 return request.reject(_Status.REGISTRATION_TYPE_CHANGE_DISALLOWED)
@@ -303,6 +315,9 @@ class HomeRegistration:
 
     def _register(self, request: _Request, identity: str, previous: Binding | None) -> RegistrationOutcome:
         """RFC 6275 section 10.3.1."""
+        mobile_router = request.update.mobile_router
+        if previous is not None and previous.home_agent == self.home_agent and previous.mobile_router != mobile_router:
+            return request.reject(_Status.REGISTRATION_TYPE_CHANGE_DISALLOWED)
         prefix = self._prefix_of(request.home_address)
         granted = 0 if prefix is None else self._grantable_units(request, prefix)
         if prefix is None or granted < 1:
@@ -313,6 +328,10 @@ class HomeRegistration:
             return request.reject(_Status.INSUFFICIENT_RESOURCES)
         if previous is None and self._is_duplicate is not None and self._is_duplicate(request.home_address):
             return request.reject(_Status.DUPLICATE_ADDRESS_DETECTION_FAILED)
+        try:
+            networks = self._networks_of(request, identity)
+        except PrefixRefused as refused:
+            return request.reject(refused.status)
         binding = Binding(
             home_address=request.home_address,
             care_of_address=request.care_of_address,
@@ -322,15 +341,17 @@ class HomeRegistration:
             sequence_number=request.update.sequence_number,
             key_management=self._keeps_key_management(request),
             link_local=request.update.link_local,
+            mobile_networks=networks,
         )
         acknowledgement = BindingAcknowledgement(
             status=_accepted_status(prefix, granted, request.now),
             sequence_number=request.update.sequence_number,
             lifetime_units=granted,
             key_management=binding.key_management,
+            mobile_router=binding.mobile_router,
             options=self._refresh_advice(granted) + _dns_update_reply(request.update),
         )
-        if previous is not None and _same_place(previous, binding):
+        if previous is not None and _same_tunnel(previous, binding):
             return request.accept(acknowledgement, Change.REFRESH, binding, previous, "refreshed")
         return request.accept(acknowledgement, Change.INSTALL, binding, previous, "registered")
 
@@ -342,6 +363,21 @@ class HomeRegistration:
         return min(
             request.update.lifetime_units, self._max_lifetime_units, _units_until(prefix.valid_until, request.now)
         )
+
+    def _networks_of(self, request: _Request, identity: str) -> tuple[IPv6Network, ...]:
+        """What is behind the node, as it says and may (RFC 3963 section 6.2); raises PrefixRefused."""
+        if not request.update.mobile_router:
+            return ()
+        if self._mobile_networks is None:
+            raise PrefixRefused(_Status.MOBILE_ROUTER_OPERATION_NOT_PERMITTED)
+        networks = registered_networks(request.update, self._mobile_networks(identity))
+        if self.cache.prefixes.leads_back(request.home_address, request.care_of_address, networks, self._care_of):
+            raise PrefixRefused(_Status.INVALID_CARE_OF_ADDRESS)
+        return networks
+
+    def _care_of(self, home_address: IPv6Address) -> IPv6Address | None:
+        binding = self.cache.get(home_address)
+        return None if binding is None else binding.care_of_address
 
     def _keeps_key_management(self, request: _Request) -> bool:
         by_hand = self._keyed_by_hand is not None and self._keyed_by_hand(request.identity or "")
@@ -366,8 +402,12 @@ def _accepted_status(prefix: HomePrefix, granted: int, now: float) -> BindingAck
     return _Status.ACCEPTED
 
 
-def _same_place(previous: Binding, binding: Binding) -> bool:
-    return previous.care_of_address == binding.care_of_address and previous.home_agent == binding.home_agent
+def _same_tunnel(previous: Binding, binding: Binding) -> bool:
+    return (previous.care_of_address, previous.home_agent, previous.mobile_networks) == (
+        binding.care_of_address,
+        binding.home_agent,
+        binding.mobile_networks,
+    )
 
 
 def _dns_update_reply(update: BindingUpdate) -> tuple[MobilityOption, ...]:

@@ -56,7 +56,7 @@ class MobilityHeaderType(IntEnum):
 
 
 class MobilityOptionType(IntEnum):
-    """Mobility option types (section 6.2, RFC 4283 section 3, RFC 5026 section 8.1)."""
+    """Mobility option types (section 6.2, RFC 3963 section 4.3, RFC 4283 section 3, RFC 5026 section 8.1)."""
 
     PAD1 = 0
     PADN = 1
@@ -64,5 +64,6 @@ class MobilityOptionType(IntEnum):
     ALTERNATE_CARE_OF_ADDRESS = 3
     NONCE_INDICES = 4
     BINDING_AUTHORIZATION_DATA = 5
+    MOBILE_NETWORK_PREFIX = 6
     MOBILE_NODE_IDENTIFIER = 8
     DNS_UPDATE = 17

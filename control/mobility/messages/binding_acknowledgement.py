@@ -1,4 +1,4 @@
-"""Binding Acknowledgement (RFC 6275 section 6.1.8)."""
+"""Binding Acknowledgement (RFC 6275 section 6.1.8, RFC 3963 section 4.2)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from control.mobility.options import MobilityOption, read_options
 from control.wire import Reader, Writer
 
 _KEY_MANAGEMENT = 0x80
+_MOBILE_ROUTER = 0x40
 _FIRST_REJECTION = 128
 
 
 class BindingAcknowledgementStatus(IntEnum):
-    """Status of a Binding Acknowledgement (section 6.1.8): below 128 accepted, from 128 rejected."""
+    """Status of a Binding Acknowledgement (section 6.1.8, RFC 3963 section 4.2): from 128 on it is a rejection."""
 
     ACCEPTED = 0
     ACCEPTED_BUT_PREFIX_DISCOVERY_NECESSARY = 1
@@ -31,6 +32,10 @@ class BindingAcknowledgementStatus(IntEnum):
     EXPIRED_CARE_OF_NONCE_INDEX = 137
     EXPIRED_NONCES = 138
     REGISTRATION_TYPE_CHANGE_DISALLOWED = 139
+    MOBILE_ROUTER_OPERATION_NOT_PERMITTED = 140
+    INVALID_PREFIX = 141
+    NOT_AUTHORIZED_FOR_PREFIX = 142
+    FORWARDING_SETUP_FAILED = 143
     INVALID_CARE_OF_ADDRESS = 174
 
 
@@ -43,6 +48,7 @@ class BindingAcknowledgement:
         sequence_number: that of the Binding Update; with status 135 the last one accepted.
         lifetime_units: granted lifetime in units of four seconds; undefined in a rejection.
         key_management: the K bit: the IKE SA survives movements.
+        mobile_router: the R bit: the network behind the mobile router is forwarded to.
         options: mobility options without padding.
     """
 
@@ -53,6 +59,7 @@ class BindingAcknowledgement:
     sequence_number: int
     lifetime_units: int = 0
     key_management: bool = False
+    mobile_router: bool = False
     options: tuple[MobilityOption, ...] = ()
 
     @property
@@ -68,7 +75,7 @@ class BindingAcknowledgement:
     def write_data(self, writer: Writer) -> None:
         """Append the fixed part of the message data."""
         writer.u8(self.status)
-        writer.u8(_KEY_MANAGEMENT if self.key_management else 0)
+        writer.u8((_KEY_MANAGEMENT if self.key_management else 0) | (_MOBILE_ROUTER if self.mobile_router else 0))
         writer.u16(self.sequence_number)
         writer.u16(self.lifetime_units)
 
@@ -82,5 +89,6 @@ class BindingAcknowledgement:
             sequence_number=reader.u16(),
             lifetime_units=reader.u16(),
             key_management=bool(flags & _KEY_MANAGEMENT),
+            mobile_router=bool(flags & _MOBILE_ROUTER),
             options=read_options(reader),
         )

@@ -1,4 +1,4 @@
-"""Binding Update (RFC 6275 section 6.1.7)."""
+"""Binding Update (RFC 6275 section 6.1.7, RFC 3963 section 4.1)."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _ACKNOWLEDGE = 0x8000
 _HOME_REGISTRATION = 0x4000
 _LINK_LOCAL = 0x2000
 _KEY_MANAGEMENT = 0x1000
+_MOBILE_ROUTER = 0x0400
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class BindingUpdate:
         home_registration: the H bit: the receiver shall be the home agent.
         link_local: the L bit: the link-local address has the interface identifier of the home address.
         key_management: the K bit: the IKE SA survives movements.
+        mobile_router: the R bit: the node is a router with a network behind it.
         options: mobility options without padding.
     """
 
@@ -39,6 +41,7 @@ class BindingUpdate:
     home_registration: bool = False
     link_local: bool = False
     key_management: bool = False
+    mobile_router: bool = False
     options: tuple[MobilityOption, ...] = ()
 
     @property
@@ -60,6 +63,7 @@ class BindingUpdate:
             | (_HOME_REGISTRATION if self.home_registration else 0)
             | (_LINK_LOCAL if self.link_local else 0)
             | (_KEY_MANAGEMENT if self.key_management else 0)
+            | (_MOBILE_ROUTER if self.mobile_router else 0)
         )
         writer.u16(self.lifetime_units)
 
@@ -75,5 +79,6 @@ class BindingUpdate:
             home_registration=bool(flags & _HOME_REGISTRATION),
             link_local=bool(flags & _LINK_LOCAL),
             key_management=bool(flags & _KEY_MANAGEMENT),
+            mobile_router=bool(flags & _MOBILE_ROUTER),
             options=read_options(reader),
         )

@@ -7,6 +7,7 @@ from control.mobility.options.binding_authorization_data import BindingAuthoriza
 from control.mobility.options.binding_refresh_advice import BindingRefreshAdvice
 from control.mobility.options.codec import MobilityOption, find_option, read_options, write_options
 from control.mobility.options.dns_update import DnsUpdate, DnsUpdateStatus
+from control.mobility.options.mobile_network_prefix import MobileNetworkPrefix
 from control.mobility.options.mobile_node_identifier import MobileNodeIdentifier, MobileNodeIdentifierSubtype
 from control.mobility.options.nonce_indices import NonceIndices
 from control.mobility.options.unknown import UnknownMobilityOption
@@ -17,6 +18,7 @@ __all__ = [
     "BindingRefreshAdvice",
     "DnsUpdate",
     "DnsUpdateStatus",
+    "MobileNetworkPrefix",
     "MobileNodeIdentifier",
     "MobileNodeIdentifierSubtype",
     "MobilityOption",

@@ -14,6 +14,7 @@ from control.mobility.options.alternate_care_of_address import AlternateCareOfAd
 from control.mobility.options.binding_authorization_data import BindingAuthorizationData
 from control.mobility.options.binding_refresh_advice import BindingRefreshAdvice
 from control.mobility.options.dns_update import DnsUpdate
+from control.mobility.options.mobile_network_prefix import MobileNetworkPrefix
 from control.mobility.options.mobile_node_identifier import MobileNodeIdentifier
 from control.mobility.options.nonce_indices import NonceIndices
 from control.mobility.options.unknown import UnknownMobilityOption
@@ -24,6 +25,7 @@ _KnownOption: TypeAlias = (
     | BindingAuthorizationData
     | BindingRefreshAdvice
     | DnsUpdate
+    | MobileNetworkPrefix
     | MobileNodeIdentifier
     | NonceIndices
 )
@@ -41,6 +43,7 @@ _KNOWN_OPTIONS: dict[int, type[_KnownOption]] = {
         BindingAuthorizationData,
         BindingRefreshAdvice,
         DnsUpdate,
+        MobileNetworkPrefix,
         MobileNodeIdentifier,
         NonceIndices,
     )

@@ -33,6 +33,7 @@ from control.mobility.options import (
     AlternateCareOfAddress,
     BindingAuthorizationData,
     BindingRefreshAdvice,
+    MobileNetworkPrefix,
     MobileNodeIdentifier,
     NonceIndices,
     UnknownMobilityOption,
@@ -48,6 +49,7 @@ ALTERNATE = inet6.MIP6OptAltCoA(acoa=str(CARE_OF_ADDRESS))
 ADVICE = inet6.MIP6OptBRAdvice(rinter=450)
 NONCES = inet6.MIP6OptNonceIndices(olen=4, hni=3, coni=4)
 AUTHORIZATION = inet6.MIP6OptBindingAuthData(olen=12, authenticator=0x0102030405060708090A0B0C)
+NETWORK = inet6.MIP6OptMobNetPrefix(plen=56, prefix="2001:db8:700::")
 IDENTIFIER = inet6.MIP6OptMNID(id="mn7@example.org")
 
 OPTIONS = {
@@ -57,6 +59,15 @@ OPTIONS = {
     "nonces-and-authenticator": (
         (NonceIndices(3, 4), BindingAuthorizationData(bytes(range(1, 13)))),
         [NONCES, AUTHORIZATION],
+    ),
+    "network": ((MobileNetworkPrefix(56, IPv6Address("2001:db8:700::")),), [NETWORK]),
+    "identifier-then-network-then-alternate": (
+        (
+            MobileNodeIdentifier(1, b"mn7@example.org"),
+            MobileNetworkPrefix(56, IPv6Address("2001:db8:700::")),
+            AlternateCareOfAddress(CARE_OF_ADDRESS),
+        ),
+        [IDENTIFIER, NETWORK, ALTERNATE],
     ),
     "identifier-then-alternate": (
         (MobileNodeIdentifier(1, b"mn7@example.org"), AlternateCareOfAddress(CARE_OF_ADDRESS)),
@@ -83,11 +94,11 @@ CASES: list[tuple[str, MobilityMessage, Packet]] = [
     ),
     ("unknown", UnknownMobilityMessage(99, b"0123456789"), inet6.MIP6MH_Generic(mhtype=99, msg=b"0123456789")),
 ]
-for flags in ("", "A", "AH", "AHL", "AHK", "AHKL"):
-    update = BindingUpdate(0xBEEF, 900, "A" in flags, "H" in flags, "L" in flags, "K" in flags)
+for flags in ("", "A", "AH", "AHL", "AHK", "AHKL", "AHR", "AHKR"):
+    update = BindingUpdate(0xBEEF, 900, "A" in flags, "H" in flags, "L" in flags, "K" in flags, "R" in flags)
     CASES.append((f"update-{flags or 'none'}", update, inet6.MIP6MH_BU(seq=0xBEEF, flags=flags, mhtime=900)))
-for status, flags in ((0, ""), (0, "K"), (135, "")):
-    acknowledgement = BindingAcknowledgement(status, 0xBEEF, 450, "K" in flags)
+for status, flags in ((0, ""), (0, "K"), (135, ""), (0, "R"), (0, "KR"), (142, "")):
+    acknowledgement = BindingAcknowledgement(status, 0xBEEF, 450, "K" in flags, "R" in flags)
     oracle = inet6.MIP6MH_BA(status=status, seq=0xBEEF, mhtime=450, flags=flags)
     CASES.append((f"acknowledgement-{status}{flags}", acknowledgement, oracle))
 for name, (ours, theirs) in OPTIONS.items():

@@ -24,6 +24,7 @@ from control.mobility.options import (
     AlternateCareOfAddress,
     BindingRefreshAdvice,
     DnsUpdate,
+    MobileNetworkPrefix,
     MobileNodeIdentifier,
 )
 
@@ -54,14 +55,22 @@ UPDATE_OPTIONS = (
     MobileNodeIdentifier.from_network_access_identifier("mn7@example.org"),
     DnsUpdate("mn7.example.org"),
 )
+NETWORKS = (
+    AlternateCareOfAddress(CARE_OF_ADDRESS),
+    MobileNetworkPrefix(56, IPv6Address("2001:db8:700::")),
+    MobileNetworkPrefix(64, IPv6Address("2001:db8:701::")),
+)
 PACKETS = [
-    from_node(BindingUpdate(4711, 900, True, True, True, True, UPDATE_OPTIONS)),
-    to_node(BindingAcknowledgement(0, 4711, 450, True, (BindingRefreshAdvice(300),))),
+    from_node(BindingUpdate(4711, 900, True, True, True, True, options=UPDATE_OPTIONS)),
+    to_node(BindingAcknowledgement(0, 4711, 450, True, options=(BindingRefreshAdvice(300),))),
     to_node(BindingAcknowledgement(135, 4712)),
     to_node(HomeAgentSwitch((HOME_AGENT,), bootstrap=True)),
     to_node(HomeAgentSwitch((HOME_AGENT, OTHER_HOME_AGENT), options=(BindingRefreshAdvice(30),))),
     direct(BindingError(1, HOME_ADDRESS)),
     direct(BindingError(2, IPv6Address(0))),
+    from_node(BindingUpdate(4713, 900, True, True, mobile_router=True, options=NETWORKS)),
+    to_node(BindingAcknowledgement(0, 4713, 450, mobile_router=True)),
+    to_node(BindingAcknowledgement(142, 4714)),
 ]
 
 
@@ -92,7 +101,7 @@ def test_nothing_is_malformed_and_no_expert_complains(capture: Path) -> None:
 def test_types_and_lengths(capture: Path) -> None:
     rows = fields(capture, "mip6.mhtype", "mip6.hlen")
     types = [row[0] for row in rows]
-    assert types == ["5", "6", "6", "12", "12", "7", "7"]
+    assert types == ["5", "6", "6", "12", "12", "7", "7", "5", "6", "6"]
     assert [row[1] for row in rows] == [str(packet_header_length(packet)) for packet in PACKETS]
 
 
@@ -137,4 +146,19 @@ def test_the_home_agent_switch(capture: Path) -> None:
 
 def test_the_binding_errors(capture: Path) -> None:
     rows = fields(capture, "mip6.be.status", "mip6.be.haddr")
-    assert rows[5:] == [["1", str(HOME_ADDRESS)], ["2", "::"]]
+    assert rows[5:7] == [["1", str(HOME_ADDRESS)], ["2", "::"]]
+
+
+def test_the_mobile_router(capture: Path) -> None:
+    rows = fields(
+        capture,
+        "mip6.nemo.bu.r_flag",
+        "mip6.nemo.ba.r_flag",
+        "mip6.ba.status",
+        "mip6.nemo.mnp.pfl",
+        "mip6.nemo.mnp.mnp",
+    )
+    assert [row[0] for row in rows if row[0]] == ["0", "1"]
+    assert [row[1] for row in rows if row[1]] == ["0", "0", "1", "0"]
+    assert rows[7] == ["1", "", "", "56,64", "2001:db8:700::,2001:db8:701::"]
+    assert rows[9][2] == "142"

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given, settings
@@ -26,6 +26,7 @@ from control.mobility.options import (
     BindingAuthorizationData,
     BindingRefreshAdvice,
     DnsUpdate,
+    MobileNetworkPrefix,
     MobileNodeIdentifier,
     NonceIndices,
     UnknownMobilityOption,
@@ -40,11 +41,12 @@ u8 = st.integers(0, 0xFF)
 u16 = st.integers(0, 0xFFFF)
 addresses = st.integers(0, (1 << 128) - 1).map(IPv6Address)
 eight_bytes = st.binary(min_size=8, max_size=8)
-known_option_types = (0, 1, 2, 3, 4, 5, 8, 17)
+known_option_types = (0, 1, 2, 3, 4, 5, 6, 8, 17)
 plain_options = st.one_of(
     st.builds(BindingRefreshAdvice, u16),
     st.builds(AlternateCareOfAddress, addresses),
     st.builds(NonceIndices, u16, u16),
+    st.builds(MobileNetworkPrefix, u8, addresses),
     st.builds(MobileNodeIdentifier, u8, st.binary(max_size=60)),
     st.builds(DnsUpdate, st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=60), st.booleans(), u8),
     st.builds(UnknownMobilityOption, u8.filter(lambda value: value not in known_option_types), st.binary(max_size=60)),
@@ -59,8 +61,8 @@ messages: st.SearchStrategy[MobilityMessage] = st.one_of(
     st.builds(CareOfTestInit, eight_bytes, options),
     st.builds(HomeTest, u16, eight_bytes, eight_bytes, options),
     st.builds(CareOfTest, u16, eight_bytes, eight_bytes, options),
-    st.builds(BindingUpdate, u16, u16, st.booleans(), st.booleans(), st.booleans(), st.booleans(), options),
-    st.builds(BindingAcknowledgement, u8, u16, u16, st.booleans(), options),
+    st.builds(BindingUpdate, u16, u16, *[st.booleans()] * 5, options),
+    st.builds(BindingAcknowledgement, u8, u16, u16, st.booleans(), st.booleans(), options),
     st.builds(BindingError, u8, addresses, options),
     st.builds(HomeAgentSwitch, st.lists(addresses, max_size=8).map(tuple), st.booleans(), options),
     st.builds(
@@ -191,7 +193,7 @@ def test_reserved_bits_and_padding_content_are_ignored() -> None:
     update = BindingUpdate(9, 100, acknowledge=True)
     data = bytearray(build_mobility_message(update, HOME_ADDRESS, HOME_AGENT))
     data[3] = 0xFF
-    data[8] |= 0x0F
+    data[8] |= 0x0B
     data[9] = 0xFF
     data[14:16] = b"\xab\xcd"
     assert parse(with_checksum(bytes(data))) == update
@@ -263,3 +265,33 @@ def test_what_does_not_fit_is_refused_before_it_is_sent(message: MobilityMessage
 @pytest.mark.parametrize("kind", [HomeTest, CareOfTest])
 def test_keygen_tokens_do_not_show_in_logs(kind: type[HomeTest | CareOfTest]) -> None:
     assert "secret!!" not in repr(kind(1, bytes(8), b"secret!!"))
+
+
+# Mobile Network Prefix (RFC 3963 section 4.3)
+
+
+@pytest.mark.parametrize(
+    ("length", "prefix", "network"),
+    [
+        (56, "2001:db8:700::", "2001:db8:700::/56"),
+        (56, "2001:db8:700:1::ff", "2001:db8:700::/56"),
+        (128, "2001:db8::1", "2001:db8::1/128"),
+        (129, "2001:db8::1", None),
+        (255, "2001:db8::1", None),
+    ],
+)
+def test_the_network_of_a_prefix_option(length: int, prefix: str, network: str | None) -> None:
+    option = MobileNetworkPrefix(length, IPv6Address(prefix))
+    assert option.network == (None if network is None else IPv6Network(network))
+
+
+def test_a_prefix_option_made_of_a_network_is_that_network() -> None:
+    network = IPv6Network("2001:db8:700::/56")
+    assert MobileNetworkPrefix.of(network).network == network
+
+
+def test_the_mobile_router_flags_stand_where_iana_has_them() -> None:
+    update = build_mobility_message(BindingUpdate(1, 1, mobile_router=True), HOME_ADDRESS, HOME_AGENT)
+    acknowledgement = build_mobility_message(BindingAcknowledgement(0, 1, mobile_router=True), HOME_AGENT, HOME_ADDRESS)
+    assert update[8:10] == b"\x04\x00"
+    assert acknowledgement[7] == 0x40

@@ -1,0 +1,52 @@
+"""Mobile Network Prefix (RFC 3963 section 4.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+from typing import ClassVar, Self
+
+from control.mobility.numbers import MobilityOptionType
+from control.wire import Reader, Writer
+
+_ADDRESS_BITS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class MobileNetworkPrefix:
+    """A prefix of the network behind a mobile router, for which packets are to be sent to it.
+
+    Attributes:
+        prefix_length: bits; as it came, so perhaps more than an address has.
+        prefix: the address whose first bits are the prefix.
+    """
+
+    option_type: ClassVar[MobilityOptionType] = MobilityOptionType.MOBILE_NETWORK_PREFIX
+    alignment: ClassVar[tuple[int, int]] = (8, 4)
+
+    prefix_length: int
+    prefix: IPv6Address
+
+    @classmethod
+    def of(cls, network: IPv6Network) -> Self:
+        """The option for a network."""
+        return cls(network.prefixlen, network.network_address)
+
+    @property
+    def network(self) -> IPv6Network | None:
+        """The network, without the bits behind its length; None if the length is impossible."""
+        if self.prefix_length > _ADDRESS_BITS:
+            return None
+        return IPv6Network((self.prefix, self.prefix_length), strict=False)
+
+    def write_data(self, writer: Writer) -> None:
+        """Append the option data."""
+        writer.u8(0)
+        writer.u8(self.prefix_length)
+        writer.ipv6(self.prefix)
+
+    @classmethod
+    def read_data(cls, reader: Reader) -> Self:
+        """Read the option data; raises WireError."""
+        reader.u8()
+        return cls(reader.u8(), reader.ipv6())
