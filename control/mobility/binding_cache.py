@@ -1,4 +1,4 @@
-"""The home agent's binding cache: where each of its mobile nodes is (RFC 6275 sections 9.1, 10.1, RFC 3963 section 6.1.1)."""
+"""The home agent's binding cache: where its mobile nodes are (RFC 6275 sections 9.1, 10.1, RFC 3963 section 6.1.1)."""
 
 from __future__ import annotations
 
