@@ -42,6 +42,7 @@ def load(path: Path, as_json: bool) -> None:
                 max_bindings=settings.max_bindings,
                 xdp_mode=settings.xdp_mode,
                 home_prefixes=configuration.home_agent.home_prefixes if back_end.kernel else (),
+                mobile_networks=configuration.mobility.mobile_routers,
             )
         ).to_dict()
         if as_json:

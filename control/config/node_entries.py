@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,6 +25,14 @@ class NodeEntry(Settings, frozen=True, kw_only=True):
             "2001:db8:100::11",
         ),
     ] = None
+    mobile_network_prefixes: Annotated[
+        tuple[IPv6Network, ...],
+        about(
+            "Prefixes of the network behind it if it is a mobile router: what it may register, and what it registers "
+            "if it names none. No two nodes share one, and none is in a home prefix.",
+            ["2001:db8:700::/56"],
+        ),
+    ] = ()
     authentication: Annotated[
         Literal["certificate", "shared-key", "eap-md5", "eap-mschapv2", "eap-tls", "manual"],
         about(

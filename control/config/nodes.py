@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeAlias
 
 import msgspec
 
+from control.config import mobile_networks
 from control.config.load import SectionReader
 from control.config.node_entries import NodeEntry
 from control.config.problems import ConfigurationError, Problem
@@ -24,6 +25,10 @@ from control.ipsec.static import StaticPair
 _CONTROL = r"\x00-\x08\x0a-\x1f\x7f"
 _COMMENT = rf"(?:#[^{_CONTROL}]*)?"
 _SIMPLE_LINE = re.compile(rf'([A-Za-z0-9_-]+)[ \t]*=[ \t]*"([^"\\{_CONTROL}]*)"[ \t]*{_COMMENT}')
+_SIMPLE_LIST_LINE = re.compile(
+    rf'([A-Za-z0-9_-]+)[ \t]*=[ \t]*\[((?:[ \t]*"[^"\\{_CONTROL}]*"[ \t]*(?:,|(?=\])))*)[ \t]*\][ \t]*{_COMMENT}'
+)
+_QUOTED = re.compile(r'"([^"]*)"')
 _TABLE_LINE = re.compile(rf"\[\[node\]\][ \t]*{_COMMENT}")
 _COMMENT_LINE = re.compile(rf"#[^{_CONTROL}]*")
 _SECRET_KEYS = ("shared_key", "password")
@@ -36,6 +41,9 @@ _EAP_METHODS = {
 _PROBLEMS_SHOWN = 20
 
 
+SimpleTable: TypeAlias = dict[str, str | list[str]]
+
+
 class Node(msgspec.Struct, frozen=True, kw_only=True):
     """A mobile node that this home agent is authorised to serve.
 
@@ -46,6 +54,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         shared_key: the key for that, or for a home agent that comes to a node with EAP; None without one.
         eap: its account, None unless it uses EAP.
         static: its security associations if their keys were written by hand.
+        mobile_networks: prefixes of the network behind it, none unless it is a mobile router.
     """
 
     identity: Identity
@@ -54,6 +63,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     shared_key: SharedKey | None
     eap: EapAccount | None = None
     static: tuple[StaticPair, ...] = ()
+    mobile_networks: tuple[IPv6Network, ...] = ()
 
     @property
     def has_secret(self) -> bool:
@@ -80,19 +90,24 @@ def load_nodes(configuration: Configuration) -> list[Node]:
     if duplicates:
         source = TomlSource(file, text)
         _refuse([_duplicate_problem(source, *duplicate) for duplicate in duplicates[:_PROBLEMS_SHOWN]])
+    mistakes = list(mobile_networks.prefix_mistakes(configuration, [node.mobile_networks for node in nodes]))
+    if mistakes:
+        source = TomlSource(file, text)
+        _refuse([mobile_networks.problem(source, mistake) for mistake in mistakes])
     _require_certificate(configuration, nodes)
     _require_home(configuration, nodes)
     return nodes
 
 
-def simple_tables(text: str) -> list[dict[str, str]] | None:
-    """The ``[[node]]`` tables of a file of the simplest form: comments, table lines and ``key = "text"`` lines.
+def simple_tables(text: str) -> list[SimpleTable] | None:
+    """The ``[[node]]`` tables of a file of the simplest form: comments, table lines, ``key = "text"`` lines, and lists
+    of texts on one line.
 
     Returns:
         What ``tomllib`` would return for it; None if any line is of another form, valid or not.
     """
-    tables: list[dict[str, str]] = []
-    table: dict[str, str] | None = None
+    tables: list[SimpleTable] = []
+    table: SimpleTable | None = None
     for line in text.replace("\r\n", "\n").split("\n"):
         stripped = line.strip(" \t")
         if not stripped:
@@ -102,6 +117,11 @@ def simple_tables(text: str) -> list[dict[str, str]] | None:
             if key in table:
                 return None
             table[key] = match[2]
+        elif (match := _SIMPLE_LIST_LINE.fullmatch(stripped)) and table is not None:
+            key = match[1]
+            if key in table:
+                return None
+            table[key] = _QUOTED.findall(match[2])
         elif _TABLE_LINE.fullmatch(stripped):
             table = {}
             tables.append(table)
@@ -110,7 +130,7 @@ def simple_tables(text: str) -> list[dict[str, str]] | None:
     return tables
 
 
-def _read_quickly(tables: list[dict[str, str]], file: Path) -> list[Node] | None:
+def _read_quickly(tables: list[SimpleTable], file: Path) -> list[Node] | None:
     """The nodes of simple tables, None if anything about them has to be explained."""
     decode = decoder(file.parent)
     try:
@@ -182,6 +202,7 @@ def _to_node(entry: NodeEntry, static: tuple[StaticPair, ...] = ()) -> Node:
         shared_key=_shared_key(entry),
         eap=_eap_account(entry),
         static=static,
+        mobile_networks=entry.mobile_network_prefixes,
     )
 
 

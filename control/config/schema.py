@@ -81,6 +81,14 @@ class MobilitySettings(Settings, frozen=True, kw_only=True):
             False,
         ),
     ] = False
+    mobile_routers: Annotated[
+        bool,
+        about(
+            "Whether nodes may be mobile routers, with networks behind them (RFC 3963): those that have "
+            "`mobile_network_prefixes`. Both `homeagent datapath load` and the daemon read this.",
+            False,
+        ),
+    ] = False
     dns_servers: Annotated[
         tuple[IPv6Address, ...],
         about("Name servers that nodes are told of when they ask over IKEv2.", ["2001:db8::53"]),

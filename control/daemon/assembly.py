@@ -109,6 +109,7 @@ def assemble(
         BindingCache(configuration.datapath.max_bindings),
         may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
         keyed_by_hand=directory.keyed_by_hand,
+        mobile_networks=directory.mobile_networks if configuration.mobility.mobile_routers else None,
     )
     agent = HomeAgent(
         settings.address,

@@ -35,7 +35,9 @@ def node_directory(configuration: Configuration, nodes: list[Node]) -> NodeDirec
     settings = configuration.home_agent
     return NodeDirectory(
         (
-            AuthorisedNode(str(node.identity), node.home_address, node.shared_key, node.eap, node.static)
+            AuthorisedNode(
+                str(node.identity), node.home_address, node.shared_key, node.eap, node.static, node.mobile_networks
+            )
             for node in nodes
         ),
         settings.home_prefixes,

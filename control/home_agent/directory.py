@@ -23,6 +23,7 @@ class AuthorisedNode:
             begins.
         eap: how it authenticates by EAP, None if it does not.
         static: its security associations, keyed by hand; a node that has them does not use IKE.
+        mobile_networks: the prefixes that may be behind it, if it is a mobile router.
     """
 
     identity: str
@@ -30,6 +31,7 @@ class AuthorisedNode:
     shared_key: bytes | None = field(default=None, repr=False)
     eap: EapAccount | None = None
     static: tuple[StaticPair, ...] = ()
+    mobile_networks: tuple[IPv6Network, ...] = ()
 
     @property
     def can_be_called(self) -> bool:
@@ -106,6 +108,11 @@ class NodeDirectory:
         """Whether the node has static security associations instead of IKE."""
         node = self._nodes.get(identity)
         return node is not None and bool(node.static)
+
+    def mobile_networks(self, identity: str) -> tuple[IPv6Network, ...]:
+        """The prefixes that may be behind a node, none if it is no mobile router or not authorised."""
+        node = self._nodes.get(identity)
+        return () if node is None else node.mobile_networks
 
     def is_home(self, address: IPv6Address) -> bool:
         """Whether an address lies in one of this agent's home prefixes."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,9 @@ def load(folder: Path, nodes: str, added: str = "") -> list[Node]:
     return load_nodes(load_configuration(folder / "homeagent.toml"))
 
 
-def complaints(folder: Path, nodes: str) -> list[str]:
+def complaints(folder: Path, nodes: str, added: str = "") -> list[str]:
     with pytest.raises(ConfigurationError) as caught:
-        load(folder, nodes)
+        load(folder, nodes, added)
     return [str(problem).removeprefix(f"{folder}/") for problem in caught.value.problems]
 
 
@@ -178,6 +179,13 @@ _LINE = st.sampled_from(
         "\t",
         "c = 1",
         '"a" = "b"',
+        "d = []",
+        'd = ["a"]',
+        'd=[ "a","b" , ]# "c"',
+        'd = ["a" "b"]',
+        "d = [,]",
+        'd = ["a",,]',
+        'd = ["a',
     ]
 )
 
@@ -188,6 +196,60 @@ def test_simple_tables_are_what_tomllib_reads(lines: list[str]) -> None:
     tables = simple_tables(text)
     if tables is not None:
         assert tomllib.loads(text).get("node", []) == tables
+
+
+ROUTERS = CERTIFICATES + "[mobility]\nmobile_routers = true\n"
+OTHER_NODE = '[[node]]\nidentity = "mn2@example.org"\n'
+
+
+def with_prefixes(node: str, *prefixes: str) -> str:
+    return f"{node}mobile_network_prefixes = {json.dumps(prefixes)}\n"
+
+
+@pytest.mark.parametrize("careful", [False, True])
+def test_the_networks_behind_mobile_routers(tmp_path: Path, careful: bool) -> None:
+    text = with_prefixes(NODE, "2001:db8:700::/56", "2001:db8:7::/48") + OTHER_NODE
+    if careful:
+        text = text.replace('authentication = "shared-key"', "authentication = 'shared-key'")
+    assert (simple_tables(text) is None) is careful
+    router, host = load(tmp_path, text, ROUTERS)
+    assert router.mobile_networks == (IPv6Network("2001:db8:700::/56"), IPv6Network("2001:db8:7::/48"))
+    assert host.mobile_networks == ()
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "line", "wrong"),
+    [
+        (["2001:db8:100::/56"], 6, "2001:db8:100::/56 overlaps the home prefix 2001:db8:100::/64"),
+        (["2001:db8:100::8000/113"], 6, "2001:db8:100::8000/113 overlaps the home prefix 2001:db8:100::/64"),
+        (["2001:db8:a1::/48"], 6, "2001:db8:a1::/48 covers the home agent's own address, 2001:db8:a1::1"),
+        (["ff05::/16"], 6, "ff05::/16 is not routed between networks"),
+        (["::/0"], 6, "::/0 is not routed between networks"),
+        (["2001:db8:7::/48", "2001:db8:7::/48"], 6, "2001:db8:7::/48 is part of 2001:db8:7::/48, or the same"),
+        (["2001:db8:7:8::/64", "2001:db8:7::/48"], 6, "2001:db8:7:8::/64 is part of 2001:db8:7::/48, or the same"),
+        (["2001:db8:700::/48"], 6, '["2001:db8:700::/48"] is not a list, each an IPv6 prefix without host bits'),
+    ],
+)
+def test_networks_that_cannot_be(tmp_path: Path, prefixes: list[str], line: int, wrong: str) -> None:
+    text = with_prefixes(NODE, *prefixes)
+    if "host bits" in wrong:
+        text = text.replace("::/48", "::1/48")
+        wrong = wrong.replace("::/48", "::1/48")
+    (complaint,) = complaints(tmp_path, text, ROUTERS)
+    assert complaint.startswith(f"nodes.toml:{line}: node.mobile_network_prefixes: {wrong}")
+
+
+def test_two_nodes_cannot_have_the_same_network(tmp_path: Path) -> None:
+    text = with_prefixes(NODE, "2001:db8:7::/48") + with_prefixes(OTHER_NODE, "2001:db8:7:100::/56")
+    (complaint,) = complaints(tmp_path, text, ROUTERS)
+    wrong = "2001:db8:7:100::/56 overlaps 2001:db8:7::/48 of the node in line 1"
+    assert complaint.startswith(f"nodes.toml:9: node.mobile_network_prefixes: {wrong}")
+
+
+def test_networks_without_mobile_routers(tmp_path: Path) -> None:
+    (complaint,) = complaints(tmp_path, with_prefixes(NODE, "2001:db8:7::/48"))
+    assert complaint.startswith("nodes.toml:6: node.mobile_network_prefixes: mobile routers are not served here")
+    assert "mobile_routers = true in [mobility]" in complaint
 
 
 PASSWORD_NODE = NODE.replace("shared-key", "eap-mschapv2").replace("shared_key = ", "password = ")
