@@ -61,6 +61,11 @@ class MobileNetworkMap:
     def __len__(self) -> int:
         return len(self._router_of)
 
+    @property
+    def capacity(self) -> int:
+        """Prefixes there is room for."""
+        return self._map.info.max_entries
+
     def networks(self, home_address: IPv6Address) -> frozenset[IPv6Network]:
         """The prefixes behind the mobile router with this home address."""
         return frozenset(self._networks_of.get(home_address, ()))

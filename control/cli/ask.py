@@ -39,15 +39,20 @@ def status(path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def bindings(path: Path, as_json: bool) -> None:
-    """The bindings: home address, care-of address, node, lifetime."""
+    """The bindings: home address, care-of address, node, lifetime, and the networks behind mobile routers."""
     with told():
         rows = list(ask_daemon(path, "bindings"))
         if as_json:
             print_json(rows)
             return
-        columns = ("HOME ADDRESS", "CARE-OF ADDRESS", "NODE", "LIFETIME LEFT", "SEQUENCE")
+        columns = ["HOME ADDRESS", "CARE-OF ADDRESS", "NODE", "LIFETIME LEFT", "SEQUENCE"]
         keys = ("home_address", "care_of_address", "identity", "lifetime_left_s", "sequence_number")
-        console().print(table(columns, ([row[key] for key in keys] for row in rows)))
+        lines = [[row[key] for key in keys] for row in rows]
+        if any(row["mobile_network_prefixes"] for row in rows):
+            columns.append("NETWORKS")
+            for line, row in zip(lines, rows, strict=True):
+                line.append(" ".join(row["mobile_network_prefixes"]))
+        console().print(table(columns, lines))
 
 
 @click.command()
@@ -118,7 +123,8 @@ def _status_lines(status: Row) -> Iterator[tuple[str, object]]:
     yield "lease", _lease_text(status["lease"]) if status["lease"] else "none"
     for peer in status["peers"]:
         yield f"peer {peer['home_agent']}", f"{peer['address']}, {_lease_text(peer)}"
-    yield "nodes", f"{status['nodes']} authorised, {status['bindings']} bound"
+    networks = f", {prefixes} mobile network prefixes" if (prefixes := status["mobile_network_prefixes"]) else ""
+    yield "nodes", f"{status['nodes']} authorised, {status['bindings']} bound{networks}"
     sas = ", ".join(f"{count} {state}" for state, count in status["ike_sas"].items())
     yield "IKE SAs", f"{sas}; {status['child_sas']} child SAs"
     workers = status["ike_workers"]

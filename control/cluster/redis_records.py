@@ -5,7 +5,7 @@ What is read back may come from anyone who can write to the server, so it is che
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 from control.cluster.store import BindingRecord, LeaseRecord, NodeRecord
 from control.wire import address_text
@@ -38,11 +38,14 @@ def node_from_text(identity: str, owner: str, text: str) -> NodeRecord:
 
 
 def binding_to_text(binding: BindingRecord) -> str:
-    """A binding but for its home address and home agent, which are where it is kept."""
+    """A binding but for its home address and home agent, which are where it is kept.
+
+    Mobile networks follow the K bit, separated by commas.
+    """
     care_of, home_agent = address_text(binding.care_of_address), address_text(binding.home_agent_address)
+    flags = ",".join((str(int(binding.key_management)), *map(str, binding.mobile_networks)))
     return (
-        f"{care_of} {home_agent} {binding.lifetime_expires_at!r} "
-        f"{binding.sequence_number} {int(binding.key_management)} {binding.identity}"
+        f"{care_of} {home_agent} {binding.lifetime_expires_at!r} {binding.sequence_number} {flags} {binding.identity}"
     )
 
 
@@ -52,7 +55,8 @@ def binding_from_text(home_address: str, home_agent: str, text: str) -> BindingR
     Raises:
         BadRecord: see there.
     """
-    care_of, address, expires_at, sequence, key_management, identity = _fields(text, 6)
+    care_of, address, expires_at, sequence, flags, identity = _fields(text, 6)
+    key_management, *networks = flags.split(",")
     try:
         sequence_number = int(sequence)
         if not 0 <= sequence_number <= 0xFFFF or key_management not in ("0", "1"):
@@ -66,6 +70,7 @@ def binding_from_text(home_address: str, home_agent: str, text: str) -> BindingR
             float(expires_at),
             sequence_number,
             key_management == "1",
+            tuple(map(IPv6Network, networks)),
         )
     except ValueError as error:
         raise BadRecord(str(error)) from error

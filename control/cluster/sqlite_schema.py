@@ -7,7 +7,7 @@ from pathlib import Path
 
 from control.cluster.store import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x6D697036  # "mip6"
 
 _TABLES = (
@@ -40,16 +40,21 @@ _TABLES = (
         identity TEXT NOT NULL,
         lifetime_expires_at REAL NOT NULL,
         sequence_number INTEGER NOT NULL,
-        key_management INTEGER NOT NULL
+        key_management INTEGER NOT NULL,
+        mobile_networks TEXT NOT NULL DEFAULT ''
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX bindings_by_node ON bindings (identity, home_agent)",
     "CREATE INDEX bindings_by_home_agent ON bindings (home_agent)",
 )
 
+# By the version that a file has: what makes it one of the next version.
+_UPGRADES = {1: "ALTER TABLE bindings ADD COLUMN mobile_networks TEXT NOT NULL DEFAULT ''"}
+
 
 def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
     """Create the tables in an empty file, or make sure that the file is a store this version understands.
 
+    One of an older version is made one of this; a process of that version which has it open goes on with it.
     Called within a write transaction, so that of two processes that open a new file one creates it.
 
     Raises:
@@ -66,6 +71,11 @@ def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:
             f"{SCHEMA_VERSION}).",
             "Upgrade this home agent, or name another file in cluster.store.",
         )
+    if application == APPLICATION_ID and version in _UPGRADES:
+        for older in range(version, SCHEMA_VERSION):
+            connection.execute(_UPGRADES[older])
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        return
     if application or version or connection.execute("SELECT 1 FROM sqlite_schema").fetchone():
         raise StoreError(
             "foreign-database",

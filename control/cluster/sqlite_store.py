@@ -11,7 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,9 @@ _WAL_ATTEMPTS = 20
 _NODE_COLUMNS = "identity, home_address, care_of_address, owner, fence, last_seen"
 _BINDING_COLUMNS = (
     "home_address, care_of_address, home_agent, home_agent_address, identity, "
-    "lifetime_expires_at, sequence_number, key_management"
+    "lifetime_expires_at, sequence_number, key_management, mobile_networks"
 )
-_UPSERT_BINDING = f"INSERT OR REPLACE INTO bindings ({_BINDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_UPSERT_BINDING = f"INSERT OR REPLACE INTO bindings ({_BINDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UPSERT_NODE = f"INSERT OR REPLACE INTO nodes ({_NODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
 _UPSERT_NODE_OF_BINDING = f"""
     INSERT INTO nodes ({_NODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)
@@ -58,7 +58,7 @@ _SELECT_TAKEN = """
 _SELECT_CLAIMED = """
     SELECT n.identity, n.home_address, n.care_of_address, :by, :fence, n.last_seen,
         b.home_address, b.care_of_address, :by, b.home_agent_address, b.identity,
-        b.lifetime_expires_at, b.sequence_number, b.key_management
+        b.lifetime_expires_at, b.sequence_number, b.key_management, b.mobile_networks
     FROM (SELECT * FROM nodes WHERE owner = :failed ORDER BY identity LIMIT :limit) n
         LEFT JOIN bindings b ON b.identity = n.identity AND b.home_agent = :failed
     ORDER BY n.identity
@@ -324,7 +324,8 @@ def _node_row(node: NodeRecord, lease: Lease) -> tuple[object, ...]:
 
 
 def _binding(row: tuple[Any, ...]) -> BindingRecord:
-    home_address, care_of_address, home_agent, home_agent_address, identity, expires_at, sequence_number, k_bit = row
+    home_address, care_of_address, home_agent, home_agent_address, identity, expires_at, sequence_number, *rest = row
+    key_management, networks = rest
     return BindingRecord(
         IPv6Address(home_address),
         IPv6Address(care_of_address),
@@ -333,7 +334,8 @@ def _binding(row: tuple[Any, ...]) -> BindingRecord:
         identity,
         expires_at,
         sequence_number,
-        bool(k_bit),
+        bool(key_management),
+        tuple(map(IPv6Network, networks.split())),
     )
 
 
@@ -347,4 +349,5 @@ def _binding_row(binding: BindingRecord, home_agent: str) -> tuple[object, ...]:
         binding.lifetime_expires_at,
         binding.sequence_number,
         int(binding.key_management),
+        " ".join(map(str, binding.mobile_networks)),
     )

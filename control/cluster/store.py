@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 
 
@@ -137,6 +137,7 @@ class BindingRecord:
         lifetime_expires_at: end of its lifetime.
         sequence_number: of the last Binding Update.
         key_management: whether the node asked for key management mobility (K bit).
+        mobile_networks: prefixes of the network behind it; none unless it is a mobile router.
     """
 
     home_address: IPv6Address
@@ -147,6 +148,7 @@ class BindingRecord:
     lifetime_expires_at: float
     sequence_number: int
     key_management: bool = False
+    mobile_networks: tuple[IPv6Network, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,11 @@ from ipaddress import IPv6Address
 
 from control.cluster.store import BindingRecord, FencedOut, Lease, StateStore, StoreError
 from control.daemon.store_thread import StoreThread
+from control.daemon.tunnels import Tunnels
 from control.home_agent.engine import HomeAgent
 from control.home_agent.registrations import PendingRegistration
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change
-from datapath.bindings import BindingMap
 from datapath.errors import DatapathError
 
 _LOG = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class BindingWriter:
         name: str,
         agent: HomeAgent,
         store: StoreThread,
-        bindings: BindingMap,
+        tunnels: Tunnels,
         *,
         lease: Callable[[], Lease | None],
         fenced_out: Callable[[], None],
@@ -65,7 +65,7 @@ class BindingWriter:
             name: the home agent's name in the cluster.
             agent: the engine.
             store: the state store.
-            bindings: the data path.
+            tunnels: the data path.
             lease: the right to write, None while there is none; without one nothing is acknowledged.
             fenced_out: told that another agent has claimed what this one was writing.
             flush: sends what the engine has decided.
@@ -75,7 +75,7 @@ class BindingWriter:
         self._name = name
         self._agent = agent
         self._store = store
-        self._bindings = bindings
+        self._tunnels = tunnels
         self._lease = lease
         self._fenced_out = fenced_out
         self._flush = flush
@@ -202,10 +202,9 @@ class BindingWriter:
         outcome = registration.outcome
         try:
             if outcome.change is Change.REMOVE:
-                self._bindings.remove(registration.home_address)
+                self._tunnels.remove(registration.home_address)
             elif outcome.change is Change.INSTALL and outcome.binding is not None:
-                binding = outcome.binding
-                self._bindings.install(binding.home_address, binding.care_of_address, binding.home_agent)
+                self._tunnels.install(outcome.binding)
         except DatapathError as error:
             await self._roll_back(lease, registration)
             self._refuse([registration], "data-path")
@@ -237,7 +236,7 @@ class BindingWriter:
 
     def _remove_from_data_path(self, home_address: IPv6Address) -> None:
         try:
-            self._bindings.remove(home_address)
+            self._tunnels.remove(home_address)
         except DatapathError as error:
             _LOG.error("binding of %s not removed: %s", home_address, error)
 
@@ -284,6 +283,7 @@ def record_of(name: str, binding: Binding) -> BindingRecord:
         lifetime_expires_at=binding.lifetime_expires_at,
         sequence_number=binding.sequence_number,
         key_management=binding.key_management,
+        mobile_networks=binding.mobile_networks,
     )
 
 
@@ -297,4 +297,5 @@ def binding_of(record: BindingRecord) -> Binding:
         lifetime_expires_at=record.lifetime_expires_at,
         sequence_number=record.sequence_number,
         key_management=record.key_management,
+        mobile_networks=record.mobile_networks,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 
 from control.bootstrap.takeover import NodeToRecover
@@ -12,9 +12,9 @@ from control.cluster.store import BindingRecord, ClaimedNode, NodeRecord, StateS
 from control.daemon.binding_writer import binding_of
 from control.daemon.membership import Membership
 from control.daemon.store_thread import StoreThread
+from control.daemon.tunnels import Tunnels
 from control.home_agent.engine import HomeAgent
 from control.mobility.binding_cache import Binding
-from datapath.bindings import BindingMap, Tunnel
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class _Stored:
 
 
 async def restore(
-    name: str, agent: HomeAgent, store: StoreThread, bindings: BindingMap, membership: Membership, wall: float
+    name: str, agent: HomeAgent, store: StoreThread, tunnels: Tunnels, membership: Membership, wall: float
 ) -> list[NodeToRecover]:
     """Fill the binding cache from the store and make the data path agree with it.
 
@@ -38,7 +38,7 @@ async def restore(
         name: this agent's name in the cluster.
         agent: its engine, still without bindings.
         store: the state store.
-        bindings: the data path.
+        tunnels: the data path.
         membership: knows which nodes may be brought back.
         wall: seconds since the epoch.
 
@@ -51,7 +51,7 @@ async def restore(
     stale: list[IPv6Address] = []
     unfinished: list[ClaimedNode] = []
     renew: list[NodeToRecover] = []
-    expected: dict[IPv6Address, Tunnel] = {}
+    expected: list[Binding] = []
     for record in stored.bindings:
         node = nodes.get(record.identity)
         if record.lifetime_expires_at <= wall or node is None or node.home_address != record.home_address:
@@ -61,15 +61,16 @@ async def restore(
             unfinished.append(ClaimedNode(node, record))
             continue
         agent.directory.restore(record.identity, record.home_address)
-        agent.registrations.rules.cache.put(binding_of(record))
-        expected[record.home_address] = Tunnel(record.care_of_address, record.home_agent_address)
+        binding = _with_authorised_networks(binding_of(record), agent)
+        agent.registrations.rules.cache.put(binding)
+        expected.append(binding)
         renew += _renewal(agent, record, wall)
     for identity, home_address in stored.home_addresses:
         agent.directory.restore_assigned(identity, home_address)
     lease = membership.lease
     if stale and lease is not None:
         await store.run(lambda store: store.remove_bindings(lease, stale))
-    changes = bindings.reconcile(expected)
+    changes = tunnels.reconcile(expected)
     if expected or changes.removed:
         _LOG.info(
             "%d bindings restored; data path: %d added, %d changed, %d removed",
@@ -79,6 +80,17 @@ async def restore(
             len(changes.removed),
         )
     return [*membership.nodes_to_recover(unfinished), *renew]
+
+
+def _with_authorised_networks(binding: Binding, agent: HomeAgent) -> Binding:
+    """The binding without networks that an operator has taken from the node meanwhile."""
+    authorised = agent.directory.mobile_networks(binding.identity)
+    kept = tuple(
+        network for network in binding.mobile_networks if any(network.subnet_of(allowed) for allowed in authorised)
+    )
+    if kept != binding.mobile_networks:
+        _LOG.warning("%s keeps only the networks it is still authorised for", binding.identity)
+    return replace(binding, mobile_networks=kept)
 
 
 def renewals(agent: HomeAgent, identities: Iterable[str], wall: float) -> Iterator[NodeToRecover]:

@@ -40,10 +40,10 @@ from control.daemon.status import Status
 from control.daemon.store_thread import StoreThread
 from control.daemon.takeover_record import TakeoverRecord
 from control.daemon.timeline import Timeline
+from control.daemon.tunnels import Tunnels
 from control.home_agent.events import Happening, TimelineEvent
 from control.key_export import KeyExport
 from control.metrics import Instruments, MetricsServer, from_event_loop
-from datapath.bindings import BindingMap
 from datapath.counters import Counters
 from datapath.reply_addresses import ReplyAddresses
 from datapath.route_control import RouteControl
@@ -98,16 +98,18 @@ class Daemon:
         self._store = StoreThread(
             open_store(configuration.cluster.store.place), self._instruments.store_operation.observe
         )
-        self._bindings = BindingMap.open(configuration.datapath.pin_path)
+        self._tunnels = Tunnels.open(
+            configuration.datapath.pin_path, mobile_routers=configuration.mobility.mobile_routers
+        )
         self._counters = Counters.open(configuration.datapath.pin_path)
         self._replies = ReplyAddresses.open(configuration.datapath.pin_path) if self._back_end.kernel else None
-        self._first_packets = FirstPackets(self._bindings)
+        self._first_packets = FirstPackets(self._tunnels.bindings)
         self._membership = self._make_membership()
         self._writer = BindingWriter(
             configuration.home_agent.name,
             self._agent,
             self._store,
-            self._bindings,
+            self._tunnels,
             lease=lambda: self._membership.lease,
             fenced_out=self._membership.lost,
             flush=self._flush,
@@ -120,7 +122,7 @@ class Daemon:
             configuration,
             self._assembly,
             self._membership,
-            self._bindings,
+            self._tunnels,
             self._counters,
             self._writer,
             self._store,
@@ -139,7 +141,7 @@ class Daemon:
         """
         async with AsyncExitStack() as stack:
             stack.callback(self._store.close)
-            stack.callback(self._bindings.close)
+            stack.callback(self._tunnels.close)
             stack.callback(self._counters.close)
             stack.callback(self._keys.close)
             routes = RouteWatch(RouteControl.open(self._configuration.datapath.pin_path), self._loop)
@@ -246,7 +248,7 @@ class Daemon:
             self._configuration.home_agent.name,
             self._agent,
             self._store,
-            self._bindings,
+            self._tunnels,
             self._membership,
             time.time(),
         )
@@ -261,7 +263,7 @@ class Daemon:
     def _stand_down(self) -> None:
         """Stop answering for nodes that another home agent has claimed."""
         self._writer.forget()
-        self._bindings.reconcile({})
+        self._tunnels.reconcile(())
         self._agent.stand_down(self._loop.time())
         self._loop.call_soon(self._packets.flush)
         _LOG.error("the lease was lost: another home agent has claimed the nodes of this one, none is served here now")

@@ -19,6 +19,7 @@ from control.daemon.membership import Membership
 from control.daemon.security_association_rows import security_association_rows
 from control.daemon.store_thread import StoreThread
 from control.daemon.takeover_record import TakeoverRecord
+from control.daemon.tunnels import Tunnels
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.policy import HALF_OPEN_LIMIT
 from control.metrics import (
@@ -32,7 +33,6 @@ from control.metrics import (
 )
 from control.version import installed_version
 from datapath import attachments
-from datapath.bindings import BindingMap
 from datapath.counters import Counters
 from datapath.errors import DatapathError
 from datapath.xfrm.statistics import dropped_packets
@@ -46,7 +46,7 @@ class Status:
         configuration: Configuration,
         assembly: Assembly,
         membership: Membership,
-        bindings: BindingMap,
+        tunnels: Tunnels,
         counters: Counters,
         writer: BindingWriter,
         store: StoreThread,
@@ -61,7 +61,7 @@ class Status:
         self._agent = assembly.agent
         self._ipsec = assembly.ipsec
         self._membership = membership
-        self._bindings = bindings
+        self._tunnels = tunnels
         self._counters = counters
         self._writer = writer
         self._store = store
@@ -122,6 +122,7 @@ class Status:
                 "lifetime_expires_at": _iso(binding.lifetime_expires_at),
                 "lifetime_left_s": round(binding.lifetime_expires_at - now, 1),
                 "sequence_number": binding.sequence_number,
+                "mobile_network_prefixes": [str(network) for network in binding.mobile_networks],
             }
             for binding in sorted(
                 self._agent.registrations.rules.cache.bindings(), key=lambda binding: binding.home_address
@@ -147,6 +148,7 @@ class Status:
             state="active" if self._membership.lease is not None else "fenced",
             authorised_nodes=len(self._agent.directory),
             bindings=len(self._agent.registrations.rules.cache),
+            mobile_network_prefixes=len(self._agent.registrations.rules.cache.prefixes),
             child_sas=len(self._ipsec),
             ipsec_back_end=self._back_end.name,
             ipsec_reason=self._back_end.reason,
@@ -155,7 +157,7 @@ class Status:
             datapath_interfaces=tuple(self._configuration.datapath.interfaces),
             datapath_mode=self._datapath_modes(),
             datapath_packets=packets,
-            maps={"bindings": MapUsage(len(self._bindings), self._bindings.capacity)},
+            maps={name: MapUsage(*fill) for name, fill in self._tunnels.fill().items()},
             lease=own,
             peers=peers,
             takeovers=self._membership.takeovers,

@@ -78,6 +78,8 @@ def _about(snapshot: Snapshot) -> Iterator[Metric]:
     yield _gauge("active", "Whether it serves mobile nodes: 0 while it starts, stops or has lost its lease.", active)
     yield _gauge("authorised_nodes", "Mobile nodes in the configuration.", {(): snapshot.authorised_nodes})
     yield _gauge("bindings", "Registrations in force.", {(): snapshot.bindings})
+    networks = {(): snapshot.mobile_network_prefixes}
+    yield _gauge("mobile_network_prefixes", "Prefixes behind registered mobile routers.", networks)
     yield _gauge("child_sas", "Pairs of ESP security associations.", {(): snapshot.child_sas})
     yield _gauge("ipsec_info", "Who does ESP for the signalling.", {(snapshot.ipsec_back_end,): 1}, ("back_end",))
 

@@ -146,6 +146,7 @@ class Snapshot:
         state: "starting", "active", "fenced" (its lease was lost) or "stopping".
         authorised_nodes: nodes in the configuration.
         bindings: registrations in force.
+        mobile_network_prefixes: prefixes behind the mobile routers among them.
         child_sas: pairs of ESP security associations.
         ipsec_back_end, ipsec_reason: who does ESP, "kernel" or "userspace", and why.
         exports_keys: whether session keys are written to files.
@@ -176,6 +177,7 @@ class Snapshot:
     state: str
     authorised_nodes: int = 0
     bindings: int = 0
+    mobile_network_prefixes: int = 0
     child_sas: int = 0
     ipsec_back_end: str = "userspace"
     ipsec_reason: str = ""
@@ -209,6 +211,7 @@ class Snapshot:
             "peers": [asdict(peer) for peer in self.peers],
             "nodes": self.authorised_nodes,
             "bindings": self.bindings,
+            "mobile_network_prefixes": self.mobile_network_prefixes,
             "ike_sas": dict(self.key_exchange.sas),
             "ike_workers": {"running": self.key_exchange.workers, "restarts": self.key_exchange.worker_restarts},
             "child_sas": self.child_sas,

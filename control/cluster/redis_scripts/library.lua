@@ -7,7 +7,8 @@
 --   agents            set: home agents that have, or had, nodes
 --   members:AGENT     sorted set of identities, in their byte order
 --   nodes:AGENT       hash: identity -> "fence last_seen home_address care_of_address" ("-": none)
---   bindings:AGENT    hash: home address -> "care_of_address home_agent_address expires_at sequence k identity"
+--   bindings:AGENT    hash: home address -> "care_of_address home_agent_address expires_at sequence k identity", where
+--                     k is "0" or "1", of a mobile router followed by its prefixes, each after a comma
 --   addresses:AGENT   hash: identity -> its home addresses in bindings:AGENT, separated by spaces
 --
 -- Times and addresses pass through as the text they came as: Lua's numbers would round the times.

@@ -18,6 +18,7 @@ STATUS = {
     "peers": [{"home_agent": "ha1", "address": "2001:db8:a1::1", "token": 5, "expires_at": 1e9}],
     "nodes": 100,
     "bindings": 40,
+    "mobile_network_prefixes": 0,
     "ike_sas": {"half-open": 1, "established": 40},
     "ike_workers": {"running": 2, "restarts": 1},
     "child_sas": 80,
@@ -158,10 +159,28 @@ def test_bindings_are_a_table_that_a_pipe_does_not_cut(run):
         "lifetime_left_s": 3599.5,
         "sequence_number": 65535,
     }
-    lines = run(CannedAnswer([row]), "bindings").output.splitlines()
+    lines = run(CannedAnswer([{**row, "mobile_network_prefixes": []}]), "bindings").output.splitlines()
     assert len(lines) == 2
+    assert "NETWORKS" not in lines[0]
     for value in row.values():
         assert str(value) in lines[1]
+
+
+def test_the_networks_of_mobile_routers_are_shown_where_there_are_any(run):
+    host = {
+        "home_address": "2001:db8:100::1",
+        "care_of_address": "2001:db8:c::1",
+        "identity": "mn1@example.org",
+        "lifetime_left_s": 10.0,
+        "sequence_number": 1,
+        "mobile_network_prefixes": [],
+    }
+    router = {**host, "mobile_network_prefixes": ["2001:db8:700::/56", "2001:db8:701::/64"]}
+    lines = run(CannedAnswer([host, router]), "bindings").output.splitlines()
+    assert lines[0].rstrip().endswith("NETWORKS")
+    assert lines[2].rstrip().endswith("2001:db8:700::/56 2001:db8:701::/64")
+    output = run(CannedAnswer(done={**STATUS, "mobile_network_prefixes": 2}), "status").output
+    assert "100 authorised, 40 bound, 2 mobile network prefixes" in output
 
 
 def test_events_are_lines_with_time_event_and_node(run):

@@ -136,6 +136,42 @@ def test_a_newer_schema_is_refused_and_left_alone(path: Path) -> None:
     check.close()
 
 
+def test_a_store_of_the_first_schema_is_read_and_made_one_of_this(path: Path, make_binding: MakeBinding) -> None:
+    SqliteStore(path).close()
+    older = sqlite3.connect(path)
+    older.execute("ALTER TABLE bindings DROP COLUMN mobile_networks")
+    older.execute("PRAGMA user_version = 1")
+    insert = "INSERT INTO bindings VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+    one, two = make_binding(1), make_binding(2)
+    rows = [
+        (
+            binding.home_address.packed,
+            binding.care_of_address.packed,
+            "ha1",
+            binding.home_agent_address.packed,
+            binding.identity,
+            binding.lifetime_expires_at,
+            binding.sequence_number,
+            int(binding.key_management),
+        )
+        for binding in (one, two)
+    ]
+    older.execute(insert, rows[0])
+    older.commit()
+
+    store = SqliteStore(path)
+
+    assert store.bindings("ha1") == [one]
+    # A process of the older version that still has the file open names the columns it knows.
+    columns = "home_address, care_of_address, home_agent, home_agent_address, identity, lifetime_expires_at"
+    older.execute(f"{insert.replace('bindings', f'bindings ({columns}, sequence_number, key_management)')}", rows[1])
+    older.commit()
+    older.close()
+    assert store.bindings("ha1") == [one, two]
+    store.close()
+    assert SqliteStore(path).bindings("ha1") == [one, two]
+
+
 def test_a_damaged_store_says_so(path: Path, make_binding: MakeBinding) -> None:
     store = SqliteStore(path)
     lease = store.acquire_lease("ha1", HA1, T0, 3.0)

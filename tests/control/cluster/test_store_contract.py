@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -49,6 +49,23 @@ def test_a_binding_is_replaced_by_its_home_address(open_any_store: OpenStore, ma
     (node,) = store.nodes("ha1")
     assert node.care_of_address == moved.care_of_address
     assert node.last_seen == T0  # a write that does not say when does not say "never" either
+
+
+def test_the_networks_of_a_mobile_router_go_along(open_any_store: OpenStore, make_binding: MakeBinding) -> None:
+    store = open_any_store()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    networks = (IPv6Network("2001:db8:700::/56"), IPv6Network("2001:db8:701::/64"))
+    router = make_binding(1, mobile_networks=networks)
+    store.write_bindings(lease, [router, make_binding(2)], T0)
+    assert open_any_store().bindings("ha1") == [router, make_binding(2)]
+    heir = store.acquire_lease("ha2", HA2, T0 + 4.0, 3.0)
+    claimed = [node.binding for node in store.claim("ha1", heir, T0 + 4.0)]
+    assert [binding.mobile_networks for binding in claimed if binding is not None] == [networks, ()]
+    own = make_binding(1, home_agent="ha2", home_agent_address=HA2, mobile_networks=networks[:1])
+    store.write_bindings(heir, [own])
+    assert store.bindings("ha2")[0] == own
+    store.remove_bindings(heir, [own.home_address])
+    assert [binding.identity for binding in store.bindings("ha2")] == [make_binding(2).identity]
 
 
 def test_removed_bindings_are_gone_and_their_nodes_stay(open_any_store: OpenStore, make_binding: MakeBinding) -> None:
@@ -323,6 +340,9 @@ def test_an_agent_that_comes_back_finds_its_nodes_gone(open_any_store: OpenStore
 
 addresses = st.binary(min_size=16, max_size=16).map(IPv6Address)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+networks = st.builds(
+    lambda address, length: IPv6Network((address, length), strict=False), addresses, st.integers(0, 128)
+)
 records = st.builds(
     BindingRecord,
     home_address=addresses,
@@ -333,6 +353,7 @@ records = st.builds(
     lifetime_expires_at=st.floats(0, 1e11),
     sequence_number=st.integers(0, 65535),
     key_management=st.booleans(),
+    mobile_networks=st.lists(networks, max_size=3).map(tuple),
 )
 
 

@@ -1,0 +1,104 @@
+"""What the data path is told of bindings: the tunnel of each, and the networks behind mobile routers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+
+from control.mobility.binding_cache import Binding
+from datapath.bindings import BindingMap, Reconciliation, Tunnel
+from datapath.errors import DatapathError
+from datapath.mobile_networks import MobileNetworkMap
+
+
+class Tunnels:
+    """Bindings in the data path, with their networks where it was loaded with mobile networks.
+
+    Attributes:
+        bindings: the map of bindings alone, for whoever only looks.
+    """
+
+    def __init__(self, bindings: BindingMap, networks: MobileNetworkMap | None) -> None:
+        self.bindings = bindings
+        self._networks = networks
+
+    @classmethod
+    def open(cls, pin_path: Path, *, mobile_routers: bool) -> Tunnels:
+        """Opens the pinned maps.
+
+        Args:
+            pin_path: where they are.
+            mobile_routers: whether the networks behind mobile routers are to be tunnelled too.
+
+        Raises:
+            NotLoaded: nothing is pinned there, or it was loaded without what is wanted.
+            StalePin: it has another layout.
+        """
+        bindings = BindingMap.open(pin_path)
+        try:
+            return cls(bindings, MobileNetworkMap.open(pin_path) if mobile_routers else None)
+        except DatapathError:
+            bindings.close()
+            raise
+
+    def close(self) -> None:
+        """Closes the maps. What is in them stays in force."""
+        self.bindings.close()
+        if self._networks is not None:
+            self._networks.close()
+
+    def fill(self) -> dict[str, tuple[int, int]]:
+        """How many entries each map has, and has room for."""
+        maps: dict[str, BindingMap | MobileNetworkMap] = {"bindings": self.bindings}
+        if self._networks is not None:
+            maps["mobile_networks"] = self._networks
+        return {name: (len(entries), entries.capacity) for name, entries in maps.items()}
+
+    def install(self, binding: Binding) -> None:
+        """Has packets go by this binding from now on.
+
+        Raises:
+            DatapathError: it cannot be had; then all is as it was.
+        """
+        home_address = binding.home_address
+        before = self._networks.networks(home_address) if self._networks is not None else frozenset()
+        # First, for it is the binding that brings them to life.
+        self._set_networks(home_address, binding.mobile_networks)
+        try:
+            self.bindings.install(home_address, binding.care_of_address, binding.home_agent)
+        except DatapathError:
+            self._set_networks(home_address, before)
+            raise
+
+    def remove(self, home_address: IPv6Address) -> None:
+        """Has no packets go by the binding of a home address any more, if there is one.
+
+        Raises:
+            DatapathError: the kernel refuses.
+        """
+        self.bindings.remove(home_address)
+        if self._networks is not None:
+            self._networks.remove(home_address)
+
+    def reconcile(self, expected: Iterable[Binding]) -> Reconciliation:
+        """Makes the maps agree with these bindings, touching only what differs.
+
+        Returns:
+            The home addresses whose tunnel was touched.
+
+        Raises:
+            DatapathError: there is no room, or the kernel refuses.
+        """
+        expected = list(expected)
+        if self._networks is not None:
+            self._networks.reconcile(
+                {binding.home_address: binding.mobile_networks for binding in expected if binding.mobile_networks}
+            )
+        return self.bindings.reconcile(
+            {binding.home_address: Tunnel(binding.care_of_address, binding.home_agent) for binding in expected}
+        )
+
+    def _set_networks(self, home_address: IPv6Address, networks: Iterable[IPv6Network]) -> None:
+        if self._networks is not None:
+            self._networks.replace(home_address, tuple(networks))
