@@ -35,6 +35,8 @@
 #define ICMPV6_TIME_EXCEEDED 3
 #define ICMPV6_FIRST_INFORMATIONAL 128 /* types below are errors */
 #define ICMPV6_ROUTER_SOLICITATION 133
+#define ICMPV6_NEIGHBOUR_SOLICITATION 135
+#define ICMPV6_NEIGHBOUR_ADVERTISEMENT 136
 #define ICMPV6_REDIRECT 137
 #define ICMPV6_HOP_LIMIT 64
 /* An error is cut to the minimum MTU (RFC 4443 section 2.4 (c)). */
@@ -44,6 +46,11 @@
 /* ICMPv6 errors each processor may send: this many at once, then one per interval (RFC 4443 section 2.4 (f)). */
 #define ICMPV6_BURST 256
 #define ICMPV6_INTERVAL_NS 1000000LL
+
+#define NEIGHBOUR_OPTION_SOURCE_LINK_ADDRESS 1
+#define NEIGHBOUR_OPTION_TARGET_LINK_ADDRESS 2
+#define NEIGHBOUR_FLAG_SOLICITED 0x40000000
+#define MAX_NEIGHBOUR_OPTION_UNITS 16 /* 8 bytes each; a longer solicitation is the kernel's */
 
 #define OPTION_PAD1 0
 #define OPTION_HOME_ADDRESS 0xC9 /* RFC 6275 section 6.3: a node that does not know it discards the packet */

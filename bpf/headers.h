@@ -48,6 +48,21 @@ struct udp_header {
 	__u16 checksum;
 };
 
+/* Neighbour Solicitation and Advertisement (RFC 4861 sections 4.3 and 4.4), without options. */
+struct neighbour_message {
+	__u8 type;
+	__u8 code;
+	__u16 checksum;
+	__be32 flags;
+	__u64 target[2];
+};
+
+struct link_address_option {
+	__u8 type;
+	__u8 length; /* in units of 8 bytes */
+	__u8 address[6];
+};
+
 struct icmpv6_header {
 	__u8 type;
 	__u8 code;

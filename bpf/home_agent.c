@@ -15,6 +15,7 @@
 #include "next_hops.h"
 #include "writing.h"
 #include "icmp.h"
+#include "neighbour_discovery.h"
 #include "encapsulation.h"
 #include "ecn.h"
 #include "decapsulation.h"
@@ -28,17 +29,27 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 	struct ipv6_header *packet;
 	struct ipv6_address destination;
 	struct binding binding;
+	enum reason answer;
+	int is_group_frame;
 
 	link = take_ethernet(&frame);
 	if (!link)
 		return PASS_MALFORMED;
 	if (link->type != bpf_htons(ETHERNET_TYPE_IPV6))
 		return PASS_NOT_IPV6;
-	if (link->destination[0] & ETHERNET_GROUP_BIT)
+	is_group_frame = link->destination[0] & ETHERNET_GROUP_BIT;
+	if (is_group_frame && !WITH_HOME_LINKS)
 		return PASS_GROUP_FRAME;
 	packet = take_ipv6(&frame);
 	if (!packet)
 		return PASS_MALFORMED;
+	if (WITH_HOME_LINKS && UNLIKELY(packet->hop_limit == HOP_LIMIT_OF_A_NEIGHBOUR)) {
+		answer = answer_solicitation(ctx, link, packet, frame.end);
+		if (answer != NOT_ANSWERED)
+			return answer;
+	}
+	if (is_group_frame)
+		return PASS_GROUP_FRAME;
 
 	destination = address_of(packet->destination);
 	if (!is_home_agent(&destination)) {

@@ -1,11 +1,9 @@
 /* ICMPv6 errors (RFC 4443) built in place of the packet that caused them and sent back the way it came. */
 #pragma once
 
-/* One error of this processor's budget, if any is left. */
-INLINE int spend_error(void)
+/* One message of a budget of this processor, if any is left. */
+INLINE int spend(struct error_budget *budget)
 {
-	__u32 zero = 0;
-	struct error_budget *budget = error_budget.lookup(&zero);
 	__s64 elapsed;
 
 	if (!budget)
@@ -26,6 +24,13 @@ INLINE int spend_error(void)
 		return 0;
 	budget->tokens -= 1;
 	return 1;
+}
+
+INLINE int spend_error(void)
+{
+	__u32 zero = 0;
+
+	return spend(error_budget.lookup(&zero));
 }
 
 /* RFC 4443 section 2.4 (e): no error about an error, about a redirect, or to what is not one node. */

@@ -18,4 +18,12 @@ BPF_TABLE_PINNED("hash", struct ipv6_address, struct ipv6_address, reply_address
 		 PIN_DIRECTORY "/reply_addresses");
 BPF_TABLE_PINNED("percpu_array", __u32, __u64, stats, MAX_REASONS, PIN_DIRECTORY "/stats");
 BPF_TABLE_PINNED("percpu_array", __u32, struct error_budget, error_budget, 1, PIN_DIRECTORY "/error_budget");
+#if WITH_HOME_LINKS
+BPF_TABLE_PINNED("hash", struct home_link, struct link_identity, home_links, MAX_HOME_LINKS,
+		 PIN_DIRECTORY "/home_links");
+BPF_TABLE_PINNED("hash", struct link_local_address, __u32, link_local_addresses, MAX_BINDINGS,
+		 PIN_DIRECTORY "/link_local_addresses");
+BPF_TABLE_PINNED("percpu_array", __u32, struct error_budget, advertisement_budget, 1,
+		 PIN_DIRECTORY "/advertisement_budget");
+#endif
 BPF_XDP_REDIRECT_MAP("devmap:" PIN_DIRECTORY "/ports", __u32, ports, MAX_PORTS);

@@ -28,6 +28,8 @@ enum reason {
 	REPLY_PACKET_TOO_BIG = 32,
 	/* Hop limit used up before the tunnel: answered with ICMPv6 Time Exceeded. */
 	REPLY_TIME_EXCEEDED = 33,
+	/* Solicited on a home link, for a bound home address: advertised there. */
+	REPLY_NEIGHBOUR_ADVERTISEMENT = 34,
 
 	/* Not IPv6, or behind a VLAN tag. */
 	PASS_NOT_IPV6 = 64,
@@ -94,4 +96,6 @@ enum reason {
 	DROP_TUNNEL_CONGESTION = 111,
 	/* Out of a mobile router's tunnel into the same one: a host its network does not have. */
 	DROP_TUNNEL_BACK = 112,
+	/* Solicited on a home link; advertised to all nodes too often lately. */
+	DROP_ADVERTISEMENT_RATE_LIMITED = 113,
 };

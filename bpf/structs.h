@@ -75,8 +75,28 @@ struct attachment {
 	char note[104]; /* why the actual mode is not native, empty if it is */
 };
 
-/* Value of `error_budget`, per processor: a token bucket for ICMPv6 errors. */
+/* Value of `error_budget` and `advertisement_budget`, per processor: a token bucket for ICMPv6 messages. */
 struct error_budget {
 	__u64 refilled_at; /* ns of bpf_ktime_get_ns */
 	__u64 tokens;
+};
+
+/* A home link: the interface frames of it come in by. */
+struct home_link {
+	__u32 port; /* interface index */
+	__u32 vlan; /* tag of its frames, 0 for none */
+};
+
+/* Value of `home_links`: as whom the home agent defends home addresses there. */
+struct link_identity {
+	struct ipv6_address address; /* source of the advertisements */
+	__u64 valid_until; /* in jiffies; 0: for as long as the data path is loaded */
+	__u8 link_address[6];
+	__u8 reserved[2];
+};
+
+/* Key of `link_local_addresses`, defended beside home addresses where a mobile node wants that. */
+struct link_local_address {
+	struct ipv6_address address;
+	struct home_link link;
 };

@@ -35,6 +35,13 @@ MOBILE_NETWORK = struct.Struct("=I16s")
 """Length in bits and address of a mobile network's prefix."""
 MAX_MOBILE_NETWORKS = 1 << 20
 """Mobile network prefixes; one takes memory only once it is there."""
+MAX_HOME_LINKS = 64
+HOME_LINK = struct.Struct("=II")
+"""Interface index and VLAN tag of the frames of a home link."""
+LINK_IDENTITY = struct.Struct("=16sQ6s2s")
+"""Address, valid until (jiffies), Ethernet address, the loader's mark: whether it has raised all-multicast."""
+LINK_LOCAL_ADDRESS = struct.Struct("=16sII")
+"""An address with its home link."""
 NEXT_HOPS_OF_GENERATION = 64
 """Next hops that one processor keeps of one generation."""
 NEXT_HOP = struct.Struct("=III6s6sI")
@@ -96,6 +103,16 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
             MAX_MOBILE_NETWORKS,
             MAP_NOT_PREALLOCATED,
         ),
+        MapSpecification("home_links", MapType.HASH, HOME_LINK.size, LINK_IDENTITY.size, MAX_HOME_LINKS),
+        MapSpecification(
+            "link_local_addresses",
+            MapType.HASH,
+            LINK_LOCAL_ADDRESS.size,
+            INDEX.size,
+            max_bindings,
+            MAP_NOT_PREALLOCATED,
+        ),
+        MapSpecification("advertisement_budget", MapType.PERCPU_ARRAY, INDEX.size, 16, 1),
         MapSpecification("reply_addresses", MapType.HASH, KEY_SIZE, KEY_SIZE, max_bindings),
         MapSpecification("local", MapType.HASH, KEY_SIZE, INDEX.size, MAX_HOME_AGENTS),
         MapSpecification("stats", MapType.PERCPU_ARRAY, INDEX.size, 8, MAX_REASONS),

@@ -34,6 +34,7 @@ from datapath.layout import (
     pin_directory,
 )
 from datapath.netlink import InterfaceState, XdpMode
+from datapath.served_links import serve_links
 from datapath.specialisation import Specialisation
 
 
@@ -50,6 +51,7 @@ class LoaderOptions:
         home_prefixes: what this host sends there goes to care-of addresses with a routing header, as the kernel's IPsec
             needs it; empty for no such device.
         mobile_networks: whether packets to and from the networks of mobile routers are tunnelled (RFC 3963).
+        home_links: those of the interfaces that have hosts of a home link behind them (RFC 6275 section 10.4.1).
     """
 
     interfaces: Sequence[str]
@@ -59,6 +61,7 @@ class LoaderOptions:
     xdp_mode: str = "auto"
     home_prefixes: Sequence[IPv6Network] = ()
     mobile_networks: bool = False
+    home_links: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,8 @@ def _check(options: LoaderOptions) -> None:
         raise DatapathError("No interface is named: set datapath.interfaces to those facing the network.")
     if len(set(options.interfaces)) != len(options.interfaces):
         raise DatapathError("An interface is named twice: correct datapath.interfaces.")
+    if strangers := sorted(set(options.home_links) - set(options.interfaces)):
+        raise DatapathError(f"{strangers[0]} is a home link but not among the interfaces: correct datapath.home_links.")
     if not 1 <= len(options.home_agent_addresses) <= MAX_HOME_AGENTS:
         raise DatapathError(f"Between 1 and {MAX_HOME_AGENTS} home agent addresses are needed.")
     if not 1 <= options.max_bindings <= 1 << 24:
@@ -191,6 +196,7 @@ def _load_program(
         _hash_key(directory),
         tuple(options.home_agent_addresses),
         mobile_networks=options.mobile_networks,
+        home_links=bool(options.home_links),
     )
     with compile_program(specialisation) as program:
         compile_s = time.monotonic() - started
@@ -204,6 +210,7 @@ def _load_program(
             narrowest=min(state.mtu for state in states),
         )
         with home_link as served_home_link, Map.open(directory / "local") as local:
+            serve_links(directory, options.home_links, options.home_agent_addresses[0])
             obsolete = _add_local(local, options.home_agent_addresses)
             attachments = _attach_all(options, directory, states, program, own)
             for key in obsolete:

@@ -39,13 +39,20 @@ class NetlinkRefused(DatapathError):
 
 @dataclass(frozen=True, slots=True)
 class InterfaceState:
-    """An interface and the XDP programs on it (program identifiers; 0 is none)."""
+    """An interface and the XDP programs on it (program identifiers; 0 is none).
+
+    Attributes:
+        link_address: its address on the link layer, empty if it has none.
+        all_multicast: whether it receives all multicast frames.
+    """
 
     name: str
     index: int
     mtu: int
     native_program: int
     generic_program: int
+    link_address: bytes
+    all_multicast: bool
 
     @property
     def program(self) -> int:
@@ -69,7 +76,8 @@ class _Message(IntEnum):
 
 _REQUEST, _ACKNOWLEDGE, _CAPPED, _WITH_ATTRIBUTES = 0x1, 0x4, 0x100, 0x200
 _SOL_NETLINK, _CAP_ACK, _EXTENDED_ACK = 270, 10, 11
-_IFLA_NAME, _IFLA_MTU, _IFLA_XDP = 3, 4, 43
+_IFLA_ADDRESS, _IFLA_NAME, _IFLA_MTU, _IFLA_XDP = 1, 3, 4, 43
+_ALL_MULTICAST = 0x200
 _XDP_FD, _XDP_FLAGS, _XDP_DRIVER_ID, _XDP_GENERIC_ID, _XDP_EXPECTED_FD = 1, 3, 5, 6, 8
 _FLAG_IF_NONE, _FLAG_GENERIC, _FLAG_NATIVE, _FLAG_REPLACE = 1, 2, 4, 16
 _NESTED, _TYPE_MASK = 0x8000, 0x3FFF
@@ -89,7 +97,7 @@ def interface_state(interface: str | int) -> InterfaceState:
                 f"There is no interface {interface} here: correct datapath.interfaces, or create it first."
             ) from error
         raise
-    _, _, index, _, _ = _LINK.unpack_from(reply)
+    _, _, index, flags, _ = _LINK.unpack_from(reply)
     top = dict(_attributes(reply[_LINK.size :]))
     xdp = dict(_attributes(top.get(_IFLA_XDP, b"")))
     return InterfaceState(
@@ -98,6 +106,8 @@ def interface_state(interface: str | int) -> InterfaceState:
         mtu=int.from_bytes(top.get(_IFLA_MTU, b""), sys.byteorder),
         native_program=int.from_bytes(xdp.get(_XDP_DRIVER_ID, b""), sys.byteorder),
         generic_program=int.from_bytes(xdp.get(_XDP_GENERIC_ID, b""), sys.byteorder),
+        link_address=top.get(_IFLA_ADDRESS, b""),
+        all_multicast=bool(flags & _ALL_MULTICAST),
     )
 
 
@@ -113,6 +123,11 @@ def attach(index: int, program: int, mode: XdpMode, replacing: int | None = None
 def detach(index: int, attached: int, mode: XdpMode) -> None:
     """Takes the program ``attached`` (a descriptor) off, if it is the one that is on."""
     _set_program(index, -1, mode, attached)
+
+
+def set_all_multicast(index: int, *, on: bool) -> None:
+    """Has an interface receive all multicast frames, or again only those of its groups; raises NetlinkRefused."""
+    _exchange(_Message.SET_LINK, _LINK.pack(0, 0, index, _ALL_MULTICAST if on else 0, _ALL_MULTICAST))
 
 
 def _set_program(index: int, program: int, mode: XdpMode, replacing: int | None) -> None:

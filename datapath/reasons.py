@@ -27,6 +27,7 @@ class Reason(IntEnum):
     FORWARD_AT_HOME = 4
     REPLY_PACKET_TOO_BIG = 32
     REPLY_TIME_EXCEEDED = 33
+    REPLY_NEIGHBOUR_ADVERTISEMENT = 34
     PASS_NOT_IPV6 = 64
     PASS_GROUP_FRAME = 65
     PASS_MALFORMED = 66
@@ -59,6 +60,7 @@ class Reason(IntEnum):
     DROP_HOME_LINK_UNPROTECTED = 110
     DROP_TUNNEL_CONGESTION = 111
     DROP_TUNNEL_BACK = 112
+    DROP_ADVERTISEMENT_RATE_LIMITED = 113
 
     @property
     def slug(self) -> str:
@@ -84,6 +86,7 @@ _DESCRIPTIONS = {
     Reason.FORWARD_AT_HOME: "From this host to a mobile node that is at home: as it is.",
     Reason.REPLY_PACKET_TOO_BIG: "Did not fit the tunnel: answered with ICMPv6 Packet Too Big.",
     Reason.REPLY_TIME_EXCEEDED: "Hop limit used up before the tunnel: answered with ICMPv6 Time Exceeded.",
+    Reason.REPLY_NEIGHBOUR_ADVERTISEMENT: "Solicited on a home link, for a bound home address: advertised there.",
     Reason.PASS_NOT_IPV6: "Not IPv6, or behind a VLAN tag.",
     Reason.PASS_GROUP_FRAME: "Sent to an Ethernet group address, as neighbour discovery is.",
     Reason.PASS_MALFORMED: "Cut short, or lengths that contradict each other, or a jumbogram.",
@@ -116,4 +119,5 @@ _DESCRIPTIONS = {
     Reason.DROP_HOME_LINK_UNPROTECTED: "From this host: a Mobility Header that IPsec has not protected.",
     Reason.DROP_TUNNEL_CONGESTION: "Marked as congested outside the tunnel, inside by a sender that does not use ECN.",
     Reason.DROP_TUNNEL_BACK: "Out of a mobile router's tunnel into the same one: a host its network does not have.",
+    Reason.DROP_ADVERTISEMENT_RATE_LIMITED: "Solicited on a home link; advertised to all nodes too often lately.",
 }

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import struct
-import time
 from pathlib import Path
 
-from datapath.bpf_syscall import Map, program_load, program_test_run
+from datapath.bpf_syscall import Map
 from datapath.errors import StalePin
+from datapath.jiffies import JiffiesClock
 from datapath.layout import ROUTE_CONTROL, pin_directory
 
 _GENERATIONS = 1 << 32
-_SOCKET_FILTER = 1
-_INSTRUCTION = struct.Struct("=BBhi")
-# Opcodes of eBPF: call a helper, shift register 0 right, return.
-_CALL, _SHIFT_RIGHT, _EXIT = 0x85, 0x77, 0x95
-_HELPER_JIFFIES = 118
-_CLOCK_MONOTONIC_COARSE = 6
-_SHORTEST_FRAME = bytes(14)
 
 
 class RouteControl:
@@ -27,7 +18,7 @@ class RouteControl:
     def __init__(self, control: Map) -> None:
         if control.info.value_size != ROUTE_CONTROL.size:
             raise StalePin("The pinned routes have another layout: run `homeagent datapath unload`, then load again.")
-        self._jiffies_at_zero, self._jiffies_per_second = _jiffies_clock()
+        self._clock = JiffiesClock()
         self._memory = control.memory()
         self._generation = memoryview(self._memory).cast("I")
         self._valid_until = memoryview(self._memory).cast("q")
@@ -60,29 +51,8 @@ class RouteControl:
             now: monotonic seconds.
             seconds: from now on; a control plane that can no longer tell of changes is obeyed no longer than that.
         """
-        self._valid_until[1] = self._jiffies_at_zero + round((now + seconds) * self._jiffies_per_second)
+        self._valid_until[1] = self._clock.at(now + seconds)
 
     def forbid(self) -> None:
         """Has the programs ask the kernel for every packet."""
         self._valid_until[1] = 0
-
-
-def _jiffies_clock() -> tuple[int, int]:
-    """The kernel's tick count at monotonic second 0, and its ticks per second."""
-    per_second = round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE))
-    halves = [_ticks_shifted_by(0), _ticks_shifted_by(32)]
-    now = time.monotonic()
-    return (halves[1] << 32 | halves[0]) - round(now * per_second), per_second
-
-
-def _ticks_shifted_by(bits: int) -> int:
-    """32 bits of the count, which only programs are told. Its upper half is the same for weeks."""
-    program = b"".join(
-        _INSTRUCTION.pack(*instruction)
-        for instruction in ((_CALL, 0, 0, _HELPER_JIFFIES), (_SHIFT_RIGHT, 0, 0, bits), (_EXIT, 0, 0, 0))
-    )
-    descriptor = program_load(_SOCKET_FILTER, program, "jiffies")
-    try:
-        return program_test_run(descriptor, _SHORTEST_FRAME).verdict
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from datapath.bpf_syscall import possible_processors
 from datapath.layout import (
     HASH_KEY,
     MAX_HOME_AGENTS,
+    MAX_HOME_LINKS,
     MAX_MOBILE_NETWORKS,
     MAX_PORTS,
     MAX_PROBES,
@@ -37,6 +38,7 @@ class Specialisation:
         hash_key: as ``bindings`` was filled with; nobody may learn it who can choose home addresses.
         home_agent_addresses: addresses tunnels and signalling end at.
         mobile_networks: whether there are mobile routers (RFC 3963).
+        home_links: whether there are home links with hosts on them.
     """
 
     pin_directory: Path
@@ -44,6 +46,7 @@ class Specialisation:
     hash_key: bytes = field(repr=False)
     home_agent_addresses: Sequence[IPv6Address]
     mobile_networks: bool = False
+    home_links: bool = False
 
     def macros(self) -> dict[str, str]:
         """What the C text wants defined."""
@@ -59,6 +62,8 @@ class Specialisation:
             "MAX_TUNNEL_ENDS": str(MAX_TUNNEL_ENDS),
             "PROCESSORS": str(processors),
             "WITH_MOBILE_NETWORKS": str(int(self.mobile_networks)),
+            "WITH_HOME_LINKS": str(int(self.home_links)),
+            "MAX_HOME_LINKS": str(MAX_HOME_LINKS),
             "MAX_MOBILE_NETWORKS": str(MAX_MOBILE_NETWORKS),
             "NEXT_HOPS_OF_GENERATION": str(NEXT_HOPS_OF_GENERATION),
             "NEXT_HOP_PROBES": str(_NEXT_HOP_PROBES),

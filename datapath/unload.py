@@ -14,6 +14,7 @@ from datapath.attachments import OwnPrograms
 from datapath.bpf_syscall import Map
 from datapath.errors import DatapathError, InterfaceMissing, NotLoaded, PrivilegeRequired
 from datapath.layout import ATTACHMENT
+from datapath.served_links import let_go_of_links
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ def unload(pin_path: Path, interfaces: Sequence[str] = ()) -> UnloadReport:
         untouched: list[str] = []
         for name in dict.fromkeys([*recorded, *interfaces]):
             (detached if _detach(name, own) else untouched).append(name)
+        for directory in directories:
+            let_go_of_links(directory)
         home_link_removed = home_link.tear_down(pin_path)
         removed = sum(_remove_pins(directory) for directory in directories)
     with contextlib.suppress(OSError):  # not empty, or the mount point itself

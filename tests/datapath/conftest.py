@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -134,7 +134,7 @@ def _build_network() -> None:
 
 
 @contextlib.contextmanager
-def loaded_testbed(*, mobile_networks: bool = False) -> Iterator[Testbed]:
+def loaded_testbed(*, mobile_networks: bool = False, home_links: Sequence[str] = ()) -> Iterator[Testbed]:
     """The loaded data path, in a namespace of its own."""
     pin_path = Path(f"/sys/fs/bpf/homeagent-test-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     with own_network():
@@ -145,6 +145,7 @@ def loaded_testbed(*, mobile_networks: bool = False) -> Iterator[Testbed]:
             home_agent_addresses=[Testbed.home_agent, Testbed.other_home_agent],
             max_bindings=64,
             mobile_networks=mobile_networks,
+            home_links=home_links,
         )
         report = load(options)
         try:
