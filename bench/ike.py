@@ -1,7 +1,7 @@
 """`python -m bench.ike`: complete key exchanges per CPU-second of a home agent, beside their cryptography alone.
 
 IKE_SA_INIT, IKE_AUTH and CREATE_CHILD_SA with everything the product does around them, as initiator and as responder,
-by authentication method. Needs no privilege.
+by authentication method. Needs no privilege, but for strongSwan beside it: root.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import cast
 
 from rich.console import Console
@@ -37,6 +38,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     add("--nodes", type=int, default=_DEFAULTS.nodes, metavar="N", help="nodes in each run, under way together")
     add("--rounds", type=int, default=_DEFAULTS.rounds, metavar="R", help="how often everything is measured")
     add("--memory-nodes", type=int, default=_DEFAULTS.memory_nodes, metavar="N", help="0: no memory figure")
+    add("--without-strongswan", action="store_true", help="leave strongSwan out, where it could be measured")
     add("--json", type=Path, metavar="FILE", help="write the result to this file")
     parsed = parser.parse_args(arguments)
     if not 1 <= parsed.nodes <= _MOST_NODES:
@@ -50,6 +52,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         nodes=parsed.nodes,
         rounds=parsed.rounds,
         memory_nodes=parsed.memory_nodes,
+        strongswan=not parsed.without_strongswan,
         json_file=parsed.json,
     )
 
@@ -61,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with console.status("measuring") as status:
             measured = measure(options, status.update)
+            rounds = strongswan.measure(options, measured.reference_s, status.update)
             bytes_per_node: dict[str, float] = {}
             if options.memory_nodes:
                 status.update("memory")
@@ -68,7 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as error:
         console.print(f"The bench could not be completed: {error}", style="red", markup=False, soft_wrap=True)
         return 1
-    report = build_report(options, measured, bytes_per_node, StrongSwan({}, strongswan.note()))
+    report = build_report(
+        options,
+        measured,
+        bytes_per_node,
+        StrongSwan({method: median(values) for method, values in rounds.items()}, strongswan.note(options)),
+    )
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(report, indent=2) + "\n")
     print_report(report, Console())

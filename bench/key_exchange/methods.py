@@ -13,7 +13,7 @@ from control.ikev2.policy import Credentials
 Method = Literal["psk", "ecdsa", "ed25519", "rsa"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-_KEY_TYPES: dict[Method, KeyType] = {"ecdsa": "ecdsa-p256", "ed25519": "ed25519", "rsa": "rsa-2048"}
+KEY_TYPES: dict[Method, KeyType] = {"ecdsa": "ecdsa-p256", "ed25519": "ed25519", "rsa": "rsa-2048"}
 _SHARED_KEY_SIZE = 32
 
 
@@ -42,7 +42,7 @@ def make_trust(method: Method, home_agents: tuple[str, ...], nodes: tuple[str, .
     if method == "psk":
         keys = tuple(number.to_bytes(_SHARED_KEY_SIZE, "big") for number in range(1, len(nodes) + 1))
         return Trust(method, (), (None,) * len(home_agents), (None,) * len(nodes), keys)
-    kind = _KEY_TYPES[method]
+    kind = KEY_TYPES[method]
     authority = CertificateAuthority("key exchange bench CA", kind)
     of_home_agents, of_nodes = generate_key(kind), generate_key(kind)
     return Trust(

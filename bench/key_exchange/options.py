@@ -17,6 +17,7 @@ class Options:
         nodes: nodes in each run, all under way together: about as many as the daemon allows by default.
         rounds: how often everything is measured.
         memory_nodes: nodes of the memory figure, 0 for none.
+        strongswan: measure it too, where it is to be had.
         json_file: where the result goes, None for nowhere.
     """
 
@@ -24,4 +25,5 @@ class Options:
     nodes: int = 64
     rounds: int = 15
     memory_nodes: int = 500
+    strongswan: bool = True
     json_file: Path | None = None

@@ -1,50 +1,143 @@
-"""Whether Debian's strongSwan can be measured beside us, and if not, why."""
+"""Debian's strongSwan as the initiator, beside us: its IKE_SA_INIT and IKE_AUTH towards an endpoint of ours."""
 
 from __future__ import annotations
 
-import gzip
-import platform
-import re
+import os
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
+
+from bench.key_exchange.meter import Meter
+from bench.key_exchange.methods import KEY_TYPES, Method
+from bench.key_exchange.options import Options
+from bench.lab.ike_peers import OUR_NAME, OURS, SHARED_KEY, THEIR_NAME, THEIRS, Peers, Policy
+from bench.lab.pki import CertificateAuthority
+from control.ikev2.policy import Credentials
+
+INCLUDES = (
+    "charon-systemd, the one installed here, begins the same number of IKE SAs together by vici: CPU time of all its "
+    "threads for IKE_SA_INIT and IKE_AUTH over UDP between network namespaces, to an endpoint of ours. Without child "
+    "SAs, so without CREATE_CHILD_SA, ESP, Mobile IPv6 and its signalling, all of which our figure has: charon cannot "
+    "install child SAs in a kernel without ESP. It logs nothing; same algorithms and kinds of keys"
+)
 _DAEMON = Path("/usr/sbin/charon-systemd")
-_LOAD_TESTER = Path("/usr/lib/ipsec/plugins/libstrongswan-load-tester.so")
+_OPTIONS = "reuse_ikesa = no"
+_CONNECTIONS = """
+connections {{
+  ha {{
+    local_addrs = {theirs}
+    remote_addrs = {ours}
+    proposals = aes128gcm16-prfsha256-x25519
+    unique = never
+    mobike = no
+    local {{
+      auth = {kind}
+      id = {their_name}
+      {certificates}
+    }}
+    remote {{
+      auth = {kind}
+      id = {our_name}
+    }}
+  }}
+}}
+secrets {{
+  ike {{
+    id = {our_name}
+    secret = {secret}
+  }}
+}}
+"""
 
 
-def obstacles(daemon: Path = _DAEMON, load_tester: Path = _LOAD_TESTER, kernel: str | None = None) -> list[str]:
-    """What keeps strongSwan from initiating the same exchanges here; empty if nothing is known to.
+def obstacles(daemon: Path = _DAEMON, user: int | None = None) -> list[str]:
+    """What keeps strongSwan from being measured here; empty if nothing is known to.
 
     Args:
         daemon: strongSwan's.
-        load_tester: its plugin that initiates many connections without installing their security associations.
-        kernel: the kernel's configuration; None reads that of the running one.
+        user: who asks; None for who runs this.
     """
-    if not daemon.exists():
-        return [f"{daemon} is not installed (Debian's charon-systemd)"]
-    if load_tester.exists():
-        return []
-    found = [
-        "strongSwan's load-tester plugin, which can initiate without installing child SAs, is not there; no package of "
-        "Debian 12 is known to have it"
-    ]
-    configuration = kernel_configuration() if kernel is None else kernel
-    if configuration and not re.search(r"^CONFIG_INET6_ESP=[ym]$", configuration, re.MULTILINE):
-        found.append(
-            "this kernel has no ESP over IPv6 (CONFIG_INET6_ESP), so that strongSwan has nowhere to install child SAs; "
-            "its kernel-libipsec before 5.9.11 wants ESP in UDP, which the home agent does not speak"
-        )
+    found = [] if daemon.exists() else [f"{daemon} is not installed (Debian's charon-systemd)"]
+    if (os.geteuid() if user is None else user) != 0:
+        found.append("network namespaces need root")
     return found
 
 
-def kernel_configuration() -> str:
-    """The running kernel's configuration, empty where it is not to be had."""
-    packed = Path("/proc/config.gz")
-    if packed.exists():
-        return gzip.decompress(packed.read_bytes()).decode()
-    installed = Path(f"/boot/config-{platform.release()}")
-    return installed.read_text() if installed.exists() else ""
+def note(options: Options) -> str:
+    """What its figures include, or why there are none."""
+    found = obstacles() if options.strongswan else ["not asked for"]
+    return f"not measured: {'; '.join(found)}." if found else INCLUDES + "."
 
 
-def note() -> str:
-    """Why there are no figures of strongSwan, in a sentence or two."""
-    return "not measured: " + ("; ".join(obstacles()) or "this bench does not drive strongSwan") + "."
+def measure(options: Options, reference_s: float, progress: Callable[[str], None]) -> dict[str, list[float]]:
+    """Calibrated CPU microseconds of one exchange, by method and round; empty if there are obstacles.
+
+    Args:
+        options: methods, nodes and rounds.
+        reference_s: CPU seconds of the calibration loop at its fastest.
+        progress: told what is being measured.
+    """
+    figures: dict[str, list[float]] = {}
+    for method in options.methods if options.strongswan and not obstacles() else ():
+        with tempfile.TemporaryDirectory() as directory:
+            figures[method] = _measure(method, options, Path(directory), reference_s, progress)
+    return figures
+
+
+def _measure(
+    method: Method, options: Options, directory: Path, reference_s: float, progress: Callable[[str], None]
+) -> list[float]:
+    policy, settings, files = _credentials(method)
+    text = _CONNECTIONS.format(
+        theirs=THEIRS,
+        ours=OURS,
+        kind="pubkey" if files else "psk",
+        their_name=THEIR_NAME,
+        our_name=OUR_NAME,
+        certificates="certs = node.pem" if files else "",
+        secret=SHARED_KEY.decode(),
+    )
+    figures: list[float] = []
+    with Peers(directory / "strongswan", policy, options=_OPTIONS, log_level=-1, **settings) as peers:
+        peers.charon.load(text, **files)
+        for number in range(options.rounds + 1):
+            progress(f"round {number} of {options.rounds}: strongSwan, {method}" if number else f"warming up: {method}")
+            meter = Meter(clock=peers.charon.cpu_s)
+            with meter.running():
+                _initiate(peers, options.nodes)
+            if number:
+                figures.append(meter.cpu_s(reference_s) / options.nodes * 1e6)
+            peers.end()
+    return figures
+
+
+def _initiate(peers: Peers, count: int) -> None:
+    for _ in range(count):
+        peers.charon.initiate("ha")
+    peers.wait(lambda: len(peers.ours.established()) == count)
+    # Our side is done with the last answer sent; charon has yet to read it.
+    peers.wait(lambda: len(peers.charon.established()) == count)
+
+
+def _credentials(method: Method) -> tuple[Policy, dict[str, Any], dict[str, Any]]:
+    """Our policy, settings of our IkeConfiguration, and strongSwan's files, none for a shared key."""
+    if method == "psk":
+        return Policy(), {}, {}
+    kind = KEY_TYPES[method]
+    authority = CertificateAuthority("key exchange bench CA", kind)
+    ours, theirs = authority.issue(OUR_NAME, kind), authority.issue(THEIR_NAME, kind)
+    key: Any = load_pem_private_key(ours.private_key_pem, None)
+    settings = {
+        "credentials": Credentials((load_pem_x509_certificate(ours.certificate_pem),), key),
+        "trust_anchors": (authority.certificate,),
+    }
+    files = {
+        "certificates": {"node": theirs.certificate_pem},
+        "authorities": {"ca": authority.certificate_pem},
+        "private_keys": {"node": theirs.private_key_pem},
+    }
+    return Policy(None), settings, files

@@ -11,10 +11,11 @@ from bench.key_exchange.exchange import BenchError, Run, register_all, take_over
 from bench.key_exchange.floor import Floor
 from bench.key_exchange.links import LoopbackLink, MemoryLink
 from bench.key_exchange.memory import bytes_per_node
-from bench.key_exchange.meter import Meter, Segment
+from bench.key_exchange.meter import Meter, Segment, calibration_loop
 from bench.key_exchange.methods import METHODS
+from bench.key_exchange.options import Options
 from bench.key_exchange.scene import Population, Scene
-from bench.key_exchange.strongswan import obstacles
+from bench.key_exchange.strongswan import measure, obstacles
 
 
 @pytest.fixture
@@ -81,7 +82,19 @@ def test_the_meter_takes_the_slow_down_out():
 
 def test_the_result_has_the_promised_members(tmp_path, capsys):
     file = tmp_path / "ike.json"
-    arguments = ["--method", "psk", "--method", "ecdsa", "--nodes", "2", "--rounds", "1", "--memory-nodes", "20"]
+    arguments = [
+        "--method",
+        "psk",
+        "--method",
+        "ecdsa",
+        "--nodes",
+        "2",
+        "--rounds",
+        "1",
+        "--memory-nodes",
+        "20",
+        "--without-strongswan",
+    ]
     assert main([*arguments, "--json", str(file)]) == 0
     report = json.loads(file.read_text())
     for name in ("initiator_us", "initiator_prepared_us", "initiator_udp_us", "responder_us", "floor_us"):
@@ -105,10 +118,18 @@ def test_senseless_options_are_refused(arguments, capsys):
 
 
 def test_the_reason_for_no_figure_of_strongswan_is_found(tmp_path):
-    daemon, plugin = tmp_path / "charon", tmp_path / "load-tester.so"
-    assert "not installed" in obstacles(daemon, plugin, "")[0]
+    daemon = tmp_path / "charon"
+    assert "not installed" in obstacles(daemon, 0)[0]
     daemon.touch()
-    assert len(obstacles(daemon, plugin, "CONFIG_INET6_ESP=m\n")) == 1
-    assert "CONFIG_INET6_ESP" in obstacles(daemon, plugin, "# CONFIG_INET6_ESP is not set\n")[1]
-    plugin.touch()
-    assert obstacles(daemon, plugin, "") == []
+    assert obstacles(daemon, 0) == []
+    assert "root" in obstacles(daemon, 1000)[0]
+
+
+@pytest.mark.namespaces
+@pytest.mark.parametrize("method", METHODS)
+def test_strongswan_is_measured_beside_us(method):
+    said = []
+    figures = measure(Options(methods=(method,), nodes=3, rounds=2), calibration_loop(), said.append)
+    assert all(value > 50 for value in figures[method])
+    assert len(figures[method]) == 2
+    assert len(said) == 3

@@ -9,9 +9,9 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import load_pem_x509_certificate
 
+from bench.lab.ike_peers import OUR_NAME, OURS, SHARED_KEY, THEIR_NAME, THEIRS, Peers, Policy
 from bench.lab.pki import CertificateAuthority, IssuedCertificate
 from control.ikev2.policy import Credentials
-from tests.interop.peers import OUR_NAME, OURS, SHARED_KEY, THEIR_NAME, THEIRS, Peers, Policy
 
 SHARED = "shared key"
 KEY_TYPES = {

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.lab.ike_peers import OUR_NAME, THEIR_NAME, Peers
 from tests.interop.credentials import AUTHENTICATIONS, KEY_TYPES, connections, prepare
-from tests.interop.peers import OUR_NAME, THEIR_NAME, Peers
 
 pytestmark = pytest.mark.namespaces
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.ike_peers import Peers, Policy, run
 from control.ikev2.events import IkeEstablished
 from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType
 from control.ikev2.payloads import ConfigurationPayload
 from control.ikev2.payloads.configuration import ConfigurationAttribute
 from tests.interop.credentials import SHARED, connections
-from tests.interop.peers import Peers, Policy, run
 
 pytestmark = pytest.mark.namespaces
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.lab.ike_peers import OUR_NAME, THEIR_NAME, Peers, Policy
 from bench.lab.pki import CertificateAuthority, IssuedCertificate
 from control.daemon.eap_tls import tls_servers
 from control.eap.account import EapAccount
@@ -21,7 +22,6 @@ from control.ikev2.events import IkeFailed
 from control.ikev2.payloads import Identity
 from control.ikev2.policy import IkeConfiguration
 from tests.interop.credentials import certified, connections
-from tests.interop.peers import OUR_NAME, THEIR_NAME, Peers, Policy
 
 pytestmark = pytest.mark.namespaces
 

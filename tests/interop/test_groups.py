@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.ike_peers import Peers
 from control.ikev2.notation import parse_ike_proposal
 from control.ikev2.states import Role
-from tests.interop.peers import Peers
 from tests.interop.test_ike_sas import CONNECTIONS
 
 pytestmark = pytest.mark.namespaces

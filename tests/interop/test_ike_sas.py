@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.ike_peers import THEIR_NAME, Peers
 from control.ikev2.events import IkeClosed, IkeRekeyed, PeerAlive
 from control.ikev2.notation import parse_ike_proposal
 from control.ikev2.numbers import DiffieHellmanGroup
 from control.ikev2.states import Role, State
 from tests.interop.credentials import SHARED, connections
-from tests.interop.peers import THEIR_NAME, Peers
 
 pytestmark = pytest.mark.namespaces
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.ike_peers import Peers
 from control.cli.sa_lines import sa_lines
 from control.daemon.security_association_rows import security_association_rows
 from control.home_agent.directory import NodeDirectory
 from tests.interop.credentials import SHARED, connections
-from tests.interop.peers import Peers
 
 pytestmark = pytest.mark.namespaces
 

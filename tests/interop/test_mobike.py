@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.ike_peers import OUR_NAME, OURS, SHARED_KEY, THEIR_NAME, THEIRS, Ours, Peers, run
 from control.ikev2.events import AddressUpdated, IkeClosed, IkeRekeyed, PeerAddressChanged, PeerAlive
 from control.ikev2.exchanges.mobike import update_addresses
-from tests.interop.peers import OUR_NAME, OURS, SHARED_KEY, THEIR_NAME, THEIRS, Ours, Peers, run
 
 pytestmark = pytest.mark.namespaces
 

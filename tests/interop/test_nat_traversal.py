@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.ike_peers import OUR_NAME, SHARED_KEY, THEIR_NAME, Ours, Policy, inside, run, wire
+from bench.lab.strongswan import StrongSwan
 from control.ikev2.address import NAT_TRAVERSAL_PORT, IpAddress, SocketAddress
 from control.ikev2.child import ChildRequest
 from control.ikev2.events import PeerAddressChanged, PeerAlive
@@ -25,8 +27,6 @@ from control.ikev2.payloads import Identity
 from control.ikev2.sa import IkeSa
 from control.ikev2.states import Role
 from control.ipsec.traffic_selector import TrafficSelector
-from tests.interop.peers import OUR_NAME, SHARED_KEY, THEIR_NAME, Ours, Policy, inside, run, wire
-from tests.interop.strongswan import StrongSwan
 
 pytestmark = pytest.mark.namespaces
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.ike_peers import THEIR_NAME, Ours, Peers, run
 from control.ikev2.events import IkeClosed, IkeEstablished
 from control.ikev2.redirect import Redirection
-from tests.interop.peers import THEIR_NAME, Ours, Peers, run
 from tests.interop.test_ike_sas import CONNECTIONS
 
 pytestmark = pytest.mark.namespaces

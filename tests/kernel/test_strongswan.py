@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from bench.lab.ike_peers import OURS, THEIRS, Ours, Peers, inside, run
+from bench.lab.strongswan import StrongSwan
 from control.daemon.kernel_ipsec import KernelIpsec
 from control.ikev2.child import ChildRequest, ChildSa
 from control.ikev2.events import ChildClosed, ChildEstablished, IkeClosed, IkeRekeyed
@@ -29,8 +31,6 @@ from control.ipsec.userspace import UserspaceIpsec
 from control.wire import internet_checksum, ipv6_pseudo_header
 from datapath.xfrm.channel import XfrmChannel
 from tests.interop.credentials import AUTHENTICATIONS, SHARED, connections, prepare
-from tests.interop.peers import OURS, THEIRS, Ours, Peers, inside, run
-from tests.interop.strongswan import StrongSwan
 
 pytestmark = pytest.mark.kernel
 

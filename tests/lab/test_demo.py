@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +14,7 @@ import pytest
 
 from bench.lab.laboratory import BPFFS, RUN_ROOT
 from bench.lab.namespaces import existing_namespaces
+from tests.lab.dissection import dissect
 
 pytestmark = pytest.mark.namespaces
 
@@ -31,14 +30,7 @@ class Run:
 
     def tshark(self, capture: str, display_filter: str, *fields: str) -> list[list[str]]:
         """Values of the fields in the packets that match, with the demonstration's key files."""
-        program = shutil.which("tshark")
-        assert program, "tshark is not installed: make setup installs it"
-        command = [program, "-r", str(self.directory / "captures" / capture), "-Y", display_filter, "-T", "fields"]
-        for field in fields or ("frame.number",):
-            command += ["-e", field]
-        environment = {**os.environ, "WIRESHARK_CONFIG_DIR": str(self.directory / "wireshark")}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
-        return [line.split("\t") for line in done.stdout.splitlines()]
+        return dissect(self.directory / "captures" / capture, self.directory / "wireshark", display_filter, *fields)
 
 
 def demo_command(directory: Path, *arguments: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The part of strongSwan's vici protocol that lists what charon has: swanctl starts too slowly to wait for something.
+"""Parts of strongSwan's vici protocol, as swanctl speaks it: swanctl itself starts too slowly to wait for something.
 
 A packet is its length (4 bytes), its type and, for some types, a name; then a message of elements. Names have a length
 of one byte, values one of two.
@@ -48,8 +48,23 @@ def stream(path: Path, command: str, event: str) -> list[dict[str, Any]]:
     return messages
 
 
-def _send(vici: socket.socket, kind: Packet, name: str) -> None:
-    packet = bytes((kind, len(name))) + name.encode()
+def request(path: Path, command: str, arguments: dict[str, str]) -> dict[str, Any]:
+    """The answer to a command without events."""
+    with socket.socket(socket.AF_UNIX) as vici:
+        vici.settimeout(60.0)
+        vici.connect(str(path))
+        _send(vici, Packet.REQUEST, command, b"".join(_pair(*each) for each in arguments.items()))
+        packet = _receive(vici)
+    assert packet[0] == Packet.RESPONSE, packet
+    return parse(packet[1:])
+
+
+def _pair(key: str, value: str) -> bytes:
+    return bytes((Element.KEY_VALUE, len(key))) + key.encode() + len(value).to_bytes(2, "big") + value.encode()
+
+
+def _send(vici: socket.socket, kind: Packet, name: str, message: bytes = b"") -> None:
+    packet = bytes((kind, len(name))) + name.encode() + message
     vici.sendall(len(packet).to_bytes(4, "big") + packet)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.interop.vici import stream
+from bench.lab.vici import request, stream
 
 PLUGINS = (
     *("random", "nonce", "openssl", "aes", "sha1", "sha2", "hmac", "kdf", "gcm", "curve25519", "gmp", "mgf1"),
@@ -159,7 +159,18 @@ class StrongSwan:
         self._running.append(process)
         return process
 
+    def initiate(self, connection: str) -> None:
+        """Begin an IKE SA without waiting for it."""
+        answer = request(self._vici, "initiate", {"ike": connection, "timeout": "-1", "init-limits": "no"})
+        assert answer["success"] == "yes", answer
+
     # What is seen of it
+
+    def cpu_s(self) -> float:
+        """CPU seconds of all its threads so far."""
+        assert self._charon is not None
+        tasks = Path(f"/proc/{self._charon.pid}/task")
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
 
     def sas(self) -> dict[str, dict[str, Any]]:
         """The IKE SAs by the names of their connections and unique numbers, as vici tells them.

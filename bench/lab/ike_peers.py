@@ -15,6 +15,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from bench.lab.strongswan import StrongSwan
+from control.eap.authenticator import EapAuthenticator
 from control.ikev2.address import IpAddress, SocketAddress
 from control.ikev2.child import ChildPolicy, ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
@@ -23,7 +25,6 @@ from control.ikev2.policy import ConfigurationAnswer, IkeConfiguration, PeerPoli
 from control.ikev2.sa import IkeSa
 from control.ipsec.traffic_selector import TrafficSelector
 from control.sockets.ike_udp import IkeSockets
-from tests.interop.strongswan import StrongSwan
 
 OURS, THEIRS = IPv6Address("2001:db8:5::1"), IPv6Address("2001:db8:5::2")
 OUR_NAME, THEIR_NAME = "ha1.example.org", "mn1@example.org"
@@ -47,17 +48,25 @@ class Policy(PeerPolicy):
         self.asked: ConfigurationPayload | None = None
 
     def shared_key(self, local: Identity, remote: Identity) -> bytes | None:
+        """The one key."""
         return self.key
 
+    def eap_authenticator(self, remote: Identity) -> EapAuthenticator | None:
+        """Nobody uses EAP."""
+        return None
+
     def accept_peer(self, remote: Identity, as_initiator: bool) -> bool:
+        """Everybody."""
         return True
 
     def select_child(
         self, sa: IkeSa, local: tuple[TrafficSelector, ...], remote: tuple[TrafficSelector, ...]
     ) -> ChildPolicy | None:
+        """What is asked for."""
         return ChildPolicy(local, remote)
 
     def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationAnswer | None:
+        """The one answer."""
         self.asked = request
         return None if self.configuration is None else ConfigurationAnswer(self.configuration)
 
@@ -97,6 +106,7 @@ class Ours:
         )
 
     def close(self) -> None:
+        """Close the sockets."""
         self.sockets.close()
 
     def pump(self, seconds: float = 0.05) -> None:
@@ -141,17 +151,24 @@ class Peers:
         directory: for strongSwan's files.
         policy: of our side.
         options: of strongSwan, see StrongSwan.
+        log_level: the same.
         settings: of our side, see Ours.
     """
 
     def __init__(
-        self, directory: Path, policy: PeerPolicy | None = None, *, options: str = "", **settings: Any
+        self,
+        directory: Path,
+        policy: PeerPolicy | None = None,
+        *,
+        options: str = "",
+        log_level: int = 1,
+        **settings: Any,
     ) -> None:
         self.policy = policy or Policy()
         self._settings = settings
         suffix = f"{os.getpid()}-{next(_NUMBERS)}"
         self.our_namespace, self.their_namespace = (f"hatest-{side}-{suffix}" for side in ("ours", "swan"))
-        self.charon = StrongSwan(directory, self.their_namespace, options=options)
+        self.charon = StrongSwan(directory, self.their_namespace, options=options, log_level=log_level)
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Peers:
@@ -177,12 +194,13 @@ class Peers:
         for sa in self.ours.established():
             sa.delete(time.monotonic())
         self.wait(lambda: not self.ours.established())
-        for sa in self.charon.sas().values():
-            self.swanctl_and_pump("--terminate", "--ike-id", sa["uniqueid"], "--force", "--timeout", "1")
+        for theirs in self.charon.sas().values():
+            self.swanctl_and_pump("--terminate", "--ike-id", theirs["uniqueid"], "--force", "--timeout", "1")
         self.wait(lambda: not self.charon.sas())
 
     @property
     def endpoint(self) -> IkeEndpoint:
+        """Our engine."""
         return self.ours.endpoint
 
     def wait(self, condition: Callable[[], object]) -> None:
