@@ -50,6 +50,7 @@ class Attempts:
         "_others",
         "_random",
         "_redirected_at",
+        "_refusing",
         "_timers",
         "_wait",
         "retry_at",
@@ -77,6 +78,7 @@ class Attempts:
         self._others = {address: WantedHomeAgent(address, identity) for address, identity in (others or {}).items()}
         self.wanted: WantedHomeAgent | None = None
         self._origin: WantedHomeAgent | None = None
+        self._refusing: set[IPv6Address] = set()
         self._redirected_at: deque[float] = deque(maxlen=_MAX_REDIRECTS)
         self.sa: IkeSa | None = None
         self.retry_at: float | None = None
@@ -126,9 +128,24 @@ class Attempts:
         """The node is registered, by its own attempt or because a home agent came; that one is wanted from now on."""
         self.wanted = wanted
         self._origin = None
+        self._refusing.clear()
         self.sa = None
         self.retry_at = None
         self._wait = self._timers.initial_s
+
+    def refused(self) -> WantedHomeAgent | None:
+        """The wanted home agent serves the node not at all: another one that has not said so, None if none is left.
+
+        Then the node wants none any more (RFC 3963 section 5.4).
+        """
+        if self.wanted is not None:
+            self._refusing.add(self.wanted.address)
+            self.wanted = self._after(self.wanted)
+            if self.wanted.address in self._refusing:
+                self.wanted = None
+        self.sa = None
+        self.retry_at = None
+        return self.wanted
 
     def redirected(self, sa: IkeSa, event: IkeRedirected, statistics: Counter[str], now: float) -> bool:
         """Turn to another home agent, at the word of the wanted one; returns whether the node follows.

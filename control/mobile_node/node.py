@@ -31,6 +31,7 @@ from control.mobile_node.events import (
     NodeEvent,
     RegistrationFailed,
 )
+from control.mobile_node.mobile_network import ROUTER_REFUSED
 from control.mobile_node.policy import (
     MOBILITY_CHILD,
     MobileNodePolicy,
@@ -53,6 +54,7 @@ from control.mobility.messages import (
     MobilityMessage,
     UnknownMobilityMessage,
 )
+from control.mobility.messages.binding_acknowledgement import BindingAcknowledgementStatus
 from control.mobility.messages.binding_error import BindingErrorStatus
 
 _NEXT_HEADER_IPV6 = bytes((PROTOCOL_IPV6,))
@@ -109,10 +111,6 @@ class MobileNode:
     def home_address(self) -> IPv6Address:
         """The home address in use, ``::`` before a home agent has assigned one."""
         return self._policy.home_address
-
-    @property
-    def _asks_for_home_address(self) -> bool:
-        return self.settings.home_address == UNSPECIFIED
 
     @property
     def care_of_address(self) -> IPv6Address:
@@ -252,28 +250,18 @@ class MobileNode:
         if association is not None:
             self._register_over(association, now)
             return
-        identity = wanted.identity or self.settings.home_agent_identities.get(wanted.address)
-        if identity is None and self.settings.needs_identity:
-            # With a shared key the initiator has to know whom it proves itself to.
+        sa = connect(self.endpoint, self.settings, wanted, self.home_address, self.care_of_address, now)
+        if sa is None:
             self._attempts.wanted = None
             self._events.append(RegistrationFailed(wanted.address, "home-agent-identity-unknown"))
             return
-        sa = connect(
-            self.endpoint,
-            self.care_of_address,
-            self.home_address,
-            wanted.address,
-            identity,
-            now,
-            ask_for_home_address=self._asks_for_home_address,
-            redirected_from=wanted.redirected_from,
-            eap=self.settings.eap() if self.settings.eap is not None else None,
-        )
         self._attempts.begun(sa)
         self._events.append(IkeStarted(wanted.address, initiated_here=True))
 
-    def _attempt_failed(self, home_agent: IPv6Address, reason: str, now: float) -> None:
+    def _attempt_failed(self, home_agent: IPv6Address, reason: str, now: float, *, for_good: bool = False) -> None:
         self._events.append(RegistrationFailed(home_agent, reason))
+        if for_good and self._attempts.refused() is None:
+            return
         self._attempts.failed(now, unanswered=reason == "timeout")
 
     # IKE events
@@ -318,7 +306,7 @@ class MobileNode:
 
     def _ike_established(self, sa: IkeSa, own_attempt: bool, now: float) -> None:
         home_address = self.home_address
-        if self._asks_for_home_address or not own_attempt:
+        if self.settings.home_address == UNSPECIFIED or not own_attempt:
             # A node that came by itself and has a home address has named it; else it is the home agent that assigns.
             home_address = offered_home_address(sa) or home_address
         association = self._associations.established(sa, home_address, initiated_here=own_attempt, now=now)
@@ -475,9 +463,21 @@ class MobileNode:
             case Verdict.RESEND:
                 self._run_registration(now)
             case Verdict.REFUSED:
-                self._attempt_failed(association.home_agent, f"refused-{status_slug(message.status)}", now)
+                self._refused(association, message.status, now)
+            case Verdict.NO_ROUTERS:
+                self._events.append(RegistrationFailed(association.home_agent, "mobile-routers-not-supported"))
+                self._next_home_agent = self._attempts.refused()
+                self._run_registration(now)
             case Verdict.UNEXPECTED:
                 self.statistics["unexpected-acknowledgement"] += 1
+
+    def _refused(self, association: Association, status: int, now: float) -> None:
+        reason = f"refused-{status_slug(status)}"
+        self._attempt_failed(association.home_agent, reason, now, for_good=status in ROUTER_REFUSED)
+        if status == BindingAcknowledgementStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED:
+            # What is bound there is the host that the router was before, or the other way round: it goes first.
+            self._registrar.leave(association.home_agent, association.home_address, now)
+            self._run_registration(now)
 
     def _left(self, home_agent: IPv6Address, *, acknowledged: bool, now: float) -> None:
         """The registration was given up; turn to the home agent the node was sent to, if any."""

@@ -42,7 +42,8 @@ class Registrar:
             events: where events are appended.
         """
         self.registration: Registration | None = None
-        self.tunnel = Tunnel(settings.care_of_address, statistics)
+        network = settings.mobile_network
+        self.tunnel = Tunnel(settings.care_of_address, statistics, network.prefixes if network is not None else ())
         self.packets: list[bytes] = []
         self._settings = settings
         self._signalling = signalling
@@ -94,8 +95,15 @@ class Registrar:
             self._settings.registration,
             self._random,
             now,
+            self._settings.mobile_network,
         )
         self._awaits_first_packet = True
+
+    def leave(self, home_agent: IPv6Address, home_address: IPv6Address, now: float) -> None:
+        """De-register, though it is another that was there before: the next :meth:`run` sends the Binding Update."""
+        self.register(home_agent, home_address, now)
+        if self.registration is not None:
+            self.registration.leave(now)
 
     def drop(self) -> None:
         """Forget the registration without a word to the home agent, and close the tunnel."""
@@ -141,7 +149,7 @@ class Registrar:
                     registration.answered_after_s,
                 )
             )
-        elif verdict is Verdict.REFUSED and refresh:
+        elif verdict in (Verdict.REFUSED, Verdict.NO_ROUTERS) and refresh:
             self._events.append(BindingLost(registration.home_agent, "refused"))
         if registration.state is RegistrationState.ENDED:
             self.registration = None

@@ -11,6 +11,7 @@ UPDATING     timer, attempts spent           ENDED        UNANSWERED
 ENDED        new try asked for               UPDATING     SEND
 UPDATING     accepted                        REGISTERED   -
 UPDATING     refused                         ENDED        -
+UPDATING     accepted, but for no router     LEAVING      SEND
 REGISTERED   refresh is due                  UPDATING     SEND
 any          de-registration asked for       LEAVING      SEND
 LEAVING      timer, attempts left            LEAVING      SEND (timeout doubled)
@@ -29,6 +30,7 @@ from enum import Enum, auto
 from ipaddress import IPv6Address
 from random import Random
 
+from control.mobile_node.mobile_network import MobileNetwork
 from control.mobility.messages import BindingAcknowledgement, BindingUpdate
 from control.mobility.messages.binding_acknowledgement import BindingAcknowledgementStatus
 from control.mobility.numbers import (
@@ -109,6 +111,8 @@ class Verdict(Enum):
     DEREGISTERED = auto()
     RESEND = auto()
     REFUSED = auto()
+    NO_ROUTERS = auto()
+    """The home agent knows no mobile routers (RFC 3963 section 5.3): the node leaves it."""
     UNEXPECTED = auto()
 
 
@@ -128,6 +132,7 @@ class Registration:
         "_attempts",
         "_counter",
         "_lifetime_units",
+        "_mobile_network",
         "_outstanding",
         "_random",
         "_refresh_at",
@@ -152,6 +157,7 @@ class Registration:
         timers: RegistrationTimers,
         random: Random,
         now: float,
+        mobile_network: MobileNetwork | None = None,
     ) -> None:
         """A registration whose first Binding Update is due at once.
 
@@ -163,6 +169,7 @@ class Registration:
             timers: retransmission.
             random: jitter of refreshes.
             now: monotonic seconds.
+            mobile_network: what is behind a mobile router.
         """
         self.home_agent = home_agent
         self.home_address = home_address
@@ -172,6 +179,7 @@ class Registration:
         self.answered_after_s = 0.0
         self._lifetime_units = max(1, min(round(lifetime_s / LIFETIME_UNIT_S), MAX_LIFETIME_UNITS))
         self._counter = counter
+        self._mobile_network = mobile_network
         self._timers = timers
         self._random = random
         # Sequence numbers of this series of messages with the time each was sent.
@@ -240,14 +248,17 @@ class Registration:
         self._attempts += 1
         self._retransmit_at = now + self._timeout
         self._timeout = min(2 * self._timeout, self._timers.maximum_s)
+        network = self._mobile_network
+        prefixes = network.options if network is not None and not self._leaving else ()
         return BindingUpdate(
             sequence_number=sequence_number,
             acknowledge=True,
             home_registration=True,
             link_local=False,
             key_management=True,
+            mobile_router=network is not None,
             lifetime_units=0 if self._leaving else self._lifetime_units,
-            options=(AlternateCareOfAddress(care_of_address),),
+            options=(AlternateCareOfAddress(care_of_address), *prefixes),
         )
 
     def acknowledge(self, message: BindingAcknowledgement, now: float) -> Verdict:
@@ -270,6 +281,10 @@ class Registration:
         if not message.accepted:
             self._end()
             return Verdict.REFUSED
+        if self._mobile_network is not None and not message.mobile_router:
+            self.expires_at = None
+            self.leave(now)
+            return Verdict.NO_ROUTERS
         self._accept(message, sent_at, now)
         return Verdict.ACCEPTED
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 
 from control.eap.peer import EapPeer
+from control.mobile_node.mobile_network import MobileNetwork
 from control.mobile_node.registration import RegistrationTimers
 
 
@@ -40,6 +41,7 @@ class NodeSettings:
         lifetime_s: binding lifetime to ask for.
         registration: retransmission of Binding Updates.
         retry: what happens after a failure.
+        mobile_network: what is behind the node if it is a mobile router, None if it is not.
         association_limit: most IKE SAs kept with home agents; the oldest unused ones go first.
     """
 
@@ -52,6 +54,7 @@ class NodeSettings:
     lifetime_s: float = 600.0
     registration: RegistrationTimers = field(default_factory=RegistrationTimers)
     retry: RetryTimers = field(default_factory=RetryTimers)
+    mobile_network: MobileNetwork | None = None
     association_limit: int = 8
 
     @property

@@ -77,7 +77,7 @@ class HomeAgentPolicy:
 class SmallHomeAgent:
     """IKEv2, ESP and home registration, driven by the test where initiative is needed."""
 
-    def __init__(self, address, identity, prefix, key=KEY, seed=0, max_lifetime_s=3600.0, **ike):
+    def __init__(self, address, identity, prefix, key=KEY, seed=0, max_lifetime_s=3600.0, networks=None, **ike):
         random = Random(f"{address} {seed}")
         self.address = address
         self.identity = identity
@@ -86,7 +86,13 @@ class SmallHomeAgent:
         configuration = ike_configuration(identity, **ike)
         self.endpoint = IkeEndpoint(configuration, self.policy, random.randbytes, self.ipsec.allocate_spi)
         self.cache = BindingCache(10_000)
-        self.rules = HomeRegistration(address, [IPv6Network(prefix)], max_lifetime_s, self.cache)
+        self.rules = HomeRegistration(
+            address,
+            [IPv6Network(prefix)],
+            max_lifetime_s,
+            self.cache,
+            mobile_networks=None if networks is None else lambda identity: networks,
+        )
         self.care_of_addresses: dict[IPv6Address, IPv6Address] = {}
         self.packets: list[bytes] = []
         self.inner: list[bytes] = []
