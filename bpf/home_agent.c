@@ -12,6 +12,7 @@
 #include "bindings.h"
 #include "mobile_networks.h"
 #include "forwarding.h"
+#include "path_mtu.h"
 #include "next_hops.h"
 #include "writing.h"
 #include "icmp.h"
@@ -21,6 +22,7 @@
 #include "decapsulation.h"
 #include "udp_encapsulation.h"
 #include "home_address_option.h"
+#include "tunnel_errors.h"
 
 INLINE enum reason handle_frame(struct xdp_md *ctx)
 {
@@ -61,6 +63,8 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 		return decapsulate(ctx, link, packet, frame.end);
 	if (packet->next_header == NEXT_HEADER_DESTINATION_OPTIONS)
 		return swap_home_address(packet, frame.end);
+	if (packet->next_header == NEXT_HEADER_ICMPV6)
+		return receive_icmpv6(ctx, packet, frame.end);
 	return PASS_HOME_AGENT;
 }
 

@@ -87,6 +87,19 @@ INLINE __u64 sum_to_end(struct xdp_md *ctx, __u32 offset, __u32 length)
 	return sum + last.word;
 }
 
+/* Sum of the halves of an address. */
+INLINE __u64 sum_of_address(const __u64 *words)
+{
+	return (words[0] & 0xFFFFFFFF) + (words[0] >> 32) + (words[1] & 0xFFFFFFFF) + (words[1] >> 32);
+}
+
+/* Sum of what an ICMPv6 checksum counts beside the message of the length (RFC 8200 section 8.1). */
+INLINE __u64 sum_of_pseudo_header(const __u64 *source, const __u64 *destination, __u32 length)
+{
+	return sum_of_address(source) + sum_of_address(destination) + bpf_htonl(length) +
+	       bpf_htonl(NEXT_HEADER_ICMPV6);
+}
+
 /* Makes the frame an ICMPv6 error about the packet in it, from `home_agent`, for XDP_TX. The frame is cut to what the
  * error quotes. `tunnel` is the care-of address when the packet came through a tunnel, whose error returns through it
  * (the frame then still has its outer header), and NULL otherwise; the compiler makes one copy for each. */
@@ -143,12 +156,7 @@ INLINE int write_error(struct xdp_md *ctx, const struct ipv6_header *invoking, _
 	icmp->data = bpf_htonl(mtu);
 
 	sum = sum_to_end(ctx, headers + IPV6_HEADER_SIZE, length);
-	sum += (home_agent->high & 0xFFFFFFFF) + (home_agent->high >> 32);
-	sum += (home_agent->low & 0xFFFFFFFF) + (home_agent->low >> 32);
-	sum += (sender.high & 0xFFFFFFFF) + (sender.high >> 32);
-	sum += (sender.low & 0xFFFFFFFF) + (sender.low >> 32);
-	sum += bpf_htonl(length);
-	sum += bpf_htonl(NEXT_HEADER_ICMPV6);
+	sum += sum_of_pseudo_header(&home_agent->high, &sender.high, length);
 
 	frame = cursor_of(ctx);
 	take(&frame, headers + IPV6_HEADER_SIZE);

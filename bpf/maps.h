@@ -26,4 +26,6 @@ BPF_TABLE_PINNED("hash", struct link_local_address, __u32, link_local_addresses,
 BPF_TABLE_PINNED("percpu_array", __u32, struct error_budget, advertisement_budget, 1,
 		 PIN_DIRECTORY "/advertisement_budget");
 #endif
+BPF_TABLE_PINNED("lru_hash", struct ipv6_address, struct path_mtu, path_mtus, MAX_PATH_MTUS,
+		 PIN_DIRECTORY "/path_mtus");
 BPF_XDP_REDIRECT_MAP("devmap:" PIN_DIRECTORY "/ports", __u32, ports, MAX_PORTS);

@@ -102,6 +102,7 @@ INLINE void find_route_of_binding(struct xdp_md *ctx, struct route *route, const
 		return;
 	find_route(ctx, route, binding->home_agent, &binding->care_of_address, version_class_flow, NEXT_HEADER_IPV6,
 		   length);
+	apply_path_mtu(route, &binding->care_of_address, length);
 	if (!(expected >> REFERENCE_GENERATION_SHIFT) || route->status != BPF_FIB_LKUP_RET_SUCCESS)
 		return;
 	reference = keep_route(route, expected);

@@ -61,6 +61,10 @@ enum reason {
 	PASS_DECAPSULATED_SLOW_PATH = 77,
 	/* Decapsulated with the hop limit used up; the kernel answers it. */
 	PASS_DECAPSULATED_HOP_LIMIT = 78,
+	/* From inside a tunnel: an ICMPv6 error, on its way to the inner source. */
+	PASS_TUNNEL_ERROR_RELAYED = 79,
+	/* An ICMPv6 error about a tunnel that is no binding's. */
+	PASS_TUNNEL_ERROR_UNKNOWN = 80,
 
 	/* No route to the care-of address. */
 	DROP_NO_ROUTE = 96,
@@ -98,4 +102,8 @@ enum reason {
 	DROP_TUNNEL_BACK = 112,
 	/* Solicited on a home link; advertised to all nodes too often lately. */
 	DROP_ADVERTISEMENT_RATE_LIMITED = 113,
+	/* From inside a tunnel: about a packet that no ICMPv6 error may answer. */
+	DROP_TUNNEL_ERROR = 114,
+	/* From inside a tunnel: an MTU below 1280, or one that the packet fits. */
+	DROP_TUNNEL_MTU_INVALID = 115,
 };

@@ -58,6 +58,13 @@ struct route_control {
 	__u64 valid_until; /* in jiffies: a control plane that is gone tells of no change */
 };
 
+/* Value of `path_mtus`, by care-of address: the largest outer packet that the path there carries. */
+struct path_mtu {
+	__u32 mtu;
+	__u32 reserved;
+	__u64 expires_at; /* ns of bpf_ktime_get_ns */
+};
+
 /* Value of `config`: how the data path was loaded. */
 struct configuration {
 	__u32 schema_version;

@@ -27,6 +27,7 @@ class MapType(IntEnum):
     HASH = 1
     ARRAY = 2
     PERCPU_ARRAY = 6
+    LRU_HASH = 9
     LPM_TRIE = 11
     DEVMAP = 14
 

@@ -51,6 +51,10 @@ ROUTES_OF_PROCESSOR = 4096
 CACHED_ROUTE_SIZE = 32
 ROUTE_CONTROL = struct.Struct("=IIQ")
 """Generation, reserved, valid until (jiffies)."""
+PATH_MTU = struct.Struct("=IIQ")
+"""MTU, reserved, expires at (nanoseconds, monotonic)."""
+MAX_PATH_MTUS = 65536
+"""Care-of addresses whose path is known to carry less than its first link."""
 CONFIGURATION = struct.Struct("=IIQ16s")
 """Schema version, max_bindings, loaded at (seconds since the epoch), digest of the program's text."""
 ATTACHMENT = struct.Struct("=16sBB6x104s")
@@ -117,6 +121,7 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
         MapSpecification("local", MapType.HASH, KEY_SIZE, INDEX.size, MAX_HOME_AGENTS),
         MapSpecification("stats", MapType.PERCPU_ARRAY, INDEX.size, 8, MAX_REASONS),
         MapSpecification("error_budget", MapType.PERCPU_ARRAY, INDEX.size, 16, 1),
+        MapSpecification("path_mtus", MapType.LRU_HASH, KEY_SIZE, PATH_MTU.size, MAX_PATH_MTUS),
         MapSpecification("ports", MapType.DEVMAP, INDEX.size, INDEX.size, MAX_PORTS),
         array("config", CONFIGURATION.size, 1),
         MapSpecification("attachments", MapType.HASH, INDEX.size, ATTACHMENT.size, 256),

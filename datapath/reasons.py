@@ -43,6 +43,8 @@ class Reason(IntEnum):
     PASS_DECAPSULATED_NO_NEIGHBOUR = 76
     PASS_DECAPSULATED_SLOW_PATH = 77
     PASS_DECAPSULATED_HOP_LIMIT = 78
+    PASS_TUNNEL_ERROR_RELAYED = 79
+    PASS_TUNNEL_ERROR_UNKNOWN = 80
     DROP_NO_ROUTE = 96
     DROP_FORWARDING_DISABLED = 97
     DROP_TOO_BIG = 98
@@ -61,6 +63,8 @@ class Reason(IntEnum):
     DROP_TUNNEL_CONGESTION = 111
     DROP_TUNNEL_BACK = 112
     DROP_ADVERTISEMENT_RATE_LIMITED = 113
+    DROP_TUNNEL_ERROR = 114
+    DROP_TUNNEL_MTU_INVALID = 115
 
     @property
     def slug(self) -> str:
@@ -102,6 +106,8 @@ _DESCRIPTIONS = {
     Reason.PASS_DECAPSULATED_NO_NEIGHBOUR: "Decapsulated; the kernel forwards it and resolves the next hop.",
     Reason.PASS_DECAPSULATED_SLOW_PATH: "Decapsulated; the kernel forwards or answers it.",
     Reason.PASS_DECAPSULATED_HOP_LIMIT: "Decapsulated with the hop limit used up; the kernel answers it.",
+    Reason.PASS_TUNNEL_ERROR_RELAYED: "From inside a tunnel: an ICMPv6 error, on its way to the inner source.",
+    Reason.PASS_TUNNEL_ERROR_UNKNOWN: "An ICMPv6 error about a tunnel that is no binding's.",
     Reason.DROP_NO_ROUTE: "No route to the care-of address.",
     Reason.DROP_FORWARDING_DISABLED: "IPv6 forwarding is off on the interface the frame came in by.",
     Reason.DROP_TOO_BIG: "Did not fit the tunnel, and no ICMPv6 error may answer it.",
@@ -120,4 +126,6 @@ _DESCRIPTIONS = {
     Reason.DROP_TUNNEL_CONGESTION: "Marked as congested outside the tunnel, inside by a sender that does not use ECN.",
     Reason.DROP_TUNNEL_BACK: "Out of a mobile router's tunnel into the same one: a host its network does not have.",
     Reason.DROP_ADVERTISEMENT_RATE_LIMITED: "Solicited on a home link; advertised to all nodes too often lately.",
+    Reason.DROP_TUNNEL_ERROR: "From inside a tunnel: about a packet that no ICMPv6 error may answer.",
+    Reason.DROP_TUNNEL_MTU_INVALID: "From inside a tunnel: an MTU below 1280, or one that the packet fits.",
 }

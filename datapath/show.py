@@ -16,7 +16,7 @@ from datapath.errors import DatapathError
 from datapath.layout import CONFIGURATION, INDEX, PROGRAM_NAME, SCHEMA_VERSION, map_specifications, pin_directory
 from datapath.table import open_table
 
-_COUNTED = ("local", "attachments", "reply_addresses", "home_links", "link_local_addresses")
+_COUNTED = ("local", "attachments", "reply_addresses", "home_links", "link_local_addresses", "path_mtus")
 
 
 def show(pin_path: Path) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _map(path: Path) -> dict[str, Any]:
     with Map.open(path) as opened_map:
         info = opened_map.info
         entries = None
-        if info.type == MapType.HASH and path.name in _COUNTED:
+        if info.type in (MapType.HASH, MapType.LRU_HASH) and path.name in _COUNTED:
             entries = sum(count for _, _, count in opened_map.lookup_batches())
         elif info.type == MapType.LPM_TRIE:
             entries = sum(1 for _ in opened_map.keys())  # noqa: SIM118 (a map is no dict)

@@ -16,6 +16,7 @@ from datapath.layout import (
     MAX_HOME_AGENTS,
     MAX_HOME_LINKS,
     MAX_MOBILE_NETWORKS,
+    MAX_PATH_MTUS,
     MAX_PORTS,
     MAX_PROBES,
     MAX_REASONS,
@@ -72,6 +73,7 @@ class Specialisation:
             "MAX_ROUTES": str(ROUTES_OF_PROCESSOR * processors),
             "MAX_REASONS": str(MAX_REASONS),
             "MAX_HOME_AGENTS": str(MAX_HOME_AGENTS),
+            "MAX_PATH_MTUS": str(MAX_PATH_MTUS),
             "MAX_PORTS": str(MAX_PORTS),
             "PIN_DIRECTORY": f'"{self.pin_directory}"',
             "HOME_AGENT_IS(high, low)": " || ".join(
