@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
-from ipaddress import IPv6Address
+from contextlib import closing
+from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 from scapy.layers.inet import UDP
@@ -23,8 +24,10 @@ from scapy.packet import Packet, Raw
 
 from datapath.bpf_syscall import Map
 from datapath.layout import PATH_MTU, pin_directory
+from datapath.mobile_networks import MobileNetworkMap
 from datapath.reasons import Reason
 from datapath.route_control import RouteControl
+from tests.datapath.conftest import loaded_testbed
 
 pytestmark = pytest.mark.namespaces
 
@@ -364,3 +367,26 @@ def test_a_home_agent_that_was_taken_over_has_its_own_tunnels(testbed):
 
     assert outcome.reason is Reason.PASS_TUNNEL_ERROR_RELAYED
     assert Ether(outcome.frame)[IPv6].src == str(testbed.other_home_agent)
+
+
+def test_networks_behind_mobile_routers_have_their_routers_tunnels():
+    """Both ends: the host that was written to, and the one that is told."""
+    host, other_host = "2001:db8:700::7", "2001:db8:701::8"
+    with loaded_testbed(mobile_networks=True) as bed, closing(MobileNetworkMap.open(bed.pin_path)) as networks:
+        networks.reconcile(
+            {bed.home: [IPv6Network("2001:db8:700::/56")], bed.other_home: [IPv6Network("2001:db8:701::/56")]}
+        )
+        inner = inner_packet(bed, 1460, src=other_host, dst=host)
+
+        outcome = bed.run(reported(bed, ICMPv6PacketTooBig(mtu=1400), tunnel_packet(bed, inner)), "core")
+
+        expected = (
+            link(bed)
+            / IPv6(src=str(bed.other_home_agent), dst=str(bed.other_care_of), nh=41, hlim=64)
+            / IPv6(src=str(bed.home_agent), dst=other_host, hlim=64)
+            / ICMPv6PacketTooBig(mtu=1360)
+            / Raw(bytes(inner)[:1192])
+        )
+        assert (outcome.verdict, outcome.reason) == ("pass", Reason.PASS_TUNNEL_ERROR_RELAYED)
+        assert outcome.frame == bytes(expected)
+        assert bed.run(to_home(bed, 1361, dst=host)).reason is Reason.REPLY_PACKET_TOO_BIG
