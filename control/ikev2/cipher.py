@@ -61,15 +61,18 @@ class MessageCipher(Protocol):
 class CombinedModeCipher:
     """AES-GCM or ChaCha20-Poly1305 with a 16-byte integrity check.
 
-    The IV is a counter, which need not be secret (RFC 5282 section 3.1, RFC 7634 section 2).
+    The IV is a counter, which need not be secret (RFC 5282 section 3.1, RFC 7634 section 2). OpenSSL's state is made
+    for each message: an IKE SA is idle for most of its life, there are tens of thousands of them, and each state takes
+    more than a kilobyte.
     """
 
-    __slots__ = ("_counter", "_receive", "_receive_salt", "_send", "_send_salt")
+    __slots__ = ("_algorithm", "_counter", "_receive_key", "_receive_salt", "_send_key", "_send_salt")
 
     def __init__(self, algorithm: type[AESGCM | ChaCha20Poly1305], send_key: bytes, receive_key: bytes) -> None:
-        self._send = algorithm(send_key[:-_SALT])
+        self._algorithm = algorithm
+        self._send_key = send_key[:-_SALT]
         self._send_salt = send_key[-_SALT:]
-        self._receive = algorithm(receive_key[:-_SALT])
+        self._receive_key = receive_key[:-_SALT]
         self._receive_salt = receive_key[-_SALT:]
         self._counter = 0
 
@@ -81,14 +84,15 @@ class CombinedModeCipher:
         """See MessageCipher."""
         self._counter += 1
         iv = self._counter.to_bytes(_IV, "big")
-        return iv + self._send.encrypt(self._send_salt + iv, plaintext + b"\0", associated_data)
+        return iv + self._algorithm(self._send_key).encrypt(self._send_salt + iv, plaintext + b"\0", associated_data)
 
     def open(self, body: bytes, associated_data: bytes) -> bytes:
         """See MessageCipher."""
         if len(body) < _IV + 1 + _TAG:
             raise ProtectionError("bad-integrity")
         try:
-            plaintext = self._receive.decrypt(self._receive_salt + body[:_IV], body[_IV:], associated_data)
+            cipher = self._algorithm(self._receive_key)
+            plaintext = cipher.decrypt(self._receive_salt + body[:_IV], body[_IV:], associated_data)
         except InvalidTag:
             raise ProtectionError("bad-integrity") from None
         return _without_padding(plaintext)
