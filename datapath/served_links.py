@@ -70,7 +70,7 @@ def _addresses(name: str) -> list[IPv6Interface]:
 
 
 def serve_links(directory: Path, names: Sequence[str], fallback: IPv6Address) -> None:
-    """Enters exactly these interfaces as home links, for as long as the data path is loaded.
+    """Enters exactly these interfaces as home links; those that are new, for as long as the data path is loaded.
 
     They receive all multicast frames from here on: each home address has a solicited-node group of its own, and a
     network card has room for few.
@@ -89,14 +89,13 @@ def serve_links(directory: Path, names: Sequence[str], fallback: IPv6Address) ->
         for key in set(entries.keys()) - keys:
             _let_go(entries, key)
         for link in links:
-            before = entries.lookup(link.key)
-            raised_here = before is not None and before[-2:] == _RAISED_HERE
+            before = entries.lookup(link.key) or bytes(LINK_IDENTITY.size)
+            _, valid_until, _, mark = LINK_IDENTITY.unpack(before)
             if not netlink.interface_state(link.index).all_multicast:
                 netlink.set_all_multicast(link.index, on=True)
-                raised_here = True
+                mark = _RAISED_HERE
             source = link.address or fallback
-            mark = _RAISED_HERE if raised_here else bytes(2)
-            entries.update(link.key, LINK_IDENTITY.pack(source.packed, 0, link.link_address, mark))
+            entries.update(link.key, LINK_IDENTITY.pack(source.packed, valid_until, link.link_address, mark))
 
 
 def let_go_of_links(directory: Path) -> None:
@@ -135,6 +134,12 @@ class HomeLinkMaps:
             maps = cls(opened[0], opened[1], JiffiesClock())
             stack.pop_all()
             return maps
+
+    def __enter__(self) -> HomeLinkMaps:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Closes the maps; what is in them stays in force."""

@@ -14,6 +14,7 @@ from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import Takeover
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.engine import HomeAgent
+from control.home_agent.home_links import HomeLinks
 from control.home_agent.policy import HomeAgentPolicy
 from control.home_agent.registrations import Registrations
 from control.home_agent.signalling import UserspaceSignalling
@@ -108,7 +109,7 @@ def _home_agent(population: Population, identity: str, credentials: Credentials 
         directory,
         endpoint,
         signalling,
-        Registrations(rules, signalling),
+        Registrations(rules, signalling, HomeLinks(100.0)),
         UnprotectedSignalling(address, BindingErrorResponder(0.0)),
     )
     scheduler = Scheduler(

@@ -111,6 +111,11 @@ class Takeover:
             added += 1
         return added
 
+    def awaits(self, identity: str, home_address: IPv6Address) -> bool:
+        """Whether the node is to be brought back to a home address that it has had before."""
+        node = self._nodes.get(identity)
+        return node is not None and node.home_address == home_address and not node.new_home_address
+
     def job(self, identity: str) -> RebootstrapJob | None:
         """The attempt under way for a node."""
         return self._jobs.get(identity)

@@ -43,6 +43,7 @@ def load(path: Path, as_json: bool) -> None:
                 xdp_mode=settings.xdp_mode,
                 home_prefixes=configuration.home_agent.home_prefixes if back_end.kernel else (),
                 mobile_networks=configuration.mobility.mobile_routers,
+                home_links=settings.home_links,
             )
         ).to_dict()
         if as_json:

@@ -97,7 +97,12 @@ class LeaseMonitor:
 
     def holds_lease(self, now: float) -> bool:
         """Whether the lease is held and, seen from here, no other agent can have claimed it for being lapsed."""
-        return self.lease is not None and now < self._confirmed_at + self._lease_s
+        return self.lease is not None and now < self.held_until
+
+    @property
+    def held_until(self) -> float:
+        """Until when :meth:`holds_lease` says yes, unless the lease is renewed or lost (monotonic seconds)."""
+        return self._confirmed_at + self._lease_s if self.lease is not None else self._confirmed_at
 
     def observe(self, leases: Iterable[LeaseRecord], now: float, wall_now: float) -> list[LeaseRecord]:
         """The other agents that are dead: their lease ran out and was not renewed before our eyes either.

@@ -42,3 +42,12 @@ class DatapathSettings(Settings, frozen=True, kw_only=True):
             "auto",
         ),
     ] = "auto"
+    home_links: Annotated[
+        tuple[str, ...],
+        about(
+            "Those of the interfaces that have hosts of a home link behind them, which find home addresses by "
+            "neighbour discovery. Home prefixes that are routed to this home agent need none. See "
+            "[A home link with hosts on it](operations.md#a-home-link-with-hosts-on-it).",
+            ["home0"],
+        ),
+    ] = ()

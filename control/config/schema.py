@@ -65,6 +65,16 @@ class MobilitySettings(Settings, frozen=True, kw_only=True):
             le=262_140,
         ),
     ] = 3600
+    home_link_rate_per_s: Annotated[
+        float,
+        about(
+            "Packets of neighbour discovery multicast in a second, at most: a registration on a home link that is new "
+            "takes one before and three after it.",
+            250.0,
+            gt=0,
+            le=100_000,
+        ),
+    ] = 250.0
     home_address_pools: Annotated[
         tuple[IPv6Network, ...],
         about(

@@ -20,6 +20,7 @@ from control.config.nodes import Node
 from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory
 from control.daemon.kernel_ipsec import KernelIpsec
 from control.home_agent.engine import HomeAgent
+from control.home_agent.home_links import HomeLinks
 from control.home_agent.policy import HomeAgentPolicy
 from control.home_agent.registrations import Registrations
 from control.home_agent.signalling import KernelSignalling, ProtectedSignalling, UserspaceSignalling
@@ -102,12 +103,14 @@ def assemble(
     endpoint = (
         IkeEndpoint(ike, policy, os.urandom, ipsec.allocate_spi) if workers == 1 else RemoteEndpoint(ike, workers)
     )
+    home_links = HomeLinks(configuration.mobility.home_link_rate_per_s)
     rules = HomeRegistration(
         settings.address,
         settings.home_prefixes,
         configuration.mobility.max_lifetime_s,
         BindingCache(configuration.datapath.max_bindings),
         may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
+        is_duplicate=home_links.is_duplicate,
         keyed_by_hand=directory.keyed_by_hand,
         mobile_networks=directory.mobile_networks if configuration.mobility.mobile_routers else None,
     )
@@ -116,7 +119,7 @@ def assemble(
         directory,
         endpoint,
         signalling,
-        Registrations(rules, signalling),
+        Registrations(rules, signalling, home_links),
         UnprotectedSignalling(settings.address, BindingErrorResponder(now)),
     )
     bootstrap = configuration.bootstrap

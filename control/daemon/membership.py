@@ -118,6 +118,14 @@ class Membership:
         """The right to write and to acknowledge; None while it is lost, or could have lapsed unseen."""
         return self._monitor.lease if self._monitor.holds_lease(self._clocks.monotonic()) else None
 
+    def serves_until(self) -> float | None:
+        """From when on another home agent may have claimed the nodes of this one, unless a renewal succeeds.
+
+        Monotonic seconds; None while no other home agent is known.
+        """
+        others = any(lease.home_agent != self._settings.name for lease in self.leases)
+        return self._monitor.held_until if others else None
+
     def others_alive(self) -> list[LeaseRecord]:
         """The leases of the other home agents that ran when the store was last looked at."""
         wall = self._clocks.wall()

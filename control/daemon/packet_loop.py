@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from ipaddress import IPv6Address
 
+from control.daemon.home_links import HomeLinkTraffic
 from control.daemon.ike_traffic import IkeTraffic
 from control.daemon.signalling_sockets import Reader, SignallingSockets
 from control.home_agent.engine import HomeAgent
@@ -27,6 +28,7 @@ class PacketLoop:
         settle: Callable[[float, float], None],
         ike_traffic: Callable[[IPv6Address], IkeTraffic],
         signalling_sockets: Callable[[IPv6Address], SignallingSockets],
+        home_links: HomeLinkTraffic,
     ) -> None:
         self._agent = agent
         self._loop = loop
@@ -34,6 +36,7 @@ class PacketLoop:
         self._settle = settle
         self._make_ike_traffic = ike_traffic
         self._make_signalling_sockets = signalling_sockets
+        self._home_links = home_links
         self._timer: asyncio.TimerHandle | None = None
         self._sockets = ExitStack()
 
@@ -48,6 +51,7 @@ class PacketLoop:
             stack.callback(self._ike.close)
             self._signalling = self._make_signalling_sockets(address)
             stack.callback(self._signalling.close)
+            self._home_links.open(self._loop, self.flush)
             if self._signalling.kernel_opens_esp:
                 self._ike.give_esp_to_kernel()
             self._sockets = stack.pop_all()
@@ -59,7 +63,7 @@ class PacketLoop:
     @property
     def statistics(self) -> Counter[str]:
         """What the sockets count: packets refused to be sent, keepalives, malformed packets."""
-        refused = Counter({"send-refused": self._ike.dropped + self._signalling.dropped})
+        refused = Counter({"send-refused": self._ike.dropped + self._signalling.dropped + self._home_links.dropped})
         return refused + self._ike.statistics + self._signalling.statistics
 
     def close(self) -> None:
@@ -74,6 +78,7 @@ class PacketLoop:
         self._settle(now, self._wall())
         self._ike.send()
         self._signalling.send(self._agent.packets_to_send(), now)
+        self._home_links.send()
         self._reschedule()
 
     def _read(self, reader: Reader) -> None:

@@ -25,6 +25,7 @@ from control.daemon.binding_writer import BindingWriter
 from control.daemon.commands import commands
 from control.daemon.first_packets import FirstPackets
 from control.daemon.garbage import settle
+from control.daemon.home_links import HomeLinkTraffic
 from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_traffic import IkeTraffic, OwnIkeTraffic
 from control.daemon.ike_worker_start import WorkerStart
@@ -115,8 +116,17 @@ class Daemon:
             flush=self._flush,
             observe_latency=self._instruments.binding_update.observe,
         )
+        self._home_links = HomeLinkTraffic(
+            configuration.datapath.home_links, configuration.datapath.pin_path, self._agent
+        )
         self._packets = PacketLoop(
-            self._agent, self._loop, time.time, self._settle, self._open_ike, self._open_signalling
+            self._agent,
+            self._loop,
+            time.time,
+            self._settle,
+            self._open_ike,
+            self._open_signalling,
+            self._home_links,
         )
         self._status = Status(
             configuration,
@@ -143,6 +153,7 @@ class Daemon:
             stack.callback(self._store.close)
             stack.callback(self._tunnels.close)
             stack.callback(self._counters.close)
+            stack.callback(self._home_links.close)
             stack.callback(self._keys.close)
             routes = RouteWatch(RouteControl.open(self._configuration.datapath.pin_path), self._loop)
             stack.callback(routes.close)
@@ -252,6 +263,7 @@ class Daemon:
             self._membership,
             time.time(),
         )
+        self._home_links.restore(self._loop.time())
         self._recover(nodes)
 
     async def _republish(self, lease: Lease) -> None:
@@ -327,6 +339,7 @@ class Daemon:
     async def _heartbeat(self) -> None:
         while True:
             await self._membership.beat()
+            self._home_links.refresh(self._membership.serves_until())
             self._writer.remove_expired(self._agent.expire(time.time()))
             self._packets.flush()
             self._agent.prepare(_KEY_PAIRS_AT_ONCE)

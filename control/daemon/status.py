@@ -169,6 +169,7 @@ class Status:
             xfrm=dropped_packets() if self._back_end.kernel else {},
             mobility=dict(self._agent.registrations.messages),
             mobility_errors=dict(self._agent.registrations.statistics + self._agent.unprotected.statistics),
+            home_links=dict(self._agent.home_links.statistics),
             store=StoreSnapshot(
                 up=self._membership.store_answers,
                 queue=len(self._writer),

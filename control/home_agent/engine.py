@@ -56,6 +56,7 @@ class HomeAgent:
         self.endpoint = endpoint
         self.registrations = registrations
         self.unprotected = unprotected
+        self.home_links = registrations.home_links
         self.sessions = IkeSessions(directory, signalling)
         self.statistics: Counter[str] = Counter()
         self.departures = Departures(registrations.send, registrations.rules.cache.get, _DEPARTURES_PER_S)
@@ -72,6 +73,7 @@ class HomeAgent:
     def attach(self, takeover: Takeover) -> None:
         """Give the agent the jobs it drives; once, before any input."""
         self._takeover = takeover
+        self.registrations.attach(takeover.awaits)
 
     @property
     def takeover(self) -> Takeover:
@@ -165,6 +167,11 @@ class HomeAgent:
         """A Mobility Header without ESP."""
         self.unprotected.receive(payload, source, care_of_address, now)
 
+    def receive_from_home_link(self, link: str, packet: bytes, now: float) -> None:
+        """Neighbour discovery of others: a whole IPv6 packet, and the interface it came in by."""
+        self.home_links.receive(link, packet, now)
+        self.registrations.resume(now)
+
     def replace_used_up(self, now: float) -> None:
         """Rekey or close child SAs that have carried as much as they may; for when the back end says so by itself."""
         for slug in self.sessions.replace_used_up(now):
@@ -196,10 +203,15 @@ class HomeAgent:
             self.statistics["ike-sas-moved"] += 1
         outcome = registration.outcome
         if outcome.change is Change.REMOVE:
+            self.home_links.stop(registration.home_address)
             self._happen(TimelineEvent.DEREGISTERED, registration.identity)
             self._binding_gone(registration.home_address)
             self._release_if_gone(registration.identity)
             return
+        if outcome.binding is not None:
+            begins = outcome.previous is None or outcome.previous.home_agent != self.address
+            link_local = outcome.binding.link_local
+            self.home_links.serve(registration.home_address, link_local, announce=begins, now=now)
         self._happen(
             TimelineEvent.BINDING_UPDATE,
             registration.identity,
@@ -233,6 +245,7 @@ class HomeAgent:
         self.departures.cancel()
         self._taken_from.clear()
         self.registrations.forget_all()
+        self.home_links.clear()
         for sa in list(self.sessions):
             sa.abandon(now)
         self.process_ike_events(now)
@@ -249,13 +262,15 @@ class HomeAgent:
         self.process_ike_events(now)
         self.takeover.handle_timer(now)
         self.departures.handle_timer(now)
+        self.home_links.handle_timer(now)
+        self.registrations.resume(now)
         self.replace_used_up(now)
 
     # Outputs
 
     def next_timer(self) -> float | None:
         """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
-        parts = (self.endpoint, self._movements, self.takeover, self.departures)
+        parts = (self.endpoint, self._movements, self.takeover, self.departures, self.home_links)
         times = [part.next_timer() for part in parts]
         return min((time for time in times if time is not None), default=None)
 
@@ -276,6 +291,7 @@ class HomeAgent:
         """Bindings whose lifetime has passed; the caller removes them from store and data path."""
         expired = self.registrations.expire(wall)
         for binding in expired:
+            self.home_links.stop(binding.home_address)
             self._happen(TimelineEvent.BINDING_EXPIRED, binding.identity)
             self._binding_gone(binding.home_address)
             self._release_if_gone(binding.identity)

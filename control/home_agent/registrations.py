@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv6Address
 
+from control.home_agent.home_links import Detection, HomeLinks
 from control.home_agent.signalling import Outgoing, ProtectedSignalling
 from control.ipsec.errors import EspError
 from control.mobility.binding_cache import Binding
@@ -35,21 +37,46 @@ class PendingRegistration:
     received_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Undetected:
+    """A Binding Update that may have to wait until it is known whether somebody else uses the home address."""
+
+    message: BindingUpdate
+    identity: str
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    received_at: float
+    wall: float
+
+
 class Registrations:
     """Applies the rules of home registration and holds accepted updates until they are stored.
 
     Attributes:
+        rules: they decide.
+        home_links: where home addresses may be in use by others.
         statistics: refusals by slug.
         messages: Mobility Header messages by direction, type and status.
     """
 
-    def __init__(self, rules: HomeRegistration, signalling: ProtectedSignalling) -> None:
+    def __init__(self, rules: HomeRegistration, signalling: ProtectedSignalling, home_links: HomeLinks) -> None:
         self.rules = rules
         self.statistics: Counter[str] = Counter()
         self.messages: Counter[tuple[str, str, str]] = Counter()
         self._signalling = signalling
+        self.home_links = home_links
+        self._is_taken_over: Callable[[str, IPv6Address], bool] = _never
+        self._undetected: dict[IPv6Address, _Undetected] = {}
         self._pending: dict[IPv6Address, PendingRegistration] = {}
         self._packets: list[Outgoing] = []
+
+    def attach(self, is_taken_over: Callable[[str, IPv6Address], bool]) -> None:
+        """Once, before any input.
+
+        Args:
+            is_taken_over: whether the home address of a node was another home agent's to defend until now.
+        """
+        self._is_taken_over = is_taken_over
 
     def receive(
         self,
@@ -65,16 +92,46 @@ class Registrations:
         if not isinstance(message, BindingUpdate):
             self.statistics["unexpected-message"] += 1
             return
-        outcome = self.rules.process(message, home_address, care_of_address, identity, wall)
+        self._decide(_Undetected(message, identity, home_address, care_of_address, now, wall), now)
+
+    def resume(self, now: float) -> None:
+        """Go on with those that waited for duplicate address detection, where that has ended."""
+        for home_address in self.home_links.finished():
+            update = self._undetected.pop(home_address, None)
+            if update is not None:
+                self._decide(update, now)
+            self.home_links.forget_result(home_address)
+
+    def _decide(self, update: _Undetected, now: float) -> None:
+        home_address, care_of_address, identity = update.home_address, update.care_of_address, update.identity
+        wall = update.wall + now - update.received_at
+        outcome = self.rules.process(update.message, home_address, care_of_address, identity, wall)
         if outcome.change is Change.NONE:
             self.statistics[outcome.reason] += 1
             self._acknowledge(outcome, home_address, care_of_address, now)
+            return
+        if self._has_to_wait(outcome, update, now):
             return
         earlier = self._pending.get(home_address)
         if earlier is not None and not is_newer(outcome.sequence_number, earlier.outcome.sequence_number):
             self.statistics["overtaken"] += 1
             return
-        self._pending[home_address] = PendingRegistration(identity, home_address, outcome, care_of_address, now)
+        received_at = update.received_at
+        self._pending[home_address] = PendingRegistration(identity, home_address, outcome, care_of_address, received_at)
+
+    def _has_to_wait(self, outcome: RegistrationOutcome, update: _Undetected, now: float) -> bool:
+        """RFC 6275 section 10.3.1: a home agent that begins to serve an address looks first whether it is in use."""
+        home_address = update.home_address
+        if outcome.change is not Change.INSTALL or outcome.previous is not None:
+            return False
+        if self._is_taken_over(update.identity, home_address):
+            return False
+        if self.home_links.detect(home_address, update.message.link_local, now) is not Detection.RUNNING:
+            return False
+        earlier = self._undetected.get(home_address)
+        if earlier is None or is_newer(update.message.sequence_number, earlier.message.sequence_number):
+            self._undetected[home_address] = update
+        return True
 
     def pending(self) -> list[PendingRegistration]:
         """What has to be stored now, one per home address; each is then :meth:`stored` or :meth:`not_stored`."""
@@ -115,6 +172,7 @@ class Registrations:
     def forget_all(self) -> None:
         """Drop every binding and everything not yet sent."""
         self._pending.clear()
+        self._undetected.clear()
         self._packets.clear()
         for binding in self.rules.cache.bindings():
             self.rules.cache.remove(binding.home_address)
@@ -128,6 +186,10 @@ class Registrations:
     ) -> None:
         if outcome.acknowledgement is not None:
             self.send(outcome.acknowledgement, home_address, care_of_address, now)
+
+
+def _never(_identity: str, _home_address: IPv6Address) -> bool:
+    return False
 
 
 @cache

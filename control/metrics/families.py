@@ -165,6 +165,8 @@ def _signalling(snapshot: Snapshot) -> Iterator[Metric]:
     yield _counter("mobility_messages", "Mobility Header messages.", snapshot.mobility, labels)
     errors = _by(snapshot.mobility_errors)
     yield _counter("mobility_errors", "Mobility Header messages refused, by reason.", errors, ("reason",))
+    discovery = "Neighbour discovery done for mobile nodes on home links, by event."
+    yield _counter("home_link_events", discovery, _by(snapshot.home_links), ("event",))
 
 
 def _by(counts: Mapping[str, int], from_the_start: tuple[str, ...] = ()) -> dict[tuple[str, ...], int]:

@@ -166,6 +166,7 @@ class Snapshot:
         xfrm: packets the kernel's IPsec has dropped, by its names of the reasons; empty where the daemon does ESP.
         mobility: Mobility Header messages by (direction, type, status).
         mobility_errors: refused Mobility Header messages by reason.
+        home_links: neighbour discovery done for mobile nodes, by event.
         store: the state store.
         durations: histograms by name, see :class:`Instruments`.
     """
@@ -198,6 +199,7 @@ class Snapshot:
     xfrm: Mapping[str, int] = field(default_factory=dict)
     mobility: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     mobility_errors: Mapping[str, int] = field(default_factory=dict)
+    home_links: Mapping[str, int] = field(default_factory=dict)
     store: StoreSnapshot = StoreSnapshot()
     durations: Mapping[str, DurationSnapshot] = field(default_factory=lambda: Instruments().snapshot())
 

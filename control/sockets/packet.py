@@ -121,8 +121,8 @@ class CareOfPacketSocket:
         try:
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
             self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
-            self._socket.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
-            _attach(self._socket, mobility_filter(care_of_address, ACCEPT_ALL_BYTES, IGNORE))
+            ignore_outgoing(self._socket)
+            attach_filter(self._socket, mobility_filter(care_of_address, ACCEPT_ALL_BYTES, IGNORE))
             self._socket.bind((interface, _ETHERTYPE_ALL))
         except OSError:
             self._socket.close()
@@ -218,7 +218,13 @@ def _checksum_is_missing(ancillary: list[tuple[int, int, bytes]]) -> bool:
     return False
 
 
-def _attach(sock: socket.socket, program: tuple[Instruction, ...]) -> None:
+def ignore_outgoing(sock: socket.socket) -> None:
+    """Have a packet socket see only what arrives, not what this host sends."""
+    sock.setsockopt(_SOL_PACKET, _PACKET_IGNORE_OUTGOING, 1)
+
+
+def attach_filter(sock: socket.socket, program: tuple[Instruction, ...]) -> None:
+    """Have a socket receive only what the program accepts."""
     code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *instruction) for instruction in program))
     program_header = struct.pack("@HP", len(program), ctypes.addressof(code))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program_header)

@@ -37,6 +37,7 @@ def everything() -> Snapshot:
         xfrm={"XfrmInTmplMismatch": 1},
         mobility={("in", "binding-update", ""): 1},
         mobility_errors={"bad-checksum": 1},
+        home_links={"detection-probe": 1},
     )
 
 

@@ -20,6 +20,7 @@ from control.daemon.ike_configuration import home_agent_policy, ike_configuratio
 from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_worker_start import WorkerStart
 from control.home_agent.engine import HomeAgent
+from control.home_agent.home_links import HomeLinks
 from control.home_agent.registrations import Registrations
 from control.home_agent.signalling import UserspaceSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
@@ -132,7 +133,12 @@ class Daemon:
         rules = HomeRegistration(LOOPBACK, (PREFIX,), 3600, BindingCache(100), may_use=lambda *node: True)
         unprotected = UnprotectedSignalling(LOOPBACK, BindingErrorResponder(0.0))
         self.agent = HomeAgent(
-            LOOPBACK, directory, self.endpoint, signalling, Registrations(rules, signalling), unprotected
+            LOOPBACK,
+            directory,
+            self.endpoint,
+            signalling,
+            Registrations(rules, signalling, HomeLinks(100.0)),
+            unprotected,
         )
         self.bereft: list[str] = []
         self.processes = IkeProcesses(

@@ -15,6 +15,7 @@ from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import NodeToRecover, Takeover
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
 from control.home_agent.engine import HomeAgent
+from control.home_agent.home_links import HomeLinks
 from control.home_agent.policy import HomeAgentPolicy
 from control.home_agent.registrations import Registrations
 from control.home_agent.signalling import UserspaceSignalling
@@ -68,12 +69,14 @@ def make_home_agent(
         endpoint = WorkersInMemory(
             configuration, policy, directory, lambda: NodeDirectory(nodes, [prefix]), randomness, workers
         )
+    home_links = HomeLinks(100.0)
     rules = HomeRegistration(
         IPv6Address(address),
         [prefix],
         3600,
         BindingCache(1000),
         may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
+        is_duplicate=home_links.is_duplicate,
         keyed_by_hand=directory.keyed_by_hand,
     )
     agent = HomeAgent(
@@ -81,7 +84,7 @@ def make_home_agent(
         directory,
         endpoint,
         signalling,
-        Registrations(rules, signalling),
+        Registrations(rules, signalling, home_links),
         UnprotectedSignalling(IPv6Address(address), BindingErrorResponder(0.0)),
     )
     scheduler = Scheduler(

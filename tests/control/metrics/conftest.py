@@ -63,6 +63,7 @@ def full_snapshot() -> Snapshot:
         esp={"received": 4, "replay": 1},
         mobility={("received", "binding-update", ""): 8, ("sent", "binding-acknowledgement", "0"): 8},
         mobility_errors={"bad-checksum": 1},
+        home_links={"detection-probe": 1},
         store=StoreSnapshot(queue=4, queue_capacity=20_000, failures={"fenced-out": 1}, refused_records={"node": 2}),
         durations=instruments.snapshot(),
     )
