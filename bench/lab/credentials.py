@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Literal
 
 from bench.lab.pki import CertificateAuthority, KeyType
-from bench.lab.toml import Table
+from bench.lab.toml import Table, Value
 
 Authentication = Literal["psk", "cert"]
 
@@ -27,6 +27,8 @@ class Subscriber:
     identity: str
     home_address: IPv6Address
     shared_key: str | None = field(repr=False, default=None)
+    #: Prefixes of the network behind it, if it is a mobile router.
+    mobile_networks: tuple[IPv6Network, ...] = ()
 
 
 class Credentials:
@@ -37,10 +39,10 @@ class Credentials:
         self._key_type: KeyType = key_type
         self._authority = CertificateAuthority(kind=key_type) if authentication == "cert" else None
 
-    def subscriber(self, number: int, home_address: IPv6Address) -> Subscriber:
+    def subscriber(self, number: int, home_address: IPv6Address, *mobile_networks: IPv6Network) -> Subscriber:
         """Node `number`, with a fresh shared key if that is how it authenticates."""
         key = secrets.token_hex(16) if self._authority is None else None
-        return Subscriber(number, f"mn{number}@{NODE_DOMAIN}", home_address, key)
+        return Subscriber(number, f"mn{number}@{NODE_DOMAIN}", home_address, key, mobile_networks)
 
     def issue(self, identity: str, directory: Path, stem: str) -> dict[str, str]:
         """Write certificate and key; the configuration keys that name them (none for shared keys)."""
@@ -58,7 +60,9 @@ class Credentials:
 
     def node_row(self, subscriber: Subscriber) -> Table:
         """The node as a `[[node]]` of a home agent's nodes file."""
-        row = {"identity": subscriber.identity, "home_address": str(subscriber.home_address)}
+        row: dict[str, Value] = {"identity": subscriber.identity, "home_address": str(subscriber.home_address)}
+        if subscriber.mobile_networks:
+            row["mobile_network_prefixes"] = [str(network) for network in subscriber.mobile_networks]
         if subscriber.shared_key is None:
             return row | {"authentication": "certificate"}
         return row | {"authentication": "shared-key", "shared_key": subscriber.shared_key}

@@ -33,6 +33,7 @@ class HomeAgentOptions:
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)
     ike: Table = field(default_factory=dict)
+    mobility: Table = field(default_factory=dict)
     #: Who does ESP, as `[ipsec] back_end` has it.
     back_end: str = "auto"
     #: Where to append session keys for Wireshark; None: nowhere.
@@ -165,6 +166,7 @@ class HomeAgentUnderTest:
             },
             "ike": ike,
             "ipsec": {"back_end": options.back_end},
+            "mobility": options.mobility,
             "bootstrap": options.bootstrap,
             "cluster": {"store": options.store, **options.cluster},
             "control": {"socket": self.socket},

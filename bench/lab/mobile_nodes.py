@@ -78,6 +78,8 @@ class MobileNodeAgent:
             "deregister_on_exit": False,
             "authentication": "certificate" if subscriber.shared_key is None else "shared-key",
         }
+        if subscriber.mobile_networks:
+            table["mobile_network_prefixes"] = [str(network) for network in subscriber.mobile_networks]
         if moves:
             self.further = core.attach_further(self.host, further_node_prefix(subscriber.number), _FURTHER_DEVICE)
             table["further_care_of_interfaces"] = [_FURTHER_DEVICE]
@@ -100,6 +102,26 @@ class MobileNodeAgent:
         if self._process is None:
             raise LabError(f"{self.role} was not started")
         return self._process
+
+    def attach_network(self, prefix: IPv6Network) -> Host:
+        """A host on a link of its own behind this node, with it as the default router."""
+        role, device, router, address = f"lan{self.subscriber.number}", "eth0", prefix[1], prefix[2]
+        namespace = self._laboratory.namespace(role)
+        self.host.namespace.ip(
+            [
+                f"link add name {role} type veth peer name {device} netns {namespace.name}",
+                f"address add {router}/{prefix.prefixlen} dev {role} nodad",
+                f"link set dev {role} up",
+            ]
+        )
+        namespace.ip(
+            [
+                f"link set dev {device} up",
+                f"address add {address}/{prefix.prefixlen} dev {device} nodad",
+                f"route add default via {router} dev {device}",
+            ]
+        )
+        return Host(namespace, device, address, role, prefix.prefixlen, router)
 
     def start(self) -> None:
         """Start the agent; it turns to its home agent by itself."""

@@ -28,6 +28,7 @@ class SceneOptions:
         bootstrap: the `[bootstrap]` section of both.
         cluster: the `[cluster]` section of both, without the store.
         ike: the `[ike]` section of both, without credentials.
+        mobility: the `[mobility]` section of both.
         store: URL of the Redis server that is their state store; "" for an SQLite file.
         max_bindings: capacity of the binding maps.
         key_directory: where both append session keys for Wireshark; None: nowhere.
@@ -39,6 +40,7 @@ class SceneOptions:
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)
     ike: Table = field(default_factory=dict)
+    mobility: Table = field(default_factory=dict)
     store: str = ""
     max_bindings: int = 4096
     key_directory: Path | None = None
@@ -71,6 +73,7 @@ class Scene:
                 bootstrap=options.bootstrap,
                 cluster=options.cluster,
                 ike=options.ike,
+                mobility=options.mobility,
                 key_directory=options.key_directory,
                 back_end=options.back_end,
             )

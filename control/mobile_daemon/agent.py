@@ -27,8 +27,10 @@ from control.mobile_daemon.event_log import EventLog
 from control.mobile_daemon.iproute import NetworkError
 from control.mobile_daemon.network import AgentNetwork
 from control.mobile_daemon.roaming import Roaming
+from control.mobile_daemon.router_network import RouterNetwork
 from control.mobile_daemon.signals import SignalPipe
 from control.mobile_node.events import Deregistered, HomeAddressAssigned, Registered
+from control.mobile_node.mobile_network import MobileNetwork
 from control.mobile_node.node import MobileNode
 from control.mobile_node.settings import NodeSettings
 from control.mobility.addresses import UNSPECIFIED
@@ -103,6 +105,10 @@ class Agent:
         stack.callback(self._tun.close)
         self._network = AgentNetwork(configuration.node.tun, configuration.node.routes)
         self._network.open(configuration.node.home_address, link.mtu)
+        if configuration.node.mobile_network_prefixes:
+            router = RouterNetwork(configuration.node.mobile_network_prefixes, interfaces)
+            stack.callback(router.close)
+            router.open()
         self._signals = SignalPipe()
         stack.callback(self._signals.close)
         self._leaving_until: float | None = None
@@ -229,7 +235,7 @@ def _ike_configuration(configuration: AgentConfiguration) -> IkeConfiguration:
 
 
 def _node_settings(configuration: AgentConfiguration, care_of_address: IPv6Address) -> NodeSettings:
-    node = configuration.node
+    node, prefixes = configuration.node, configuration.node.mobile_network_prefixes
     return NodeSettings(
         home_address=node.home_address or UNSPECIFIED,
         care_of_address=care_of_address,
@@ -238,4 +244,5 @@ def _node_settings(configuration: AgentConfiguration, care_of_address: IPv6Addre
         eap=partial(password_peer, configuration.eap, os.urandom) if configuration.eap is not None else None,
         home_agent_identities=configuration.home_agent_identities,
         lifetime_s=node.lifetime_s,
+        mobile_network=MobileNetwork(prefixes, node.mobile_network_mode == "explicit") if prefixes else None,
     )

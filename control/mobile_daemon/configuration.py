@@ -20,6 +20,7 @@ from control.config.toml_source import TomlSource, read_text
 from control.config.values import Identity, SharedKey, decoder, parse_identity
 from control.eap.account import EapAccount
 from control.mobile_daemon.secrets import agent_secrets, shared_key
+from control.mobility.addresses import is_unicast_routable
 
 _T = TypeVar("_T")
 
@@ -78,6 +79,14 @@ class AgentSettings(Settings, frozen=True, kw_only=True):
     routes: Annotated[tuple[IPv6Network, ...], _about("Prefixes to route through the tunnel.", ["::/0"])] = (
         IPv6Network("::/0"),
     )
+    mobile_network_prefixes: Annotated[
+        tuple[IPv6Network, ...],
+        _about("Prefixes of the network behind the node, which makes it a mobile router.", ["2001:db8:700::/56"]),
+    ] = ()
+    mobile_network_mode: Annotated[
+        Literal["explicit", "implicit"],
+        _about("Whether the node names these prefixes, or the home agent has to know them.", "explicit"),
+    ] = "explicit"
     lifetime_s: Annotated[int, _about("Binding lifetime to ask for.", 600, ge=4, le=262_140)] = 600
     ike_lifetime_s: Annotated[float, _about("An IKE SA gets new keys after this long. 0: never.", 14400.0, ge=0)] = (
         14400.0
@@ -206,6 +215,7 @@ def load_agent_configuration(path: Path) -> AgentConfiguration:
     secret, eap, others = None, None, {}
     if node is not None:
         secret, eap = agent_secrets(node, reader, source)
+        _check_mobile_network(node, reader, source)
         others = _other_home_agents(node, reader, source)
     if reader.problems or node is None or key_export is None:
         raise ConfigurationError(sorted(reader.problems, key=lambda problem: problem.line or 0))
@@ -246,6 +256,21 @@ def _section(reader: SectionReader, source: TomlSource, kind: type[_S], name: st
         reader.complain(source.line(name), name, "a value stands here instead of a section", f"Write [{name}].")
         return None
     return reader.read(kind, table, (name,), name, _SECRET_KEYS)
+
+
+def _check_mobile_network(node: AgentSettings, reader: SectionReader, source: TomlSource) -> None:
+    """Complain of prefixes that a mobile router cannot have behind it."""
+    for prefix in node.mobile_network_prefixes:
+        if not is_unicast_routable(prefix.network_address) or not prefix.prefixlen:
+            wrong, remedy = f"{prefix} is not routed between networks", "Write a prefix of unicast addresses."
+        elif node.home_address is not None and node.home_address in prefix:
+            wrong, remedy = f"{prefix} covers the home address", "Write the prefix of the network behind the node."
+        elif node.care_of_address is not None and node.care_of_address in prefix:
+            wrong, remedy = f"{prefix} covers the care-of address", "Write the prefix of the network behind the node."
+        else:
+            continue
+        key = "mobile_network_prefixes"
+        reader.complain(source.line("mobile_node", key), f"mobile_node.{key}", wrong, remedy)
 
 
 def _other_home_agents(node: AgentSettings, reader: SectionReader, source: TomlSource) -> dict[IPv6Address, str]:

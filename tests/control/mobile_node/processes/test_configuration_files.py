@@ -48,6 +48,18 @@ def test_an_agents_file(tmp_path):
     assert "hush" not in repr(configuration)
 
 
+def test_a_mobile_routers_file(tmp_path):
+    node = agent(tmp_path, AGENT + 'mobile_network_prefixes = ["2001:db8:700::/56"]\n').node
+    assert (node.mobile_network_prefixes, node.mobile_network_mode) == ((IPv6Network("2001:db8:700::/56"),), "explicit")
+
+
+@pytest.mark.parametrize("prefix", ["2001:db8:100::/64", "fe80::/64", "::/0"])
+def test_a_network_that_cannot_be_behind_the_node(tmp_path, prefix):
+    found = problem(agent, tmp_path, AGENT + f'mobile_network_prefixes = ["{prefix}"]\n')
+    assert (found.line, found.key) == (10, "mobile_node.mobile_network_prefixes")
+    assert found.wrong.startswith(prefix)
+
+
 def test_a_key_in_a_file_and_in_hexadecimal(tmp_path):
     (tmp_path / "key").write_text("0x00ff\n")
     text = AGENT.replace('shared_key = "hush-hush"', 'shared_key_file = "key"')
