@@ -6,10 +6,12 @@
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 #define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
+#define ETHERNET_TYPE_IPV4 0x0800
 #define ETHERNET_TYPE_IPV6 0x86DD
 #define ETHERNET_GROUP_BIT 0x01
 
-#define ADDRESS_FAMILY_INET6 10 /* AF_INET6, for bpf_fib_lookup */
+#define ADDRESS_FAMILY_INET 2 /* AF_INET and AF_INET6, for bpf_fib_lookup */
+#define ADDRESS_FAMILY_INET6 10
 
 #define NEXT_HEADER_HOP_BY_HOP 0
 #define NEXT_HEADER_UDP 17
@@ -23,10 +25,19 @@
 #define ROUTING_TYPE_MOBILITY 2 /* RFC 6275 section 6.4 */
 
 #define NAT_TRAVERSAL_PORT 4500 /* IKE and ESP in UDP, RFC 3948 */
+#define TUNNEL_PORT 4191 /* IPv6 in UDP over IPv4, RFC 5555 section 8 */
+
+#define IPV4_HEADER_SIZE 20
+#define IPV4_FIRST_OCTET 0x45 /* version, and a header without options */
+#define IPV4_DO_NOT_FRAGMENT 0x4000
+#define IPV4_MORE_FRAGMENTS 0x2000
+#define IPV4_FRAGMENT_OFFSET 0x1FFF
+#define UDP_HEADER_SIZE 8
 
 #define IPV6_HEADER_SIZE 40
 #define IPV6_MINIMUM_MTU 1280 /* RFC 8200 section 5 */
 #define FLOW_INFORMATION_MASK 0x0FFFFFFF /* traffic class and flow label of the first word */
+#define DSCP_MASK 0xFC /* of the traffic class: the rest of it is ECN */
 #define OUTER_HOP_LIMIT 64
 #define HOP_LIMIT_OF_A_NEIGHBOUR 255 /* RFC 4861: neighbour discovery accepts nothing else */
 

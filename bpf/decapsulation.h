@@ -1,16 +1,24 @@
 /* Out of the tunnel: a packet a mobile node sent through its home agent (RFC 6275 section 10.4.5). */
 #pragma once
 
-/* Takes the outer header off. `route` is NULL when the kernel takes the packet: it decrements the hop limit itself,
+/* The tunnel a packet came by. */
+struct outer {
+	struct ipv6_address care_of_address; /* where it came from, as a binding would say it */
+	__u64 payload_length; /* of its innermost header */
+	__u32 size; /* bytes of all its headers */
+	__be32 version_class_flow; /* as IPv6 has it */
+};
+
+/* Takes the outer headers off. `route` is NULL when the kernel takes the packet: it decrements the hop limit itself,
  * and must never see 255, which would make neighbour discovery out of a tunnel look as if it came from a neighbour. */
-INLINE int strip_outer(struct xdp_md *ctx, const struct ethernet_header *link, const struct route *route)
+INLINE int strip_outer(struct xdp_md *ctx, const struct ethernet_header *link, const struct route *route, __u32 size)
 {
 	const struct link_addresses received = *(const struct link_addresses *)link;
 	struct ethernet_header *new_link;
 	struct ipv6_header *inner;
 	struct cursor frame;
 
-	if (bpf_xdp_adjust_head(ctx, IPV6_HEADER_SIZE))
+	if (bpf_xdp_adjust_head(ctx, size))
 		return 0;
 	frame = cursor_of(ctx);
 	new_link = take_ethernet(&frame);
@@ -55,56 +63,76 @@ INLINE enum reason reencapsulate(struct xdp_md *ctx, struct ethernet_header *lin
 	return reason;
 }
 
-/* Strips the outer header and leaves the packet to the kernel for `reason`. */
+/* Strips `size` bytes of outer headers and leaves the packet to the kernel for `reason`. */
 INLINE enum reason decapsulate_for_kernel(struct xdp_md *ctx, const struct ethernet_header *link, struct slot *slot,
-					  __u32 length, enum reason reason)
+					  __u32 length, __u32 size, enum reason reason)
 {
-	if (!strip_outer(ctx, link, NULL))
+	if (!strip_outer(ctx, link, NULL, size))
 		return DROP_NO_ROOM;
 	count_decapsulated(slot, length);
 	return reason;
 }
 
-INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link, struct ipv6_header *outer, void *end)
+/* `frame` is at the inner packet. */
+INLINE enum reason leave_tunnel(struct xdp_md *ctx, struct ethernet_header *link, struct cursor *frame,
+				const struct outer *outer)
 {
-	struct cursor tunnel = { .position = outer + 1, .end = end };
-	struct ipv6_header *inner = take_ipv6(&tunnel);
+	const int is_over_ipv6 = outer->size == IPV6_HEADER_SIZE;
+	struct ipv6_header *inner = take_ipv6(frame);
 	struct ipv6_address source, destination;
 	struct binding sender, receiver;
 	struct route route = {};
 	enum reason reason;
 	__u64 length;
 
-	if (!inner || packet_length(inner) > length_of(outer->payload_length))
+	if (!inner || packet_length(inner) > outer->payload_length)
 		return DROP_TUNNEL_MALFORMED;
 	length = packet_length(inner);
 	source = address_of(inner->source);
 	if (!find_mobile(&source, &sender))
 		return DROP_TUNNEL_NO_BINDING;
-	if (!same_address(&sender.care_of_address, outer->source))
+	/* Of an IPv4 care-of address nobody can forge the form in IPv6. */
+	if (!same_address(&sender.care_of_address, &outer->care_of_address.high) ||
+	    (is_over_ipv6 && is_ipv4(&sender.care_of_address)))
 		return DROP_TUNNEL_WRONG_CARE_OF_ADDRESS;
 	if (!is_forwardable(inner->destination))
 		return DROP_TUNNEL_DESTINATION;
-	if (!keep_congestion_mark(inner, outer))
+	if (!keep_congestion_mark(inner, outer->version_class_flow))
 		return DROP_TUNNEL_CONGESTION;
 
 	destination = address_of(inner->destination);
-	if (find_mobile(&destination, &receiver))
-		return reencapsulate(ctx, link, outer, inner, end, &sender, &receiver);
+	if (find_mobile(&destination, &receiver)) {
+		if (!is_over_ipv6 || UNLIKELY(is_ipv4(&receiver.care_of_address)))
+			return enter_tunnel(ctx, link, inner, frame->end, &sender, outer->size, &receiver);
+		return reencapsulate(ctx, link, inner - 1, inner, frame->end, &sender, &receiver);
+	}
 	if (is_home_agent(&destination))
-		return decapsulate_for_kernel(ctx, link, sender.slot, length, PASS_DECAPSULATED_LOCAL);
+		return decapsulate_for_kernel(ctx, link, sender.slot, length, outer->size, PASS_DECAPSULATED_LOCAL);
 	if (inner->hop_limit <= 1)
-		return decapsulate_for_kernel(ctx, link, sender.slot, length, PASS_DECAPSULATED_HOP_LIMIT);
+		return decapsulate_for_kernel(ctx, link, sender.slot, length, outer->size, PASS_DECAPSULATED_HOP_LIMIT);
 
 	find_route_of_inner(ctx, &route, inner, &source, &destination);
 	if (!can_redirect(&route)) {
 		/* No route, too big, another address of this host: the kernel knows the answer to each. */
 		reason = route.status == BPF_FIB_LKUP_RET_NO_NEIGH ? PASS_DECAPSULATED_NO_NEIGHBOUR :
 								     PASS_DECAPSULATED_SLOW_PATH;
-		return decapsulate_for_kernel(ctx, link, sender.slot, length, reason);
+		return decapsulate_for_kernel(ctx, link, sender.slot, length, outer->size, reason);
 	}
-	if (!strip_outer(ctx, link, &route))
+	if (!strip_outer(ctx, link, &route, outer->size))
 		return DROP_NO_ROOM;
 	count_decapsulated(sender.slot, length);
 	return FORWARD_DECAPSULATED;
+}
+
+INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link, struct ipv6_header *header, void *end)
+{
+	struct cursor frame = { .position = header + 1, .end = end };
+	const struct outer outer = {
+		.care_of_address = address_of(header->source),
+		.payload_length = length_of(header->payload_length),
+		.size = IPV6_HEADER_SIZE,
+		.version_class_flow = header->version_class_flow,
+	};
+
+	return leave_tunnel(ctx, link, &frame, &outer);
 }

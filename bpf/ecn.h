@@ -9,10 +9,10 @@
 
 /* Gives the inner packet the more severe of both marks (RFC 6040 section 4.2). 0 when it must be dropped: congestion has
  * been met, and its sender listens to nothing but losses. */
-INLINE int keep_congestion_mark(struct ipv6_header *inner, const struct ipv6_header *outer)
+INLINE int keep_congestion_mark(struct ipv6_header *inner, __be32 outer_version_class_flow)
 {
 	const __be32 inside = inner->version_class_flow & ECN_MASK;
-	const __be32 outside = outer->version_class_flow & ECN_MASK;
+	const __be32 outside = outer_version_class_flow & ECN_MASK;
 
 	if (LIKELY(inside == outside))
 		return 1;

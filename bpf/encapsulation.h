@@ -2,26 +2,8 @@
  * RFC 2473). Everything is decided before the first byte is changed. */
 #pragma once
 
-/* What becomes of a packet to be encapsulated, by its route: a FORWARD_ reason, a PASS_ reason when the kernel's
- * forwarding takes the outer packet, or a DROP_ reason. */
-INLINE enum reason outer_route_reason(const struct route *route, enum reason forwarded)
-{
-	switch (route->status) {
-	case BPF_FIB_LKUP_RET_SUCCESS:
-		return can_redirect(route) ? forwarded : PASS_ENCAPSULATED_SLOW_PATH;
-	case BPF_FIB_LKUP_RET_NO_NEIGH:
-		return PASS_ENCAPSULATED_NO_NEIGHBOUR;
-	case BPF_FIB_LKUP_RET_UNSUPP_LWT:
-		return PASS_ENCAPSULATED_SLOW_PATH;
-	case BPF_FIB_LKUP_RET_FWD_DISABLED:
-		return DROP_FORWARDING_DISABLED;
-	default:
-		return DROP_NO_ROUTE;
-	}
-}
-
-INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header *link,
-			       const struct ipv6_header *packet, void *end, const struct binding *binding)
+INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header *link, struct ipv6_header *packet,
+			       void *end, const struct binding *binding)
 {
 	const __be32 version_class_flow = packet->version_class_flow;
 	const __u64 length = packet_length(packet);
@@ -36,6 +18,8 @@ INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header 
 		return PASS_NEIGHBOUR_DISCOVERY;
 	if (!is_forwardable(packet->source))
 		return PASS_UNROUTABLE_SOURCE;
+	if (UNLIKELY(is_ipv4(&binding->care_of_address)))
+		return enter_tunnel(ctx, link, packet, end, NULL, 0, binding);
 	if (packet->hop_limit <= 1)
 		return answer_time_exceeded(ctx, packet, end, binding->home_agent, NULL);
 	if (length + IPV6_HEADER_SIZE > 0xFFFF)

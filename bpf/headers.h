@@ -27,6 +27,19 @@ struct ipv6_header {
 	__u64 destination[2];
 };
 
+struct ipv4_header {
+	__u8 version_length; /* version, and length in units of 4 bytes */
+	__u8 service; /* DSCP and ECN, the traffic class of IPv6 */
+	__be16 total_length;
+	__be16 identification;
+	__be16 fragment; /* flags and offset */
+	__u8 time_to_live;
+	__u8 protocol;
+	__u16 checksum;
+	__be32 source;
+	__be32 destination;
+};
+
 struct options_header {
 	__u8 next_header;
 	__u8 length; /* in units of 8 bytes, not counting the first */

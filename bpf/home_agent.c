@@ -11,15 +11,18 @@
 #include "parsing.h"
 #include "bindings.h"
 #include "mobile_networks.h"
+#include "ipv4_care_of_address.h"
 #include "forwarding.h"
 #include "path_mtu.h"
 #include "next_hops.h"
 #include "writing.h"
 #include "icmp.h"
 #include "neighbour_discovery.h"
+#include "ipv4_tunnels.h"
 #include "encapsulation.h"
 #include "ecn.h"
 #include "decapsulation.h"
+#include "ipv4_frames.h"
 #include "udp_encapsulation.h"
 #include "home_address_option.h"
 #include "tunnel_errors.h"
@@ -37,9 +40,12 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 	link = take_ethernet(&frame);
 	if (!link)
 		return PASS_MALFORMED;
-	if (link->type != bpf_htons(ETHERNET_TYPE_IPV6))
-		return PASS_NOT_IPV6;
 	is_group_frame = link->destination[0] & ETHERNET_GROUP_BIT;
+	if (link->type != bpf_htons(ETHERNET_TYPE_IPV6)) {
+		if (!WITH_IPV4_TUNNELS || link->type != bpf_htons(ETHERNET_TYPE_IPV4))
+			return PASS_NOT_IPV6;
+		return is_group_frame ? PASS_GROUP_FRAME : handle_ipv4_frame(ctx, link, &frame);
+	}
 	if (is_group_frame && !WITH_HOME_LINKS)
 		return PASS_GROUP_FRAME;
 	packet = take_ipv6(&frame);

@@ -12,6 +12,7 @@
 #include "accounting.h"
 #include "parsing.h"
 #include "bindings.h"
+#include "ipv4_care_of_address.h"
 #include "care_of_address.h"
 #include "routing_header.h"
 
@@ -39,6 +40,8 @@ INLINE enum reason send_home(struct __sk_buff *skb, __u32 *port)
 		return DROP_HOME_LINK_UNSUITABLE;
 	if (!find_care_of_address(&destination, &care_of_address))
 		return DROP_HOME_LINK_NO_BINDING;
+	if (is_ipv4(&care_of_address))
+		return DROP_HOME_LINK_UNSUITABLE;
 	return route_to_care_of_address(skb, packet, &care_of_address, port);
 }
 

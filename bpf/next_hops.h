@@ -100,8 +100,11 @@ INLINE void find_route_of_binding(struct xdp_md *ctx, struct route *route, const
 
 	if (LIKELY(follow_reference(binding->slot->next_hop, expected, length, route)))
 		return;
-	find_route(ctx, route, binding->home_agent, &binding->care_of_address, version_class_flow, NEXT_HEADER_IPV6,
-		   length);
+	if (is_ipv4(&binding->care_of_address))
+		find_ipv4_route(ctx, route, &binding->care_of_address, version_class_flow, length);
+	else
+		find_route(ctx, route, binding->home_agent, &binding->care_of_address, version_class_flow,
+			   NEXT_HEADER_IPV6, length);
 	apply_path_mtu(route, &binding->care_of_address, length);
 	if (!(expected >> REFERENCE_GENERATION_SHIFT) || route->status != BPF_FIB_LKUP_RET_SUCCESS)
 		return;

@@ -31,7 +31,7 @@ enum reason {
 	/* Solicited on a home link, for a bound home address: advertised there. */
 	REPLY_NEIGHBOUR_ADVERTISEMENT = 34,
 
-	/* Not IPv6, or behind a VLAN tag. */
+	/* Neither IPv6 nor, where tunnels over IPv4 end, IPv4; or behind a VLAN tag. */
 	PASS_NOT_IPV6 = 64,
 	/* Sent to an Ethernet group address, as neighbour discovery is. */
 	PASS_GROUP_FRAME = 65,
@@ -65,6 +65,14 @@ enum reason {
 	PASS_TUNNEL_ERROR_RELAYED = 79,
 	/* An ICMPv6 error about a tunnel that is no binding's. */
 	PASS_TUNNEL_ERROR_UNKNOWN = 80,
+	/* Encapsulated; the kernel forwards it in fragments over IPv4. */
+	PASS_ENCAPSULATED_TO_FRAGMENT = 81,
+	/* Signalling in UDP over IPv4, as it came. */
+	PASS_UDP_SIGNALLING = 82,
+	/* To the home agent, an IPv4 fragment. */
+	PASS_IPV4_FRAGMENT = 83,
+	/* To the home agent over IPv4, with IPv4 options. */
+	PASS_IPV4_OPTIONS = 84,
 
 	/* No route to the care-of address. */
 	DROP_NO_ROUTE = 96,

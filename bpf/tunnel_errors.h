@@ -75,8 +75,8 @@ INLINE int write_relayed_error(struct xdp_md *ctx, struct icmpv6_header header)
 	struct ipv6_header *packet;
 	struct binding binding;
 	struct cursor frame = cursor_of(ctx);
+	int through_tunnel, over_ipv4;
 	__u32 length;
-	int through_tunnel;
 	__u64 sum;
 
 	link = take_ethernet(&frame);
@@ -99,6 +99,9 @@ INLINE int write_relayed_error(struct xdp_md *ctx, struct icmpv6_header header)
 	header.checksum = fold_checksum(sum);
 
 	through_tunnel = find_mobile(&source, &binding);
+	over_ipv4 = through_tunnel && is_ipv4(&binding.care_of_address);
+	if (over_ipv4)
+		through_tunnel = 0;
 	if (!through_tunnel && bpf_xdp_adjust_head(ctx, IPV6_HEADER_SIZE))
 		return 0;
 	frame = cursor_of(ctx);
@@ -121,7 +124,10 @@ INLINE int write_relayed_error(struct xdp_md *ctx, struct icmpv6_header header)
 		return 0;
 	write_ipv6(packet, VERSION_6, length, NEXT_HEADER_ICMPV6, ICMPV6_HOP_LIMIT, &home_agent, &source);
 	*icmp = header;
-	return 1;
+	if (!over_ipv4)
+		return 1;
+	return write_tunnel(ctx, 0, &received, binding.home_agent, &binding.care_of_address, VERSION_6,
+			    IPV6_HEADER_SIZE + length);
 }
 
 /* What the source of the inner packet is to be told, in `told`; 0, and the reason for silence in `silent`, if nothing. */

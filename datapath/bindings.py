@@ -14,14 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from datapath.bindings_values import Tunnel, Usage
-from datapath.errors import MapFull
-from datapath.layout import KEY_SIZE
+from datapath.bpf_syscall import Map
+from datapath.care_of_addresses import CareOfAddress, IPv4CareOfAddress, unpack_care_of_address
+from datapath.errors import AddressNotServed, MapFull
+from datapath.layout import KEY_SIZE, local_key, pin_directory
 from datapath.table import Table, open_table
 from datapath.table_batches import TableBatches, Words
 
-__all__ = ["BindingMap", "Reconciliation", "Tunnel", "Usage"]
+__all__ = ["BindingMap", "IPv4CareOfAddress", "Reconciliation", "Tunnel", "Usage"]
 
 _ADDRESS = Struct("=QQ")
+_FIRST_GROUP = np.uint64(0xFFFF)
+"""The first two bytes of an address, in its first word."""
+_FIRST_GROUP_SHIFT = 112
 _to_bytes = cast(Callable[[int, int, str], bytes], int.to_bytes)  # IPv6Address.packed is Python
 
 
@@ -40,19 +45,26 @@ class BindingMap:
     ``open`` finds it again.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, local: Map) -> None:
         self._table = table
+        self._local = local
         self._batches = TableBatches(table)
 
     @classmethod
     def open(cls, pin_path: Path) -> BindingMap:
         """Opens the pinned maps; raises NotLoaded or StalePin."""
-        return cls(open_table(pin_path))
+        table = open_table(pin_path)
+        try:
+            return cls(table, Map.open(pin_directory(pin_path) / "local"))
+        except BaseException:
+            table.close()
+            raise
 
     def close(self) -> None:
         """Closes the maps. The bindings stay in force."""
         self._batches.close()
         self._table.close()
+        self._local.close()
 
     def __enter__(self) -> BindingMap:
         return self
@@ -71,15 +83,26 @@ class BindingMap:
     def __contains__(self, home_address: IPv6Address) -> bool:
         return self._slot(home_address) >= 0
 
-    def install(self, home_address: IPv6Address, care_of_address: IPv6Address, home_agent_address: IPv6Address) -> None:
-        """Installs or changes one binding, in force at once; raises MapFull and then changes nothing."""
+    def install(
+        self, home_address: IPv6Address, care_of_address: CareOfAddress, home_agent_address: IPv6Address
+    ) -> None:
+        """Installs or changes one binding, in force at once; raises MapFull or AddressNotServed and changes nothing."""
+        self._check([care_of_address])
         agent = self._table.agent_index(_ADDRESS.unpack(home_agent_address.packed))
         self._table.put(_ADDRESS.unpack(home_address.packed), _ADDRESS.unpack(care_of_address.packed), agent)
 
     def install_many(self, tunnels: Mapping[IPv6Address, Tunnel]) -> None:
-        """Installs or changes many bindings in one call; raises MapFull, with none or only part of them in force."""
+        """Installs or changes many bindings in one call.
+
+        Raises:
+            MapFull: none or only part of them are in force.
+            AddressNotServed: none of them is.
+        """
         home = _words(tunnels)
-        care_of = _words(map(attrgetter("care_of_address"), tunnels.values()))
+        care_of_addresses = list(map(attrgetter("care_of_address"), tunnels.values()))
+        care_of = _words(care_of_addresses)
+        suspects = np.flatnonzero(care_of[:, 0] & _FIRST_GROUP == 0)
+        self._check([care_of_addresses[row] for row in suspects.tolist()])
         agent = self._agent_indices(list(map(attrgetter("home_agent_address"), tunnels.values())))
         if not self._batches.put(home, care_of, agent):
             raise MapFull(
@@ -101,7 +124,7 @@ class BindingMap:
     def entries(self) -> dict[IPv6Address, Tunnel]:
         """All bindings as the programs have them now."""
         return {
-            IPv6Address(home): Tunnel(IPv6Address(care_of), IPv6Address(agent))
+            IPv6Address(home): Tunnel(unpack_care_of_address(care_of), IPv6Address(agent))
             for home, (care_of, agent) in self._raw_entries().items()
         }
 
@@ -125,6 +148,18 @@ class BindingMap:
         """Traffic of one binding; zeros if there is none."""
         slot = self._slot(home_address)
         return Usage() if slot < 0 else self._table.usage(slot)
+
+    def _check(self, care_of_addresses: Iterable[CareOfAddress]) -> None:
+        """No IPv6 address may look like an IPv4 one, and the programs must know of IPv4."""
+        over_ipv4 = [address for address in care_of_addresses if int(address) >> _FIRST_GROUP_SHIFT == 0]
+        for address in over_ipv4:
+            if not isinstance(address, IPv4CareOfAddress):
+                raise ValueError(f"{address} is no address of a node: below 1:: nothing is routed")
+        for near in {address.home_agent_address for address in over_ipv4 if isinstance(address, IPv4CareOfAddress)}:
+            if self._local.lookup(local_key(near)) is None:
+                raise AddressNotServed(
+                    f"The data path was loaded without {near}: add it to home_agent.ipv4_addresses and load again."
+                )
 
     def _slot(self, home_address: IPv6Address) -> int:
         return self._table.find(*_ADDRESS.unpack(home_address.packed))
@@ -150,7 +185,7 @@ class BindingMap:
         }
 
 
-def _words(addresses: Iterable[IPv6Address]) -> Words:
+def _words(addresses: Iterable[CareOfAddress]) -> Words:
     """Both halves of each address, as they lie in memory."""
     packed = b"".join(map(_to_bytes, map(int, addresses), repeat(KEY_SIZE), repeat("big")))
     return np.frombuffer(packed, np.uint64).reshape(-1, 2)

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from datapath.care_of_addresses import CareOfAddress
+
 
 @dataclass(frozen=True, slots=True)
 class Tunnel:
-    """Where packets to a home address go: the tunnel's far end and its near end."""
+    """Where packets to a home address go: the tunnel's far end and the home agent's address.
 
-    care_of_address: IPv6Address
+    For an IPv4 care-of address, ``home_agent_address`` is what errors are sent from; the tunnel's own near end is in
+    ``care_of_address``.
+    """
+
+    care_of_address: CareOfAddress
     home_agent_address: IPv6Address
 
 

@@ -16,7 +16,7 @@ from datapath.kernel_headers import kernel_source
 from datapath.layout import PROGRAM_NAME
 from datapath.specialisation import Specialisation
 
-_INCLUDE = re.compile(r'^#include "(?P<name>[a-z_]+\.h)"$', re.MULTILINE)
+_INCLUDE = re.compile(r'^#include "(?P<name>[a-z0-9_]+\.h)"$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

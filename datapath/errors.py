@@ -82,6 +82,12 @@ class KernelIpsecUnavailable(DatapathError):
     reason = "kernel-ipsec-unavailable"
 
 
+class AddressNotServed(DatapathError):
+    """A binding names an address that the data path was loaded without."""
+
+    reason = "address-not-served"
+
+
 class MapFull(DatapathError):
     """A map holds as many entries as it was made for."""
 

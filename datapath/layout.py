@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, MAP_NOT_PREALLOCATED, MapType, possible_processors
@@ -126,6 +127,11 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
         array("config", CONFIGURATION.size, 1),
         MapSpecification("attachments", MapType.HASH, INDEX.size, ATTACHMENT.size, 256),
     )
+
+
+def local_key(address: IPv4Address | IPv6Address) -> bytes:
+    """Key of the map ``local`` for a home agent's address: an IPv4 one as it is mapped into IPv6."""
+    return address.packed if isinstance(address, IPv6Address) else bytes(10) + b"\xff\xff" + address.packed
 
 
 def pin_directory(pin_path: Path) -> Path:

@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from datapath.layout import (
     MAX_HOME_AGENTS,
     SCHEMA_VERSION,
     MapSpecification,
+    local_key,
     map_specifications,
     pin_directory,
 )
@@ -52,6 +53,7 @@ class LoaderOptions:
             needs it; empty for no such device.
         mobile_networks: whether packets to and from the networks of mobile routers are tunnelled (RFC 3963).
         home_links: those of the interfaces that have hosts of a home link behind them (RFC 6275 section 10.4.1).
+        home_agent_ipv4_addresses: addresses tunnels over IPv4 end at; empty for no such tunnels.
     """
 
     interfaces: Sequence[str]
@@ -62,6 +64,7 @@ class LoaderOptions:
     home_prefixes: Sequence[IPv6Network] = ()
     mobile_networks: bool = False
     home_links: Sequence[str] = ()
+    home_agent_ipv4_addresses: Sequence[IPv4Address] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,8 @@ def _check(options: LoaderOptions) -> None:
         raise DatapathError("An interface is named twice: correct datapath.interfaces.")
     if strangers := sorted(set(options.home_links) - set(options.interfaces)):
         raise DatapathError(f"{strangers[0]} is a home link but not among the interfaces: correct datapath.home_links.")
-    if not 1 <= len(options.home_agent_addresses) <= MAX_HOME_AGENTS:
+    addresses = len(options.home_agent_addresses) + len(options.home_agent_ipv4_addresses)
+    if not options.home_agent_addresses or addresses > MAX_HOME_AGENTS:
         raise DatapathError(f"Between 1 and {MAX_HOME_AGENTS} home agent addresses are needed.")
     if not 1 <= options.max_bindings <= 1 << 24:
         raise DatapathError("max_bindings must be between 1 and 16777216: correct datapath.max_bindings.")
@@ -197,6 +201,7 @@ def _load_program(
         tuple(options.home_agent_addresses),
         mobile_networks=options.mobile_networks,
         home_links=bool(options.home_links),
+        home_agent_ipv4_addresses=tuple(options.home_agent_ipv4_addresses),
     )
     with compile_program(specialisation) as program:
         compile_s = time.monotonic() - started
@@ -211,7 +216,7 @@ def _load_program(
         )
         with home_link as served_home_link, Map.open(directory / "local") as local:
             serve_links(directory, options.home_links, options.home_agent_addresses[0])
-            obsolete = _add_local(local, options.home_agent_addresses)
+            obsolete = _add_local(local, [*options.home_agent_addresses, *options.home_agent_ipv4_addresses])
             attachments = _attach_all(options, directory, states, program, own)
             for key in obsolete:
                 local.delete(key)
@@ -242,9 +247,9 @@ def _hash_key(directory: Path) -> bytes:
     return key
 
 
-def _add_local(local: Map, addresses: Sequence[IPv6Address]) -> list[bytes]:
+def _add_local(local: Map, addresses: Sequence[IPv4Address | IPv6Address]) -> list[bytes]:
     """Adds the addresses; returns the keys that are to go once the new program is on."""
-    wanted = {address.packed for address in addresses}
+    wanted = {local_key(address) for address in addresses}
     present = set(local.keys())
     for key in wanted - present:
         local.update(key, INDEX.pack(1))

@@ -45,6 +45,10 @@ class Reason(IntEnum):
     PASS_DECAPSULATED_HOP_LIMIT = 78
     PASS_TUNNEL_ERROR_RELAYED = 79
     PASS_TUNNEL_ERROR_UNKNOWN = 80
+    PASS_ENCAPSULATED_TO_FRAGMENT = 81
+    PASS_UDP_SIGNALLING = 82
+    PASS_IPV4_FRAGMENT = 83
+    PASS_IPV4_OPTIONS = 84
     DROP_NO_ROUTE = 96
     DROP_FORWARDING_DISABLED = 97
     DROP_TOO_BIG = 98
@@ -91,7 +95,7 @@ _DESCRIPTIONS = {
     Reason.REPLY_PACKET_TOO_BIG: "Did not fit the tunnel: answered with ICMPv6 Packet Too Big.",
     Reason.REPLY_TIME_EXCEEDED: "Hop limit used up before the tunnel: answered with ICMPv6 Time Exceeded.",
     Reason.REPLY_NEIGHBOUR_ADVERTISEMENT: "Solicited on a home link, for a bound home address: advertised there.",
-    Reason.PASS_NOT_IPV6: "Not IPv6, or behind a VLAN tag.",
+    Reason.PASS_NOT_IPV6: "Neither IPv6 nor, where tunnels over IPv4 end, IPv4; or behind a VLAN tag.",
     Reason.PASS_GROUP_FRAME: "Sent to an Ethernet group address, as neighbour discovery is.",
     Reason.PASS_MALFORMED: "Cut short, or lengths that contradict each other, or a jumbogram.",
     Reason.PASS_NOT_OURS: "To neither a bound home address nor the home agent.",
@@ -108,6 +112,10 @@ _DESCRIPTIONS = {
     Reason.PASS_DECAPSULATED_HOP_LIMIT: "Decapsulated with the hop limit used up; the kernel answers it.",
     Reason.PASS_TUNNEL_ERROR_RELAYED: "From inside a tunnel: an ICMPv6 error, on its way to the inner source.",
     Reason.PASS_TUNNEL_ERROR_UNKNOWN: "An ICMPv6 error about a tunnel that is no binding's.",
+    Reason.PASS_ENCAPSULATED_TO_FRAGMENT: "Encapsulated; the kernel forwards it in fragments over IPv4.",
+    Reason.PASS_UDP_SIGNALLING: "Signalling in UDP over IPv4, as it came.",
+    Reason.PASS_IPV4_FRAGMENT: "To the home agent, an IPv4 fragment.",
+    Reason.PASS_IPV4_OPTIONS: "To the home agent over IPv4, with IPv4 options.",
     Reason.DROP_NO_ROUTE: "No route to the care-of address.",
     Reason.DROP_FORWARDING_DISABLED: "IPv6 forwarding is off on the interface the frame came in by.",
     Reason.DROP_TOO_BIG: "Did not fit the tunnel, and no ICMPv6 error may answer it.",

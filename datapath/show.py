@@ -39,6 +39,7 @@ def show(pin_path: Path) -> dict[str, Any]:
         attachments = read_rows(rows)
     with Map.open(directory / "local") as local:
         addresses = sorted(IPv6Address(key) for key in local.keys())  # noqa: SIM118 (a map is no dict)
+        addresses.sort(key=lambda address: address.ipv4_mapped is not None)
     served_home_link = home_link.find(pin_path)
     return {
         "pin_path": os.fspath(pin_path),
@@ -51,7 +52,7 @@ def show(pin_path: Path) -> dict[str, Any]:
             "source_digest": digest.hex(),
             "verified_instructions": program.verified_instructions,
         },
-        "home_agent_addresses": [str(address) for address in addresses],
+        "home_agent_addresses": [str(address.ipv4_mapped or address) for address in addresses],
         "interfaces": [_interface(attachment, program.id) for attachment in attachments],
         "home_link": None if served_home_link is None else served_home_link.to_dict(),
         "maps": [

@@ -7,7 +7,7 @@ import hmac
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from datapath.bpf_syscall import possible_processors
@@ -40,6 +40,7 @@ class Specialisation:
         home_agent_addresses: addresses tunnels and signalling end at.
         mobile_networks: whether there are mobile routers (RFC 3963).
         home_links: whether there are home links with hosts on them.
+        home_agent_ipv4_addresses: addresses tunnels over IPv4 end at; empty for no such tunnels.
     """
 
     pin_directory: Path
@@ -48,6 +49,7 @@ class Specialisation:
     home_agent_addresses: Sequence[IPv6Address]
     mobile_networks: bool = False
     home_links: bool = False
+    home_agent_ipv4_addresses: Sequence[IPv4Address] = ()
 
     def macros(self) -> dict[str, str]:
         """What the C text wants defined."""
@@ -80,6 +82,12 @@ class Specialisation:
                 "((low) == {1:#x}ULL && (high) == {0:#x}ULL)".format(*struct.unpack("=QQ", address.packed))
                 for address in self.home_agent_addresses
             ),
+            "WITH_IPV4_TUNNELS": str(int(bool(self.home_agent_ipv4_addresses))),
+            "HOME_AGENT_IPV4_IS(address)": " || ".join(
+                "((address) == {:#x})".format(*struct.unpack("=I", address.packed))
+                for address in self.home_agent_ipv4_addresses
+            )
+            or "0",
         }
 
     def digest(self, text: str) -> bytes:

@@ -53,7 +53,7 @@ def plain_frame(destination: IPv6Address) -> bytes:
 def tunnelled_frame(index: int) -> bytes:
     """The frame of the mobile node `index`, through the tunnel to the correspondent."""
     inner = _ipv6(_PAYLOAD_SIZE, _UDP, home_address(index), CORRESPONDENT) + bytes(_PAYLOAD_SIZE)
-    return _ethernet() + _ipv6(len(inner), 41, tunnel(index).care_of_address, HOME_AGENT) + inner
+    return _ethernet() + _ipv6(len(inner), 41, CARE_OF_PREFIX[index + 1], HOME_AGENT) + inner
 
 
 def macros() -> dict[str, str]:

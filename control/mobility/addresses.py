@@ -8,7 +8,6 @@ UNSPECIFIED = IPv6Address(0)
 
 _MULTICAST_FIRST_OCTET = 0xFF
 _LINK_LOCAL_TOP_10_BITS = 0xFE80 >> 6
-_IPV4_MAPPED_TOP_96_BITS = 0xFFFF
 
 
 def is_multicast(address: IPv6Address) -> bool:
@@ -24,12 +23,13 @@ def is_unicast(address: IPv6Address) -> bool:
 def is_unicast_routable(address: IPv6Address) -> bool:
     """Whether the address is a "unicast routable address" (RFC 6275 section 3.1): reachable from another subnet.
 
-    Excludes multicast, the unspecified and loopback addresses, link-local addresses and addresses that stand for
-    IPv4 ones. Done on the integer: this runs for every signalling packet, and ``ipaddress`` compares networks.
+    Excludes multicast and link-local addresses and all below ``1::``: the unspecified and the loopback address,
+    addresses that stand for IPv4 ones, and what the data path writes for an IPv4 care-of address. Done on the integer:
+    this runs for every signalling packet, and ``ipaddress`` compares networks.
     """
     value = int(address)
     return (
         value >> 120 != _MULTICAST_FIRST_OCTET
         and value >> 118 != _LINK_LOCAL_TOP_10_BITS
-        and value >> 32 not in (0, _IPV4_MAPPED_TOP_96_BITS)
+        and value >> 112 != 0
     )

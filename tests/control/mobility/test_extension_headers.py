@@ -219,6 +219,7 @@ def test_a_payload_that_does_not_fit() -> None:
         ("::1", True, False),
         ("::192.0.2.1", True, False),
         ("::ffff:192.0.2.1", True, False),
+        ("0:c000:201:105f:0:ffff:c000:207", True, False),
         ("fe80::1", True, False),
         ("febf::1", True, False),
         ("fec0::1", True, True),

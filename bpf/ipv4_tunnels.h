@@ -1,0 +1,177 @@
+/* Into a tunnel where one of two is over IPv4: IPv6 in IPv4 (RFC 4213 section 3), or in UDP in IPv4 (RFC 5555 section
+ * 4.1) where a NAT is between. The packet comes as it is or out of another tunnel, and may leave into one over IPv6. As
+ * in encapsulation.h, everything is decided before the first byte is changed. */
+#pragma once
+
+/* A packet of `length`. One that may not be answered with Packet Too Big, for IPv6 requires every link to carry it, may
+ * be fragmented on its way (RFC 4213 section 3.2.2); only then its identification counts (RFC 6864). */
+INLINE void write_ipv4(struct ipv4_header *header, const struct ipv6_address *care_of_address,
+		       __be32 version_class_flow, __u32 length)
+{
+	const int is_whole = length > IPV6_MINIMUM_MTU;
+	__u32 *words = (__u32 *)header;
+	__u64 sum = 0;
+
+	header->version_length = IPV4_FIRST_OCTET;
+	header->service = bpf_ntohl(version_class_flow) >> 20;
+	header->total_length = bpf_htons(length + tunnel_size(care_of_address));
+	header->identification = is_whole ? 0 : bpf_get_prandom_u32();
+	header->fragment = is_whole ? bpf_htons(IPV4_DO_NOT_FRAGMENT) : 0;
+	header->time_to_live = OUTER_HOP_LIMIT;
+	header->protocol = udp_port_of(care_of_address) ? NEXT_HEADER_UDP : NEXT_HEADER_IPV6;
+	header->checksum = 0;
+	header->source = ipv4_home_agent_of(care_of_address);
+	header->destination = ipv4_address_of(care_of_address);
+	for (int i = 0; i < IPV4_HEADER_SIZE / 4; i++)
+		sum += words[i];
+	header->checksum = fold_checksum(sum);
+}
+
+/* Without a checksum: what is inside has its own, over its addresses too, and summing all of it costs too much here. */
+INLINE void write_udp(struct udp_header *header, __be16 port, __u32 length)
+{
+	header->source_port = bpf_htons(TUNNEL_PORT);
+	header->destination_port = port;
+	header->length = bpf_htons(UDP_HEADER_SIZE + length);
+	header->checksum = 0;
+}
+
+/* Writes the headers of a tunnel in front of a packet of `length`, in the place of `replaced` bytes. 0 if there is no
+ * room. `addresses` is not in the frame. */
+INLINE int write_tunnel(struct xdp_md *ctx, __u32 replaced, const struct link_addresses *addresses,
+			const struct ipv6_address *home_agent, const struct ipv6_address *care_of_address,
+			__be32 version_class_flow, __u32 length)
+{
+	struct ethernet_header *link;
+	struct ipv6_header *outer;
+	struct ipv4_header *ipv4;
+	struct udp_header *udp;
+	struct cursor frame;
+
+	if (bpf_xdp_adjust_head(ctx, (int)(replaced - tunnel_size(care_of_address))))
+		return 0;
+	frame = cursor_of(ctx);
+	link = take_ethernet(&frame);
+	if (!link)
+		return 0;
+	write_link(link, addresses);
+	if (!is_ipv4(care_of_address)) {
+		outer = take(&frame, sizeof(*outer));
+		if (!outer)
+			return 0;
+		write_ipv6(outer, version_class_flow, length, NEXT_HEADER_IPV6, OUTER_HOP_LIMIT, home_agent,
+			   care_of_address);
+		return 1;
+	}
+	link->type = bpf_htons(ETHERNET_TYPE_IPV4);
+	ipv4 = take(&frame, sizeof(*ipv4));
+	if (!ipv4)
+		return 0;
+	write_ipv4(ipv4, care_of_address, version_class_flow, length);
+	if (!udp_port_of(care_of_address))
+		return 1;
+	udp = take(&frame, sizeof(*udp));
+	if (!udp)
+		return 0;
+	write_udp(udp, udp_port_of(care_of_address), length);
+	return 1;
+}
+
+/* Makes the frame an error about the packet in it. If that came out of `sender`'s tunnel, `replaced` bytes of whose
+ * headers are in front of it, the error goes back into it. */
+INLINE int write_error_for(struct xdp_md *ctx, __u32 replaced, __u8 type, __u32 mtu,
+			   const struct ipv6_address *home_agent, const struct binding *sender)
+{
+	struct cursor frame = cursor_of(ctx);
+	struct ethernet_header *link = take_ethernet(&frame);
+	struct link_addresses addresses;
+	struct ipv6_header *packet;
+
+	if (!link)
+		return 0;
+	if (sender) {
+		addresses = *(struct link_addresses *)link;
+		if (bpf_xdp_adjust_head(ctx, replaced))
+			return 0;
+		frame = cursor_of(ctx);
+		link = take_ethernet(&frame);
+		if (!link)
+			return 0;
+		write_link(link, &addresses);
+	}
+	packet = take(&frame, sizeof(*packet));
+	if (!packet || !write_error(ctx, packet, type, mtu, home_agent, NULL))
+		return 0;
+	if (!sender)
+		return 1;
+
+	frame = cursor_of(ctx);
+	link = take_ethernet(&frame);
+	if (!link)
+		return 0;
+	addresses = *(struct link_addresses *)link;
+	packet = take(&frame, sizeof(*packet));
+	if (!packet)
+		return 0;
+	return write_tunnel(ctx, 0, &addresses, home_agent, &sender->care_of_address, VERSION_6, packet_length(packet));
+}
+
+INLINE enum reason answer_for_tunnel(struct xdp_md *ctx, const struct ipv6_header *packet, void *end, __u32 replaced,
+				     __u8 type, __u32 mtu, const struct binding *sender, const struct binding *receiver)
+{
+	const int is_too_big = type == ICMPV6_PACKET_TOO_BIG;
+
+	if (!may_answer(packet, end))
+		return is_too_big ? DROP_TOO_BIG : DROP_HOP_LIMIT;
+	if (!spend_error())
+		return DROP_ERROR_RATE_LIMITED;
+	if (!write_error_for(ctx, replaced, type, mtu, sender ? sender->home_agent : receiver->home_agent, sender))
+		return DROP_NO_ROOM;
+	return is_too_big ? REPLY_PACKET_TOO_BIG : REPLY_TIME_EXCEEDED;
+}
+
+/* Sends a packet into the tunnel to `receiver`. `sender` is NULL, or whose tunnel it came out of: then `replaced` bytes
+ * of headers are in front of it. */
+INLINE enum reason enter_tunnel(struct xdp_md *ctx, const struct ethernet_header *link, struct ipv6_header *packet,
+				void *end, const struct binding *sender, __u32 replaced, const struct binding *receiver)
+{
+	const struct link_addresses received = *(const struct link_addresses *)link;
+	const __u32 size = tunnel_size(&receiver->care_of_address);
+	const __be32 version_class_flow = packet->version_class_flow;
+	const __u64 length = packet_length(packet);
+	enum reason reason = sender ? FORWARD_REENCAPSULATED : FORWARD_ENCAPSULATED;
+	struct route route = {};
+	__u32 mtu = 0;
+	__u8 error = 0;
+
+	if (sender && is_own_tunnel(sender, receiver))
+		return DROP_TUNNEL_BACK;
+	if (length + size > 0xFFFF)
+		return DROP_TOO_BIG;
+	find_route_of_binding(ctx, &route, receiver, version_class_flow, length + size);
+	if (packet->hop_limit <= 1) {
+		error = ICMPV6_TIME_EXCEEDED;
+	} else if (route.status != BPF_FIB_LKUP_RET_FRAG_NEEDED) {
+		reason = outer_route_reason(&route, reason);
+	} else if (length > IPV6_MINIMUM_MTU) {
+		error = ICMPV6_PACKET_TOO_BIG;
+		mtu = route.mtu - size;
+		if (mtu < IPV6_MINIMUM_MTU)
+			mtu = IPV6_MINIMUM_MTU;
+	} else {
+		reason = is_ipv4(&receiver->care_of_address) ? PASS_ENCAPSULATED_TO_FRAGMENT : DROP_LINK_MTU_TOO_SMALL;
+	}
+	if (error)
+		return answer_for_tunnel(ctx, packet, end, replaced, error, mtu, sender, receiver);
+	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
+		return reason;
+
+	packet->hop_limit -= 1;
+	if (!write_tunnel(ctx, replaced, reason >> REASON_VERDICT_SHIFT == VERDICT_FORWARD ? &route.addresses : &received,
+			  receiver->home_agent, &receiver->care_of_address, version_class_flow, length))
+		return DROP_NO_ROOM;
+	if (sender)
+		count_decapsulated(sender->slot, length);
+	count_encapsulated(receiver->slot, length);
+	return reason;
+}
