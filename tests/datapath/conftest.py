@@ -10,7 +10,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 import pytest
@@ -134,7 +134,9 @@ def _build_network() -> None:
 
 
 @contextlib.contextmanager
-def loaded_testbed(*, mobile_networks: bool = False, home_links: Sequence[str] = ()) -> Iterator[Testbed]:
+def loaded_testbed(
+    *, mobile_networks: bool = False, home_links: Sequence[str] = (), ipv4_addresses: Sequence[IPv4Address] = ()
+) -> Iterator[Testbed]:
     """The loaded data path, in a namespace of its own."""
     pin_path = Path(f"/sys/fs/bpf/homeagent-test-{os.getpid()}-{uuid.uuid4().hex[:8]}")
     with own_network():
@@ -146,6 +148,7 @@ def loaded_testbed(*, mobile_networks: bool = False, home_links: Sequence[str] =
             max_bindings=64,
             mobile_networks=mobile_networks,
             home_links=home_links,
+            home_agent_ipv4_addresses=ipv4_addresses,
         )
         report = load(options)
         try:
