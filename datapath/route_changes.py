@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
@@ -25,6 +25,10 @@ _PLAIN_RULE_ATTRIBUTES = frozenset({_RULE_INTERFACE, 6, 13, 14, 15, 21})
 _USABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x40 | 0x80
 """Reachable, stale, delayed, probed, NOARP, permanent (NUD_VALID)."""
 _MOST_NEIGHBOURS = 65_536
+
+IPV6_ONLY = (socket.AF_INET6,)
+BOTH_FAMILIES = (socket.AF_INET6, socket.AF_INET)
+"""Of a home agent with tunnels over IPv4."""
 
 
 class RouteMessage(IntEnum):
@@ -58,21 +62,21 @@ def messages(data: bytes) -> Iterator[Message]:
         offset += (length + 3) // 4 * 4
 
 
-def dump_request(kind: RouteMessage) -> bytes:
-    """Asks for all IPv6 routes or rules."""
-    body = _ROUTE_OR_RULE.pack(socket.AF_INET6, *[0] * 8)
+def dump_request(kind: RouteMessage, family: int = socket.AF_INET6) -> bytes:
+    """Asks for all routes or rules of an address family."""
+    body = _ROUTE_OR_RULE.pack(family, *[0] * 8)
     return _HEADER.pack(_HEADER.size + len(body), kind, 0x301, 1, 0) + body
 
 
-def depends_on_more_than_destination(message: Message) -> bool:
-    """Whether a route or rule makes the way of a packet depend on its source, interface or class."""
+def depends_on_more_than_destination(message: Message, families: Container[int] = IPV6_ONLY) -> bool:
+    """Whether a route or rule of these families makes the way of a packet depend on its source, interface or class."""
     if message.kind not in (RouteMessage.NEW_ROUTE, RouteMessage.NEW_RULE) or len(message.body) < _ROUTE_OR_RULE.size:
         return False
     family, destination_length, source_length, service, *_ = _ROUTE_OR_RULE.unpack_from(message.body)
-    if family != socket.AF_INET6:
+    if family not in families:
         return False
     if message.kind == RouteMessage.NEW_ROUTE:
-        return bool(source_length)
+        return bool(source_length or (family == socket.AF_INET and service))
     attributes = _attributes(message.body[_ROUTE_OR_RULE.size :])
     if attributes.get(_RULE_INTERFACE, b"").rstrip(b"\0") == b"lo":
         return False  # what this host sends itself
@@ -85,6 +89,7 @@ def depends_on_more_than_destination(message: Message) -> bool:
 class RouteChanges:
     """Remembers neighbours, of which the kernel tells far more than matters."""
 
+    families: Container[int] = IPV6_ONLY
     _neighbours: dict[tuple[int, bytes], bytes | None] = field(default_factory=dict)
 
     def matters(self, message: Message) -> bool:
@@ -94,7 +99,7 @@ class RouteChanges:
         if len(message.body) < _NEIGHBOUR.size:
             return True
         family, interface, state, _, _ = _NEIGHBOUR.unpack_from(message.body)
-        if family != socket.AF_INET6:
+        if family not in self.families:
             return False
         attributes = _attributes(message.body[_NEIGHBOUR.size :])
         usable = message.kind == RouteMessage.NEW_NEIGHBOUR and state & _USABLE

@@ -39,6 +39,7 @@ def load(path: Path, as_json: bool) -> None:
                 interfaces=settings.interfaces,
                 pin_path=settings.pin_path,
                 home_agent_addresses=[configuration.home_agent.address],
+                home_agent_ipv4_addresses=configuration.home_agent.ipv4_addresses,
                 max_bindings=settings.max_bindings,
                 xdp_mode=settings.xdp_mode,
                 home_prefixes=configuration.home_agent.home_prefixes if back_end.kernel else (),
@@ -74,6 +75,27 @@ def show(path: Path, as_json: bool) -> None:
             print_json(shown)
             return
         _print_shown(shown)
+
+
+@datapath.command()
+@configuration_option
+@json_option
+def bindings(path: Path, as_json: bool) -> None:
+    """The bindings that packets follow now, as the maps have them; `homeagent bindings` tells more of each."""
+    from datapath.bindings import BindingMap
+
+    with told():
+        with BindingMap.open(load_configuration(path).datapath.pin_path) as opened:
+            entries = opened.entries()
+        rows = [
+            (str(home), str(tunnel.care_of_address), str(tunnel.home_agent_address))
+            for home, tunnel in sorted(entries.items())
+        ]
+        names = ("home_address", "care_of_address", "home_agent_address")
+        if as_json:
+            print_json([dict(zip(names, row, strict=True)) for row in rows])
+            return
+        console().print(table(("HOME ADDRESS", "CARE-OF ADDRESS", "HOME AGENT"), rows))
 
 
 @datapath.command()

@@ -7,7 +7,7 @@ modules of their own beside this one.
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +36,16 @@ class HomeAgentSettings(Settings, frozen=True, kw_only=True):
         IPv6Address,
         about("The home agent address: mobile nodes tunnel, register and speak IKE to it.", "2001:db8:a1::1"),
     ]
+    ipv4_addresses: Annotated[
+        tuple[IPv4Address, ...],
+        about(
+            "IPv4 addresses of this home agent that tunnels to IPv4 care-of addresses end at (RFC 5555 section 4.1); "
+            "without any, the data path leaves IPv4 to the kernel.",
+            ["192.0.2.1"],
+            max_length=32,
+            extra={"wanted": "a list of at most 32 IPv4 unicast addresses"},
+        ),
+    ] = ()
     identity: Annotated[
         Identity,
         about(

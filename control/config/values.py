@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,7 @@ class EspProposalText(str):
     __slots__ = ()
 
 
+_RESERVED_TOP_4_BITS = 0xF
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _RFC822 = re.compile(rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~.-]{{1,64}}@(?:{_LABEL})(?:\.{_LABEL})*")
@@ -117,6 +118,19 @@ def parse_unicast(text: str) -> IPv6Address:
     return address
 
 
+def parse_ipv4_unicast(text: str) -> IPv4Address:
+    """Reads an IPv4 address that a host can have and others can reach.
+
+    Raises:
+        ValueError: no address, or one that is not a routable unicast address.
+    """
+    address = IPv4Address(text)
+    never = address.is_multicast or address.is_unspecified or address.is_link_local or address.is_loopback
+    if never or int(address) >> 28 == _RESERVED_TOP_4_BITS:
+        raise ValueError("multicast, unspecified, loopback, link-local and reserved addresses cannot be used here")
+    return address
+
+
 class StoreLocation:
     """Where the state store is. Shown without the server's password.
 
@@ -149,6 +163,8 @@ def decoder(folder: Path) -> Callable[[type[Any], Any], Any]:
             raise ValueError("not a string")
         if kind is IPv6Address:
             return parse_unicast(value)
+        if kind is IPv4Address:
+            return parse_ipv4_unicast(value)
         if kind is IPv6Network:
             return IPv6Network(value)
         if kind is Path:
@@ -179,6 +195,7 @@ def _path(folder: Path, value: str) -> Path:
 _WANTED = {
     StoreLocation: "a path, or the URL of a Redis server such as redis://host:6379/0",
     IPv6Address: "an IPv6 unicast address",
+    IPv4Address: "an IPv4 unicast address",
     IPv6Network: "an IPv6 prefix without host bits",
     Path: "a path",
     ListenAddress: "an address and a port",

@@ -6,8 +6,10 @@ import asyncio
 import errno
 import logging
 import socket
+from collections.abc import Sequence
 
 from datapath.route_changes import (
+    IPV6_ONLY,
     Message,
     RouteChanges,
     RouteMessage,
@@ -23,23 +25,33 @@ _PERMISSION_S = 5.0
 _RENEWAL_S = 1.0
 _GENERATION_S = 10.0
 """The kernel does not tell when it learns the MTU of a path, so nothing is kept for longer."""
-# Links, neighbours, IPv6 addresses, routes, forwarding settings and rules, next hop objects.
-_GROUPS = (1, 3, 9, 11, 25, 19, 32)
+# Links, neighbours and next hop objects; of each family addresses, routes, forwarding settings and rules.
+_GROUPS = (1, 3, 32)
+_GROUPS_OF_FAMILY: dict[int, tuple[int, ...]] = {socket.AF_INET6: (9, 11, 25, 19), socket.AF_INET: (5, 7, 24, 8)}
 _SOL_NETLINK, _ADD_MEMBERSHIP = 270, 1
 _RECEIVE_BUFFER = 1 << 20
 
 
 class RouteWatch:
-    """Follows the kernel's routes in this network namespace. Close it when the daemon stops."""
+    """Follows the kernel's routes in this network namespace. Close it when the daemon stops.
 
-    def __init__(self, control: RouteControl, loop: asyncio.AbstractEventLoop) -> None:
+    Args:
+        control: what the data path looks at.
+        loop: the event loop this is called from.
+        families: address families that care-of addresses are of.
+    """
+
+    def __init__(
+        self, control: RouteControl, loop: asyncio.AbstractEventLoop, families: Sequence[int] = IPV6_ONLY
+    ) -> None:
         self._control = control
         self._loop = loop
-        self._changes = RouteChanges()
+        self._families = families
+        self._changes = RouteChanges(families)
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
         self._socket.bind((0, 0))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-        for group in _GROUPS:
+        for group in (*_GROUPS, *(group for family in families for group in _GROUPS_OF_FAMILY[family])):
             self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
         self._is_allowed = False
         self._renewals = 0
@@ -83,7 +95,7 @@ class RouteWatch:
             self._control.begin_generation()
         if any(
             message.kind in (RouteMessage.NEW_RULE, RouteMessage.DELETE_RULE)
-            or depends_on_more_than_destination(message)
+            or depends_on_more_than_destination(message, self._families)
             for message in received
         ):
             self._check_policy()
@@ -92,9 +104,10 @@ class RouteWatch:
         """What is kept is kept by destination: where more decides, nothing may be."""
         was_allowed = self._is_allowed
         self._is_allowed = not any(
-            depends_on_more_than_destination(message)
+            depends_on_more_than_destination(message, self._families)
             for kind in (RouteMessage.GET_RULE, RouteMessage.GET_ROUTE)
-            for message in _dump(kind)
+            for family in self._families
+            for message in _dump(kind, family)
         )
         if not self._is_allowed:
             self._control.forbid()
@@ -102,10 +115,10 @@ class RouteWatch:
             _LOG.warning("routes depend on more than the destination now: the data path looks up every packet's")
 
 
-def _dump(kind: RouteMessage) -> list[Message]:
+def _dump(kind: RouteMessage, family: int) -> list[Message]:
     found: list[Message] = []
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as asking:
-        asking.send(dump_request(kind))
+        asking.send(dump_request(kind, family))
         while True:
             for message in messages(asking.recv(1 << 20)):
                 if message.kind <= RouteMessage.DONE:

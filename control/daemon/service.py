@@ -47,6 +47,7 @@ from control.key_export import KeyExport
 from control.metrics import Instruments, MetricsServer, from_event_loop
 from datapath.counters import Counters
 from datapath.reply_addresses import ReplyAddresses
+from datapath.route_changes import BOTH_FAMILIES, IPV6_ONLY
 from datapath.route_control import RouteControl
 from datapath.xfrm.channel import XfrmChannel
 
@@ -155,7 +156,8 @@ class Daemon:
             stack.callback(self._counters.close)
             stack.callback(self._home_links.close)
             stack.callback(self._keys.close)
-            routes = RouteWatch(RouteControl.open(self._configuration.datapath.pin_path), self._loop)
+            families = BOTH_FAMILIES if self._configuration.home_agent.ipv4_addresses else IPV6_ONLY
+            routes = RouteWatch(RouteControl.open(self._configuration.datapath.pin_path), self._loop, families)
             stack.callback(routes.close)
             if self._xfrm is not None:
                 stack.callback(self._xfrm.close)

@@ -28,8 +28,4 @@ def is_unicast_routable(address: IPv6Address) -> bool:
     this runs for every signalling packet, and ``ipaddress`` compares networks.
     """
     value = int(address)
-    return (
-        value >> 120 != _MULTICAST_FIRST_OCTET
-        and value >> 118 != _LINK_LOCAL_TOP_10_BITS
-        and value >> 112 != 0
-    )
+    return value >> 120 != _MULTICAST_FIRST_OCTET and value >> 118 != _LINK_LOCAL_TOP_10_BITS and value >> 112 != 0

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from control.cli.doctor.finding import Finding, ok, problem, told, warning
+from control.cli.doctor.ipv4 import examine_ipv4
 from control.config import Configuration
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT
 from datapath import netlink
@@ -45,6 +46,7 @@ def examine_network(configuration: Configuration, *, serving: bool) -> Iterator[
         yield from _check_interface(name, configuration.datapath.xdp_mode, attached)
     address = str(configuration.home_agent.address)
     yield _check_address(address)
+    yield from examine_ipv4(configuration.home_agent.ipv4_addresses, configuration.datapath.interfaces)
     yield from _check_ports(configuration, address, serving=serving)
 
 

@@ -22,7 +22,7 @@ HOME_ADDRESS = IPv6Address("2001:db8:100::7")
 CARE_OF_ADDRESS = IPv6Address("2001:db8:c::7")
 
 addresses = st.integers(0, (1 << 128) - 1).map(IPv6Address)
-home_addresses = addresses.filter(is_unicast_routable)
+home_addresses = st.integers(1 << 112, (1 << 128) - 1).map(IPv6Address).filter(is_unicast_routable)
 upper_protocols = st.sampled_from((6, 17, 41, 50, 51, 58, 59, 135, 255))
 payloads = st.binary(max_size=100)
 
