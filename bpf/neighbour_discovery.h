@@ -30,12 +30,6 @@ INLINE __u64 sum_of_words(const void *data, __u32 words)
 	return sum;
 }
 
-INLINE __u64 sum_of_pseudo_header(const struct ipv6_header *packet)
-{
-	return sum_of_words(packet->source, 8) + bpf_htonl(length_of(packet->payload_length)) +
-	       bpf_htonl(NEXT_HEADER_ICMPV6);
-}
-
 INLINE int is_unspecified(const struct ipv6_address *address)
 {
 	return !address->high && !address->low;
@@ -68,7 +62,7 @@ INLINE int read_solicitation(const struct ethernet_header *link, const struct ip
 	found->source = address_of(packet->source);
 	found->target = address_of(message->target);
 	__builtin_memcpy(found->answer_to, link->source, 6);
-	sum = sum_of_pseudo_header(packet) + sum_of_words(message, sizeof(*message) / 4);
+	sum = sum_of_pseudo_header(packet->source, packet->destination, length) + sum_of_words(message, sizeof(*message) / 4);
 #pragma clang loop unroll(disable)
 	for (__u32 at = sizeof(*message); at < sizeof(*message) + 8 * MAX_NEIGHBOUR_OPTION_UNITS; at += 8) {
 		if (at >= length)
@@ -149,7 +143,8 @@ INLINE int write_advertisement(struct xdp_md *ctx, const struct solicitation *as
 	option->type = NEIGHBOUR_OPTION_TARGET_LINK_ADDRESS;
 	option->length = 1;
 	__builtin_memcpy(option->address, identity->link_address, 6);
-	message->checksum = fold_checksum(sum_of_pseudo_header(header) +
+	message->checksum = fold_checksum(sum_of_pseudo_header(header->source, header->destination,
+							       sizeof(*message) + sizeof(*option)) +
 					  sum_of_words(message, (sizeof(*message) + sizeof(*option)) / 4));
 	return 1;
 }

@@ -30,6 +30,8 @@ class HomeAgentOptions:
     home_prefixes: Sequence[IPv6Network]
     store: Path | str
     max_bindings: int = 4096
+    #: Interfaces with hosts of a home link behind them, served beside the host's own.
+    home_links: Sequence[str] = ()
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)
     ike: Table = field(default_factory=dict)
@@ -160,7 +162,8 @@ class HomeAgentUnderTest:
                 "home_prefixes": [str(prefix) for prefix in options.home_prefixes],
             },
             "datapath": {
-                "interfaces": [self.host.device],
+                "interfaces": list(dict.fromkeys([self.host.device, *options.home_links])),
+                "home_links": options.home_links,
                 "pin_path": self.pin_path,
                 "max_bindings": options.max_bindings,
             },
