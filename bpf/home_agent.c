@@ -26,6 +26,9 @@
 #include "udp_encapsulation.h"
 #include "home_address_option.h"
 #include "tunnel_errors.h"
+#if WITH_STRANGER_LIMITS
+#include "strangers.h"
+#endif
 
 INLINE enum reason handle_frame(struct xdp_md *ctx)
 {
@@ -67,6 +70,11 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 	}
 	if (packet->next_header == NEXT_HEADER_IPV6)
 		return decapsulate(ctx, link, packet, frame.end);
+#if WITH_STRANGER_LIMITS
+	answer = screen_stranger(ctx, link, packet);
+	if (answer != PASS_HOME_AGENT)
+		return answer;
+#endif
 	if (packet->next_header == NEXT_HEADER_DESTINATION_OPTIONS)
 		return swap_home_address(packet, frame.end);
 	if (packet->next_header == NEXT_HEADER_ICMPV6)

@@ -28,4 +28,10 @@ BPF_TABLE_PINNED("percpu_array", __u32, struct error_budget, advertisement_budge
 #endif
 BPF_TABLE_PINNED("lru_hash", struct ipv6_address, struct path_mtu, path_mtus, MAX_PATH_MTUS,
 		 PIN_DIRECTORY "/path_mtus");
+#if WITH_STRANGER_LIMITS
+/* Who has sent what lately; whoever was silent the longest is forgotten first. */
+BPF_TABLE_PINNED("lru_hash", struct stranger_key, struct stranger_bucket, strangers, MAX_STRANGERS,
+		 PIN_DIRECTORY "/strangers");
+BPF_TABLE_PINNED("array", __u32, struct stranger_bucket, strangers_in_all, 2, PIN_DIRECTORY "/strangers_in_all");
+#endif
 BPF_XDP_REDIRECT_MAP("devmap:" PIN_DIRECTORY "/ports", __u32, ports, MAX_PORTS);

@@ -30,6 +30,8 @@ enum reason {
 	REPLY_TIME_EXCEEDED = 33,
 	/* Solicited on a home link, for a bound home address: advertised there. */
 	REPLY_NEIGHBOUR_ADVERTISEMENT = 34,
+	/* A stranger's IKE_SA_INIT above the limits: answered with a cookie. */
+	REPLY_IKE_COOKIE = 35,
 
 	/* Neither IPv6 nor, where tunnels over IPv4 end, IPv4; or behind a VLAN tag. */
 	PASS_NOT_IPV6 = 64,
@@ -114,4 +116,8 @@ enum reason {
 	DROP_TUNNEL_ERROR = 114,
 	/* From inside a tunnel: an MTU below 1280, or one that the packet fits. */
 	DROP_TUNNEL_MTU_INVALID = 115,
+	/* IKE_SA_INIT above the limits, of one who has returned a cookie or can get none. */
+	DROP_IKE_RATE_LIMITED = 116,
+	/* A Mobility Header that nothing protects, above the limits of such. */
+	DROP_MOBILITY_RATE_LIMITED = 117,
 };

@@ -107,3 +107,16 @@ struct link_local_address {
 	struct ipv6_address address;
 	struct home_link link;
 };
+
+/* Key of `strangers`: a network, or whatever else is limited; strangers.h has the kinds. */
+struct stranger_key {
+	__u64 prefix; /* the first bits of an address, the others zero */
+	__u32 length; /* how many */
+	__u32 kind;
+};
+
+/* Value of `strangers` and of `strangers_in_all`, in ns of bpf_ktime_get_ns. */
+struct stranger_bucket {
+	__u64 full_at; /* a token is spent by moving this into the future */
+	__u64 challenged_until; /* cookies are asked for */
+};

@@ -17,6 +17,8 @@ MAX_PORTS = 65536
 """Interfaces with an index from here on are served, but what leaves by them goes through the kernel."""
 
 MAX_REASONS = 128
+MAX_STRANGERS = 65536
+"""Networks whose requests are counted, and initiators that have returned a cookie, together."""
 
 DEFAULT_PIN_PATH = Path("/sys/fs/bpf/homeagent")
 PROGRAM_NAME = "home_agent"
@@ -56,6 +58,7 @@ PATH_MTU = struct.Struct("=IIQ")
 """MTU, reserved, expires at (nanoseconds, monotonic)."""
 MAX_PATH_MTUS = 65536
 """Care-of addresses whose path is known to carry less than its first link."""
+STRANGER_BUCKET_SIZE = 16
 CONFIGURATION = struct.Struct("=IIQ16s")
 """Schema version, max_bindings, loaded at (seconds since the epoch), digest of the program's text."""
 ATTACHMENT = struct.Struct("=16sBB6x104s")
@@ -123,6 +126,8 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
         MapSpecification("stats", MapType.PERCPU_ARRAY, INDEX.size, 8, MAX_REASONS),
         MapSpecification("error_budget", MapType.PERCPU_ARRAY, INDEX.size, 16, 1),
         MapSpecification("path_mtus", MapType.LRU_HASH, KEY_SIZE, PATH_MTU.size, MAX_PATH_MTUS),
+        MapSpecification("strangers", MapType.LRU_HASH, KEY_SIZE, STRANGER_BUCKET_SIZE, MAX_STRANGERS),
+        array("strangers_in_all", STRANGER_BUCKET_SIZE, 2),
         MapSpecification("ports", MapType.DEVMAP, INDEX.size, INDEX.size, MAX_PORTS),
         array("config", CONFIGURATION.size, 1),
         MapSpecification("attachments", MapType.HASH, INDEX.size, ATTACHMENT.size, 256),

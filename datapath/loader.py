@@ -37,6 +37,7 @@ from datapath.layout import (
 from datapath.netlink import InterfaceState, XdpMode
 from datapath.served_links import serve_links
 from datapath.specialisation import Specialisation
+from datapath.stranger_limits import StrangerLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class LoaderOptions:
         mobile_networks: whether packets to and from the networks of mobile routers are tunnelled (RFC 3963).
         home_links: those of the interfaces that have hosts of a home link behind them (RFC 6275 section 10.4.1).
         home_agent_ipv4_addresses: addresses tunnels over IPv4 end at; empty for no such tunnels.
+        stranger_limits: of what strangers may send to the home agent, None for none.
     """
 
     interfaces: Sequence[str]
@@ -65,6 +67,7 @@ class LoaderOptions:
     mobile_networks: bool = False
     home_links: Sequence[str] = ()
     home_agent_ipv4_addresses: Sequence[IPv4Address] = ()
+    stranger_limits: StrangerLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +205,7 @@ def _load_program(
         mobile_networks=options.mobile_networks,
         home_links=bool(options.home_links),
         home_agent_ipv4_addresses=tuple(options.home_agent_ipv4_addresses),
+        stranger_limits=options.stranger_limits,
     )
     with compile_program(specialisation) as program:
         compile_s = time.monotonic() - started

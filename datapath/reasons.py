@@ -28,6 +28,7 @@ class Reason(IntEnum):
     REPLY_PACKET_TOO_BIG = 32
     REPLY_TIME_EXCEEDED = 33
     REPLY_NEIGHBOUR_ADVERTISEMENT = 34
+    REPLY_IKE_COOKIE = 35
     PASS_NOT_IPV6 = 64
     PASS_GROUP_FRAME = 65
     PASS_MALFORMED = 66
@@ -69,6 +70,8 @@ class Reason(IntEnum):
     DROP_ADVERTISEMENT_RATE_LIMITED = 113
     DROP_TUNNEL_ERROR = 114
     DROP_TUNNEL_MTU_INVALID = 115
+    DROP_IKE_RATE_LIMITED = 116
+    DROP_MOBILITY_RATE_LIMITED = 117
 
     @property
     def slug(self) -> str:
@@ -95,6 +98,7 @@ _DESCRIPTIONS = {
     Reason.REPLY_PACKET_TOO_BIG: "Did not fit the tunnel: answered with ICMPv6 Packet Too Big.",
     Reason.REPLY_TIME_EXCEEDED: "Hop limit used up before the tunnel: answered with ICMPv6 Time Exceeded.",
     Reason.REPLY_NEIGHBOUR_ADVERTISEMENT: "Solicited on a home link, for a bound home address: advertised there.",
+    Reason.REPLY_IKE_COOKIE: "A stranger's IKE_SA_INIT above the limits: answered with a cookie.",
     Reason.PASS_NOT_IPV6: "Neither IPv6 nor, where tunnels over IPv4 end, IPv4; or behind a VLAN tag.",
     Reason.PASS_GROUP_FRAME: "Sent to an Ethernet group address, as neighbour discovery is.",
     Reason.PASS_MALFORMED: "Cut short, or lengths that contradict each other, or a jumbogram.",
@@ -136,4 +140,6 @@ _DESCRIPTIONS = {
     Reason.DROP_ADVERTISEMENT_RATE_LIMITED: "Solicited on a home link; advertised to all nodes too often lately.",
     Reason.DROP_TUNNEL_ERROR: "From inside a tunnel: about a packet that no ICMPv6 error may answer.",
     Reason.DROP_TUNNEL_MTU_INVALID: "From inside a tunnel: an MTU below 1280, or one that the packet fits.",
+    Reason.DROP_IKE_RATE_LIMITED: "IKE_SA_INIT above the limits, of one who has returned a cookie or can get none.",
+    Reason.DROP_MOBILITY_RATE_LIMITED: "A Mobility Header that nothing protects, above the limits of such.",
 }

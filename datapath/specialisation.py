@@ -20,11 +20,13 @@ from datapath.layout import (
     MAX_PORTS,
     MAX_PROBES,
     MAX_REASONS,
+    MAX_STRANGERS,
     MAX_TUNNEL_ENDS,
     NEXT_HOPS_OF_GENERATION,
     ROUTES_OF_PROCESSOR,
     hash_places,
 )
+from datapath.stranger_limits import StrangerLimits
 
 _NEXT_HOP_PROBES = 8
 
@@ -41,6 +43,7 @@ class Specialisation:
         mobile_networks: whether there are mobile routers (RFC 3963).
         home_links: whether there are home links with hosts on them.
         home_agent_ipv4_addresses: addresses tunnels over IPv4 end at; empty for no such tunnels.
+        stranger_limits: of what strangers may send to those, None for none.
     """
 
     pin_directory: Path
@@ -50,6 +53,7 @@ class Specialisation:
     mobile_networks: bool = False
     home_links: bool = False
     home_agent_ipv4_addresses: Sequence[IPv4Address] = ()
+    stranger_limits: StrangerLimits | None = None
 
     def macros(self) -> dict[str, str]:
         """What the C text wants defined."""
@@ -78,6 +82,9 @@ class Specialisation:
             "MAX_PATH_MTUS": str(MAX_PATH_MTUS),
             "MAX_PORTS": str(MAX_PORTS),
             "PIN_DIRECTORY": f'"{self.pin_directory}"',
+            "WITH_STRANGER_LIMITS": str(int(self.stranger_limits is not None)),
+            "MAX_STRANGERS": str(MAX_STRANGERS),
+            **({} if self.stranger_limits is None else self.stranger_limits.macros(self.hash_key)),
             "HOME_AGENT_IS(high, low)": " || ".join(
                 "((low) == {1:#x}ULL && (high) == {0:#x}ULL)".format(*struct.unpack("=QQ", address.packed))
                 for address in self.home_agent_addresses

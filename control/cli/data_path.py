@@ -11,6 +11,8 @@ from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
 from control.cli.output import console, pairs, print_json, table
 from control.config import load_configuration
+from control.config.stranger_settings import StrangerSettings
+from datapath.stranger_limits import StrangerLimits
 
 
 @click.group()
@@ -45,6 +47,7 @@ def load(path: Path, as_json: bool) -> None:
                 home_prefixes=configuration.home_agent.home_prefixes if back_end.kernel else (),
                 mobile_networks=configuration.mobility.mobile_routers,
                 home_links=settings.home_links,
+                stranger_limits=_stranger_limits(configuration.strangers),
             )
         ).to_dict()
         if as_json:
@@ -117,6 +120,18 @@ def unload(path: Path, as_json: bool) -> None:
         detached = ", ".join(report["detached"]) or "no interface"
         link = ", home link removed" if report["home_link_removed"] else ""
         click.echo(f"unloaded: taken off {detached}, {report['pins_removed']} pins removed{link}")
+
+
+def _stranger_limits(settings: StrangerSettings) -> StrangerLimits | None:
+    if not settings.limits:
+        return None
+    return StrangerLimits(
+        ike_per_network=settings.ike_requests_per_network_per_s,
+        ike_of_new_networks=settings.ike_requests_of_new_networks_per_s,
+        mobility_per_network=settings.mobility_messages_per_network_per_s,
+        mobility=settings.mobility_messages_per_s,
+        burst_s=settings.burst_s,
+    )
 
 
 def _interface_text(interface: dict[str, Any]) -> str:

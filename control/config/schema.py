@@ -17,6 +17,7 @@ from control.config.bootstrap_settings import BootstrapSettings
 from control.config.datapath_settings import DatapathSettings
 from control.config.ike_settings import IkeSettings, IpsecSettings
 from control.config.section import Settings, about
+from control.config.stranger_settings import StrangerSettings
 from control.config.values import Identity, ListenAddress, StoreLocation
 
 
@@ -201,6 +202,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
     home_agent: HomeAgentSettings
     datapath: DatapathSettings
+    strangers: StrangerSettings = StrangerSettings()
     ike: IkeSettings = IkeSettings()
     ipsec: IpsecSettings = IpsecSettings()
     mobility: MobilitySettings = MobilitySettings()
@@ -215,6 +217,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 SECTIONS: dict[str, type[Settings]] = {
     "home_agent": HomeAgentSettings,
     "datapath": DatapathSettings,
+    "strangers": StrangerSettings,
     "ike": IkeSettings,
     "ipsec": IpsecSettings,
     "mobility": MobilitySettings,

@@ -22,6 +22,7 @@ from datapath.counters import Counters
 from datapath.layout import PROGRAM_NAME, pin_directory
 from datapath.loader import LoaderOptions, LoadReport, load
 from datapath.reasons import Reason
+from datapath.stranger_limits import StrangerLimits
 from datapath.unload import unload
 
 _CLONE_NEWNET = 0x40000000
@@ -135,7 +136,11 @@ def _build_network() -> None:
 
 @contextlib.contextmanager
 def loaded_testbed(
-    *, mobile_networks: bool = False, home_links: Sequence[str] = (), ipv4_addresses: Sequence[IPv4Address] = ()
+    *,
+    mobile_networks: bool = False,
+    home_links: Sequence[str] = (),
+    ipv4_addresses: Sequence[IPv4Address] = (),
+    stranger_limits: StrangerLimits | None = None,
 ) -> Iterator[Testbed]:
     """The loaded data path, in a namespace of its own."""
     pin_path = Path(f"/sys/fs/bpf/homeagent-test-{os.getpid()}-{uuid.uuid4().hex[:8]}")
@@ -149,6 +154,7 @@ def loaded_testbed(
             mobile_networks=mobile_networks,
             home_links=home_links,
             home_agent_ipv4_addresses=ipv4_addresses,
+            stranger_limits=stranger_limits,
         )
         report = load(options)
         try:

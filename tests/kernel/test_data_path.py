@@ -6,11 +6,13 @@ import os
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from datapath.loader import LoaderOptions, load
 from datapath.show import show
+from datapath.stranger_limits import StrangerLimits
 from datapath.unload import unload
 from tests.kernel.network import veth
 
@@ -26,11 +28,18 @@ def interface() -> Iterator[str]:
         unload(PIN_PATH)
 
 
-@pytest.mark.parametrize("mobile_networks", [False, True], ids=["plain", "mobile networks"])
-def test_the_verifier_accepts_the_program_and_it_is_attached_natively(interface: str, mobile_networks: bool) -> None:
+FEATURES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "mobile networks": {"mobile_networks": True},
+    "stranger limits": {"stranger_limits": StrangerLimits()},
+}
+
+
+@pytest.mark.parametrize("features", FEATURES.values(), ids=FEATURES)
+def test_the_verifier_accepts_the_program_and_it_is_attached_natively(interface: str, features: dict[str, Any]) -> None:
     assert os.uname().release.endswith("-cloud-amd64")
     home_agents = [IPv6Address("2001:db8:a1::1")]
-    report = load(LoaderOptions([interface], PIN_PATH, home_agents, 64, mobile_networks=mobile_networks))
+    report = load(LoaderOptions([interface], PIN_PATH, home_agents, 64, **features))
     assert [(row.name, str(row.actual_mode)) for row in report.interfaces] == [("load0", "native")]
     assert 0 < report.verified_instructions < 500_000
     assert show(PIN_PATH)["interfaces"][0]["name"] == "load0"

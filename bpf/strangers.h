@@ -1,0 +1,384 @@
+/* What strangers may cost the control plane: IKE_SA_INIT requests, which need a key exchange each, and Mobility Headers
+ * that nothing protects. Whoever has an IKE SA is not a stranger: its messages bear the responder's SPI, or are ESP.
+ *
+ * A request for an IKE SA passes as long as its /64 and its /48 (twice the rate) have a token, and, if the /64 was not
+ * heard of lately, all new ones together have one. Where there is none, nobody is dropped: requests are answered with a
+ * cookie from here (RFC 7296 section 2.6), which only somebody who receives at the source address can return. Those who
+ * have done so have buckets of their own, so neither forged sources out of one prefix nor out of all can keep them out.
+ * Networks are remembered once a token was spent on them, so a flood cannot push honest ones out faster than new ones
+ * are admitted, and whoever is pushed out has only to show a cookie. */
+#pragma once
+
+#define IKE_PORT 500
+#define IKE_SA_INIT 34
+#define IKE_FLAG_RESPONSE 0x20
+#define IKE_PAYLOAD_NOTIFY 41
+#define IKE_VERSION_2 0x20
+#define IKE_NOTIFY_COOKIE 16390
+#define MARKER_SIZE 4 /* in front of IKE on port 4500, RFC 3948 section 2.2 */
+
+/* Once asked for, cookies are for this long: were one copy of a request answered with a cookie and a later copy passed,
+ * the initiator would sign the request with the cookie and the responder check the one without. */
+#define CHALLENGE_NS 10000000000ULL
+#define COOKIE_EPOCH_SHIFT 35 /* a cookie is good for between one and two times 34 seconds */
+
+#define NETWORK_LENGTH 64
+#define SITE_LENGTH 48
+#define SITE_MASK bpf_htonll(0xFFFFFFFFFFFF0000ULL)
+
+/* What a bucket in `strangers` is for. */
+#define BUCKET_CLAIMED 1 /* requests whose source may be forged */
+#define BUCKET_PROVEN 2 /* requests of those who have returned a cookie */
+#define BUCKET_MOBILITY 3 /* Mobility Headers in the clear */
+#define BUCKET_INITIATOR 4 /* no bucket: an initiator that has returned a cookie, by a hash of address, port and SPI */
+
+/* Buckets in `strangers_in_all`. */
+#define ALL_NEW_NETWORKS 0
+#define ALL_MOBILITY 1
+
+#define MAX_HEADERS_BEFORE 4 /* extension headers looked behind */
+
+/* A datagram with an IKE message (RFC 7296 section 3.1), without the marker of port 4500. */
+struct ike_request {
+	struct udp_header udp;
+	__u64 initiator_spi;
+	__u64 responder_spi;
+	__u8 next_payload;
+	__u8 version;
+	__u8 exchange_type;
+	__u8 flags;
+	__be32 message_id;
+	__be32 length;
+} __attribute__((packed));
+
+struct cookie_payload {
+	__u8 next_payload;
+	__u8 critical;
+	__be16 length;
+	__u8 protocol;
+	__u8 spi_size;
+	__be16 type;
+	__u64 epoch;
+	__u64 code;
+};
+
+#define COOKIE_MESSAGE_SIZE (sizeof(struct ike_request) - sizeof(struct udp_header) + sizeof(struct cookie_payload))
+#define COOKIE_MESSAGE_WORDS (COOKIE_MESSAGE_SIZE / 4)
+
+struct initiator {
+	struct ipv6_address source;
+	__u64 spi;
+	__u64 ports; /* both, of the UDP header */
+};
+
+INLINE __u64 rotate(__u64 word, int bits)
+{
+	return word << bits | word >> (64 - bits);
+}
+
+#define SIP_ROUND(v0, v1, v2, v3)                                                                                      \
+	do {                                                                                                           \
+		v0 += v1;                                                                                              \
+		v1 = rotate(v1, 13) ^ v0;                                                                              \
+		v0 = rotate(v0, 32);                                                                                   \
+		v2 += v3;                                                                                              \
+		v3 = rotate(v3, 16) ^ v2;                                                                              \
+		v0 += v3;                                                                                              \
+		v3 = rotate(v3, 21) ^ v0;                                                                              \
+		v2 += v1;                                                                                              \
+		v1 = rotate(v1, 17) ^ v2;                                                                              \
+		v2 = rotate(v2, 32);                                                                                   \
+	} while (0)
+
+/* SipHash-2-4 of who it is and of a number. */
+INLINE __u64 code_of(const struct initiator *who, __u64 number)
+{
+	const __u64 words[] = { who->source.high, who->source.low, who->spi, who->ports, number, 40ULL << 56 };
+	__u64 v0 = COOKIE_KEY_0 ^ 0x736f6d6570736575ULL;
+	__u64 v1 = COOKIE_KEY_1 ^ 0x646f72616e646f6dULL;
+	__u64 v2 = COOKIE_KEY_0 ^ 0x6c7967656e657261ULL;
+	__u64 v3 = COOKIE_KEY_1 ^ 0x7465646279746573ULL;
+
+#pragma unroll
+	for (int i = 0; i < 6; i++) {
+		v3 ^= words[i];
+		SIP_ROUND(v0, v1, v2, v3);
+		SIP_ROUND(v0, v1, v2, v3);
+		v0 ^= words[i];
+	}
+	v2 ^= 0xFF;
+	SIP_ROUND(v0, v1, v2, v3);
+	SIP_ROUND(v0, v1, v2, v3);
+	SIP_ROUND(v0, v1, v2, v3);
+	SIP_ROUND(v0, v1, v2, v3);
+	return v0 ^ v1 ^ v2 ^ v3;
+}
+
+/* One token. The bucket is the time at which it will be full again; a token is `interval` of that. Processors that take
+ * one at the same moment may get by with one between them. */
+INLINE int take_token(struct stranger_bucket *bucket, __u64 now, __u64 interval)
+{
+	__u64 full_at = *(volatile __u64 *)&bucket->full_at;
+
+	if (full_at <= now) {
+		*(volatile __u64 *)&bucket->full_at = now + interval;
+		return 1;
+	}
+	if (full_at - now > STRANGER_BURST_NS - interval)
+		return 0;
+	__sync_fetch_and_add(&bucket->full_at, interval);
+	return 1;
+}
+
+/* The same, and whether there has been one for everybody of late. */
+INLINE int take_token_unchallenged(struct stranger_bucket *bucket, __u64 now, __u64 interval)
+{
+	if (take_token(bucket, now, interval))
+		return bucket->challenged_until <= now;
+	bucket->challenged_until = now + CHALLENGE_NS;
+	return 0;
+}
+
+INLINE struct stranger_bucket *bucket_of(__u64 prefix, __u32 length, __u32 kind)
+{
+	struct stranger_key key = { .prefix = prefix, .length = length, .kind = kind };
+	struct stranger_bucket full = {};
+
+	return strangers.lookup_or_try_init(&key, &full);
+}
+
+/* A token each of the source's /64 and of its /48. */
+INLINE int admit_of_network(const struct ipv6_address *source, __u32 kind, __u64 now, __u64 interval)
+{
+	struct stranger_bucket *network = bucket_of(source->high, NETWORK_LENGTH, kind);
+	struct stranger_bucket *site = bucket_of(source->high & SITE_MASK, SITE_LENGTH, kind);
+
+	return network && site && take_token(network, now, interval) && take_token(site, now, interval / 2);
+}
+
+/* Whether a request may pass whose source may be forged. */
+INLINE int admit_claimed(const struct ipv6_address *source, __u64 now)
+{
+	struct stranger_key key = { .prefix = source->high, .length = NETWORK_LENGTH, .kind = BUCKET_CLAIMED };
+	struct stranger_bucket *network = strangers.lookup(&key);
+	struct stranger_bucket *site;
+	__u32 new_networks = ALL_NEW_NETWORKS;
+
+	if (!network) {
+		struct stranger_bucket *all = strangers_in_all.lookup(&new_networks);
+
+		if (!all || !take_token_unchallenged(all, now, IKE_NEW_NETWORKS_INTERVAL_NS))
+			return 0;
+		network = bucket_of(source->high, NETWORK_LENGTH, BUCKET_CLAIMED);
+	}
+	site = bucket_of(source->high & SITE_MASK, SITE_LENGTH, BUCKET_CLAIMED);
+	return network && site && take_token_unchallenged(network, now, IKE_NETWORK_INTERVAL_NS) &&
+	       take_token_unchallenged(site, now, IKE_NETWORK_INTERVAL_NS / 2);
+}
+
+INLINE struct stranger_key initiator_key(const struct initiator *who)
+{
+	struct stranger_key key = { .prefix = code_of(who, ~0ULL), .kind = BUCKET_INITIATOR };
+
+	return key;
+}
+
+/* Whether the request at `offset` begins with a cookie made here. */
+INLINE int bears_cookie(struct xdp_md *ctx, __u32 offset, const struct ike_request *request,
+			const struct initiator *who, __u64 now)
+{
+	struct cookie_payload cookie;
+
+	if (request->next_payload != IKE_PAYLOAD_NOTIFY ||
+	    bpf_xdp_load_bytes(ctx, offset + sizeof(*request), &cookie, sizeof(cookie)))
+		return 0;
+	return cookie.length == bpf_htons(sizeof(cookie)) && cookie.type == bpf_htons(IKE_NOTIFY_COOKIE) &&
+	       (now >> COOKIE_EPOCH_SHIFT) - cookie.epoch <= 1 && cookie.code == code_of(who, cookie.epoch);
+}
+
+/* The request turned into its answer, never longer than itself. */
+INLINE enum reason answer_with_cookie(struct xdp_md *ctx, const struct ethernet_header *link,
+				      const struct ipv6_header *packet, const struct initiator *who, __u64 now)
+{
+	const __u32 marker = who->ports >> 16 == bpf_htons(NAT_TRAVERSAL_PORT) ? MARKER_SIZE : 0;
+	const __u32 length = sizeof(struct udp_header) + marker + COOKIE_MESSAGE_SIZE;
+	const struct ipv6_address home_agent = address_of(packet->destination);
+	const struct ethernet_header received = *link;
+	union {
+		__u32 words[COOKIE_MESSAGE_WORDS];
+		struct {
+			__u64 spis[2];
+			__u32 head[3];
+			__u32 notify[2];
+			__u32 cookie[4];
+		};
+	} message;
+	const __u64 epoch = now >> COOKIE_EPOCH_SHIFT;
+	const __u64 code = code_of(who, epoch);
+	struct ethernet_header *new_link;
+	struct ipv6_header *header;
+	struct udp_header *new_udp;
+	struct cursor frame;
+	__u32 *rest;
+	long size, surplus;
+	__u64 sum;
+
+	if (!is_forwardable(packet->source))
+		return DROP_IKE_RATE_LIMITED;
+	size = (long)ctx->data_end - (long)ctx->data;
+	asm volatile("" : "+r"(size)); /* or the compiler adds to the frame's end, which the verifier forbids */
+	surplus = size - (long)(sizeof(received) + IPV6_HEADER_SIZE + length);
+	if (surplus < 0 || bpf_xdp_adjust_tail(ctx, -surplus))
+		return DROP_IKE_RATE_LIMITED;
+	frame = cursor_of(ctx);
+	new_link = take_ethernet(&frame);
+	if (!new_link)
+		return DROP_NO_ROOM;
+	header = take(&frame, sizeof(*header));
+	if (!header)
+		return DROP_NO_ROOM;
+	new_udp = take(&frame, sizeof(*new_udp));
+	if (!new_udp)
+		return DROP_NO_ROOM;
+
+	message.spis[0] = who->spi;
+	message.spis[1] = 0;
+	message.head[0] = bpf_htonl(IKE_PAYLOAD_NOTIFY << 24 | IKE_VERSION_2 << 16 | IKE_SA_INIT << 8 |
+				    IKE_FLAG_RESPONSE);
+	message.head[1] = 0;
+	message.head[2] = bpf_htonl(COOKIE_MESSAGE_SIZE);
+	message.notify[0] = bpf_htonl(sizeof(struct cookie_payload));
+	message.notify[1] = bpf_htonl(IKE_NOTIFY_COOKIE);
+	message.cookie[0] = epoch;
+	message.cookie[1] = epoch >> 32;
+	message.cookie[2] = code;
+	message.cookie[3] = code >> 32;
+
+	write_swapped_link(new_link, &received);
+	write_ipv6(header, VERSION_6, length, NEXT_HEADER_UDP, OUTER_HOP_LIMIT, &home_agent, &who->source);
+	new_udp->source_port = who->ports >> 16;
+	new_udp->destination_port = who->ports;
+	new_udp->length = bpf_htons(length);
+	sum = (__u64)bpf_htonl(length) + bpf_htonl(NEXT_HEADER_UDP) + (__u32)who->ports + bpf_htons(length);
+	sum += (home_agent.high & 0xFFFFFFFF) + (home_agent.high >> 32);
+	sum += (home_agent.low & 0xFFFFFFFF) + (home_agent.low >> 32);
+	sum += (who->source.high & 0xFFFFFFFF) + (who->source.high >> 32);
+	sum += (who->source.low & 0xFFFFFFFF) + (who->source.low >> 32);
+#pragma unroll
+	for (int i = 0; i < COOKIE_MESSAGE_WORDS; i++)
+		sum += message.words[i];
+	new_udp->checksum = fold_checksum(sum);
+	if (!new_udp->checksum)
+		new_udp->checksum = 0xFFFF;
+	if (marker) {
+		rest = take(&frame, MARKER_SIZE);
+		if (!rest)
+			return DROP_NO_ROOM;
+		*rest = 0;
+	}
+	rest = take(&frame, COOKIE_MESSAGE_SIZE);
+	if (!rest)
+		return DROP_NO_ROOM;
+#pragma unroll
+	for (int i = 0; i < COOKIE_MESSAGE_WORDS; i++)
+		rest[i] = message.words[i];
+	return REPLY_IKE_COOKIE;
+}
+
+/* Whether a stranger asks for an IKE SA in the UDP datagram at `offset`. */
+INLINE int take_request(struct xdp_md *ctx, __u32 offset, struct ike_request *request)
+{
+	__u32 marker;
+
+	if (bpf_xdp_load_bytes(ctx, offset, request, sizeof(*request)))
+		return 0;
+	if (request->udp.destination_port == bpf_htons(NAT_TRAVERSAL_PORT)) {
+		if (bpf_xdp_load_bytes(ctx, offset + sizeof(struct udp_header), &marker, MARKER_SIZE) || marker ||
+		    bpf_xdp_load_bytes(ctx, offset + sizeof(struct udp_header) + MARKER_SIZE,
+				       &request->initiator_spi, sizeof(*request) - sizeof(struct udp_header)))
+			return 0;
+	} else if (request->udp.destination_port != bpf_htons(IKE_PORT)) {
+		return 0;
+	}
+	return !request->responder_spi && request->exchange_type == IKE_SA_INIT &&
+	       !(request->flags & IKE_FLAG_RESPONSE);
+}
+
+INLINE enum reason screen_ike(struct xdp_md *ctx, const struct ethernet_header *link,
+			      const struct ipv6_header *packet, __u32 offset)
+{
+	struct stranger_bucket nothing = {};
+	struct ike_request request;
+	struct initiator who;
+	struct stranger_key key;
+	int returned;
+	__u64 now;
+
+	if (!take_request(ctx, offset, &request))
+		return PASS_HOME_AGENT;
+	now = bpf_ktime_get_ns();
+	who.source = address_of(packet->source);
+	who.spi = request.initiator_spi;
+	who.ports = request.udp.source_port | (__u32)request.udp.destination_port << 16;
+	if (who.ports >> 16 == bpf_htons(NAT_TRAVERSAL_PORT))
+		offset += MARKER_SIZE;
+	returned = bears_cookie(ctx, offset, &request, &who, now);
+	if (!returned && admit_claimed(&who.source, now))
+		return PASS_HOME_AGENT;
+	/* The control plane may ask for a cookie of its own: then the initiator comes once more, without ours. */
+	key = initiator_key(&who);
+	if (!returned && !strangers.lookup(&key))
+		return answer_with_cookie(ctx, link, packet, &who, now);
+	if (!admit_of_network(&who.source, BUCKET_PROVEN, now, IKE_NETWORK_INTERVAL_NS))
+		return DROP_IKE_RATE_LIMITED;
+	if (returned)
+		strangers.update(&key, &nothing);
+	return PASS_HOME_AGENT;
+}
+
+INLINE enum reason screen_mobility(const struct ipv6_header *packet)
+{
+	const struct ipv6_address source = address_of(packet->source);
+	const __u64 now = bpf_ktime_get_ns();
+	__u32 all = ALL_MOBILITY;
+	struct stranger_bucket *bucket = strangers_in_all.lookup(&all);
+
+	if (!admit_of_network(&source, BUCKET_MOBILITY, now, MOBILITY_NETWORK_INTERVAL_NS) || !bucket ||
+	    !take_token(bucket, now, MOBILITY_INTERVAL_NS))
+		return DROP_MOBILITY_RATE_LIMITED;
+	return PASS_HOME_AGENT;
+}
+
+/* What becomes of a packet to the home agent: PASS_HOME_AGENT unless a stranger sends too many like it. Looks behind
+ * extension headers as the kernel will, by offsets: the verifier would tell pointers apart for each way to them. */
+INLINE enum reason screen_stranger(struct xdp_md *ctx, const struct ethernet_header *link,
+				   const struct ipv6_header *packet)
+{
+	__u32 offset = (void *)(packet + 1) - (void *)link;
+	__u8 next = packet->next_header;
+	struct {
+		struct options_header options;
+		__be16 fragment_offset;
+	} header;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i <= MAX_HEADERS_BEFORE; i++) {
+		if (next == NEXT_HEADER_UDP)
+			return screen_ike(ctx, link, packet, offset);
+		if (next == NEXT_HEADER_MOBILITY)
+			return screen_mobility(packet);
+		if (next != NEXT_HEADER_HOP_BY_HOP && next != NEXT_HEADER_ROUTING && next != NEXT_HEADER_FRAGMENT &&
+		    next != NEXT_HEADER_DESTINATION_OPTIONS)
+			return PASS_HOME_AGENT;
+		if (bpf_xdp_load_bytes(ctx, offset, &header, sizeof(header)))
+			return PASS_HOME_AGENT;
+		if (next != NEXT_HEADER_FRAGMENT)
+			offset += (header.options.length + 1) * 8;
+		else if (header.fragment_offset & bpf_htons(FRAGMENT_OFFSET_MASK))
+			return PASS_HOME_AGENT; /* the first fragment has the header */
+		else
+			offset += 8;
+		next = header.options.next_header;
+	}
+	return PASS_HOME_AGENT;
+}
