@@ -19,7 +19,9 @@
 #define NEXT_HEADER_ROUTING 43
 #define NEXT_HEADER_FRAGMENT 44
 #define NEXT_HEADER_ESP 50
+#define NEXT_HEADER_AUTHENTICATION 51
 #define NEXT_HEADER_ICMPV6 58
+#define NEXT_HEADER_NONE 59
 #define NEXT_HEADER_DESTINATION_OPTIONS 60
 #define NEXT_HEADER_MOBILITY 135
 
@@ -74,4 +76,3 @@
 #define OPTION_CARE_OF_ADDRESS 0x1E /* experimental (RFC 4727), skipped by a node that does not know it */
 #define OPTION_ADDRESS_LENGTH 16
 #define MAX_OPTIONS 8 /* options looked at in one header */
-#define MAX_OPTIONS_SIZE 256 /* bytes looked at in one header */

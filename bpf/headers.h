@@ -45,6 +45,28 @@ struct options_header {
 	__u8 length; /* in units of 8 bytes, not counting the first */
 };
 
+/* A destination option that holds an address, as the Home Address option does. In the frame it begins with the type. */
+struct address_option {
+	__u8 alignment[6];
+	__u8 type;
+	__u8 length;
+	__u64 address[2];
+};
+
+#define ADDRESS_OPTION_SIZE 18
+
+/* The Mobility Header of a Binding Error (RFC 6275 section 6.1.9). */
+struct binding_error {
+	__u8 payload_protocol;
+	__u8 length; /* in units of 8 bytes, not counting the first */
+	__u8 type;
+	__u8 reserved;
+	__u16 checksum;
+	__u8 status;
+	__u8 reserved_too;
+	__u64 home_address[2];
+};
+
 struct routing_header {
 	__u8 next_header;
 	__u8 length; /* in units of 8 bytes, not counting the first */

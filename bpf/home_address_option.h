@@ -1,64 +1,102 @@
-/* Signalling from a mobile node: IPv6 (care-of address -> home agent), Destination Options with a Home Address
- * option (RFC 6275 section 6.3), then ESP, ESP in UDP or a Mobility Header. A kernel without Mobile IPv6 discards it. So the
- * program does what RFC 6275 section 9.3.1 asks of the receiver: it exchanges source address and option. The option
- * becomes one that is skipped, and tells the control plane the care-of address. Length and checksums stay right,
- * because upper layers compute them over the home address. */
+/* Packets that a mobile node sends to the home agent under its home address: IPv6 (care-of address -> home agent),
+ * Destination Options with a Home Address option (RFC 6275 section 6.3), and what they are about. A kernel without Mobile
+ * IPv6 discards them. So the program does what RFC 6275 section 9.3.1 asks of the receiver: it exchanges source address
+ * and option. The option becomes one that is skipped, and tells the control plane the care-of address. Length and
+ * checksums stay right, because upper layers compute them over the home address. Signalling may come before there is a
+ * binding, and says who sends it; everything else is believed only from the care-of address that is bound. */
 #pragma once
 
-INLINE enum reason swap_home_address(struct ipv6_header *header, void *end)
+/* Where the frame is read by offsets, the verifier tells no ways to them apart. */
+struct option_position {
+	__u32 options; /* of the Destination Options header in the frame */
+	__u32 option;
+	__u32 upper_layer;
+	__u32 end; /* of the packet */
+};
+
+/* Looks for the option. PASS_HOME_ADDRESS_SWAPPED: it was found; else what becomes of the packet. */
+INLINE enum reason find_home_address_option(struct xdp_md *ctx, const struct ipv6_header *packet,
+					    const struct options_header *options, struct option_position *at,
+					    struct address_option *found)
 {
-	struct options_header *options = (void *)(header + 1);
-	struct udp_header *udp = 0;
-	__u64 *option_address;
-	__u64 care_of_address[2];
-	__u32 offset = sizeof(*options);
-	__u32 size;
-	__u8 *option;
-
-	if ((void *)(options + 1) > end)
-		return PASS_MALFORMED;
-	size = (options->length + 1) * 8;
-	if (size > length_of(header->payload_length) || size > MAX_OPTIONS_SIZE)
+	at->option = at->options + sizeof(*options);
+	at->upper_layer = at->options + (options->length + 1) * 8;
+	at->end = at->options + length_of(packet->payload_length);
+	if (at->upper_layer > at->end)
 		return PASS_DESTINATION_OPTIONS;
-	if (options->next_header == NEXT_HEADER_UDP) {
-		udp = (void *)options + size;
-		if (!is_esp_in_udp(udp, end))
-			return PASS_DESTINATION_OPTIONS;
-	} else if (options->next_header != NEXT_HEADER_ESP && options->next_header != NEXT_HEADER_MOBILITY) {
-		return PASS_DESTINATION_OPTIONS;
-	}
-
+#pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_OPTIONS; i++) {
-		if (offset + 2 > size || offset > MAX_OPTIONS_SIZE)
-			break;
-		option = (__u8 *)options + offset;
-		if ((void *)(option + 2) > end)
-			break;
-		if (option[0] == OPTION_PAD1) {
-			offset += 1;
-			continue;
-		}
-		if (option[0] != OPTION_HOME_ADDRESS && option[0] != OPTION_CARE_OF_ADDRESS) {
-			offset += 2 + option[1];
-			continue;
-		}
-		if (option[0] == OPTION_CARE_OF_ADDRESS)
+		if (at->option + 2 > at->upper_layer || bpf_xdp_load_bytes(ctx, at->option, &found->type, 2))
+			return PASS_DESTINATION_OPTIONS;
+		if (found->type == OPTION_CARE_OF_ADDRESS)
 			return DROP_FORGED_CARE_OF_ADDRESS;
-		option_address = (__u64 *)(option + 2);
-		if (option[1] != OPTION_ADDRESS_LENGTH || offset + 2 + OPTION_ADDRESS_LENGTH > size)
-			break;
-		if ((void *)(option_address + 2) > end || !is_forwardable(option_address))
-			break;
-		care_of_address[0] = header->source[0];
-		care_of_address[1] = header->source[1];
-		header->source[0] = option_address[0];
-		header->source[1] = option_address[1];
-		option_address[0] = care_of_address[0];
-		option_address[1] = care_of_address[1];
-		option[0] = OPTION_CARE_OF_ADDRESS;
-		if (udp)
-			correct_udp_checksum(udp, care_of_address, header->source);
-		return PASS_HOME_ADDRESS_SWAPPED;
+		if (found->type == OPTION_HOME_ADDRESS) {
+			if (found->length != OPTION_ADDRESS_LENGTH ||
+			    at->option + ADDRESS_OPTION_SIZE > at->upper_layer ||
+			    bpf_xdp_load_bytes(ctx, at->option, &found->type, ADDRESS_OPTION_SIZE))
+				return PASS_DESTINATION_OPTIONS;
+			return PASS_HOME_ADDRESS_SWAPPED;
+		}
+		at->option += found->type == OPTION_PAD1 ? 1 : 2 + found->length;
 	}
 	return PASS_DESTINATION_OPTIONS;
+}
+
+/* Whether the packet may be processed without a binding. */
+INLINE int may_come_unbound(struct xdp_md *ctx, const struct options_header *options, const struct option_position *at)
+{
+	__u8 next_header = options->next_header;
+
+	if (next_header == NEXT_HEADER_FRAGMENT &&
+	    (at->upper_layer >= at->end || bpf_xdp_load_bytes(ctx, at->upper_layer, &next_header, 1)))
+		return 0;
+	return next_header == NEXT_HEADER_ESP || next_header == NEXT_HEADER_AUTHENTICATION ||
+	       next_header == NEXT_HEADER_MOBILITY;
+}
+
+INLINE int is_bound(const struct ipv6_address *home_address, const __u64 *care_of_address)
+{
+	struct binding binding;
+
+	return find_binding(home_address, &binding) && same_address(&binding.care_of_address, care_of_address);
+}
+
+INLINE enum reason receive_from_home_address(struct xdp_md *ctx, const struct ethernet_header *link,
+					     struct ipv6_header *packet)
+{
+	struct option_position at = { .options = (void *)(packet + 1) - (void *)link };
+	struct ipv6_address home_address, care_of_address;
+	struct options_header options;
+	struct address_option option;
+	struct encapsulated_esp esp;
+	enum reason reason;
+	int in_udp;
+
+	if (bpf_xdp_load_bytes(ctx, at.options, &options, sizeof(options)))
+		return PASS_MALFORMED;
+	reason = find_home_address_option(ctx, packet, &options, &at, &option);
+	if (reason != PASS_HOME_ADDRESS_SWAPPED)
+		return reason;
+	home_address = address_of(option.address);
+	care_of_address = address_of(packet->source);
+	if (!is_forwardable(option.address))
+		return DROP_HOME_ADDRESS_NOT_UNICAST;
+	in_udp = options.next_header == NEXT_HEADER_UDP && at.upper_layer + sizeof(esp) <= at.end &&
+		 take_esp_in_udp(ctx, at.upper_layer, &esp);
+	if (!in_udp && !may_come_unbound(ctx, &options, &at) && !is_bound(&home_address, packet->source))
+		return answer_unknown_binding(ctx, link, packet, &home_address);
+
+	packet->source[0] = home_address.high;
+	packet->source[1] = home_address.low;
+	option.type = OPTION_CARE_OF_ADDRESS;
+	option.address[0] = care_of_address.high;
+	option.address[1] = care_of_address.low;
+	if (bpf_xdp_store_bytes(ctx, at.option, &option.type, ADDRESS_OPTION_SIZE))
+		return DROP_NO_ROOM;
+	if (in_udp) {
+		correct_udp_checksum(&esp.udp, option.address, (__u64 *)&home_address);
+		if (bpf_xdp_store_bytes(ctx, at.upper_layer, &esp.udp, sizeof(esp.udp)))
+			return DROP_NO_ROOM;
+	}
+	return PASS_HOME_ADDRESS_SWAPPED;
 }

@@ -24,6 +24,8 @@
 #include "decapsulation.h"
 #include "ipv4_frames.h"
 #include "udp_encapsulation.h"
+#include "answering.h"
+#include "binding_error.h"
 #include "home_address_option.h"
 #include "tunnel_errors.h"
 #if WITH_STRANGER_LIMITS
@@ -76,7 +78,7 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 		return answer;
 #endif
 	if (packet->next_header == NEXT_HEADER_DESTINATION_OPTIONS)
-		return swap_home_address(packet, frame.end);
+		return receive_from_home_address(ctx, link, packet);
 	if (packet->next_header == NEXT_HEADER_ICMPV6)
 		return receive_icmpv6(ctx, packet, frame.end);
 	return PASS_HOME_AGENT;

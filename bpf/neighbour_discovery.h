@@ -19,17 +19,6 @@ struct solicitation {
 	__u8 answer_to[6]; /* link-layer address */
 };
 
-INLINE __u64 sum_of_words(const void *data, __u32 words)
-{
-	const __u32 *word = data;
-	__u64 sum = 0;
-
-#pragma unroll
-	for (__u32 i = 0; i < words; i++)
-		sum += word[i];
-	return sum;
-}
-
 INLINE int is_unspecified(const struct ipv6_address *address)
 {
 	return !address->high && !address->low;
@@ -62,7 +51,7 @@ INLINE int read_solicitation(const struct ethernet_header *link, const struct ip
 	found->source = address_of(packet->source);
 	found->target = address_of(message->target);
 	__builtin_memcpy(found->answer_to, link->source, 6);
-	sum = sum_of_pseudo_header(packet->source, packet->destination, length) + sum_of_words(message, sizeof(*message) / 4);
+	sum = sum_of_ipv6_header(packet) + sum_of_words(message, sizeof(*message) / 4);
 #pragma clang loop unroll(disable)
 	for (__u32 at = sizeof(*message); at < sizeof(*message) + 8 * MAX_NEIGHBOUR_OPTION_UNITS; at += 8) {
 		if (at >= length)
@@ -143,8 +132,7 @@ INLINE int write_advertisement(struct xdp_md *ctx, const struct solicitation *as
 	option->type = NEIGHBOUR_OPTION_TARGET_LINK_ADDRESS;
 	option->length = 1;
 	__builtin_memcpy(option->address, identity->link_address, 6);
-	message->checksum = fold_checksum(sum_of_pseudo_header(header->source, header->destination,
-							       sizeof(*message) + sizeof(*option)) +
+	message->checksum = fold_checksum(sum_of_ipv6_header(header) +
 					  sum_of_words(message, (sizeof(*message) + sizeof(*option)) / 4));
 	return 1;
 }

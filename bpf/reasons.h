@@ -30,8 +30,10 @@ enum reason {
 	REPLY_TIME_EXCEEDED = 33,
 	/* Solicited on a home link, for a bound home address: advertised there. */
 	REPLY_NEIGHBOUR_ADVERTISEMENT = 34,
+	/* A Home Address option without a binding: answered with a Binding Error. */
+	REPLY_BINDING_ERROR = 35,
 	/* A stranger's IKE_SA_INIT above the limits: answered with a cookie. */
-	REPLY_IKE_COOKIE = 35,
+	REPLY_IKE_COOKIE = 36,
 
 	/* Neither IPv6 nor, where tunnels over IPv4 end, IPv4; or behind a VLAN tag. */
 	PASS_NOT_IPV6 = 64,
@@ -120,4 +122,8 @@ enum reason {
 	DROP_IKE_RATE_LIMITED = 116,
 	/* A Mobility Header that nothing protects, above the limits of such. */
 	DROP_MOBILITY_RATE_LIMITED = 117,
+	/* A Home Address option with an address that is not one node's. */
+	DROP_HOME_ADDRESS_NOT_UNICAST = 118,
+	/* A Home Address option without a binding, from where no Binding Error may go. */
+	DROP_UNKNOWN_BINDING = 119,
 };

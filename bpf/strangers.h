@@ -38,19 +38,23 @@
 
 #define MAX_HEADERS_BEFORE 4 /* extension headers looked behind */
 
-/* A datagram with an IKE message (RFC 7296 section 3.1), without the marker of port 4500. */
+/* The header of an IKE message (RFC 7296 section 3.1), behind that of UDP but for the marker of port 4500. */
+#define IKE_HEADER                                                                                                     \
+	__u64 initiator_spi;                                                                                           \
+	__u64 responder_spi;                                                                                           \
+	__u8 next_payload;                                                                                             \
+	__u8 version;                                                                                                  \
+	__u8 exchange_type;                                                                                            \
+	__u8 flags;                                                                                                    \
+	__be32 message_id;                                                                                             \
+	__be32 length
+
 struct ike_request {
 	struct udp_header udp;
-	__u64 initiator_spi;
-	__u64 responder_spi;
-	__u8 next_payload;
-	__u8 version;
-	__u8 exchange_type;
-	__u8 flags;
-	__be32 message_id;
-	__be32 length;
+	IKE_HEADER;
 } __attribute__((packed));
 
+/* Notify payload (section 3.10) with a cookie of this program's. */
 struct cookie_payload {
 	__u8 next_payload;
 	__u8 critical;
@@ -60,10 +64,12 @@ struct cookie_payload {
 	__be16 type;
 	__u64 epoch;
 	__u64 code;
-};
+} __attribute__((packed));
 
-#define COOKIE_MESSAGE_SIZE (sizeof(struct ike_request) - sizeof(struct udp_header) + sizeof(struct cookie_payload))
-#define COOKIE_MESSAGE_WORDS (COOKIE_MESSAGE_SIZE / 4)
+struct cookie_message {
+	IKE_HEADER;
+	struct cookie_payload cookie;
+} __attribute__((packed, aligned(4)));
 
 struct initiator {
 	struct ipv6_address source;
@@ -201,87 +207,54 @@ INLINE enum reason answer_with_cookie(struct xdp_md *ctx, const struct ethernet_
 				      const struct ipv6_header *packet, const struct initiator *who, __u64 now)
 {
 	const __u32 marker = who->ports >> 16 == bpf_htons(NAT_TRAVERSAL_PORT) ? MARKER_SIZE : 0;
-	const __u32 length = sizeof(struct udp_header) + marker + COOKIE_MESSAGE_SIZE;
-	const struct ipv6_address home_agent = address_of(packet->destination);
-	const struct ethernet_header received = *link;
-	union {
-		__u32 words[COOKIE_MESSAGE_WORDS];
-		struct {
-			__u64 spis[2];
-			__u32 head[3];
-			__u32 notify[2];
-			__u32 cookie[4];
-		};
-	} message;
-	const __u64 epoch = now >> COOKIE_EPOCH_SHIFT;
-	const __u64 code = code_of(who, epoch);
-	struct ethernet_header *new_link;
-	struct ipv6_header *header;
-	struct udp_header *new_udp;
-	struct cursor frame;
-	__u32 *rest;
-	long size, surplus;
+	const __u32 length = sizeof(struct udp_header) + marker + sizeof(struct cookie_message);
+	struct cookie_message message = {
+		.initiator_spi = who->spi,
+		.next_payload = IKE_PAYLOAD_NOTIFY,
+		.version = IKE_VERSION_2,
+		.exchange_type = IKE_SA_INIT,
+		.flags = IKE_FLAG_RESPONSE,
+		.length = bpf_htonl(sizeof(message)),
+		.cookie = {
+			.length = bpf_htons(sizeof(message.cookie)),
+			.type = bpf_htons(IKE_NOTIFY_COOKIE),
+			.epoch = now >> COOKIE_EPOCH_SHIFT,
+		},
+	};
+	struct cursor rest;
+	struct udp_header *udp;
+	__u32 *words;
 	__u64 sum;
 
+	message.cookie.code = code_of(who, message.cookie.epoch);
 	if (!is_forwardable(packet->source))
 		return DROP_IKE_RATE_LIMITED;
-	size = (long)ctx->data_end - (long)ctx->data;
-	asm volatile("" : "+r"(size)); /* or the compiler adds to the frame's end, which the verifier forbids */
-	surplus = size - (long)(sizeof(received) + IPV6_HEADER_SIZE + length);
-	if (surplus < 0 || bpf_xdp_adjust_tail(ctx, -surplus))
-		return DROP_IKE_RATE_LIMITED;
-	frame = cursor_of(ctx);
-	new_link = take_ethernet(&frame);
-	if (!new_link)
+	rest.position = begin_answer(ctx, link, packet, NEXT_HEADER_UDP, length);
+	rest.end = (void *)(long)ctx->data_end;
+	if (!rest.position)
+		return DROP_IKE_RATE_LIMITED; /* too short for a request */
+	udp = take(&rest, sizeof(*udp));
+	if (!udp)
 		return DROP_NO_ROOM;
-	header = take(&frame, sizeof(*header));
-	if (!header)
-		return DROP_NO_ROOM;
-	new_udp = take(&frame, sizeof(*new_udp));
-	if (!new_udp)
-		return DROP_NO_ROOM;
-
-	message.spis[0] = who->spi;
-	message.spis[1] = 0;
-	message.head[0] = bpf_htonl(IKE_PAYLOAD_NOTIFY << 24 | IKE_VERSION_2 << 16 | IKE_SA_INIT << 8 |
-				    IKE_FLAG_RESPONSE);
-	message.head[1] = 0;
-	message.head[2] = bpf_htonl(COOKIE_MESSAGE_SIZE);
-	message.notify[0] = bpf_htonl(sizeof(struct cookie_payload));
-	message.notify[1] = bpf_htonl(IKE_NOTIFY_COOKIE);
-	message.cookie[0] = epoch;
-	message.cookie[1] = epoch >> 32;
-	message.cookie[2] = code;
-	message.cookie[3] = code >> 32;
-
-	write_swapped_link(new_link, &received);
-	write_ipv6(header, VERSION_6, length, NEXT_HEADER_UDP, OUTER_HOP_LIMIT, &home_agent, &who->source);
-	new_udp->source_port = who->ports >> 16;
-	new_udp->destination_port = who->ports;
-	new_udp->length = bpf_htons(length);
-	sum = (__u64)bpf_htonl(length) + bpf_htonl(NEXT_HEADER_UDP) + (__u32)who->ports + bpf_htons(length);
-	sum += (home_agent.high & 0xFFFFFFFF) + (home_agent.high >> 32);
-	sum += (home_agent.low & 0xFFFFFFFF) + (home_agent.low >> 32);
-	sum += (who->source.high & 0xFFFFFFFF) + (who->source.high >> 32);
-	sum += (who->source.low & 0xFFFFFFFF) + (who->source.low >> 32);
-#pragma unroll
-	for (int i = 0; i < COOKIE_MESSAGE_WORDS; i++)
-		sum += message.words[i];
-	new_udp->checksum = fold_checksum(sum);
-	if (!new_udp->checksum)
-		new_udp->checksum = 0xFFFF;
+	udp->source_port = who->ports >> 16;
+	udp->destination_port = who->ports;
+	udp->length = bpf_htons(length);
+	udp->checksum = 0;
+	sum = sum_of_ipv6_header((struct ipv6_header *)udp - 1) + sum_of_words(udp, sizeof(*udp) / 4) +
+	      sum_of_words(&message, sizeof(message) / 4);
+	udp->checksum = fold_checksum(sum);
+	if (!udp->checksum)
+		udp->checksum = 0xFFFF; /* zero would mean "none" */
 	if (marker) {
-		rest = take(&frame, MARKER_SIZE);
-		if (!rest)
+		words = take(&rest, MARKER_SIZE);
+		if (!words)
 			return DROP_NO_ROOM;
-		*rest = 0;
+		*words = 0;
 	}
-	rest = take(&frame, COOKIE_MESSAGE_SIZE);
-	if (!rest)
+	words = take(&rest, sizeof(message));
+	if (!words)
 		return DROP_NO_ROOM;
-#pragma unroll
-	for (int i = 0; i < COOKIE_MESSAGE_WORDS; i++)
-		rest[i] = message.words[i];
+	__builtin_memcpy(words, &message, sizeof(message));
 	return REPLY_IKE_COOKIE;
 }
 

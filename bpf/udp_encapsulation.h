@@ -2,12 +2,17 @@
  * the way, counts the addresses in the IPv6 header into its checksum, not the home address. */
 #pragma once
 
-INLINE int is_esp_in_udp(const struct udp_header *udp, void *end)
-{
-	const __u32 *spi = (const void *)(udp + 1);
+struct encapsulated_esp {
+	struct udp_header udp;
+	__u32 spi;
+};
 
+/* Reads the headers at `offset` of the frame; whether they are these. */
+INLINE int take_esp_in_udp(struct xdp_md *ctx, __u32 offset, struct encapsulated_esp *esp)
+{
 	/* An SPI of zero is the marker of an IKE message: those have no Home Address option. */
-	return (void *)(spi + 1) <= end && udp->destination_port == bpf_htons(NAT_TRAVERSAL_PORT) && *spi;
+	return !bpf_xdp_load_bytes(ctx, offset, esp, sizeof(*esp)) &&
+	       esp->udp.destination_port == bpf_htons(NAT_TRAVERSAL_PORT) && esp->spi;
 }
 
 /* Have the checksum count `new_source` in the place of `old_source` (RFC 1624). */

@@ -35,3 +35,22 @@ INLINE void write_swapped_link(struct ethernet_header *link, const struct ethern
 	__builtin_memcpy(link->source, received->destination, 6);
 	link->type = bpf_htons(ETHERNET_TYPE_IPV6);
 }
+
+/* Of whole words, for a checksum. `words` is a constant. */
+INLINE __u64 sum_of_words(const void *data, __u32 words)
+{
+	const __u32 *word = data;
+	__u64 sum = 0;
+
+#pragma unroll
+	for (__u32 i = 0; i < words; i++)
+		sum += word[i];
+	return sum;
+}
+
+/* Of what upper layers count of the IPv6 header (RFC 8200 section 8.1), without extension headers. */
+INLINE __u64 sum_of_ipv6_header(const struct ipv6_header *packet)
+{
+	return sum_of_words(packet->source, 8) + bpf_htonl(length_of(packet->payload_length)) +
+	       bpf_htonl(packet->next_header);
+}

@@ -28,7 +28,8 @@ class Reason(IntEnum):
     REPLY_PACKET_TOO_BIG = 32
     REPLY_TIME_EXCEEDED = 33
     REPLY_NEIGHBOUR_ADVERTISEMENT = 34
-    REPLY_IKE_COOKIE = 35
+    REPLY_BINDING_ERROR = 35
+    REPLY_IKE_COOKIE = 36
     PASS_NOT_IPV6 = 64
     PASS_GROUP_FRAME = 65
     PASS_MALFORMED = 66
@@ -72,6 +73,8 @@ class Reason(IntEnum):
     DROP_TUNNEL_MTU_INVALID = 115
     DROP_IKE_RATE_LIMITED = 116
     DROP_MOBILITY_RATE_LIMITED = 117
+    DROP_HOME_ADDRESS_NOT_UNICAST = 118
+    DROP_UNKNOWN_BINDING = 119
 
     @property
     def slug(self) -> str:
@@ -98,6 +101,7 @@ _DESCRIPTIONS = {
     Reason.REPLY_PACKET_TOO_BIG: "Did not fit the tunnel: answered with ICMPv6 Packet Too Big.",
     Reason.REPLY_TIME_EXCEEDED: "Hop limit used up before the tunnel: answered with ICMPv6 Time Exceeded.",
     Reason.REPLY_NEIGHBOUR_ADVERTISEMENT: "Solicited on a home link, for a bound home address: advertised there.",
+    Reason.REPLY_BINDING_ERROR: "A Home Address option without a binding: answered with a Binding Error.",
     Reason.REPLY_IKE_COOKIE: "A stranger's IKE_SA_INIT above the limits: answered with a cookie.",
     Reason.PASS_NOT_IPV6: "Neither IPv6 nor, where tunnels over IPv4 end, IPv4; or behind a VLAN tag.",
     Reason.PASS_GROUP_FRAME: "Sent to an Ethernet group address, as neighbour discovery is.",
@@ -142,4 +146,6 @@ _DESCRIPTIONS = {
     Reason.DROP_TUNNEL_MTU_INVALID: "From inside a tunnel: an MTU below 1280, or one that the packet fits.",
     Reason.DROP_IKE_RATE_LIMITED: "IKE_SA_INIT above the limits, of one who has returned a cookie or can get none.",
     Reason.DROP_MOBILITY_RATE_LIMITED: "A Mobility Header that nothing protects, above the limits of such.",
+    Reason.DROP_HOME_ADDRESS_NOT_UNICAST: "A Home Address option with an address that is not one node's.",
+    Reason.DROP_UNKNOWN_BINDING: "A Home Address option without a binding, from where no Binding Error may go.",
 }

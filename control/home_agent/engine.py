@@ -33,7 +33,7 @@ from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change
-from control.mobility.messages import HomeAgentSwitch, MobilityMessage
+from control.mobility.messages import HomeAgentSwitch, MobilityMessage, UnknownMobilityMessage
 from control.wire import WireError, address_text
 
 _DEPARTURES_PER_S = 100.0
@@ -159,6 +159,9 @@ class HomeAgent:
             if origin is not None:
                 sa.heard_from(self._local._replace(port=NAT_TRAVERSAL_PORT), origin, now)
                 message = as_reached(message, sa)
+        if isinstance(message, UnknownMobilityMessage):
+            self.unprotected.answer_unknown_type(home_address, care_of_address, now)
+            return
         self.registrations.receive(message, identity, home_address, care_of_address or home_address, now, wall)
 
     def receive_unprotected(

@@ -1,4 +1,4 @@
-"""Mobility Header messages without ESP: none changes anything, some deserve an answer (RFC 6275 section 9.2)."""
+"""Mobility Header messages that change nothing: without ESP, or of a type nobody knows (RFC 6275 section 9.2)."""
 
 from __future__ import annotations
 
@@ -43,6 +43,10 @@ class UnprotectedSignalling:
         if not isinstance(message, UnknownMobilityMessage):
             self.statistics["not-protected"] += 1
             return
+        self.answer_unknown_type(source, care_of_address, now)
+
+    def answer_unknown_type(self, source: IPv6Address, care_of_address: IPv6Address | None, now: float) -> None:
+        """A Mobility Header of unknown type has come, under ESP or not; addresses as for :meth:`receive`."""
         self.statistics["unrecognized-type"] += 1
         on_the_wire = care_of_address or source
         home_address_option = source if care_of_address is not None else None

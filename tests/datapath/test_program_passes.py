@@ -107,19 +107,6 @@ def test_a_udp_checksum_that_is_missing_stays_missing(testbed):
     assert outcome.frame.endswith(frame[-33:])
 
 
-@pytest.mark.parametrize(
-    ("data", "fields"),
-    [(b"\0\0\1\0" + bytes(20), {"dport": 500}), (bytes(4) + b"an IKE message", {}), (b"\xff", {}), (b"", {})],
-)
-def test_other_udp_with_a_home_address_is_left_alone(testbed, data, fields):
-    frame = signalling(testbed, with_home_address(testbed, 17), in_udp(testbed, data, **fields))
-
-    outcome = testbed.run(frame, "core")
-
-    assert (outcome.verdict, outcome.reason) == ("pass", Reason.PASS_DESTINATION_OPTIONS)
-    assert outcome.frame == frame
-
-
 def test_a_home_address_without_binding_is_swapped_too(testbed):
     stranger = "2001:db8:100::99"
     options = IPv6ExtHdrDestOpt(nh=ESP, options=[HAO(hoa=stranger)])
@@ -128,26 +115,6 @@ def test_a_home_address_without_binding_is_swapped_too(testbed):
 
     assert outcome.reason is Reason.PASS_HOME_ADDRESS_SWAPPED
     assert Ether(outcome.frame)[IPv6].src == stranger
-
-
-@pytest.mark.parametrize("protocol", [17, 58, 41, 59, 44])
-def test_before_another_protocol_the_option_is_left_alone(testbed, protocol):
-    frame = signalling(testbed, with_home_address(testbed, protocol))
-
-    outcome = testbed.run(frame, "core")
-
-    assert (outcome.verdict, outcome.reason) == ("pass", Reason.PASS_DESTINATION_OPTIONS)
-    assert outcome.frame == frame
-
-
-@pytest.mark.parametrize("address", ["ff02::1", "fe80::1", "::", "::1"])
-def test_an_address_that_is_not_unicast_and_routable_is_left_alone(testbed, address):
-    frame = signalling(testbed, IPv6ExtHdrDestOpt(nh=ESP, options=[HAO(hoa=address)]))
-
-    outcome = testbed.run(frame, "core")
-
-    assert (outcome.verdict, outcome.reason) == ("pass", Reason.PASS_DESTINATION_OPTIONS)
-    assert outcome.frame == frame
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from ipaddress import IPv6Address
 from itertools import count
 
 import pytest
-from scapy.layers.inet6 import MIP6MH_BU, IPv6, IPv6ExtHdrRouting, MIP6MH_Generic
+from scapy.layers.inet6 import MIP6MH_BE, MIP6MH_BU, IPv6, IPv6ExtHdrRouting, MIP6MH_Generic
 from scapy.layers.ipsec import ESP, SecurityAssociation
 from scapy.packet import Raw, raw
 
@@ -170,3 +170,15 @@ def test_ike_with_its_name_is_refused(make_scene, scene):
 def test_an_assignment_of_another_home_address_does_not_hold(scene):
     scene.ha1.directory.restore(IDENTITY, IPv6Address("2001:db8:100::77"))
     assert scene.ha1.directory.home_address(IDENTITY) == HOME_ADDRESS
+
+
+def test_a_message_of_unknown_type_under_esp_is_answered_with_a_binding_error(scene):
+    (node, _) = scene.manual
+    message = MIP6MH_Generic(mhtype=99, msg=bytes(10))
+    packet = raw(node.up.encrypt(IPv6(src=str(HOME_ADDRESS), dst=str(node.agent.address)) / message)[ESP])
+    node.agent.receive_protected(packet, HOME_ADDRESS, CARE_OF_ADDRESS, scene.network.now, scene.network.wall)
+    scene.network.run(lambda: True)
+    answer = IPv6(scene.network.wire[-1])
+    assert (answer.src, answer.dst, answer.nh) == (str(node.agent.address), str(CARE_OF_ADDRESS), 135)
+    assert (answer[MIP6MH_BE].status, answer[MIP6MH_BE].ha) == (2, str(HOME_ADDRESS))
+    assert node.agent.unprotected.statistics["binding-error-sent"] == 1
