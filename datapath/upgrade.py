@@ -43,7 +43,7 @@ def upgrade(options: LoaderOptions, pause: Pause = lambda: nullcontext(False)) -
 
     Args:
         options: as for :func:`datapath.loader.load`.
-        pause: see :data:`Pause`; entered only if the maps of bindings have to be exchanged.
+        pause: see :data:`Pause`; entered only if maps have to be exchanged.
 
     Raises:
         MapFull: there are more bindings than the new maps would hold.
@@ -102,16 +102,18 @@ def _exchange(options: LoaderOptions, source: Path, following: Path, own: OwnPro
     def swapping() -> Iterator[None]:
         with ExitStack() as stack:
             stack.enter_context(bpffs.locked(following))
-            if read is None:
-                yield
-            else:
-                is_paused = stack.enter_context(pause())
-                is_free = stack.enter_context(generations.no_writer(source))
-                if not is_paused and not is_free:
-                    raise DatapathError(_WRITER)
-                before = read()
+            is_paused = stack.enter_context(pause())
+            is_free = stack.enter_context(generations.no_writer(source))
+            if not is_paused and not is_free:
+                raise DatapathError(_WRITER)
+            for each in map_specifications(options.max_bindings):
+                if each.name not in kept | _NOT_CARRIED and each.since <= version:
+                    _carry_entries(source / each.name, following / each.name)
+            before = None if read is None else read()
+            if before is not None:
                 _carry_bindings(following, before)
-                yield
+            yield
+            if read is not None and before is not None:
                 _carry_what_was_counted_meanwhile(following, before, read())
             generations.put_in_force(following)
 
@@ -134,8 +136,6 @@ def _make_maps(source: Path, version: int, following: Path, max_bindings: int) -
             object_pin(descriptor, path)
         finally:
             os.close(descriptor)
-        if each.since <= version and each.name not in _NOT_CARRIED:
-            _carry_entries(source / each.name, path)
     _carry_ports(source, following)
     return kept
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -151,6 +152,36 @@ def bindings(path: Path, as_json: bool) -> None:
             print_json([dict(zip(names, row, strict=True)) for row in rows])
             return
         console().print(table(("HOME ADDRESS", "CARE-OF ADDRESS", "HOME AGENT"), rows))
+
+
+@datapath.command()
+@configuration_option
+@json_option
+def verify(path: Path, as_json: bool) -> None:
+    """Compile the programs in every combination of features and have this kernel verify them.
+
+    Nothing is attached, and what is loaded is not touched. Tells after an upgrade of the kernel or of homeagent whether
+    the programs are accepted, and how far they are from the verifier's limit.
+    """
+    from datapath.verification import VERIFIER_LIMIT, verify
+
+    with told():
+        configuration = load_configuration(path)
+        verified = list(verify(configuration.datapath.pin_path, (configuration.home_agent.address,)))
+        if as_json:
+            print_json([asdict(each) for each in verified])
+            return
+        rows = (
+            (
+                each.program,
+                ", ".join(each.features) or "none",
+                each.instructions,
+                each.verified_instructions,
+                f"{each.verified_instructions / VERIFIER_LIMIT:.1%}",
+            )
+            for each in verified
+        )
+        console().print(table(("PROGRAM", "FEATURES", "INSTRUCTIONS", "VERIFIED", "OF THE LIMIT"), rows))
 
 
 @datapath.command()

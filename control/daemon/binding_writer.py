@@ -23,7 +23,7 @@ from control.home_agent.engine import HomeAgent
 from control.home_agent.registrations import PendingRegistration
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change
-from datapath.errors import DatapathError
+from datapath.errors import DatapathError, MapFull
 
 _LOG = logging.getLogger(__name__)
 
@@ -215,6 +215,12 @@ class BindingWriter:
                 self._tunnels.remove(registration.home_address)
             elif outcome.change is Change.INSTALL and outcome.binding is not None:
                 self._tunnels.install(outcome.binding)
+        except MapFull as error:
+            await self._roll_back(lease, registration)
+            self.failures["no-room"] += 1
+            self._agent.registrations.no_room(registration, asyncio.get_running_loop().time())
+            _LOG.error("binding of %s refused: %s", registration.home_address, error)
+            return False
         except DatapathError as error:
             await self._roll_back(lease, registration)
             self._refuse([registration], "data-path")

@@ -109,6 +109,7 @@ class Daemon:
         self._tunnels = Tunnels.open(
             configuration.datapath.pin_path, mobile_routers=configuration.mobility.mobile_routers
         )
+        self._admit()
         self._counters = Counters.open(configuration.datapath.pin_path)
         self._replies = ReplyAddresses.open(configuration.datapath.pin_path) if self._back_end.kernel else None
         self._first_packets = FirstPackets(self._tunnels.bindings)
@@ -289,14 +290,20 @@ class Daemon:
             self._writing = writing
             bindings = self._tunnels.bindings
             if bindings.follow():
+                self._admit()
                 _LOG.info("the data path was upgraded: %d bindings, room for %d", len(bindings), bindings.capacity)
             if self._replies is not None:
                 self._replies.follow(pin_path)
+            self._home_links.follow(pin_path)
         except DatapathError as error:
             # The pins are of a version that this process does not know: the service manager starts the one that does.
             if not self._upgraded_beyond.done():
                 self._upgraded_beyond.set_exception(error)
             raise
+
+    def _admit(self) -> None:
+        """Accept as many registrations as the data path was loaded for, whatever the configuration says by now."""
+        self._agent.registrations.rules.cache.capacity = self._tunnels.bindings.capacity
 
     async def _republish(self, lease: Lease) -> None:
         await self._writer.republish(lease, time.time())

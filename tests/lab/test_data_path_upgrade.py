@@ -1,7 +1,8 @@
-"""Giving the data path other maps under a running daemon: it waits, goes over to them, and no packet is lost."""
+"""A full data path refuses by status 130, and gets more room under a running daemon without losing a packet."""
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -17,10 +18,10 @@ from bench.lab.scene import Scene, SceneOptions
 pytestmark = pytest.mark.namespaces
 
 
-def test_a_running_daemon_goes_over_to_the_maps_of_an_upgrade(laboratory: Laboratory) -> None:
+def test_what_does_not_fit_is_refused_until_an_upgrade_makes_room(laboratory: Laboratory) -> None:
     credentials = Credentials("psk")
     subscribers = [credentials.subscriber(number, home_address(number)) for number in (1, 2)]
-    scene = Scene(laboratory, credentials, subscribers, SceneOptions(cluster={"take_over": False}))
+    scene = Scene(laboratory, credentials, subscribers, SceneOptions(cluster={"take_over": False}, max_bindings=1))
     early, late = (
         MobileNodeAgent(laboratory, scene.core, credentials, subscriber, scene.failing) for subscriber in subscribers
     )
@@ -37,13 +38,20 @@ def test_a_running_daemon_goes_over_to_the_maps_of_an_upgrade(laboratory: Labora
         time.sleep(0.02)
     before = home_agent.show_datapath()
 
+    late.start()
+    assert late.events.wait_for("registration-failed", 30)["reason"] == "refused-insufficient-resources"
+    page = f"http://[{home_agent.host.address}]:9716/metrics"
+    code = f"import urllib.request; print(urllib.request.urlopen({page!r}, timeout=20).read().decode())"
+    metrics = home_agent.host.namespace.run([sys.executable, "-c", code])
+    assert 'homeagent_mobility_errors_total{reason="insufficient-resources"}' in metrics
+    assert [row["home_address"] for row in home_agent.bindings()] == [str(early.subscriber.home_address)]
+    assert home_agent.status()["datapath"]["maps"]["bindings"] == {"entries": 1, "capacity": 1}
+
     written = home_agent.configuration.read_text()
-    home_agent.configuration.write_text(written.replace("max_bindings = 4096", "max_bindings = 8192"))
+    home_agent.configuration.write_text(written.replace("max_bindings = 1\n", "max_bindings = 8192\n"))
     command = homeagent_command("datapath", "upgrade", "--config", str(home_agent.configuration))
     assert "room for 8192 bindings" in home_agent.host.namespace.run(command)
-
-    late.start()
-    late.events.wait_for("registered", 30)
+    late.events.wait_for("registered", 60)
     probes.pause()
     deadline = time.monotonic() + 10
     while (row := probes.report()[0])["received"] < row["sent"]:
