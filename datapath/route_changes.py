@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from datapath.announced_routes import is_announcement
+
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
 _NEIGHBOUR = struct.Struct("=BxxxiHBB")
@@ -36,6 +38,7 @@ class RouteMessage(IntEnum):
 
     DONE = 3
     NEW_ROUTE = 24
+    DELETE_ROUTE = 25
     GET_ROUTE = 26
     NEW_NEIGHBOUR = 28
     DELETE_NEIGHBOUR = 29
@@ -94,6 +97,8 @@ class RouteChanges:
 
     def matters(self, message: Message) -> bool:
         """Whether next hops found out before this message may be wrong after it."""
+        if message.kind in (RouteMessage.NEW_ROUTE, RouteMessage.DELETE_ROUTE):
+            return not is_announcement(message.body)
         if message.kind not in (RouteMessage.NEW_NEIGHBOUR, RouteMessage.DELETE_NEIGHBOUR):
             return True
         if len(message.body) < _NEIGHBOUR.size:

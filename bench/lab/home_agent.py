@@ -36,6 +36,7 @@ class HomeAgentOptions:
     cluster: Table = field(default_factory=dict)
     ike: Table = field(default_factory=dict)
     mobility: Table = field(default_factory=dict)
+    routes: Table = field(default_factory=dict)
     #: Who does ESP, as `[ipsec] back_end` has it.
     back_end: str = "auto"
     #: Where to append session keys for Wireshark; None: nowhere.
@@ -172,6 +173,7 @@ class HomeAgentUnderTest:
             "mobility": options.mobility,
             "bootstrap": options.bootstrap,
             "cluster": {"store": options.store, **options.cluster},
+            "routes": options.routes,
             "control": {"socket": self.socket},
             "metrics": {"listen": f"[{self.host.address}]:9716"},
             "nodes": {"file": "nodes.toml"},

@@ -29,6 +29,7 @@ class SceneOptions:
         cluster: the `[cluster]` section of both, without the store.
         ike: the `[ike]` section of both, without credentials.
         mobility: the `[mobility]` section of both.
+        routes: the `[routes]` section of both.
         store: URL of the Redis server that is their state store; "" for an SQLite file.
         max_bindings: capacity of the binding maps.
         key_directory: where both append session keys for Wireshark; None: nowhere.
@@ -41,6 +42,7 @@ class SceneOptions:
     cluster: Table = field(default_factory=dict)
     ike: Table = field(default_factory=dict)
     mobility: Table = field(default_factory=dict)
+    routes: Table = field(default_factory=dict)
     store: str = ""
     max_bindings: int = 4096
     key_directory: Path | None = None
@@ -74,6 +76,7 @@ class Scene:
                 cluster=options.cluster,
                 ike=options.ike,
                 mobility=options.mobility,
+                routes=options.routes,
                 key_directory=options.key_directory,
                 back_end=options.back_end,
             )

@@ -146,6 +146,29 @@ class ClusterSettings(Settings, frozen=True, kw_only=True):
     ] = True
 
 
+class RoutesSettings(Settings, frozen=True, kw_only=True):
+    """Kernel routes to the nodes that are served here, for a routing daemon to announce to the network."""
+
+    announce: Annotated[
+        bool,
+        about(
+            "Whether there is a route for each bound home address and each network behind a mobile router: home agents "
+            "that share a home prefix need it, so that packets come to the one that serves the node.",
+            False,
+        ),
+    ] = False
+    table: Annotated[
+        int,
+        about(
+            "The routing table they are put into, with protocol 109 and type unreachable. Nothing is to be forwarded "
+            "by it; 254 is the main one, for daemons that look nowhere else.",
+            110,
+            ge=1,
+            le=0xFFFF_FFFF,
+        ),
+    ] = 110
+
+
 class ControlSettings(Settings, frozen=True, kw_only=True):
     """The socket by which `homeagent status` and the other commands reach the daemon."""
 
@@ -208,6 +231,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     mobility: MobilitySettings = MobilitySettings()
     bootstrap: BootstrapSettings = BootstrapSettings()
     cluster: ClusterSettings = ClusterSettings()
+    routes: RoutesSettings = RoutesSettings()
     control: ControlSettings = ControlSettings()
     metrics: MetricsSettings = MetricsSettings()
     key_export: KeyExportSettings = KeyExportSettings()
@@ -223,6 +247,7 @@ SECTIONS: dict[str, type[Settings]] = {
     "mobility": MobilitySettings,
     "bootstrap": BootstrapSettings,
     "cluster": ClusterSettings,
+    "routes": RoutesSettings,
     "control": ControlSettings,
     "metrics": MetricsSettings,
     "key_export": KeyExportSettings,

@@ -7,6 +7,7 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 from control.mobility.binding_cache import Binding
+from datapath.announced_routes import AnnouncedRoutes
 from datapath.bindings import BindingMap, Reconciliation, Tunnel
 from datapath.errors import DatapathError
 from datapath.mobile_networks import MobileNetworkMap
@@ -19,17 +20,21 @@ class Tunnels:
         bindings: the map of bindings alone, for whoever only looks.
     """
 
-    def __init__(self, bindings: BindingMap, networks: MobileNetworkMap | None) -> None:
+    def __init__(
+        self, bindings: BindingMap, networks: MobileNetworkMap | None, routes: AnnouncedRoutes | None = None
+    ) -> None:
         self.bindings = bindings
         self._networks = networks
+        self._routes = routes
 
     @classmethod
-    def open(cls, pin_path: Path, *, mobile_routers: bool) -> Tunnels:
+    def open(cls, pin_path: Path, *, mobile_routers: bool, announce_in: int | None = None) -> Tunnels:
         """Opens the pinned maps.
 
         Args:
             pin_path: where they are.
             mobile_routers: whether the networks behind mobile routers are to be tunnelled too.
+            announce_in: the routing table for routes to home addresses and networks; None for no such routes.
 
         Raises:
             NotLoaded: nothing is pinned there, or it was loaded without what is wanted.
@@ -37,7 +42,8 @@ class Tunnels:
         """
         bindings = BindingMap.open(pin_path)
         try:
-            return cls(bindings, MobileNetworkMap.open(pin_path) if mobile_routers else None)
+            networks = MobileNetworkMap.open(pin_path) if mobile_routers else None
+            return cls(bindings, networks, None if announce_in is None else AnnouncedRoutes(announce_in))
         except DatapathError:
             bindings.close()
             raise
@@ -47,6 +53,8 @@ class Tunnels:
         self.bindings.close()
         if self._networks is not None:
             self._networks.close()
+        if self._routes is not None:
+            self._routes.close()
 
     def fill(self) -> dict[str, tuple[int, int]]:
         """How many entries each map has, and has room for."""
@@ -67,6 +75,7 @@ class Tunnels:
         self._set_networks(home_address, binding.mobile_networks)
         try:
             self.bindings.install(home_address, binding.care_of_address, binding.home_agent)
+            self._announce(binding, before)
         except DatapathError:
             self._set_networks(home_address, before)
             raise
@@ -77,6 +86,9 @@ class Tunnels:
         Raises:
             DatapathError: the kernel refuses.
         """
+        if self._routes is not None:
+            networks = self._networks.networks(home_address) if self._networks is not None else ()
+            self._routes.remove([IPv6Network(home_address), *networks])
         self.bindings.remove(home_address)
         if self._networks is not None:
             self._networks.remove(home_address)
@@ -95,6 +107,8 @@ class Tunnels:
             self._networks.reconcile(
                 {binding.home_address: binding.mobile_networks for binding in expected if binding.mobile_networks}
             )
+        if self._routes is not None:
+            self._routes.reconcile(network for binding in expected for network in _reached_by(binding))
         return self.bindings.reconcile(
             {binding.home_address: Tunnel(binding.care_of_address, binding.home_agent) for binding in expected}
         )
@@ -102,3 +116,13 @@ class Tunnels:
     def _set_networks(self, home_address: IPv6Address, networks: Iterable[IPv6Network]) -> None:
         if self._networks is not None:
             self._networks.replace(home_address, tuple(networks))
+
+    def _announce(self, binding: Binding, networks_before: Iterable[IPv6Network]) -> None:
+        if self._routes is not None:
+            self._routes.add(_reached_by(binding))
+            self._routes.remove(set(networks_before) - set(binding.mobile_networks))
+
+
+def _reached_by(binding: Binding) -> tuple[IPv6Network, ...]:
+    """What packets are tunnelled to by a binding."""
+    return (IPv6Network(binding.home_address), *binding.mobile_networks)

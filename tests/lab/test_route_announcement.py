@@ -1,0 +1,136 @@
+"""Home agents that share a home prefix: BIRD announces who serves which node, and packets go there."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import pytest
+
+from bench.lab.addresses import HOME_PREFIX, home_address
+from bench.lab.credentials import Credentials
+from bench.lab.home_agent import HomeAgentUnderTest
+from bench.lab.laboratory import Laboratory
+from bench.lab.mobile_nodes import MobileNodeAgent
+from bench.lab.namespaces import Namespace
+from bench.lab.probing import EchoProbes
+from bench.lab.processes import LabProcess
+from bench.lab.product import homeagent_command
+from bench.lab.scene import Scene, SceneOptions
+
+pytestmark = pytest.mark.namespaces
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / "bird" / "homeagent.conf"
+ROUTER = """
+router id 192.0.2.254;
+protocol device {{
+}}
+protocol kernel {{
+  ipv6 {{
+    import none;
+    export all;
+  }};
+}}
+{neighbours}
+"""
+NEIGHBOUR = """
+protocol bgp {name} {{
+  local {router} as 64511;
+  neighbor {address} as 64512;
+  ipv6 {{
+    import all;
+    export none;
+  }};
+}}
+"""
+
+
+def start_bird(laboratory: Laboratory, namespace: Namespace, configuration: str) -> LabProcess:
+    program = shutil.which("bird")
+    assert program, "BIRD is not installed: make machine installs it"
+    directory = laboratory.subdirectory(f"bird-{namespace.role}")
+    file = directory / "bird.conf"
+    file.write_text(configuration)
+    command = [program, "-f", "-c", str(file), "-s", str(directory / "ctl"), "-P", str(directory / "pid")]
+    return laboratory.spawn(namespace, f"bird-{namespace.role}", command)
+
+
+def announce(laboratory: Laboratory, agent: HomeAgentUnderTest, number: int) -> None:
+    """The example as it is, with this home agent's addresses."""
+    text = EXAMPLE.read_text()
+    for old, new in (
+        ("192.0.2.1", f"192.0.2.{number}"),
+        ("2001:db8:a1::1 ", f"{agent.host.address} "),
+        ("2001:db8:a1::ffff", str(agent.host.router)),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    start_bird(laboratory, agent.host.namespace, text)
+
+
+def wait_for_way(core: Namespace, address: IPv6Address, agent: HomeAgentUnderTest | None) -> None:
+    """Until the core sends packets to an address there, or to nobody."""
+    deadline = time.monotonic() + 40
+    while True:
+        shown = core.run(["ip", "-6", "route", "show", f"{address}/128"])
+        if (agent is None and not shown) or (agent is not None and f"via {agent.host.address} " in shown):
+            return
+        assert time.monotonic() < deadline, (shown, core.run(["ip", "-6", "route"]))
+        time.sleep(0.1)
+
+
+def test_packets_go_to_the_home_agent_that_serves_the_node(laboratory: Laboratory) -> None:
+    credentials = Credentials("cert")
+    subscribers = [credentials.subscriber(number, home_address(number)) for number in (1, 2)]
+    scene = Scene(laboratory, credentials, subscribers, SceneOptions(routes={"announce": True}))
+    core = scene.core.namespace
+    for _ in range(2):  # the laboratory's own, of which there are two
+        core.ip([f"route del {HOME_PREFIX}"])
+    first, second = scene.home_agents
+    neighbours = [
+        NEIGHBOUR.format(name=agent.name, router=agent.host.router, address=agent.host.address)
+        for agent in scene.home_agents
+    ]
+    start_bird(laboratory, core, ROUTER.format(neighbours="".join(neighbours)))
+    for number, agent in enumerate(scene.home_agents, 1):
+        announce(laboratory, agent, number)
+    nodes = [
+        MobileNodeAgent(laboratory, scene.core, credentials, each, agent)
+        for each, agent in zip(subscribers, scene.home_agents, strict=True)
+    ]
+    scene.register(nodes)
+    for node, agent in zip(nodes, scene.home_agents, strict=True):
+        wait_for_way(core, node.subscriber.home_address, agent)
+    probes = EchoProbes(laboratory, scene.correspondent, 2, "--interval", "0.05")
+    for index, node in enumerate(nodes):
+        probes.set_target(index, node.subscriber.home_address)
+    reach(probes)
+
+    drain = homeagent_command("drain", "--config", str(first.configuration))
+    first.host.namespace.run(drain)
+    for node in nodes:
+        wait_for_way(core, node.subscriber.home_address, second)
+    before = answered(probes)
+    deadline = time.monotonic() + 20
+    while any(now - then < 20 for now, then in zip(answered(probes), before, strict=True)):
+        assert time.monotonic() < deadline, "packets do not follow the node to the other home agent"
+        time.sleep(0.1)
+
+    second.daemon.kill()
+    wait_for_way(core, nodes[0].subscriber.home_address, second)
+    scene.core.cut(second.host)
+    wait_for_way(core, nodes[0].subscriber.home_address, first)
+
+
+def reach(probes: EchoProbes) -> None:
+    deadline = time.monotonic() + 20
+    while probes.reached < 2:
+        probes.poll()
+        assert time.monotonic() < deadline, "pings are not answered"
+        time.sleep(0.02)
+
+
+def answered(probes: EchoProbes) -> list[int]:
+    return [row["received"] for row in probes.report()]
