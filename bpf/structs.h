@@ -71,6 +71,7 @@ struct configuration {
 	__u32 max_bindings;
 	__u64 loaded_at; /* seconds since the epoch */
 	__u8 source_digest[16]; /* of the program's text */
+	char loaded_by[32]; /* version of homeagent, as text */
 };
 
 /* Value of `attachments`, by interface index: for the loader, not read by the program. */

@@ -18,7 +18,7 @@ from datapath.bpf_syscall import Map
 from datapath.care_of_addresses import CareOfAddress, IPv4CareOfAddress, unpack_care_of_address
 from datapath.errors import AddressNotServed, MapFull
 from datapath.layout import KEY_SIZE, local_key, pin_directory
-from datapath.table import Table, open_table
+from datapath.table import open_table
 from datapath.table_batches import TableBatches, Words
 
 __all__ = ["BindingMap", "IPv4CareOfAddress", "Reconciliation", "Tunnel", "Usage"]
@@ -45,26 +45,45 @@ class BindingMap:
     ``open`` finds it again.
     """
 
-    def __init__(self, table: Table, local: Map) -> None:
-        self._table = table
-        self._local = local
-        self._batches = TableBatches(table)
+    def __init__(self, directory: Path) -> None:
+        """Open the maps pinned in a directory; raises NotLoaded or StalePin."""
+        self._directory = directory
+        self._table = open_table(directory)
+        self._batches = TableBatches(self._table)
+        try:
+            self._local = Map.open(directory / "local")
+        except BaseException:
+            self._close_table()
+            raise
 
     @classmethod
     def open(cls, pin_path: Path) -> BindingMap:
-        """Opens the pinned maps; raises NotLoaded or StalePin."""
-        table = open_table(pin_path)
-        try:
-            return cls(table, Map.open(pin_directory(pin_path) / "local"))
-        except BaseException:
-            table.close()
-            raise
+        """Opens the maps in force; raises NotLoaded or StalePin."""
+        return cls(pin_directory(pin_path))
+
+    def follow(self) -> bool:
+        """Goes over to the maps that an upgrade has put in the place of these; whether there are any.
+
+        Raises:
+            NotLoaded: nothing is pinned any more.
+            StalePin: they are of another layout.
+        """
+        following = BindingMap(self._directory)
+        if following._table.identifier == self._table.identifier:
+            following.close()
+            return False
+        self.close()
+        self._table, self._batches, self._local = following._table, following._batches, following._local
+        return True
 
     def close(self) -> None:
         """Closes the maps. The bindings stay in force."""
+        self._close_table()
+        self._local.close()
+
+    def _close_table(self) -> None:
         self._batches.close()
         self._table.close()
-        self._local.close()
 
     def __enter__(self) -> BindingMap:
         return self
@@ -143,6 +162,20 @@ class BindingMap:
         self.remove_many(removed)
         self.install_many({home: expected[home] for home in (*changed, *added)})
         return Reconciliation(added, changed, removed)
+
+    def carry(self, home: Words, care_of: Words, agent: Words) -> None:
+        """Installs bindings as an upgrade found them, addresses as rows of words; raises MapFull."""
+        agents, places = np.unique(agent, axis=0, return_inverse=True)
+        indices = [self._table.agent_index((high, low)) for high, low in agents.tolist()]
+        if not self._batches.put(home, care_of, np.array(indices, np.uint16)[places.reshape(-1)]):
+            raise MapFull(
+                f"{len(home)} bindings are in force and there would be room for {self.capacity}: "
+                "raise datapath.max_bindings."
+            )
+
+    def add_usage(self, home: Words, usage: Words) -> None:
+        """Adds to what is counted of bindings, by processor and field; of those that are not there nothing."""
+        self._batches.add_usage(home, usage)
 
     def usage(self, home_address: IPv6Address) -> Usage:
         """Traffic of one binding; zeros if there is none."""

@@ -65,20 +65,46 @@ def _mount() -> None:
         )
 
 
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Holds the directory against other loaders for the length of the block."""
+def open_directory(directory: Path) -> int:
+    """A descriptor to lock the directory by; raises NotLoaded or PrivilegeRequired."""
     try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise NotLoaded(f"Nothing is pinned under {directory}: run `homeagent datapath load` first.") from error
     except PermissionError as error:
         raise PrivilegeRequired(f"{directory} cannot be read: run as root.") from error
+
+
+@contextmanager
+def directory_opened(directory: Path) -> Iterator[int]:
+    """The same for the length of the block, at whose end a lock is let go."""
+    descriptor = open_directory(directory)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[int]:
+    """Holds the directory against other loaders for the length of the block; gives its descriptor."""
+    with directory_opened(directory) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+
+
+def try_lock(descriptor: int) -> bool:
+    """Locks a directory that is open, unless somebody else has it locked; whether it is."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def share_lock(descriptor: int) -> None:
+    """Locks a directory that is open, together with others who share the lock; waits for one who does not."""
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
 
 
 def version_directories(pin_path: Path) -> list[Path]:

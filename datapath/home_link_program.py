@@ -10,47 +10,66 @@ from pathlib import Path
 
 from datapath import home_link
 from datapath.bpf_syscall import object_pin, opened
-from datapath.compiler import compile_program
+from datapath.compiler import CompiledProgram, compile_program
 from datapath.errors import DatapathError
+from datapath.generations import home_link_pins
 from datapath.home_link import HomeLink
-from datapath.layout import HOME_LINK_PROGRAM_NAME, pin_directory
+from datapath.layout import HOME_LINK_PROGRAM_NAME
 from datapath.specialisation import Specialisation
 
 
 @contextmanager
+def home_link_compiled(
+    prefixes: Sequence[IPv6Network], specialisation: Specialisation
+) -> Iterator[CompiledProgram | None]:
+    """The program, verified; None without home prefixes. Raises as :func:`datapath.compiler.compile_program`."""
+    if not prefixes:
+        yield None
+        return
+    with compile_program(specialisation, HOME_LINK_PROGRAM_NAME) as program:
+        yield program
+
+
+@contextmanager
 def home_link_served(
-    pin_path: Path, prefixes: Sequence[IPv6Network], specialisation: Specialisation, narrowest: int
+    pin_path: Path,
+    prefixes: Sequence[IPv6Network],
+    program: CompiledProgram | None,
+    *,
+    directory: Path,
+    before: Path,
+    narrowest: int,
 ) -> Iterator[HomeLink | None]:
     """Has the home link served for the length of the block and after it; as it was before if the block raises.
 
     Args:
         pin_path: the home agent's.
         prefixes: its home prefixes; none: there is no home link, and one that is there goes once the block is done.
-        specialisation: what the program is to know.
+        program: see :func:`home_link_compiled`.
+        directory: where the program is going to be pinned.
+        before: where the one is pinned that serves the home link now.
         narrowest: the smallest MTU of the interfaces served.
 
     Raises:
-        DatapathError: see :func:`datapath.home_link.set_up` and :func:`datapath.compiler.compile_program`.
+        DatapathError: see :func:`datapath.home_link.set_up`.
     """
-    pin = pin_directory(pin_path) / HOME_LINK_PROGRAM_NAME
-    if not prefixes:
+    pin, following = (directory / name for name in home_link_pins())
+    if program is None:
         yield None
         home_link.tear_down(pin_path)
         pin.unlink(missing_ok=True)
         return
-    before = home_link.find(pin_path)
-    with compile_program(specialisation, HOME_LINK_PROGRAM_NAME) as program:
-        following = pin.with_name(f"{pin.name}_next")
+    link_before = home_link.find(pin_path)
+    following.unlink(missing_ok=True)
+    object_pin(program.descriptor, following)
+    try:
+        yield home_link.set_up(program.descriptor, prefixes, pin_path, narrowest)
+    except BaseException:
         following.unlink(missing_ok=True)
-        object_pin(program.descriptor, following)
-        try:
-            yield home_link.set_up(program.descriptor, prefixes, pin_path, narrowest)
-        except BaseException:
-            following.unlink(missing_ok=True)
-            with contextlib.suppress(DatapathError):  # what went wrong first is what the operator needs to know
-                _put_back(before, pin, pin_path)
-            raise
-        following.rename(pin)
+        with contextlib.suppress(DatapathError):  # what went wrong first is what the operator needs to know
+            _put_back(link_before, before / HOME_LINK_PROGRAM_NAME, pin_path)
+        raise
+    following.rename(pin)
 
 
 def _put_back(before: HomeLink | None, pin: Path, pin_path: Path) -> None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, MAP_NOT_PREALLOCATED, MapType, possible_processors
 
-SCHEMA_VERSION = 2
-"""Version of all layouts below. A change of any of them is a new version, and with it a new pin directory."""
+SCHEMA_VERSION = 3
+"""Version of all layouts below. A change of any of them is a new version, and with it a new pin directory; a map that
+is new is none, the loader makes it."""
 
 MAX_HOME_AGENTS = 64
 MAX_PORTS = 65536
@@ -59,8 +60,9 @@ PATH_MTU = struct.Struct("=IIQ")
 MAX_PATH_MTUS = 65536
 """Care-of addresses whose path is known to carry less than its first link."""
 STRANGER_BUCKET_SIZE = 16
-CONFIGURATION = struct.Struct("=IIQ16s")
-"""Schema version, max_bindings, loaded at (seconds since the epoch), digest of the program's text."""
+CONFIGURATION = struct.Struct("=IIQ16s32s")
+"""Schema version, max_bindings, loaded at (seconds since the epoch), digest of the program's text, and the version of
+homeagent that loaded it, as text."""
 ATTACHMENT = struct.Struct("=16sBB6x104s")
 """Interface name, requested mode, actual mode, note."""
 INDEX = struct.Struct("=I")
@@ -79,7 +81,12 @@ def hash_places(max_bindings: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class MapSpecification:
-    """What a pinned map must look like."""
+    """What a pinned map must look like.
+
+    Attributes:
+        since: the schema version from which on its keys and values have meant what they mean now: an upgrade from that
+            version or a later one hands the very map over, if its size is the same.
+    """
 
     name: str
     type: MapType
@@ -87,14 +94,15 @@ class MapSpecification:
     value_size: int
     max_entries: int
     flags: int = 0
+    since: int = SCHEMA_VERSION
 
 
 def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
     """All maps of a data path for ``max_bindings`` bindings."""
     processors = possible_processors()
 
-    def array(name: str, value_size: int, max_entries: int, flags: int = 0) -> MapSpecification:
-        return MapSpecification(name, MapType.ARRAY, INDEX.size, value_size, max_entries, flags)
+    def array(name: str, value_size: int, max_entries: int, flags: int = 0, since: int = 2) -> MapSpecification:
+        return MapSpecification(name, MapType.ARRAY, INDEX.size, value_size, max_entries, flags, since)
 
     return (
         array("bindings", slot_size(), hash_places(max_bindings) + MAX_PROBES, MAP_MEMORY_MAPPABLE),
@@ -110,8 +118,9 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
             KEY_SIZE,
             MAX_MOBILE_NETWORKS,
             MAP_NOT_PREALLOCATED,
+            since=2,
         ),
-        MapSpecification("home_links", MapType.HASH, HOME_LINK.size, LINK_IDENTITY.size, MAX_HOME_LINKS),
+        MapSpecification("home_links", MapType.HASH, HOME_LINK.size, LINK_IDENTITY.size, MAX_HOME_LINKS, since=2),
         MapSpecification(
             "link_local_addresses",
             MapType.HASH,
@@ -119,18 +128,19 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
             INDEX.size,
             max_bindings,
             MAP_NOT_PREALLOCATED,
+            since=2,
         ),
-        MapSpecification("advertisement_budget", MapType.PERCPU_ARRAY, INDEX.size, 16, 1),
-        MapSpecification("reply_addresses", MapType.HASH, KEY_SIZE, KEY_SIZE, max_bindings),
-        MapSpecification("local", MapType.HASH, KEY_SIZE, INDEX.size, MAX_HOME_AGENTS),
-        MapSpecification("stats", MapType.PERCPU_ARRAY, INDEX.size, 8, MAX_REASONS),
-        MapSpecification("error_budget", MapType.PERCPU_ARRAY, INDEX.size, 16, 1),
-        MapSpecification("path_mtus", MapType.LRU_HASH, KEY_SIZE, PATH_MTU.size, MAX_PATH_MTUS),
-        MapSpecification("strangers", MapType.LRU_HASH, KEY_SIZE, STRANGER_BUCKET_SIZE, MAX_STRANGERS),
+        MapSpecification("advertisement_budget", MapType.PERCPU_ARRAY, INDEX.size, 16, 1, since=2),
+        MapSpecification("reply_addresses", MapType.HASH, KEY_SIZE, KEY_SIZE, max_bindings, since=1),
+        MapSpecification("local", MapType.HASH, KEY_SIZE, INDEX.size, MAX_HOME_AGENTS, since=1),
+        MapSpecification("stats", MapType.PERCPU_ARRAY, INDEX.size, 8, MAX_REASONS, since=1),
+        MapSpecification("error_budget", MapType.PERCPU_ARRAY, INDEX.size, 16, 1, since=1),
+        MapSpecification("path_mtus", MapType.LRU_HASH, KEY_SIZE, PATH_MTU.size, MAX_PATH_MTUS, since=2),
+        MapSpecification("strangers", MapType.LRU_HASH, KEY_SIZE, STRANGER_BUCKET_SIZE, MAX_STRANGERS, since=2),
         array("strangers_in_all", STRANGER_BUCKET_SIZE, 2),
-        MapSpecification("ports", MapType.DEVMAP, INDEX.size, INDEX.size, MAX_PORTS),
-        array("config", CONFIGURATION.size, 1),
-        MapSpecification("attachments", MapType.HASH, INDEX.size, ATTACHMENT.size, 256),
+        MapSpecification("ports", MapType.DEVMAP, INDEX.size, INDEX.size, MAX_PORTS, since=1),
+        array("config", CONFIGURATION.size, 1, since=3),
+        MapSpecification("attachments", MapType.HASH, INDEX.size, ATTACHMENT.size, 256, since=1),
     )
 
 

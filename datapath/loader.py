@@ -9,20 +9,21 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
 from datapath import attachments as attaching
-from datapath import bpffs, netlink
+from datapath import bpffs, generations, netlink
 from datapath.attachments import Attachment, OwnPrograms
 from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, MAP_NOT_PREALLOCATED, Map, map_create, object_pin, program_info
 from datapath.compiler import CompiledProgram, compile_program
 from datapath.errors import DatapathError, NotLoaded, StalePin
 from datapath.home_link import HomeLink
-from datapath.home_link_program import home_link_served
+from datapath.home_link_program import home_link_compiled, home_link_served
 from datapath.layout import (
     CONFIGURATION,
     HASH_KEY,
@@ -38,6 +39,11 @@ from datapath.netlink import InterfaceState, XdpMode
 from datapath.served_links import serve_links
 from datapath.specialisation import Specialisation
 from datapath.stranger_limits import StrangerLimits
+
+_REMEDY = (
+    "run `homeagent datapath upgrade`, which takes the bindings along; if it knows no such layout, `homeagent datapath "
+    "unload` and load again, and the daemon installs the bindings anew from its store."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,7 @@ class LoaderOptions:
         home_links: those of the interfaces that have hosts of a home link behind them (RFC 6275 section 10.4.1).
         home_agent_ipv4_addresses: addresses tunnels over IPv4 end at; empty for no such tunnels.
         stranger_limits: of what strangers may send to the home agent, None for none.
+        loaded_by: version of homeagent, for whoever asks what is loaded.
     """
 
     interfaces: Sequence[str]
@@ -68,6 +75,7 @@ class LoaderOptions:
     home_links: Sequence[str] = ()
     home_agent_ipv4_addresses: Sequence[IPv4Address] = ()
     stranger_limits: StrangerLimits | None = None
+    loaded_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +107,26 @@ class LoadReport:
 
 
 def load(options: LoaderOptions) -> LoadReport:
-    """Loads the data path, or brings the loaded one up to date; raises DatapathError subclasses."""
-    _check(options)
+    """Loads the data path, or brings the loaded one up to date if its maps can stay.
+
+    Raises:
+        StalePin: they cannot: :func:`datapath.upgrade.upgrade` exchanges them.
+        DatapathError: any other failure.
+    """
+    check_options(options)
     directory = pin_directory(options.pin_path)
     bpffs.ensure_directory(directory)
     with bpffs.locked(options.pin_path), OwnPrograms(options.pin_path) as own:
         try:
+            generations.tidy(options.pin_path)
+            generations.require_current(options.pin_path)
             states = [netlink.interface_state(name) for name in options.interfaces]
             created = _ensure_maps(directory, options.max_bindings)
         except BaseException:
             _remove_if_empty(directory)
             raise
         try:
-            return _load_program(options, directory, states, own, maps_reused=not created)
+            return load_program(options, directory, states, own, maps_reused=not created)
         except BaseException:
             for path in (directory / attaching.PROGRAM_PINS[1], *created):
                 path.unlink(missing_ok=True)
@@ -119,7 +134,8 @@ def load(options: LoaderOptions) -> LoadReport:
             raise
 
 
-def _check(options: LoaderOptions) -> None:
+def check_options(options: LoaderOptions) -> None:
+    """Raises DatapathError if they cannot be what anybody wants."""
     if not options.interfaces:
         raise DatapathError("No interface is named: set datapath.interfaces to those facing the network.")
     if len(set(options.interfaces)) != len(options.interfaces):
@@ -151,16 +167,10 @@ def _ensure_maps(directory: Path, max_bindings: int) -> list[Path]:
             path = directory / specification.name
             try:
                 with Map.open(path) as present:
-                    _check_pin(path, present, specification, max_bindings)
+                    if wrong := difference(present, specification):
+                        raise StalePin(f"{path} has {wrong} (max_bindings = {max_bindings}): {_REMEDY}")
             except NotLoaded:
-                descriptor = map_create(
-                    specification.type,
-                    specification.key_size,
-                    specification.value_size,
-                    specification.max_entries,
-                    specification.name,
-                    specification.flags,
-                )
+                descriptor = create_map(specification)
                 try:
                     object_pin(descriptor, path)
                 finally:
@@ -173,11 +183,21 @@ def _ensure_maps(directory: Path, max_bindings: int) -> list[Path]:
     return created
 
 
-def _check_pin(path: Path, present: Map, wanted: MapSpecification, max_bindings: int) -> None:
-    info = present.info
-    remedy = (
-        "run `homeagent datapath unload` and load again; the daemon then installs the bindings anew from its store."
+def create_map(specification: MapSpecification) -> int:
+    """Makes a map and returns its descriptor."""
+    return map_create(
+        specification.type,
+        specification.key_size,
+        specification.value_size,
+        specification.max_entries,
+        specification.name,
+        specification.flags,
     )
+
+
+def difference(present: Map, wanted: MapSpecification) -> str:
+    """In what a map is not what it should be, empty if it is."""
+    info = present.info
     flags = info.flags & (MAP_MEMORY_MAPPABLE | MAP_NOT_PREALLOCATED)
     if (info.type, info.key_size, info.value_size, flags) != (
         wanted.type,
@@ -185,17 +205,36 @@ def _check_pin(path: Path, present: Map, wanted: MapSpecification, max_bindings:
         wanted.value_size,
         wanted.flags,
     ):
-        raise StalePin(f"{path} was pinned with another layout: {remedy}")
+        return "another layout"
     if info.max_entries != wanted.max_entries:
-        raise StalePin(
-            f"{path} was pinned with {info.max_entries} entries and {wanted.max_entries} are wanted for "
-            f"max_bindings = {max_bindings}: {remedy}"
-        )
+        return f"{info.max_entries} entries where {wanted.max_entries} are wanted"
+    return ""
 
 
-def _load_program(
-    options: LoaderOptions, directory: Path, states: list[InterfaceState], own: OwnPrograms, *, maps_reused: bool
+def load_program(
+    options: LoaderOptions,
+    directory: Path,
+    states: list[InterfaceState],
+    own: OwnPrograms,
+    *,
+    maps_reused: bool,
+    swapping: Callable[[], AbstractContextManager[None]] = nullcontext,
+    before: Path | None = None,
 ) -> LoadReport:
+    """Compiles the programs for the maps in a directory, and puts them in the place of what is there.
+
+    Args:
+        options: see there.
+        directory: where the maps are pinned and the programs are going to be.
+        states: the interfaces, as they are now.
+        own: the programs they may carry.
+        maps_reused: for the report.
+        swapping: entered once everything is compiled and verified, for as long as programs are being exchanged.
+        before: directory of the programs that are there now, if it is another one.
+
+    Raises:
+        DatapathError: it failed; what is attached is as it was.
+    """
     started = time.monotonic()
     specialisation = Specialisation(
         directory,
@@ -207,7 +246,7 @@ def _load_program(
         home_agent_ipv4_addresses=tuple(options.home_agent_ipv4_addresses),
         stranger_limits=options.stranger_limits,
     )
-    with compile_program(specialisation) as program:
+    with compile_program(specialisation) as program, home_link_compiled(options.home_prefixes, specialisation) as link:
         compile_s = time.monotonic() - started
         pin, next_pin = (directory / name for name in attaching.PROGRAM_PINS)
         next_pin.unlink(missing_ok=True)
@@ -215,17 +254,22 @@ def _load_program(
         home_link = home_link_served(
             options.pin_path,
             options.home_prefixes,
-            specialisation,
+            link,
+            directory=directory,
+            before=before or directory,
             narrowest=min(state.mtu for state in states),
         )
-        with home_link as served_home_link, Map.open(directory / "local") as local:
-            serve_links(directory, options.home_links, options.home_agent_addresses[0])
-            obsolete = _add_local(local, [*options.home_agent_addresses, *options.home_agent_ipv4_addresses])
-            attachments = _attach_all(options, directory, states, program, own)
-            for key in obsolete:
-                local.delete(key)
-        _write_configuration(directory, options.max_bindings, program)
-        next_pin.rename(pin)
+        with swapping():
+            with home_link as served_home_link, Map.open(directory / "local") as local:
+                serve_links(directory, options.home_links, options.home_agent_addresses[0])
+                obsolete = _add_local(local, [*options.home_agent_addresses, *options.home_agent_ipv4_addresses])
+                rows_before = {row.index: row for row in generations.recorded_in(before or directory)}
+                attachments = _attach_all(options, directory, states, program, own, rows_before)
+                for key in obsolete:
+                    local.delete(key)
+            _write_configuration(directory, options, program)
+            next_pin.rename(pin)
+        _drop_others(pin_directory(options.pin_path), rows_before.keys() - {state.index for state in states}, own)
         info = program_info(program.descriptor)
         return LoadReport(
             pin_path=options.pin_path,
@@ -266,10 +310,10 @@ def _attach_all(
     states: list[InterfaceState],
     program: CompiledProgram,
     own: OwnPrograms,
+    before: Mapping[int, Attachment],
 ) -> list[Attachment]:
     requested = XdpMode(options.xdp_mode)
     with Map.open(directory / "attachments") as rows, Map.open(directory / "ports") as ports:
-        before = {row.index: row for row in attaching.read_rows(rows)}
         done: list[Attachment] = []
         try:
             for state in states:
@@ -281,10 +325,7 @@ def _attach_all(
                 attaching.restore(state, program.descriptor, own)
             raise
         _record(rows, ports, done)
-        for index in before.keys() - {state.index for state in states}:
-            _drop_interface(index, own)
-            attaching.remove_row(rows, ports, index)
-    return done
+        return done
 
 
 def _record(rows: Map, ports: Map, done: list[Attachment]) -> None:
@@ -293,6 +334,13 @@ def _record(rows: Map, ports: Map, done: list[Attachment]) -> None:
     for attachment in done:
         is_port = not has_native or attachment.actual_mode is XdpMode.NATIVE
         attaching.write_row(rows, ports, attachment, is_port=is_port)
+
+
+def _drop_others(directory: Path, indices: Iterable[int], own: OwnPrograms) -> None:
+    with Map.open(directory / "attachments") as rows, Map.open(directory / "ports") as ports:
+        for index in indices:
+            _drop_interface(index, own)
+            attaching.remove_row(rows, ports, index)
 
 
 def _drop_interface(index: int, own: OwnPrograms) -> None:
@@ -305,7 +353,8 @@ def _drop_interface(index: int, own: OwnPrograms) -> None:
         return
 
 
-def _write_configuration(directory: Path, max_bindings: int, program: CompiledProgram) -> None:
+def _write_configuration(directory: Path, options: LoaderOptions, program: CompiledProgram) -> None:
+    version = options.loaded_by.encode("ascii", "replace")[:32]
     with Map.open(directory / "config") as config:
-        value = CONFIGURATION.pack(SCHEMA_VERSION, max_bindings, int(time.time()), program.digest)
+        value = CONFIGURATION.pack(SCHEMA_VERSION, options.max_bindings, int(time.time()), program.digest, version)
         config.update(INDEX.pack(0), value)

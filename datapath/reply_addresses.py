@@ -37,6 +37,11 @@ class ReplyAddresses:
         """Closes the map."""
         self._map.close()
 
+    def follow(self, pin_path: Path) -> None:
+        """Goes over to the map that an upgrade may have put in the place of this one; raises NotLoaded."""
+        before, self._map = self._map, Map.open(pin_directory(pin_path) / "reply_addresses")
+        before.close()
+
     def put(self, home_address: IPv6Address, care_of_address: IPv6Address, now: float) -> None:
         """Sends what follows to ``care_of_address``, for a moment from ``now`` (monotonic seconds) on.
 

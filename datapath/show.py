@@ -34,7 +34,7 @@ def show(pin_path: Path) -> dict[str, Any]:
         program = program_info(descriptor)
     with Map.open(directory / "config") as config:
         value = config.lookup(INDEX.pack(0)) or bytes(CONFIGURATION.size)
-        _, max_bindings, loaded_at, digest = CONFIGURATION.unpack(value)
+        _, max_bindings, loaded_at, digest, version = CONFIGURATION.unpack(value)
     with Map.open(directory / "attachments") as rows:
         attachments = read_rows(rows)
     with Map.open(directory / "local") as local:
@@ -45,6 +45,7 @@ def show(pin_path: Path) -> dict[str, Any]:
         "pin_path": os.fspath(pin_path),
         "schema_version": SCHEMA_VERSION,
         "loaded_at": loaded_at,
+        "loaded_by": version.rstrip(b"\0").decode("ascii", "replace"),
         "program": {
             "id": program.id,
             "name": program.name,
@@ -84,7 +85,7 @@ def _interface(attachment: Attachment, program: int) -> dict[str, Any]:
 def _bindings(pin_path: Path) -> dict[str, Any]:
     with opened(pin_directory(pin_path) / "bindings") as descriptor:
         identifier = map_info(descriptor).id
-    with closing(open_table(pin_path)) as table:
+    with closing(open_table(pin_directory(pin_path))) as table:
         return {"name": "bindings", "id": identifier, "entries": table.count, "capacity": table.capacity}
 
 

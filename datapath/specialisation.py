@@ -98,5 +98,5 @@ class Specialisation:
         }
 
     def digest(self, text: str) -> bytes:
-        """Sixteen bytes that tell one text from another and nothing of the key in it."""
-        return hmac.digest(self.hash_key, text.encode(), hashlib.sha256)[:16]
+        """Sixteen bytes that tell one text from another, wherever its maps are pinned, and nothing of the key in it."""
+        return hmac.digest(self.hash_key, text.replace(str(self.pin_directory), "").encode(), hashlib.sha256)[:16]

@@ -20,7 +20,6 @@ from datapath.layout import (
     MAX_PROBES,
     MAX_TUNNEL_ENDS,
     USAGE,
-    pin_directory,
     slot_size,
 )
 
@@ -48,6 +47,7 @@ class Table:
             or home_agents.info.max_entries != MAX_TUNNEL_ENDS
         ):
             raise StalePin(_OTHER_LAYOUT)
+        self.identifier = bindings.info.id
         self.slots = bindings.info.max_entries
         self.places = self.slots - MAX_PROBES
         self.capacity = self.places // 2
@@ -201,9 +201,8 @@ class Table:
         return index
 
 
-def open_table(pin_path: Path) -> Table:
-    """The pinned table; raises NotLoaded, or StalePin if it is not what this program makes."""
-    directory = pin_directory(pin_path)
+def open_table(directory: Path) -> Table:
+    """The table pinned in a directory; raises NotLoaded, or StalePin if it is not what this program makes."""
     with ExitStack() as stack:  # the mapped memory outlives the descriptors
         names = ("bindings", "home_agents", "hash_key")
         bindings, home_agents, hash_key = (stack.enter_context(Map.open(directory / name)) for name in names)

@@ -108,6 +108,13 @@ class TableBatches:
             if np.array_equal(states, self._states):
                 return result
 
+    def add_usage(self, home: Words, usage: Words) -> None:
+        """Adds to the counters of bindings, a row of all processors' each; those that are not there are passed over."""
+        places, order = self._in_order(home)
+        found = self._find(home[order], places)
+        counters = usage[order][found >= 0].reshape(-1, usage[0].size if len(usage) else 1)
+        self._slots["usage"][found[found >= 0], : counters.shape[1]] += counters
+
     def _in_order(self, home: Words) -> tuple[Slots, Slots]:
         """Places of the keys, ascending, and the order of the keys that makes them so: memory is slow out of order."""
         key = [np.uint64(part) for part in self._table.hash_key]

@@ -11,9 +11,8 @@ from typing import Any
 from datapath import attachments as attaching
 from datapath import bpffs, home_link, netlink
 from datapath.attachments import OwnPrograms
-from datapath.bpf_syscall import Map
 from datapath.errors import DatapathError, InterfaceMissing, NotLoaded, PrivilegeRequired
-from datapath.layout import ATTACHMENT
+from datapath.generations import recorded_in
 from datapath.served_links import let_go_of_links
 
 
@@ -54,7 +53,7 @@ def unload(pin_path: Path, interfaces: Sequence[str] = ()) -> UnloadReport:
         directories = bpffs.version_directories(pin_path)
         if not directories:
             raise NotLoaded(f"Nothing is pinned under {pin_path}: there is nothing to unload.")
-        recorded = [name for directory in directories for name in _recorded(directory)]
+        recorded = [row.name for directory in directories for row in recorded_in(directory)]
         detached: list[str] = []
         untouched: list[str] = []
         for name in dict.fromkeys([*recorded, *interfaces]):
@@ -66,17 +65,6 @@ def unload(pin_path: Path, interfaces: Sequence[str] = ()) -> UnloadReport:
     with contextlib.suppress(OSError):  # not empty, or the mount point itself
         pin_path.rmdir()
     return UnloadReport(pin_path, detached, untouched, removed, home_link_removed)
-
-
-def _recorded(directory: Path) -> list[str]:
-    """Interfaces recorded by a loader; none if this version's record has another layout."""
-    try:
-        with Map.open(directory / "attachments") as rows:
-            if rows.info.value_size != ATTACHMENT.size:
-                return []
-            return [row.name for row in attaching.read_rows(rows)]
-    except NotLoaded:
-        return []
 
 
 def _detach(name: str, own: OwnPrograms) -> bool:

@@ -1,18 +1,28 @@
-"""`homeagent datapath`: the short step that compiles, attaches and pins, and its opposite."""
+"""`homeagent datapath`: the short steps that compile, attach and pin, and their opposite."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
 from control.cli.output import console, pairs, print_json, table
-from control.config import load_configuration
+from control.config import Configuration, load_configuration
 from control.config.stranger_settings import StrangerSettings
+from control.control_socket import CommandError, ask
+from control.version import installed_version
 from datapath.stranger_limits import StrangerLimits
+
+if TYPE_CHECKING:
+    from datapath.loader import LoaderOptions, LoadReport
 
 
 @click.group()
@@ -28,41 +38,84 @@ def load(path: Path, as_json: bool) -> None:
 
     Loading again replaces the program without losing a packet and keeps all bindings.
     """
-    from control.daemon.back_end import choose_for_loading
-    from datapath.loader import LoaderOptions
     from datapath.loader import load as load_data_path
 
     with told():
+        _load(load_configuration(path), as_json, load_data_path)
+
+
+@datapath.command()
+@configuration_option
+@json_option
+def upgrade(path: Path, as_json: bool) -> None:
+    """The same, where the maps have another layout or size by now: bindings and counters are taken along.
+
+    No packet is lost. The running daemon waits with its acknowledgements meanwhile and goes over to the new maps; if
+    its own version does not know them, it ends for the service manager to start the new one. What fails changes
+    nothing.
+    """
+    from datapath.upgrade import upgrade as upgrade_data_path
+
+    with told():
         configuration = load_configuration(path)
-        settings = configuration.datapath
-        back_end = choose_for_loading(configuration)
-        report = load_data_path(
-            LoaderOptions(
-                interfaces=settings.interfaces,
-                pin_path=settings.pin_path,
-                home_agent_addresses=[configuration.home_agent.address],
-                home_agent_ipv4_addresses=configuration.home_agent.ipv4_addresses,
-                max_bindings=settings.max_bindings,
-                xdp_mode=settings.xdp_mode,
-                home_prefixes=configuration.home_agent.home_prefixes if back_end.kernel else (),
-                mobile_networks=configuration.mobility.mobile_routers,
-                home_links=settings.home_links,
-                stranger_limits=_stranger_limits(configuration.strangers),
-            )
-        ).to_dict()
-        if as_json:
-            print_json(report | {"ipsec": {"back_end": back_end.name, "reason": back_end.reason}})
-            return
-        kept = "maps kept" if report["maps_reused"] else "maps made"
-        click.echo(
-            f"loaded program {report['program_id']}, {kept} under {report['pin_path']}, room for "
-            f"{report['max_bindings']} bindings, compiled in {report['compile_s']:.1f} s"
+        pause = partial(_daemon_held, configuration.control.socket)
+        _load(configuration, as_json, partial(upgrade_data_path, pause=pause))
+
+
+@contextmanager
+def _daemon_held(socket: Path) -> Iterator[bool]:
+    """Has the daemon change no binding for the length of the block; whether there is one."""
+    try:
+        answer = ask(socket, "hold-data-path", timeout_s=60.0)
+    except CommandError:
+        yield False  # an upgrade finds out by itself whether somebody writes
+        return
+    with answer:
+        rows = iter(answer)  # the connection lasts as long as this does
+        try:
+            next(rows)
+        except CommandError as error:
+            raise CommandError(
+                f"the running daemon cannot wait for an upgrade ({error.message})",
+                "Stop it, upgrade, start it again; packets are forwarded meanwhile.",
+            ) from None
+        yield True
+
+
+def _load(configuration: Configuration, as_json: bool, load_data_path: Callable[[LoaderOptions], LoadReport]) -> None:
+    from control.daemon.back_end import choose_for_loading
+    from datapath.loader import LoaderOptions
+
+    settings = configuration.datapath
+    back_end = choose_for_loading(configuration)
+    report = load_data_path(
+        LoaderOptions(
+            interfaces=settings.interfaces,
+            pin_path=settings.pin_path,
+            home_agent_addresses=[configuration.home_agent.address],
+            home_agent_ipv4_addresses=configuration.home_agent.ipv4_addresses,
+            max_bindings=settings.max_bindings,
+            xdp_mode=settings.xdp_mode,
+            home_prefixes=configuration.home_agent.home_prefixes if back_end.kernel else (),
+            mobile_networks=configuration.mobility.mobile_routers,
+            home_links=settings.home_links,
+            stranger_limits=_stranger_limits(configuration.strangers),
+            loaded_by=installed_version(),
         )
-        for interface in report["interfaces"]:
-            click.echo(f"  {_interface_text(interface)}")
-        click.echo(f"  IPsec by the {back_end.name} back end: {back_end.reason}")
-        if report["home_link"] is not None:
-            click.echo(f"  {_home_link_text(report['home_link'])}")
+    ).to_dict()
+    if as_json:
+        print_json(report | {"ipsec": {"back_end": back_end.name, "reason": back_end.reason}})
+        return
+    kept = "maps kept" if report["maps_reused"] else "maps made"
+    click.echo(
+        f"loaded program {report['program_id']}, {kept} under {report['pin_path']}, room for "
+        f"{report['max_bindings']} bindings, compiled in {report['compile_s']:.1f} s"
+    )
+    for interface in report["interfaces"]:
+        click.echo(f"  {_interface_text(interface)}")
+    click.echo(f"  IPsec by the {back_end.name} back end: {back_end.reason}")
+    if report["home_link"] is not None:
+        click.echo(f"  {_home_link_text(report['home_link'])}")
 
 
 @datapath.command()
@@ -99,6 +152,36 @@ def bindings(path: Path, as_json: bool) -> None:
             print_json([dict(zip(names, row, strict=True)) for row in rows])
             return
         console().print(table(("HOME ADDRESS", "CARE-OF ADDRESS", "HOME AGENT"), rows))
+
+
+@datapath.command()
+@configuration_option
+@json_option
+def verify(path: Path, as_json: bool) -> None:
+    """Compile the programs in every combination of features and have this kernel verify them.
+
+    Nothing is attached, and what is loaded is not touched. Tells after an upgrade of the kernel or of homeagent whether
+    the programs are accepted, and how far they are from the verifier's limit.
+    """
+    from datapath.verification import VERIFIER_LIMIT, verify
+
+    with told():
+        configuration = load_configuration(path)
+        verified = list(verify(configuration.datapath.pin_path, (configuration.home_agent.address,)))
+        if as_json:
+            print_json([asdict(each) for each in verified])
+            return
+        rows = (
+            (
+                each.program,
+                ", ".join(each.features) or "none",
+                each.instructions,
+                each.verified_instructions,
+                f"{each.verified_instructions / VERIFIER_LIMIT:.1%}",
+            )
+            for each in verified
+        )
+        console().print(table(("PROGRAM", "FEATURES", "INSTRUCTIONS", "VERIFIED", "OF THE LIMIT"), rows))
 
 
 @datapath.command()
@@ -143,6 +226,10 @@ def _interface_text(interface: dict[str, Any]) -> str:
     return f"{interface['name']}: {interface['actual_mode']} mode, asked for {interface['requested_mode']}{note}{now}"
 
 
+def _local_time(epoch_s: int) -> str:
+    return datetime.fromtimestamp(epoch_s).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
 def _home_link_text(link: dict[str, Any]) -> str:
     return f"{link['device']}: home link of {', '.join(link['prefixes'])} ({link['kind']} device, MTU {link['mtu']})"
 
@@ -155,6 +242,8 @@ def _print_shown(shown: dict[str, Any]) -> None:
         pairs(
             [
                 ("program", f"{program['name']}, id {program['id']}, tag {program['tag']}"),
+                ("loaded", f"{_local_time(shown['loaded_at'])} by homeagent {shown['loaded_by'] or 'unknown'}"),
+                ("text", f"{program['source_digest']}, {program['verified_instructions']} instructions verified"),
                 ("pins", f"{shown['pin_path']} (layout {shown['schema_version']})"),
                 ("home agent", ", ".join(shown["home_agent_addresses"])),
                 *(("interface", _interface_text(interface)) for interface in shown["interfaces"]),

@@ -18,11 +18,12 @@ from ipaddress import IPv6Address
 from control.cluster.store import BindingRecord, FencedOut, Lease, StateStore, StoreError
 from control.daemon.store_thread import StoreThread
 from control.daemon.tunnels import Tunnels
+from control.daemon.write_gate import WriteGate
 from control.home_agent.engine import HomeAgent
 from control.home_agent.registrations import PendingRegistration
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change
-from datapath.errors import DatapathError
+from datapath.errors import DatapathError, MapFull
 
 _LOG = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class BindingWriter:
         agent: HomeAgent,
         store: StoreThread,
         tunnels: Tunnels,
+        gate: WriteGate,
         *,
         lease: Callable[[], Lease | None],
         fenced_out: Callable[[], None],
@@ -66,6 +68,7 @@ class BindingWriter:
             agent: the engine.
             store: the state store.
             tunnels: the data path.
+            gate: what changes of it go through.
             lease: the right to write, None while there is none; without one nothing is acknowledged.
             fenced_out: told that another agent has claimed what this one was writing.
             flush: sends what the engine has decided.
@@ -76,6 +79,7 @@ class BindingWriter:
         self._agent = agent
         self._store = store
         self._tunnels = tunnels
+        self._gate = gate
         self._lease = lease
         self._fenced_out = fenced_out
         self._flush = flush
@@ -175,6 +179,12 @@ class BindingWriter:
 
     async def _finish_all(self, lease: Lease, registrations: list[PendingRegistration]) -> list[PendingRegistration]:
         """Let the engine acknowledge what is stored; returns what the data path has taken."""
+        async with self._gate.passing():
+            return await self._finish_while_open(lease, registrations)
+
+    async def _finish_while_open(
+        self, lease: Lease, registrations: list[PendingRegistration]
+    ) -> list[PendingRegistration]:
         current = self._lease()
         if current is None or current.token != lease.token:
             # Claimed while it was written, for all we know: not ours to acknowledge.
@@ -205,6 +215,12 @@ class BindingWriter:
                 self._tunnels.remove(registration.home_address)
             elif outcome.change is Change.INSTALL and outcome.binding is not None:
                 self._tunnels.install(outcome.binding)
+        except MapFull as error:
+            await self._roll_back(lease, registration)
+            self.failures["no-room"] += 1
+            self._agent.registrations.no_room(registration, asyncio.get_running_loop().time())
+            _LOG.error("binding of %s refused: %s", registration.home_address, error)
+            return False
         except DatapathError as error:
             await self._roll_back(lease, registration)
             self._refuse([registration], "data-path")
@@ -235,6 +251,9 @@ class BindingWriter:
             self._agent.registrations.not_stored(registration)
 
     def _remove_from_data_path(self, home_address: IPv6Address) -> None:
+        self._gate.change(partial(self._remove_now, home_address))
+
+    def _remove_now(self, home_address: IPv6Address) -> None:
         try:
             self._tunnels.remove(home_address)
         except DatapathError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from ipaddress import IPv6Address
 from typing import Protocol
 
@@ -40,9 +41,10 @@ def commands(
     timeline: Timeline,
     nodes: Nodes,
     refresh: Callable[[], Awaitable[None]],
+    hold_data_path: Callable[[], AbstractAsyncContextManager[None]],
 ) -> Mapping[str, Command]:
     """The commands by name; ``refresh`` makes ``status`` know what IKE workers know."""
-    handlers = _Handlers(status, membership, timeline, nodes, refresh)
+    handlers = _Handlers(status, membership, timeline, nodes, refresh, hold_data_path)
     return {
         "status": handlers.status,
         "bindings": handlers.bindings,
@@ -52,6 +54,7 @@ def commands(
         "drain": handlers.drain,
         "handback": handlers.handback,
         "events": handlers.events,
+        "hold-data-path": handlers.hold_data_path,
     }
 
 
@@ -63,8 +66,10 @@ class _Handlers:
         timeline: Timeline,
         nodes: Nodes,
         refresh: Callable[[], Awaitable[None]],
+        hold_data_path: Callable[[], AbstractAsyncContextManager[None]],
     ) -> None:
         self._refresh = refresh
+        self._hold_data_path = hold_data_path
         self._nodes = nodes
         self._status = status
         self._membership = membership
@@ -73,6 +78,13 @@ class _Handlers:
     async def status(self, arguments: Arguments, reply: Reply) -> Row:
         """One object that says how the home agent is."""
         return self._status.status()
+
+    async def hold_data_path(self, arguments: Arguments, reply: Reply) -> Row:
+        """Neither changes bindings nor acknowledges any, from the one row on and until the client goes."""
+        async with self._hold_data_path():
+            await reply.row({"held": True})
+            await asyncio.Event().wait()
+        return {}
 
     async def bindings(self, arguments: Arguments, reply: Reply) -> Row:
         """A row for each binding."""

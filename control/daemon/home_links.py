@@ -45,6 +45,12 @@ class HomeLinkTraffic:
             self._maps = self._stack.enter_context(HomeLinkMaps.open(pin_path))
             self._update()
 
+    def follow(self, pin_path: Path) -> None:
+        """Goes over to the maps that an upgrade may have put in the place of these; raises NotLoaded."""
+        if self._maps is not None:
+            before, self._maps = self._maps, self._stack.enter_context(HomeLinkMaps.open(pin_path))
+            before.close()
+
     def open(self, loop: asyncio.AbstractEventLoop, received: Callable[[], None]) -> None:
         """Begin to listen.
 

@@ -9,7 +9,7 @@ import pickle
 import signal
 import time
 from collections.abc import Coroutine, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from ipaddress import IPv6Address
 
@@ -42,10 +42,13 @@ from control.daemon.store_thread import StoreThread
 from control.daemon.takeover_record import TakeoverRecord
 from control.daemon.timeline import Timeline
 from control.daemon.tunnels import Tunnels
+from control.daemon.write_gate import WriteGate
 from control.home_agent.events import Happening, TimelineEvent
 from control.key_export import KeyExport
 from control.metrics import Instruments, MetricsServer, from_event_loop
 from datapath.counters import Counters
+from datapath.errors import DatapathError
+from datapath.generations import Writing
 from datapath.reply_addresses import ReplyAddresses
 from datapath.route_changes import BOTH_FAMILIES, IPV6_ONLY
 from datapath.route_control import RouteControl
@@ -100,11 +103,15 @@ class Daemon:
         self._store = StoreThread(
             open_store(configuration.cluster.store.place), self._instruments.store_operation.observe
         )
+        self._gate = WriteGate()
+        self._upgraded_beyond: asyncio.Future[None] = self._loop.create_future()
+        self._writing = Writing(configuration.datapath.pin_path)
         self._tunnels = Tunnels.open(
             configuration.datapath.pin_path,
             mobile_routers=configuration.mobility.mobile_routers,
             announce_in=configuration.routes.table if configuration.routes.announce else None,
         )
+        self._admit()
         self._counters = Counters.open(configuration.datapath.pin_path)
         self._replies = ReplyAddresses.open(configuration.datapath.pin_path) if self._back_end.kernel else None
         self._first_packets = FirstPackets(self._tunnels.bindings)
@@ -114,6 +121,7 @@ class Daemon:
             self._agent,
             self._store,
             self._tunnels,
+            self._gate,
             lease=lambda: self._membership.lease,
             fenced_out=self._membership.lost,
             flush=self._flush,
@@ -154,6 +162,7 @@ class Daemon:
         """
         async with AsyncExitStack() as stack:
             stack.callback(self._store.close)
+            stack.callback(lambda: self._writing.close())
             stack.callback(self._tunnels.close)
             stack.callback(self._counters.close)
             stack.callback(self._home_links.close)
@@ -172,7 +181,7 @@ class Daemon:
             stack.callback(self._packets.close)
             control = ControlServer(
                 self._configuration.control.socket,
-                commands(self._status, self._membership, self._timeline, self, self._refresh),
+                commands(self._status, self._membership, self._timeline, self, self._refresh, self._hold),
             )
             await control.start()
             stack.push_async_callback(control.close)
@@ -259,16 +268,44 @@ class Daemon:
 
     async def _restore(self) -> None:
         """Continue where the last process of this home agent stopped."""
-        nodes = await restore(
-            self._configuration.home_agent.name,
-            self._agent,
-            self._store,
-            self._tunnels,
-            self._membership,
-            time.time(),
-        )
+        async with self._gate.passing():
+            nodes = await restore(
+                self._configuration.home_agent.name,
+                self._agent,
+                self._store,
+                self._tunnels,
+                self._membership,
+                time.time(),
+            )
         self._home_links.restore(self._loop.time())
         self._recover(nodes)
+
+    def _hold(self) -> AbstractAsyncContextManager[None]:
+        return self._gate.closed(self._follow)
+
+    async def _follow(self) -> None:
+        """Go over to the maps in force, once an upgrade is done or gone."""
+        pin_path = self._configuration.datapath.pin_path
+        try:
+            writing = await asyncio.to_thread(Writing, pin_path)
+            self._writing.close()
+            self._writing = writing
+            bindings = self._tunnels.bindings
+            if bindings.follow():
+                self._admit()
+                _LOG.info("the data path was upgraded: %d bindings, room for %d", len(bindings), bindings.capacity)
+            if self._replies is not None:
+                self._replies.follow(pin_path)
+            self._home_links.follow(pin_path)
+        except DatapathError as error:
+            # The pins are of a version that this process does not know: the service manager starts the one that does.
+            if not self._upgraded_beyond.done():
+                self._upgraded_beyond.set_exception(error)
+            raise
+
+    def _admit(self) -> None:
+        """Accept as many registrations as the data path was loaded for, whatever the configuration says by now."""
+        self._agent.registrations.rules.cache.capacity = self._tunnels.bindings.capacity
 
     async def _republish(self, lease: Lease) -> None:
         await self._writer.republish(lease, time.time())
@@ -279,10 +316,16 @@ class Daemon:
     def _stand_down(self) -> None:
         """Stop answering for nodes that another home agent has claimed."""
         self._writer.forget()
-        self._tunnels.reconcile(())
+        self._gate.change(self._empty)
         self._agent.stand_down(self._loop.time())
         self._loop.call_soon(self._packets.flush)
         _LOG.error("the lease was lost: another home agent has claimed the nodes of this one, none is served here now")
+
+    def _empty(self) -> None:
+        self._tunnels.reconcile(())
+
+    async def _until_upgraded_beyond(self) -> None:
+        await self._upgraded_beyond
 
     def _recover(self, nodes: list[NodeToRecover]) -> int:
         goes_on = self._agent.takeover.active
@@ -335,6 +378,7 @@ class Daemon:
     def _watches(self) -> Iterator[Coroutine[None, None, None]]:
         """What runs for as long as the daemon."""
         yield self._heartbeat()
+        yield self._until_upgraded_beyond()
         yield self._watch_pace_and_first_packets()
         lists = self._agent.endpoint.configuration.revocation
         if lists is not None and self._assembly.workers is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import IPv6Address
 
@@ -14,7 +14,12 @@ from control.home_agent.signalling import Outgoing, ProtectedSignalling
 from control.ipsec.errors import EspError
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change, HomeRegistration, RegistrationOutcome
-from control.mobility.messages import BindingAcknowledgement, BindingUpdate, MobilityMessage
+from control.mobility.messages import (
+    BindingAcknowledgement,
+    BindingAcknowledgementStatus,
+    BindingUpdate,
+    MobilityMessage,
+)
 from control.mobility.sequence_number import is_newer
 
 
@@ -149,6 +154,18 @@ class Registrations:
     def not_stored(self, registration: PendingRegistration) -> None:
         """The store refused it: silence, so that the node repeats (RFC 6275 section 11.8)."""
         self.statistics["not-stored"] += 1
+
+    def no_room(self, registration: PendingRegistration, now: float) -> None:
+        """The data path is full: refused, so that the node asks another home agent (RFC 6275 section 9.5.1).
+
+        Admission by ``rules`` comes first; this is for what came at the same moment as the last that fitted.
+        """
+        self.statistics["insufficient-resources"] += 1
+        refusal = BindingAcknowledgement(
+            BindingAcknowledgementStatus.INSUFFICIENT_RESOURCES, registration.outcome.sequence_number
+        )
+        outcome = replace(registration.outcome, acknowledgement=refusal, change=Change.NONE)
+        self._acknowledge(outcome, registration.home_address, registration.reply_to, now)
 
     def packets_to_send(self) -> list[Outgoing]:
         """What is to be sent, drained."""

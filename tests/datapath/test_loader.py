@@ -144,7 +144,7 @@ def test_a_map_of_another_size_is_refused(options):
     load(options)
     before = attached("cn0")
 
-    with pytest.raises(StalePin, match=r"wanted for max_bindings = 64.*homeagent datapath unload"):
+    with pytest.raises(StalePin, match=r"192 entries where 256.*max_bindings = 64.*homeagent datapath upgrade"):
         load(replace(options, max_bindings=64))
 
     assert attached("cn0") == before

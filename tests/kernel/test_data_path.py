@@ -14,6 +14,7 @@ from datapath.loader import LoaderOptions, load
 from datapath.show import show
 from datapath.stranger_limits import StrangerLimits
 from datapath.unload import unload
+from datapath.verification import VERIFIER_LIMIT, verify
 from tests.kernel.network import veth
 
 pytestmark = pytest.mark.kernel
@@ -43,3 +44,9 @@ def test_the_verifier_accepts_the_program_and_it_is_attached_natively(interface:
     assert [(row.name, str(row.actual_mode)) for row in report.interfaces] == [("load0", "native")]
     assert 0 < report.verified_instructions < 500_000
     assert show(PIN_PATH)["interfaces"][0]["name"] == "load0"
+
+
+def test_every_combination_of_features_stays_below_half_of_the_verifiers_limit() -> None:
+    for each in verify(PIN_PATH, (IPv6Address("2001:db8:a1::1"), IPv6Address("2001:db8:a1::2"))):
+        print(each)
+        assert 0 < each.verified_instructions < VERIFIER_LIMIT / 2, each

@@ -1,0 +1,95 @@
+"""Has the kernel verify the programs in every combination of their features, attached to nothing."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, replace
+from ipaddress import IPv4Address, IPv6Address
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from datapath import bpffs, generations
+from datapath.bpf_syscall import object_pin, program_info
+from datapath.compiler import compile_program
+from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME, PROGRAM_NAME, map_specifications
+from datapath.loader import create_map
+from datapath.specialisation import Specialisation
+from datapath.stranger_limits import StrangerLimits
+
+VERIFIER_LIMIT = 1_000_000
+"""Instructions that Linux walks through before it refuses a program."""
+_MOST_COMBINATIONS = 8
+_MAX_BINDINGS = 64
+_SWITCHED_ON: dict[str, Any] = {
+    "home_agent_ipv4_addresses": (IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")),
+    "stranger_limits": StrangerLimits(),
+}
+"""Values of features that are more than on or off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """One program in one combination.
+
+    Attributes:
+        program: its name.
+        features: those it was compiled with.
+        verified_instructions: what the verifier walked; 0 if the kernel does not tell.
+        instructions: what it consists of, after the kernel's translation.
+    """
+
+    program: str
+    features: tuple[str, ...]
+    verified_instructions: int
+    instructions: int
+
+
+def features() -> tuple[str, ...]:
+    """Names of what a data path is compiled with or without."""
+    return tuple(field.name for field in fields(Specialisation) if field.default is not MISSING)
+
+
+def feature_sets() -> list[tuple[str, ...]]:
+    """All combinations, if they are few; else none, each alone, all but each, and all."""
+    names = features()
+    every = [chosen for size in range(len(names) + 1) for chosen in combinations(names, size)]
+    if len(every) <= _MOST_COMBINATIONS:
+        return every
+    return [chosen for chosen in every if len(chosen) in (0, 1, len(names) - 1, len(names))]
+
+
+def verify(pin_path: Path, home_agent_addresses: tuple[IPv6Address, ...]) -> Iterator[Verified]:
+    """Compiles and verifies one program after the other, for maps of its own that are gone afterwards.
+
+    Args:
+        pin_path: a directory of this name with something behind it is used, on a BPF file system.
+        home_agent_addresses: addresses tunnels end at; each costs a few instructions.
+
+    Raises:
+        DatapathError: a program is refused, or the caller may not.
+    """
+    directory = pin_path.with_name(f"{pin_path.name}-verify-{os.getpid()}")
+    bpffs.ensure_directory(directory)
+    try:
+        for each in map_specifications(_MAX_BINDINGS):
+            descriptor = create_map(each)
+            try:
+                object_pin(descriptor, directory / each.name)
+            finally:
+                os.close(descriptor)
+        plain = Specialisation(directory, _MAX_BINDINGS, secrets.token_bytes(HASH_KEY.size), home_agent_addresses)
+        for chosen in feature_sets():
+            switched: dict[str, Any] = {name: _SWITCHED_ON.get(name, True) for name in chosen}
+            yield _verify(replace(plain, **switched), PROGRAM_NAME, chosen)
+        yield _verify(plain, HOME_LINK_PROGRAM_NAME, ())
+    finally:
+        generations.discard(directory)
+
+
+def _verify(specialisation: Specialisation, name: str, chosen: tuple[str, ...]) -> Verified:
+    with compile_program(specialisation, name) as program:
+        info = program_info(program.descriptor)
+    return Verified(name, chosen, info.verified_instructions, info.translated_size // 8)

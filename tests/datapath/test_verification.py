@@ -1,0 +1,49 @@
+"""What the verifier of this kernel walks, for every combination of features."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+from pathlib import Path
+
+import pytest
+
+from datapath import verification
+from datapath.layout import HOME_LINK_PROGRAM_NAME, PROGRAM_NAME
+from datapath.verification import VERIFIER_LIMIT, feature_sets, features, verify
+
+AGENTS = (IPv6Address("2001:db8:f::1"), IPv6Address("2001:db8:f::2"))
+
+
+@pytest.mark.namespaces
+def test_every_combination_stays_below_half_the_limit(pin_path):
+    verified = list(verify(pin_path, AGENTS))
+
+    assert [each.features for each in verified if each.program == PROGRAM_NAME] == feature_sets()
+    assert [each.program for each in verified].count(HOME_LINK_PROGRAM_NAME) == 1
+    for each in verified:
+        assert 0 < each.verified_instructions < VERIFIER_LIMIT / 2, each
+        assert 0 < each.instructions <= each.verified_instructions, each
+    sizes = {each.features: each.instructions for each in verified if each.program == PROGRAM_NAME}
+    assert min(sizes, key=lambda chosen: sizes[chosen]) == (), "an unused feature costs instructions"
+    assert not list(Path("/sys/fs/bpf").glob("*-verify-*"))
+
+
+def test_few_features_are_tried_in_every_combination(monkeypatch):
+    monkeypatch.setattr(verification, "features", lambda: ("a", "b"))
+
+    assert feature_sets() == [(), ("a",), ("b",), ("a", "b")]
+
+
+def test_many_features_are_tried_alone_and_all_but_one(monkeypatch):
+    names = tuple("abcdefg")
+    monkeypatch.setattr(verification, "features", lambda: names)
+
+    sets = feature_sets()
+
+    assert len(sets) == 2 + 2 * len(names)
+    assert {len(chosen) for chosen in sets} == {0, 1, 6, 7}
+
+
+def test_the_features_are_those_that_can_be_switched():
+    assert "mobile_networks" in features()
+    assert "max_bindings" not in features()
