@@ -75,7 +75,6 @@ INLINE int write_relayed_error(struct xdp_md *ctx, struct icmpv6_header header)
 	struct ipv6_header *packet;
 	struct binding binding;
 	struct cursor frame = cursor_of(ctx);
-	int through_tunnel, over_ipv4;
 	__u32 length;
 	__u64 sum;
 
@@ -98,11 +97,7 @@ INLINE int write_relayed_error(struct xdp_md *ctx, struct icmpv6_header header)
 	sum += *(__u32 *)&header + header.data;
 	header.checksum = fold_checksum(sum);
 
-	through_tunnel = find_mobile(&source, &binding);
-	over_ipv4 = through_tunnel && is_ipv4(&binding.care_of_address);
-	if (over_ipv4)
-		through_tunnel = 0;
-	if (!through_tunnel && bpf_xdp_adjust_head(ctx, IPV6_HEADER_SIZE))
+	if (bpf_xdp_adjust_head(ctx, IPV6_HEADER_SIZE))
 		return 0;
 	frame = cursor_of(ctx);
 	link = take_ethernet(&frame);
@@ -112,19 +107,12 @@ INLINE int write_relayed_error(struct xdp_md *ctx, struct icmpv6_header header)
 	packet = take(&frame, sizeof(*packet));
 	if (!packet)
 		return 0;
-	if (through_tunnel) {
-		write_ipv6(packet, VERSION_6, IPV6_HEADER_SIZE + length, NEXT_HEADER_IPV6, OUTER_HOP_LIMIT,
-			   binding.home_agent, &binding.care_of_address);
-		packet = take(&frame, sizeof(*packet));
-		if (!packet)
-			return 0;
-	}
 	icmp = take(&frame, sizeof(*icmp));
 	if (!icmp)
 		return 0;
 	write_ipv6(packet, VERSION_6, length, NEXT_HEADER_ICMPV6, ICMPV6_HOP_LIMIT, &home_agent, &source);
 	*icmp = header;
-	if (!over_ipv4)
+	if (!find_mobile(&source, &binding))
 		return 1;
 	return write_tunnel(ctx, 0, &received, binding.home_agent, &binding.care_of_address, VERSION_6,
 			    IPV6_HEADER_SIZE + length);

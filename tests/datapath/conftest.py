@@ -24,6 +24,7 @@ from datapath.loader import LoaderOptions, LoadReport, load
 from datapath.reasons import Reason
 from datapath.stranger_limits import StrangerLimits
 from datapath.unload import unload
+from tests.datapath.hosts import Hosts, running_hosts
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -268,3 +269,10 @@ def namespaces() -> Iterator[Callable[[str], Namespace]]:
     yield make
     for namespace in made:
         namespace.remove()
+
+
+@pytest.fixture
+def hosts(namespaces: Callable[[str], Namespace], pin_path: Path) -> Iterator[Hosts]:
+    """A home agent with nothing loaded yet, its correspondent and its nodes."""
+    with running_hosts(namespaces, pin_path) as running:
+        yield running
