@@ -58,7 +58,9 @@ INLINE int is_bound(const struct ipv6_address *home_address, const __u64 *care_o
 {
 	struct binding binding;
 
-	return find_binding(home_address, &binding) && same_address(&binding.care_of_address, care_of_address);
+	/* Of an IPv4 care-of address nobody can forge the form in IPv6. */
+	return find_binding(home_address, &binding) && !is_ipv4(&binding.care_of_address) &&
+	       same_address(&binding.care_of_address, care_of_address);
 }
 
 INLINE enum reason receive_from_home_address(struct xdp_md *ctx, const struct ethernet_header *link,
