@@ -22,12 +22,13 @@
 #include "encapsulation.h"
 #include "ecn.h"
 #include "decapsulation.h"
-#include "ipv4_frames.h"
 #include "udp_encapsulation.h"
 #include "answering.h"
 #include "binding_error.h"
 #include "home_address_option.h"
 #include "tunnel_errors.h"
+#include "ipv4_errors.h"
+#include "ipv4_frames.h"
 #if WITH_STRANGER_LIMITS
 #include "strangers.h"
 #endif

@@ -68,12 +68,15 @@ INLINE enum reason handle_ipv4_frame(struct xdp_md *ctx, struct ethernet_header 
 		return PASS_MALFORMED;
 	if (header->fragment & bpf_htons(IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET))
 		return PASS_IPV4_FRAGMENT;
-	if (header->protocol != NEXT_HEADER_IPV6 && header->protocol != NEXT_HEADER_UDP)
+	if (header->protocol != NEXT_HEADER_IPV6 && header->protocol != NEXT_HEADER_UDP &&
+	    header->protocol != PROTOCOL_ICMP)
 		return PASS_HOME_AGENT;
 	if (header_length != IPV4_HEADER_SIZE)
 		return PASS_IPV4_OPTIONS;
 	if (!is_header_intact(header))
 		return PASS_MALFORMED;
+	if (header->protocol == PROTOCOL_ICMP)
+		return receive_icmp(ctx, header, frame, length - IPV4_HEADER_SIZE);
 	if (header->protocol == NEXT_HEADER_UDP)
 		return handle_udp(ctx, link, header, frame, length - IPV4_HEADER_SIZE);
 	outer.care_of_address = ipv4_care_of_address(header->source, 0, header->destination);

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
-from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
@@ -19,94 +21,48 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
+from scapy.utils import checksum
 
+from control.daemon.route_watch import RouteWatch
 from datapath.bindings import IPv4CareOfAddress, Tunnel
 from datapath.errors import AddressNotServed
 from datapath.reasons import Reason
+from datapath.route_changes import BOTH_FAMILIES
 from datapath.route_control import RouteControl
 from datapath.show import show
-from tests.datapath.conftest import Testbed, loaded_testbed, run
+from tests.datapath.conftest import Testbed, run
+from tests.datapath.ipv4_frames import (
+    AGENT,
+    IN_UDP,
+    MACS,
+    PLAIN,
+    bind,
+    from_home,
+    headers,
+    ipv4_testbed,
+    received,
+    sent,
+    sized,
+    to_home,
+    tunnelled,
+)
 
 pytestmark = pytest.mark.namespaces
 
-AGENT = IPv4Address("192.0.2.1")
-PLAIN = IPv4CareOfAddress(IPv4Address("192.0.2.5"), AGENT)
-IN_UDP = IPv4CareOfAddress(IPv4Address("192.0.2.6"), AGENT, 20_000)
-MACS = {PLAIN: "02:00:00:00:04:05", IN_UDP: "02:00:00:00:04:06"}
+quick = settings(max_examples=200, deadline=None)
+
 CARE_OF_ADDRESSES = pytest.mark.parametrize("care_of", [PLAIN, IN_UDP], ids=["plain", "udp"])
 
 
 @pytest.fixture(scope="module")
 def testbed() -> Iterator[Testbed]:
-    with loaded_testbed(ipv4_addresses=[AGENT]) as bed:
-        run("ip addr add 192.0.2.1/24 dev core")
-        run("ip addr add 198.51.100.1/24 dev plain")
-        Path("/proc/sys/net/ipv4/conf/all/forwarding").write_text("1")
-        for address, mac in {PLAIN.address: MACS[PLAIN], IN_UDP.address: MACS[IN_UDP]}.items():
-            run(f"ip neigh add {address} dev core lladdr {mac} nud permanent")
-        run("ip neigh add 198.51.100.2 dev plain lladdr 02:00:00:00:0a:04 nud permanent")
-        run("ip route add 203.0.113.0/25 via 192.0.2.5 dev core mtu lock 1400")
-        run("ip route add 203.0.113.128/25 via 192.0.2.5 dev core mtu lock 1290")
+    with ipv4_testbed() as bed:
         yield bed
 
 
 @pytest.fixture(autouse=True)
 def _bindings(testbed):
     testbed.reset_bindings()
-
-
-def bind(testbed, care_of, home=None) -> None:
-    testbed.bindings.install(home or testbed.home, care_of, testbed.home_agent)
-
-
-def to_home(testbed, payload: Packet | None = None, **fields: object) -> Packet:
-    header = {"src": str(testbed.correspondent), "dst": str(testbed.home), "hlim": 64, "tc": 0xBA, "fl": 5} | fields
-    return IPv6(**header) / (UDP(sport=1000, dport=2000) / Raw(b"data") if payload is None else payload)
-
-
-def from_home(testbed, payload: Packet | None = None, **fields: object) -> Packet:
-    return to_home(testbed, payload, **({"src": str(testbed.home), "dst": str(testbed.correspondent)} | fields))
-
-
-def sized(testbed, length: int, **fields: object) -> Packet:
-    return to_home(testbed, UDP(sport=1, dport=2) / Raw(bytes(length - 48)), **fields)
-
-
-def received(testbed, packet: Packet) -> bytes:
-    return bytes(Ether(src=testbed.correspondent_mac, dst=testbed.correspondent_side_mac) / packet)
-
-
-def headers(care_of: IPv4CareOfAddress, inner: Packet, **fields: object) -> Packet:
-    """What the home agent puts in front of a packet."""
-    whole = len(inner) > 1280
-    outer = IP(
-        src=str(care_of.home_agent_address),
-        dst=str(care_of.address),
-        proto=41 if care_of.udp_port is None else 17,
-        ttl=64,
-        tos=inner.tc,
-        flags="DF" if whole else 0,
-        **{"id": 0} | fields,
-    )
-    return outer if care_of.udp_port is None else outer / UDP(sport=4191, dport=care_of.udp_port, chksum=0)
-
-
-def sent(testbed, care_of: IPv4CareOfAddress, inner: Packet, frame: bytes = b"") -> bytes:
-    """The expected frame; the identification, where it is random, is that of `frame`."""
-    identification = 0 if len(inner) > 1280 else int.from_bytes(frame[18:20], "big")
-    link = Ether(src=testbed.core_mac, dst=MACS.get(care_of, MACS[PLAIN]))
-    return bytes(link / headers(care_of, inner, id=identification) / inner)
-
-
-def tunnelled(
-    testbed, care_of: IPv4CareOfAddress, inner: Packet, *, sport: int | None = None, **fields: object
-) -> bytes:
-    """A frame out of the tunnel of a node."""
-    outer = IP(**{"src": str(care_of.address), "dst": str(AGENT), "ttl": 50, "proto": 41} | fields)
-    if care_of.udp_port is not None:
-        outer = IP(**{"src": str(care_of.address), "dst": str(AGENT), "ttl": 50} | fields)
-        outer /= UDP(sport=sport or care_of.udp_port, dport=4191)
-    return bytes(Ether(src=MACS[care_of], dst=testbed.core_mac) / outer / inner)
 
 
 class TestIntoTheTunnel:
@@ -549,6 +505,59 @@ class TestWhatIsTheKernels:
         frame = self.ipv4(testbed, UDP(sport=1, dport=4191, len=length) / from_home(testbed))
 
         assert self.passed(testbed, frame) is Reason.PASS_MALFORMED
+
+
+@quick
+@given(
+    care_of=st.sampled_from([PLAIN, IN_UDP]),
+    changes=st.dictionaries(st.integers(12, 110), st.integers(0, 255), max_size=3),
+    size=st.integers(14, 120),
+    has_right_checksum=st.booleans(),
+)
+def test_whatever_comes_over_ipv4_only_the_node_is_let_through(testbed, care_of, changes, size, has_right_checksum):
+    bind(testbed, care_of)
+    frame = bytearray(tunnelled(testbed, care_of, from_home(testbed)))
+    for place, value in changes.items():
+        if place < len(frame):
+            frame[place] = value
+    if has_right_checksum:
+        frame[24:26] = bytes(2)
+        frame[24:26] = checksum(bytes(frame[14:34])).to_bytes(2, "big")
+    frame = frame[:size]
+    came = testbed.run(bytes(frame), "core")
+
+    if came.verdict in ("redirect", "tx"):
+        start = 42 if care_of is IN_UDP else 34
+        length = 40 + int.from_bytes(frame[start + 4 : start + 6], "big")
+        assert frame[26:34] == care_of.address.packed + AGENT.packed
+        assert care_of is PLAIN or frame[34:38] == (20_000).to_bytes(2, "big") + (4191).to_bytes(2, "big")
+        assert frame[start + 8 : start + 24] == testbed.home.packed
+        assert start + length <= 14 + int.from_bytes(frame[16:18], "big") <= len(frame)
+        assert checksum(bytes(frame[14:34])) == 0
+
+
+def test_changes_of_ipv4_routes_and_neighbours_begin_a_new_generation(testbed):
+    async def watched() -> None:
+        loop = asyncio.get_running_loop()
+        watch = RouteWatch(RouteControl.open(testbed.pin_path), loop, BOTH_FAMILIES)
+        control = RouteControl.open(testbed.pin_path)
+        try:
+            for change in (
+                "ip neigh replace 192.0.2.5 dev core lladdr 02:00:00:00:04:99 nud permanent",
+                "ip route add 10.1.0.0/16 via 192.0.2.5 dev core",
+                "ip route del 10.1.0.0/16 via 192.0.2.5 dev core",
+                f"ip neigh replace 192.0.2.5 dev core lladdr {MACS[PLAIN]} nud permanent",
+            ):
+                before = control.generation
+                run(change)
+                async with asyncio.timeout(30):
+                    while control.generation == before:
+                        await asyncio.sleep(0.01)
+        finally:
+            control.close()
+            watch.close()
+
+    asyncio.run(watched())
 
 
 def test_bindings_are_read_back_and_reconciled(testbed):

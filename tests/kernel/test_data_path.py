@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,11 @@ def interface() -> Iterator[str]:
 FEATURES: dict[str, dict[str, Any]] = {
     "plain": {},
     "mobile networks": {"mobile_networks": True},
+    "IPv4": {"home_agent_ipv4_addresses": [IPv4Address("192.0.2.1")]},
+    "IPv4 and mobile networks": {
+        "home_agent_ipv4_addresses": [IPv4Address("192.0.2.1")],
+        "mobile_networks": True,
+    },
     "stranger limits": {"stranger_limits": StrangerLimits()},
 }
 
