@@ -42,8 +42,9 @@ INLINE int read_slot(struct slot *slot, __u32 state, struct binding *found)
 
 INLINE int holds(const struct slot *slot, __u32 state, const struct ipv6_address *home_address)
 {
-	return slot->home_address.low == home_address->low && slot->home_address.high == home_address->high &&
-	       state & SLOT_TAKEN;
+	/* One comparison: after each of several the verifier would go its own way. */
+	return !((slot->home_address.low ^ home_address->low) | (slot->home_address.high ^ home_address->high) |
+		 (~state & SLOT_TAKEN));
 }
 
 INLINE __u32 state_of(const struct slot *slot)

@@ -75,7 +75,7 @@ INLINE enum reason decapsulate_for_kernel(struct xdp_md *ctx, const struct ether
 
 /* `frame` is at the inner packet. */
 INLINE enum reason leave_tunnel(struct xdp_md *ctx, struct ethernet_header *link, struct cursor *frame,
-				const struct outer *outer)
+				const struct outer *outer, struct tunnel_entry *entry)
 {
 	const int is_over_ipv6 = outer->size == IPV6_HEADER_SIZE;
 	struct ipv6_header *inner = take_ipv6(frame);
@@ -103,7 +103,8 @@ INLINE enum reason leave_tunnel(struct xdp_md *ctx, struct ethernet_header *link
 	destination = address_of(inner->destination);
 	if (find_mobile(&destination, &receiver)) {
 		if (!is_over_ipv6 || UNLIKELY(is_ipv4(&receiver.care_of_address)))
-			return enter_tunnel(ctx, link, inner, frame->end, &sender, outer->size, &receiver);
+			return is_own_tunnel(&sender, &receiver) ? DROP_TUNNEL_BACK :
+								   enter_later(entry, &sender, outer->size, &receiver);
 		return reencapsulate(ctx, link, inner - 1, inner, frame->end, &sender, &receiver);
 	}
 	if (is_home_agent(&destination))
@@ -124,7 +125,8 @@ INLINE enum reason leave_tunnel(struct xdp_md *ctx, struct ethernet_header *link
 	return FORWARD_DECAPSULATED;
 }
 
-INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link, struct ipv6_header *header, void *end)
+INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link, struct ipv6_header *header, void *end,
+			       struct tunnel_entry *entry)
 {
 	struct cursor frame = { .position = header + 1, .end = end };
 	const struct outer outer = {
@@ -134,5 +136,5 @@ INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link,
 		.version_class_flow = header->version_class_flow,
 	};
 
-	return leave_tunnel(ctx, link, &frame, &outer);
+	return leave_tunnel(ctx, link, &frame, &outer, entry);
 }

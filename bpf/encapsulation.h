@@ -3,7 +3,7 @@
 #pragma once
 
 INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header *link, struct ipv6_header *packet,
-			       void *end, const struct binding *binding)
+			       void *end, const struct binding *binding, struct tunnel_entry *entry)
 {
 	const __be32 version_class_flow = packet->version_class_flow;
 	const __u64 length = packet_length(packet);
@@ -19,7 +19,7 @@ INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header 
 	if (!is_forwardable(packet->source))
 		return PASS_UNROUTABLE_SOURCE;
 	if (UNLIKELY(is_ipv4(&binding->care_of_address)))
-		return enter_tunnel(ctx, link, packet, end, NULL, 0, binding);
+		return enter_later(entry, binding, 0, binding);
 	if (packet->hop_limit <= 1)
 		return answer_time_exceeded(ctx, packet, end, binding->home_agent, NULL);
 	if (length + IPV6_HEADER_SIZE > 0xFFFF)

@@ -33,7 +33,7 @@
 #include "strangers.h"
 #endif
 
-INLINE enum reason handle_frame(struct xdp_md *ctx)
+INLINE enum reason handle_frame(struct xdp_md *ctx, struct tunnel_entry *entry)
 {
 	struct cursor frame = cursor_of(ctx);
 	struct ethernet_header *link;
@@ -50,7 +50,7 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 	if (link->type != bpf_htons(ETHERNET_TYPE_IPV6)) {
 		if (!WITH_IPV4_TUNNELS || link->type != bpf_htons(ETHERNET_TYPE_IPV4))
 			return PASS_NOT_IPV6;
-		return is_group_frame ? PASS_GROUP_FRAME : handle_ipv4_frame(ctx, link, &frame);
+		return is_group_frame ? PASS_GROUP_FRAME : handle_ipv4_frame(ctx, link, &frame, entry);
 	}
 	if (is_group_frame && !WITH_HOME_LINKS)
 		return PASS_GROUP_FRAME;
@@ -68,11 +68,11 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 	destination = address_of(packet->destination);
 	if (!is_home_agent(&destination)) {
 		if (find_mobile(&destination, &binding))
-			return encapsulate(ctx, link, packet, frame.end, &binding);
+			return encapsulate(ctx, link, packet, frame.end, &binding, entry);
 		return PASS_NOT_OURS;
 	}
 	if (packet->next_header == NEXT_HEADER_IPV6)
-		return decapsulate(ctx, link, packet, frame.end);
+		return decapsulate(ctx, link, packet, frame.end, entry);
 #if WITH_STRANGER_LIMITS
 	answer = screen_stranger(ctx, link, packet);
 	if (answer != PASS_HOME_AGENT)
@@ -87,8 +87,11 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 
 int home_agent(struct xdp_md *ctx)
 {
-	enum reason reason = handle_frame(ctx);
+	struct tunnel_entry entry;
+	enum reason reason = handle_frame(ctx, &entry);
 
+	if (WITH_IPV4_TUNNELS && UNLIKELY(reason == ENTER_TUNNEL))
+		reason = enter_tunnel(ctx, &entry);
 	count_reason(reason);
 	switch (reason >> REASON_VERDICT_SHIFT) {
 	case VERDICT_FORWARD:

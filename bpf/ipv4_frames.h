@@ -33,30 +33,39 @@ INLINE int is_signalling(const struct ipv6_header *packet, void *end)
 	       packet->next_header == NEXT_HEADER_DESTINATION_OPTIONS;
 }
 
-INLINE enum reason handle_udp(struct xdp_md *ctx, struct ethernet_header *link, const struct ipv4_header *header,
-			      struct cursor *frame, __u64 payload_length)
+/* `frame` is behind the header. */
+INLINE enum reason leave_ipv4_tunnel(struct xdp_md *ctx, struct ethernet_header *link, const struct ipv4_header *header,
+				     struct cursor *frame, struct tunnel_entry *entry)
 {
-	const struct udp_header *udp = take(frame, sizeof(*udp));
-	struct outer outer;
+	const struct udp_header *udp;
+	__be16 port = 0;
+	struct outer outer = {
+		.size = IPV4_HEADER_SIZE,
+		.payload_length = length_of(header->total_length) - IPV4_HEADER_SIZE,
+		.version_class_flow = bpf_htonl(header->service << 20),
+	};
 
-	if (!udp || length_of(udp->length) < UDP_HEADER_SIZE || length_of(udp->length) > payload_length)
-		return PASS_MALFORMED;
-	if (udp->destination_port != bpf_htons(TUNNEL_PORT))
-		return PASS_HOME_AGENT;
-	if (is_signalling(frame->position, frame->end))
-		return PASS_UDP_SIGNALLING;
-	outer.care_of_address = ipv4_care_of_address(header->source, udp->source_port, header->destination);
-	outer.size = IPV4_HEADER_SIZE + UDP_HEADER_SIZE;
-	outer.version_class_flow = bpf_htonl(header->service << 20);
-	outer.payload_length = length_of(udp->length) - UDP_HEADER_SIZE;
-	return leave_tunnel(ctx, link, frame, &outer);
+	if (header->protocol == NEXT_HEADER_UDP) {
+		udp = take(frame, sizeof(*udp));
+		if (!udp || length_of(udp->length) < UDP_HEADER_SIZE || length_of(udp->length) > outer.payload_length)
+			return PASS_MALFORMED;
+		if (udp->destination_port != bpf_htons(TUNNEL_PORT))
+			return PASS_HOME_AGENT;
+		if (is_signalling(frame->position, frame->end))
+			return PASS_UDP_SIGNALLING;
+		port = udp->source_port;
+		outer.size += UDP_HEADER_SIZE;
+		outer.payload_length = length_of(udp->length) - UDP_HEADER_SIZE;
+	}
+	outer.care_of_address = ipv4_care_of_address(header->source, port, header->destination);
+	return leave_tunnel(ctx, link, frame, &outer, entry);
 }
 
-INLINE enum reason handle_ipv4_frame(struct xdp_md *ctx, struct ethernet_header *link, struct cursor *frame)
+INLINE enum reason handle_ipv4_frame(struct xdp_md *ctx, struct ethernet_header *link, struct cursor *frame,
+				     struct tunnel_entry *entry)
 {
 	const struct ipv4_header *header = take(frame, sizeof(*header));
 	__u64 length, header_length;
-	struct outer outer;
 
 	if (!header || header->version_length >> 4 != 4)
 		return PASS_MALFORMED;
@@ -77,11 +86,5 @@ INLINE enum reason handle_ipv4_frame(struct xdp_md *ctx, struct ethernet_header 
 		return PASS_MALFORMED;
 	if (header->protocol == PROTOCOL_ICMP)
 		return receive_icmp(ctx, header, frame, length - IPV4_HEADER_SIZE);
-	if (header->protocol == NEXT_HEADER_UDP)
-		return handle_udp(ctx, link, header, frame, length - IPV4_HEADER_SIZE);
-	outer.care_of_address = ipv4_care_of_address(header->source, 0, header->destination);
-	outer.size = IPV4_HEADER_SIZE;
-	outer.version_class_flow = bpf_htonl(header->service << 20);
-	outer.payload_length = length - IPV4_HEADER_SIZE;
-	return leave_tunnel(ctx, link, frame, &outer);
+	return leave_ipv4_tunnel(ctx, link, header, frame, entry);
 }

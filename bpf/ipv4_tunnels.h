@@ -3,6 +3,26 @@
  * in encapsulation.h, everything is decided before the first byte is changed. */
 #pragma once
 
+/* No reason: `enter_tunnel` is to find one. It is called in one place, for the verifier walks through it once for every
+ * place it is in. */
+#define ENTER_TUNNEL (MAX_REASONS + 1)
+
+struct tunnel_entry {
+	struct binding receiver;
+	struct binding sender; /* whose tunnel the packet came out of, if any */
+	__u32 replaced; /* bytes of headers of that tunnel that are in front of the packet, or 0 */
+};
+
+INLINE enum reason enter_later(struct tunnel_entry *entry, const struct binding *sender, __u32 replaced,
+			       const struct binding *receiver)
+{
+	entry->sender = *sender;
+	entry->receiver = *receiver;
+	entry->replaced = forget(replaced);
+	asm volatile("" : : "r"(entry) : "memory");
+	return ENTER_TUNNEL;
+}
+
 /* A packet of `length`. One that may not be answered with Packet Too Big, for IPv6 requires every link to carry it, may
  * be fragmented on its way (RFC 4213 section 3.2.2); only then its identification counts (RFC 6864). */
 INLINE void write_ipv4(struct ipv4_header *header, const struct ipv6_address *care_of_address,
@@ -77,10 +97,10 @@ INLINE int write_tunnel(struct xdp_md *ctx, __u32 replaced, const struct link_ad
 	return 1;
 }
 
-/* Makes the frame an error about the packet in it. If that came out of `sender`'s tunnel, `replaced` bytes of whose
- * headers are in front of it, the error goes back into it. */
+/* Makes the frame an error about the packet in it. If that came out of the tunnel of `sender`, of which `replaced` bytes
+ * are in front of it, the error goes back into that. */
 INLINE int write_error_for(struct xdp_md *ctx, __u32 replaced, __u8 type, __u32 mtu,
-			   const struct ipv6_address *home_agent, const struct binding *sender)
+			   const struct ipv6_address *home_agent, const struct ipv6_address *sender)
 {
 	struct cursor frame = cursor_of(ctx);
 	struct ethernet_header *link = take_ethernet(&frame);
@@ -89,20 +109,18 @@ INLINE int write_error_for(struct xdp_md *ctx, __u32 replaced, __u8 type, __u32 
 
 	if (!link)
 		return 0;
-	if (sender) {
-		addresses = *(struct link_addresses *)link;
-		if (bpf_xdp_adjust_head(ctx, replaced))
-			return 0;
-		frame = cursor_of(ctx);
-		link = take_ethernet(&frame);
-		if (!link)
-			return 0;
-		write_link(link, &addresses);
-	}
+	addresses = *(struct link_addresses *)link;
+	if (bpf_xdp_adjust_head(ctx, replaced))
+		return 0;
+	frame = cursor_of(ctx);
+	link = take_ethernet(&frame);
+	if (!link)
+		return 0;
+	write_link(link, &addresses);
 	packet = take(&frame, sizeof(*packet));
 	if (!packet || !write_error(ctx, packet, type, mtu, home_agent, NULL))
 		return 0;
-	if (!sender)
+	if (!replaced)
 		return 1;
 
 	frame = cursor_of(ctx);
@@ -113,64 +131,77 @@ INLINE int write_error_for(struct xdp_md *ctx, __u32 replaced, __u8 type, __u32 
 	packet = take(&frame, sizeof(*packet));
 	if (!packet)
 		return 0;
-	return write_tunnel(ctx, 0, &addresses, home_agent, &sender->care_of_address, VERSION_6, packet_length(packet));
+	return write_tunnel(ctx, 0, &addresses, home_agent, sender, VERSION_6, packet_length(packet));
 }
 
-INLINE enum reason answer_for_tunnel(struct xdp_md *ctx, const struct ipv6_header *packet, void *end, __u32 replaced,
-				     __u8 type, __u32 mtu, const struct binding *sender, const struct binding *receiver)
+/* Sends a packet into its tunnel, when everything but hop limit and size is known to be right. */
+INLINE enum reason enter_tunnel(struct xdp_md *ctx, const struct tunnel_entry *entry)
 {
-	const int is_too_big = type == ICMPV6_PACKET_TOO_BIG;
-
-	if (!may_answer(packet, end))
-		return is_too_big ? DROP_TOO_BIG : DROP_HOP_LIMIT;
-	if (!spend_error())
-		return DROP_ERROR_RATE_LIMITED;
-	if (!write_error_for(ctx, replaced, type, mtu, sender ? sender->home_agent : receiver->home_agent, sender))
-		return DROP_NO_ROOM;
-	return is_too_big ? REPLY_PACKET_TOO_BIG : REPLY_TIME_EXCEEDED;
-}
-
-/* Sends a packet into the tunnel to `receiver`. `sender` is NULL, or whose tunnel it came out of: then `replaced` bytes
- * of headers are in front of it. */
-INLINE enum reason enter_tunnel(struct xdp_md *ctx, const struct ethernet_header *link, struct ipv6_header *packet,
-				void *end, const struct binding *sender, __u32 replaced, const struct binding *receiver)
-{
-	const struct link_addresses received = *(const struct link_addresses *)link;
-	const __u32 size = tunnel_size(&receiver->care_of_address);
-	const __be32 version_class_flow = packet->version_class_flow;
-	const __u64 length = packet_length(packet);
-	enum reason reason = sender ? FORWARD_REENCAPSULATED : FORWARD_ENCAPSULATED;
+	const struct binding *sender = &entry->sender, *receiver = &entry->receiver;
+	const __u32 replaced = entry->replaced;
+	struct cursor frame = cursor_of(ctx);
+	struct link_addresses addresses;
+	struct ethernet_header *link;
+	struct ipv6_header *packet;
 	struct route route = {};
-	__u32 mtu = 0;
+	__be32 version_class_flow;
+	enum reason reason;
 	__u8 error = 0;
+	__u32 mtu = 0;
+	__u64 length;
+	__u32 size;
 
-	if (sender && is_own_tunnel(sender, receiver))
-		return DROP_TUNNEL_BACK;
+	link = take_ethernet(&frame);
+	if (!link || replaced > IPV6_HEADER_SIZE)
+		return PASS_MALFORMED;
+	addresses = *(struct link_addresses *)link;
+	frame.position += replaced;
+	packet = take(&frame, sizeof(*packet));
+	if (!packet)
+		return PASS_MALFORMED;
+	version_class_flow = packet->version_class_flow;
+	length = packet_length(packet);
+	size = forget(tunnel_size(&receiver->care_of_address));
+	reason = replaced ? FORWARD_REENCAPSULATED : FORWARD_ENCAPSULATED;
 	if (length + size > 0xFFFF)
 		return DROP_TOO_BIG;
 	find_route_of_binding(ctx, &route, receiver, version_class_flow, length + size);
 	if (packet->hop_limit <= 1) {
 		error = ICMPV6_TIME_EXCEEDED;
+		reason = REPLY_TIME_EXCEEDED;
 	} else if (route.status != BPF_FIB_LKUP_RET_FRAG_NEEDED) {
 		reason = outer_route_reason(&route, reason);
 	} else if (length > IPV6_MINIMUM_MTU) {
 		error = ICMPV6_PACKET_TOO_BIG;
+		reason = REPLY_PACKET_TOO_BIG;
 		mtu = route.mtu - size;
 		if (mtu < IPV6_MINIMUM_MTU)
 			mtu = IPV6_MINIMUM_MTU;
 	} else {
 		reason = is_ipv4(&receiver->care_of_address) ? PASS_ENCAPSULATED_TO_FRAGMENT : DROP_LINK_MTU_TOO_SMALL;
 	}
-	if (error)
-		return answer_for_tunnel(ctx, packet, end, replaced, error, mtu, sender, receiver);
+	reason = forget(reason);
+	error = forget(error);
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
 		return reason;
+	if (error) {
+		if (!may_answer(packet, frame.end))
+			return mtu ? DROP_TOO_BIG : DROP_HOP_LIMIT;
+		if (!spend_error())
+			return DROP_ERROR_RATE_LIMITED;
+		return write_error_for(ctx, replaced, error, mtu, sender->home_agent,
+				       &sender->care_of_address) ?
+			       reason :
+			       DROP_NO_ROOM;
+	}
 
 	packet->hop_limit -= 1;
-	if (!write_tunnel(ctx, replaced, reason >> REASON_VERDICT_SHIFT == VERDICT_FORWARD ? &route.addresses : &received,
-			  receiver->home_agent, &receiver->care_of_address, version_class_flow, length))
+	if (reason >> REASON_VERDICT_SHIFT == VERDICT_FORWARD)
+		addresses = route.addresses;
+	if (!write_tunnel(ctx, replaced, &addresses, receiver->home_agent, &receiver->care_of_address,
+			  version_class_flow, length))
 		return DROP_NO_ROOM;
-	if (sender)
+	if (replaced)
 		count_decapsulated(sender->slot, length);
 	count_encapsulated(receiver->slot, length);
 	return reason;
