@@ -9,8 +9,8 @@ BPF_TABLE_PINNED("array", __u32, struct next_hop, next_hops, MAX_NEXT_HOPS, PIN_
 BPF_TABLE_PINNED("array", __u32, struct cached_route, routes, MAX_ROUTES, PIN_DIRECTORY "/routes");
 BPF_TABLE_PINNED("array", __u32, struct route_control, route_control, 1, PIN_DIRECTORY "/route_control");
 #if WITH_MOBILE_NETWORKS
-/* Home address of the mobile router by prefix; the longest one counts. */
-BPF_TABLE_PINNED("lpm_trie", struct mobile_network, struct ipv6_address, mobile_networks, MAX_MOBILE_NETWORKS,
+/* The mobile router by prefix; the longest one counts. */
+BPF_TABLE_PINNED("lpm_trie", struct mobile_network, struct mobile_router, mobile_networks, MAX_MOBILE_NETWORKS,
 		 PIN_DIRECTORY "/mobile_networks");
 #endif
 /* Care-of address by home address, for a moment: where signalling goes to a node without a binding, or beside it. */

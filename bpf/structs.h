@@ -35,6 +35,13 @@ struct mobile_network {
 	__u32 address[4]; /* network byte order */
 };
 
+/* Value of `mobile_networks`: whose network it is. */
+struct mobile_router {
+	struct ipv6_address home_address;
+	__u32 position; /* of its binding in `bindings`, if it is there */
+	__u32 reserved;
+};
+
 /* Value of `next_hops`. The processor that has found it out is the only one that writes it. */
 struct next_hop {
 	__u32 generation; /* it is true in; 0 while it is written */

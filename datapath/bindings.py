@@ -102,6 +102,10 @@ class BindingMap:
     def __contains__(self, home_address: IPv6Address) -> bool:
         return self._slot(home_address) >= 0
 
+    def slot(self, home_address: IPv6Address) -> int:
+        """Where the binding is, for as long as it is there; -1 if there is none."""
+        return self._slot(home_address)
+
     def install(
         self, home_address: IPv6Address, care_of_address: CareOfAddress, home_agent_address: IPv6Address
     ) -> None:

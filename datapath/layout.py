@@ -37,6 +37,8 @@ MAX_TUNNEL_ENDS = 256
 """Home agent addresses that bindings may name."""
 MOBILE_NETWORK = struct.Struct("=I16s")
 """Length in bits and address of a mobile network's prefix."""
+MOBILE_ROUTER = struct.Struct("=16sI4x")
+"""Home address of a mobile network's router, and the slot of its binding."""
 MAX_MOBILE_NETWORKS = 1 << 20
 """Mobile network prefixes; one takes memory only once it is there."""
 MAX_HOME_LINKS = 64
@@ -115,7 +117,7 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
             "mobile_networks",
             MapType.LPM_TRIE,
             MOBILE_NETWORK.size,
-            KEY_SIZE,
+            MOBILE_ROUTER.size,
             MAX_MOBILE_NETWORKS,
             MAP_NOT_PREALLOCATED,
             since=2,

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from datapath.bpf_syscall import Map, MapType, opened, program_map_identifiers
 from datapath.errors import DatapathError, NotLoaded, StalePin
-from datapath.layout import KEY_SIZE, MOBILE_NETWORK, PROGRAM_NAME, pin_directory
+from datapath.layout import MOBILE_NETWORK, MOBILE_ROUTER, PROGRAM_NAME, pin_directory
 
 
 class MobileNetworkMap:
-    """Prefixes by the home address of their mobile router; where that is says its binding.
+    """Prefixes by the home address of their mobile router; where that is says its binding, in the slot that is named.
 
     There is one writer. What is installed stays when the process ends, and ``open`` finds it again.
     """
@@ -22,7 +22,7 @@ class MobileNetworkMap:
         if (entries.info.type, entries.key_size, entries.value_size) != (
             MapType.LPM_TRIE,
             MOBILE_NETWORK.size,
-            KEY_SIZE,
+            MOBILE_ROUTER.size,
         ):
             raise StalePin(
                 "The pinned mobile networks have another layout: run `homeagent datapath unload`, then load again."
@@ -30,10 +30,12 @@ class MobileNetworkMap:
         self._map = entries
         self._router_of: dict[IPv6Network, IPv6Address] = {}
         self._networks_of: dict[IPv6Address, set[IPv6Network]] = {}
+        self._slots: dict[IPv6Network, int] = {}
         for key in list(entries.keys()):
             value = entries.lookup(key)
             if value is not None:
-                self._note(_network(key), IPv6Address(value))
+                home_address, slot = MOBILE_ROUTER.unpack(value)
+                self._note(_network(key), IPv6Address(home_address), slot)
 
     @classmethod
     def open(cls, pin_path: Path) -> MobileNetworkMap:
@@ -74,57 +76,69 @@ class MobileNetworkMap:
         """All prefixes with the home addresses of their mobile routers."""
         return dict(self._router_of)
 
-    def replace(self, home_address: IPv6Address, networks: Collection[IPv6Network]) -> None:
+    def replace(self, home_address: IPv6Address, networks: Collection[IPv6Network], slot: int) -> None:
         """Makes these, and no others, the prefixes behind a mobile router, in force at once.
+
+        Args:
+            home_address: the mobile router's.
+            networks: the prefixes.
+            slot: of its binding (:meth:`datapath.bindings.BindingMap.slot`); without one there, they lead nowhere.
 
         Raises:
             MapFull: there is no room; then nothing has changed.
         """
         wanted = set(networks)
         present = self._networks_of.get(home_address, set())
-        before: list[tuple[IPv6Network, IPv6Address | None]] = []
+        changed = [each for each in wanted if each not in present or self._slots[each] != slot]
+        done: list[IPv6Network] = []
         try:
-            for network in wanted - present:
-                self._map.update(_key(network), home_address.packed)
-                before.append((network, self._router_of.get(network)))
+            for network in changed:
+                self._map.update(_key(network), MOBILE_ROUTER.pack(home_address.packed, slot))
+                done.append(network)
         except DatapathError:
-            for network, router in before:
-                self._restore(network, router)
+            for network in done:
+                self._restore(network)
             raise
-        for network, _ in before:
-            self._note(network, home_address)
+        for network in done:
+            self._note(network, home_address, slot)
         self._delete(present - wanted)
 
     def remove(self, home_address: IPv6Address) -> None:
         """Removes all prefixes of a mobile router."""
         self._delete(self._networks_of.get(home_address, set()))
 
-    def reconcile(self, expected: Mapping[IPv6Address, Collection[IPv6Network]]) -> None:
+    def reconcile(self, expected: Mapping[IPv6Address, tuple[Collection[IPv6Network], int]]) -> None:
         """Makes the map hold exactly ``expected``, touching only what differs.
+
+        Args:
+            expected: prefixes and slot of each mobile router.
 
         Raises:
             MapFull: there is no room.
         """
         for home_address in self._networks_of.keys() - expected.keys():
             self.remove(home_address)
-        for home_address, networks in expected.items():
-            self.replace(home_address, networks)
+        for home_address, (networks, slot) in expected.items():
+            self.replace(home_address, networks, slot)
 
-    def _restore(self, network: IPv6Network, router: IPv6Address | None) -> None:
+    def _restore(self, network: IPv6Network) -> None:
+        router = self._router_of.get(network)
         if router is None:
             self._map.delete(_key(network))
         else:
-            self._map.update(_key(network), router.packed)
+            self._map.update(_key(network), MOBILE_ROUTER.pack(router.packed, self._slots[network]))
 
-    def _note(self, network: IPv6Network, router: IPv6Address) -> None:
+    def _note(self, network: IPv6Network, router: IPv6Address, slot: int) -> None:
         self._forget(network)
         self._router_of[network] = router
+        self._slots[network] = slot
         self._networks_of.setdefault(router, set()).add(network)
 
     def _forget(self, network: IPv6Network) -> None:
         router = self._router_of.pop(network, None)
         if router is None:
             return
+        del self._slots[network]
         self._networks_of[router].discard(network)
         if not self._networks_of[router]:
             del self._networks_of[router]

@@ -71,10 +71,11 @@ class Tunnels:
         """
         home_address = binding.home_address
         before = self._networks.networks(home_address) if self._networks is not None else frozenset()
-        # First, for it is the binding that brings them to life.
+        # First, for there may be no room; it is the binding that brings them to life, where they look for it.
         self._set_networks(home_address, binding.mobile_networks)
         try:
             self.bindings.install(home_address, binding.care_of_address, binding.home_agent)
+            self._set_networks(home_address, binding.mobile_networks)
             self._announce(binding, before)
         except DatapathError:
             self._set_networks(home_address, before)
@@ -103,19 +104,24 @@ class Tunnels:
             DatapathError: there is no room, or the kernel refuses.
         """
         expected = list(expected)
-        if self._networks is not None:
-            self._networks.reconcile(
-                {binding.home_address: binding.mobile_networks for binding in expected if binding.mobile_networks}
-            )
         if self._routes is not None:
             self._routes.reconcile(network for binding in expected for network in _reached_by(binding))
-        return self.bindings.reconcile(
+        changes = self.bindings.reconcile(
             {binding.home_address: Tunnel(binding.care_of_address, binding.home_agent) for binding in expected}
         )
+        if self._networks is not None:
+            routers = {each.home_address: each.mobile_networks for each in expected if each.mobile_networks}
+            self._networks.reconcile({home: (networks, self._slot(home)) for home, networks in routers.items()})
+        return changes
 
     def _set_networks(self, home_address: IPv6Address, networks: Iterable[IPv6Network]) -> None:
-        if self._networks is not None:
-            self._networks.replace(home_address, tuple(networks))
+        networks = tuple(networks)
+        if self._networks is not None and (networks or self._networks.networks(home_address)):
+            self._networks.replace(home_address, networks, self._slot(home_address))
+
+    def _slot(self, home_address: IPv6Address) -> int:
+        """The slot of a binding; without a binding one that is as good as any, for it will not be there."""
+        return max(0, self.bindings.slot(home_address))
 
     def _announce(self, binding: Binding, networks_before: Iterable[IPv6Network]) -> None:
         if self._routes is not None:

@@ -17,7 +17,7 @@ from scapy.packet import Packet, Raw
 from datapath.bindings import Usage
 from datapath.bpf_syscall import MAP_NOT_PREALLOCATED, Map, MapType, map_create
 from datapath.errors import MapFull, NotLoaded, StalePin
-from datapath.layout import MOBILE_NETWORK, map_specifications, pin_directory
+from datapath.layout import MOBILE_NETWORK, MOBILE_ROUTER, map_specifications, pin_directory
 from datapath.loader import LoaderOptions, load
 from datapath.mobile_networks import MobileNetworkMap
 from datapath.reasons import Reason
@@ -37,10 +37,14 @@ OTHER_HOST = IPv6Address("2001:db8:701::8")
 class RouterBed(Testbed):
     networks: MobileNetworkMap
 
+    def give(self, router: IPv6Address, *networks: IPv6Network) -> None:
+        self.networks.replace(router, networks, self.bindings.slot(router))
+
 
 @pytest.fixture(scope="module")
 def bed() -> Iterator[RouterBed]:
     with loaded_testbed(mobile_networks=True) as bed, closing(MobileNetworkMap.open(bed.pin_path)) as networks:
+        bed.__class__ = RouterBed
         bed.networks = networks  # type: ignore[attr-defined]
         yield bed  # type: ignore[misc]
 
@@ -50,7 +54,9 @@ def _start(request: pytest.FixtureRequest) -> None:
     if "bed" in request.fixturenames:
         bed = request.getfixturevalue("bed")
         bed.reset_bindings()
-        bed.networks.reconcile({bed.home: [NETWORK], bed.other_home: [OTHER_NETWORK]})
+        bed.networks.reconcile({})
+        bed.give(bed.home, NETWORK)
+        bed.give(bed.other_home, OTHER_NETWORK)
 
 
 def to_host(bed: Testbed, **fields: object) -> Packet:
@@ -165,7 +171,7 @@ def test_beside_the_prefix_is_outside(bed: RouterBed, outside: str) -> None:
 
 def test_the_longer_prefix_counts_in_both_directions(bed: RouterBed) -> None:
     part = IPv6Network("2001:db8:700:12::/64")
-    bed.networks.replace(bed.other_home, [OTHER_NETWORK, part])
+    bed.give(bed.other_home, OTHER_NETWORK, part)
 
     assert Ether(bed.run(arriving(bed, to_host(bed))).frame)[IPv6].dst == str(bed.other_care_of)
     assert bed.run(tunnelled(bed, from_host(bed)), "core").reason is Reason.DROP_TUNNEL_WRONG_CARE_OF_ADDRESS
@@ -189,6 +195,21 @@ def test_without_the_routers_binding_the_prefix_leads_nowhere(bed: RouterBed) ->
     assert bed.run(tunnelled(bed, from_host(bed)), "core").reason is Reason.DROP_TUNNEL_NO_BINDING
 
 
+def test_a_binding_in_another_slot_is_not_the_routers(bed: RouterBed) -> None:
+    bed.networks.replace(bed.home, [NETWORK], bed.bindings.slot(bed.other_home))
+
+    assert bed.run(arriving(bed, to_host(bed))).reason is Reason.PASS_NOT_OURS
+    assert bed.run(tunnelled(bed, from_host(bed)), "core").reason is Reason.DROP_TUNNEL_NO_BINDING
+    bed.give(bed.home, NETWORK)
+    assert bed.run(arriving(bed, to_host(bed))).reason is Reason.FORWARD_ENCAPSULATED
+
+
+def test_a_slot_that_is_not_there_leads_nowhere(bed: RouterBed) -> None:
+    bed.networks.replace(bed.home, [NETWORK], 0xFFFFFFFF)
+
+    assert bed.run(arriving(bed, to_host(bed))).reason is Reason.PASS_NOT_OURS
+
+
 def test_the_network_moves_with_the_binding(bed: RouterBed) -> None:
     bed.bindings.install(bed.home, bed.other_care_of, bed.other_home_agent)
 
@@ -198,7 +219,7 @@ def test_the_network_moves_with_the_binding(bed: RouterBed) -> None:
 
 
 def test_a_prefix_over_the_home_agent_does_not_hide_it(bed: RouterBed) -> None:
-    bed.networks.replace(bed.home, [IPv6Network("2001:db8::/32")])
+    bed.give(bed.home, IPv6Network("2001:db8::/32"))
 
     frame = arriving(bed, to_host(bed, dst=str(bed.home_agent)))
     assert bed.run(frame).reason is Reason.PASS_HOME_AGENT
@@ -224,7 +245,7 @@ def test_too_big_for_the_tunnel_is_answered(bed: RouterBed) -> None:
 def test_without_the_feature_no_prefix_is_looked_up(testbed: Testbed) -> None:
     testbed.reset_bindings()
     with Map.open(pin_directory(testbed.pin_path) / "mobile_networks") as entries:
-        MobileNetworkMap(entries).replace(testbed.home, [NETWORK])
+        MobileNetworkMap(entries).replace(testbed.home, [NETWORK], testbed.bindings.slot(testbed.home))
     assert testbed.run(arriving(testbed, to_host(testbed))).reason is Reason.PASS_NOT_OURS
     outcome = testbed.run(tunnelled(testbed, from_host(testbed)), "core")
     assert outcome.reason is Reason.DROP_TUNNEL_NO_BINDING
@@ -245,7 +266,7 @@ def test_the_feature_comes_and_goes_with_a_load_and_the_prefixes_stay(pin_path: 
         try:
             load(options)
             with closing(MobileNetworkMap.open(pin_path)) as networks:
-                networks.replace(Testbed.home, [NETWORK])
+                networks.replace(Testbed.home, [NETWORK], 0)
             load(LoaderOptions(["cn0"], pin_path, [Testbed.home_agent], 64))
             with pytest.raises(NotLoaded):
                 MobileNetworkMap.open(pin_path)
@@ -261,7 +282,9 @@ def test_the_feature_comes_and_goes_with_a_load_and_the_prefixes_stay(pin_path: 
 
 @pytest.fixture
 def trie() -> Iterator[Map]:
-    descriptor = map_create(MapType.LPM_TRIE, MOBILE_NETWORK.size, 16, 3, "networks", MAP_NOT_PREALLOCATED)
+    descriptor = map_create(
+        MapType.LPM_TRIE, MOBILE_NETWORK.size, MOBILE_ROUTER.size, 3, "networks", MAP_NOT_PREALLOCATED
+    )
     with Map(descriptor) as entries:
         yield entries
 
@@ -272,9 +295,9 @@ ROUTER, OTHER_ROUTER = Testbed.home, Testbed.other_home
 
 def test_prefixes_are_replaced_and_found_again(trie: Map) -> None:
     networks = MobileNetworkMap(trie)
-    networks.replace(ROUTER, PARTS[:2])
-    networks.replace(ROUTER, PARTS[1:3])
-    networks.replace(OTHER_ROUTER, [NETWORK])
+    networks.replace(ROUTER, PARTS[:2], 7)
+    networks.replace(ROUTER, PARTS[1:3], 7)
+    networks.replace(OTHER_ROUTER, [NETWORK], 7)
 
     again = MobileNetworkMap(trie)
     assert again.entries() == {PARTS[1]: ROUTER, PARTS[2]: ROUTER, NETWORK: OTHER_ROUTER}
@@ -285,10 +308,19 @@ def test_prefixes_are_replaced_and_found_again(trie: Map) -> None:
     assert MobileNetworkMap(trie).entries() == {NETWORK: OTHER_ROUTER}
 
 
+def test_a_slot_is_replaced_and_found_again(trie: Map) -> None:
+    networks = MobileNetworkMap(trie)
+    networks.replace(ROUTER, PARTS[:2], 7)
+    networks.replace(ROUTER, PARTS[:1], 8)
+    (key,) = trie.keys()
+    assert MOBILE_ROUTER.unpack(trie.lookup(key) or b"") == (ROUTER.packed, 8)
+    assert MobileNetworkMap(trie).entries() == {PARTS[0]: ROUTER}
+
+
 def test_a_prefix_that_another_router_has_by_now_outlasts_the_first(trie: Map) -> None:
     networks = MobileNetworkMap(trie)
-    networks.replace(ROUTER, PARTS[:2])
-    networks.replace(OTHER_ROUTER, PARTS[:1])
+    networks.replace(ROUTER, PARTS[:2], 7)
+    networks.replace(OTHER_ROUTER, PARTS[:1], 7)
     networks.remove(ROUTER)
 
     assert networks.entries() == MobileNetworkMap(trie).entries() == {PARTS[0]: OTHER_ROUTER}
@@ -296,23 +328,26 @@ def test_a_prefix_that_another_router_has_by_now_outlasts_the_first(trie: Map) -
 
 def test_where_not_all_fit_nothing_changes(trie: Map) -> None:
     networks = MobileNetworkMap(trie)
-    networks.replace(ROUTER, PARTS[:2])
+    networks.replace(ROUTER, PARTS[:2], 7)
     with pytest.raises(MapFull):
-        networks.replace(OTHER_ROUTER, PARTS[1:])
+        networks.replace(OTHER_ROUTER, PARTS[1:], 7)
 
     assert networks.entries() == MobileNetworkMap(trie).entries() == {PARTS[0]: ROUTER, PARTS[1]: ROUTER}
 
 
 def test_reconcile_leaves_exactly_what_is_expected(trie: Map) -> None:
     networks = MobileNetworkMap(trie)
-    networks.replace(ROUTER, PARTS[:3])
-    networks.reconcile({OTHER_ROUTER: [PARTS[0], NETWORK]})
+    networks.replace(ROUTER, PARTS[:3], 7)
+    networks.reconcile({OTHER_ROUTER: ([PARTS[0], NETWORK], 3)})
 
     assert MobileNetworkMap(trie).entries() == {PARTS[0]: OTHER_ROUTER, NETWORK: OTHER_ROUTER}
 
 
 def test_a_map_of_another_layout_is_refused() -> None:
-    with Map(map_create(MapType.HASH, 20, 16, 4, "networks")) as entries, pytest.raises(StalePin):
+    with (
+        Map(map_create(MapType.HASH, MOBILE_NETWORK.size, MOBILE_ROUTER.size, 4, "networks")) as entries,
+        pytest.raises(StalePin),
+    ):
         MobileNetworkMap(entries)
 
 

@@ -12,7 +12,9 @@ import pytest
 from control.daemon.tunnels import Tunnels
 from control.mobility.binding_cache import Binding
 from datapath.bindings import Tunnel
+from datapath.bpf_syscall import Map
 from datapath.errors import DatapathError, MapFull, NotLoaded
+from datapath.layout import MOBILE_ROUTER, pin_directory
 from datapath.mobile_networks import MobileNetworkMap
 from tests.datapath.conftest import Testbed, loaded_testbed
 
@@ -56,6 +58,21 @@ def test_a_binding_comes_changes_and_goes_with_its_networks(bed: Testbed, tunnel
     tunnels.remove(one.home_address)
     assert networks(bed) == {}
     assert list(tunnels.bindings.entries()) == [binding(2).home_address]
+
+
+def test_the_networks_follow_their_bindings_to_other_slots(bed: Testbed, tunnels: Tunnels) -> None:
+    routers = [binding(number, IPv6Network(f"2001:db8:7{number:02}::/48")) for number in range(20)]
+    for router in routers:
+        tunnels.install(router)
+    for router in routers:
+        tunnels.remove(router.home_address)
+    for router in reversed(routers):
+        tunnels.install(router)
+    with Map.open(pin_directory(bed.pin_path) / "mobile_networks") as entries:
+        values = [MOBILE_ROUTER.unpack(entries.lookup(key) or b"") for key in list(entries.keys())]
+    assert dict(values) == {
+        router.home_address.packed: tunnels.bindings.slot(router.home_address) for router in routers
+    }
 
 
 def test_the_maps_are_made_to_agree(bed: Testbed, tunnels: Tunnels) -> None:
