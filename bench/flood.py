@@ -1,7 +1,8 @@
 """`python -m bench.flood`: what honest mobile nodes notice when strangers flood their home agent with IKE_SA_INIT.
 
 A real home agent in a network namespace, a simulator with honest nodes, and a stranger that sends requests from random
-addresses of a /32. The same registrations are made without a flood before, for comparison. Needs root.
+addresses of a /32. For comparison, the same registrations are made without a flood before, and afterwards with a flood
+but without the limits of the data path. Needs root.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             before = calibration_ms()
             quiet = observe(options, reporter, flooded=False)
             flooded = observe(options, reporter, flooded=True)
+            unlimited = observe(options, reporter, flooded=True, limited=False)
             calibration = (before, calibration_ms())
     except LabInterrupted as interrupt:
         console.print("Interrupted; everything was removed.")
@@ -67,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LabError as error:
         console.print(f"The bench could not be completed: {error}", style="red", markup=False, soft_wrap=True)
         return 1
-    report = build_report(options, quiet, flooded, calibration)
+    report = build_report(options, quiet, flooded, unlimited, calibration)
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(report, indent=2) + "\n")
     print_report(report, Console())

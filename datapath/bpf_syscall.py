@@ -73,7 +73,11 @@ class MapInfo:
 
 @dataclass(frozen=True, slots=True)
 class ProgramInfo:
-    """What the kernel says of a program. ``verified_instructions`` is 0 on kernels before 5.16."""
+    """What the kernel says of a program.
+
+    ``verified_instructions`` is 0 on kernels before 5.16, ``runs`` and ``run_time_ns`` are 0 unless the sysctl
+    kernel.bpf_stats_enabled is set.
+    """
 
     type: int
     id: int
@@ -81,6 +85,8 @@ class ProgramInfo:
     name: str
     verified_instructions: int
     translated_size: int
+    run_time_ns: int = 0
+    runs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +196,8 @@ def program_info(descriptor: int) -> ProgramInfo:
     info = _object_info(descriptor, 232)
     kind, identifier, tag, _jited, translated = struct.unpack_from("=II8sII", info)
     name = info[64:80].rstrip(b"\0").decode("ascii", "replace")
-    (verified,) = struct.unpack_from("=I", info, 216)
-    return ProgramInfo(kind, identifier, tag.hex(), name, verified, translated)
+    run_time_ns, runs, _missed, verified = struct.unpack_from("=QQQI", info, 192)
+    return ProgramInfo(kind, identifier, tag.hex(), name, verified, translated, run_time_ns, runs)
 
 
 def program_map_identifiers(descriptor: int) -> frozenset[int]:

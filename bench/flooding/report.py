@@ -15,7 +15,11 @@ from bench.rehearsal.machine import machine, versions
 
 
 def build_report(
-    options: FloodOptions, quiet: Observed, flooded: Observed, calibration_ms: tuple[float, float]
+    options: FloodOptions,
+    quiet: Observed,
+    flooded: Observed,
+    unlimited: Observed,
+    calibration_ms: tuple[float, float],
 ) -> dict[str, Any]:
     """The result as a JSON object; every time and size in the unit its name ends with."""
     return {
@@ -28,6 +32,8 @@ def build_report(
         },
         "without_flood": _side(quiet),
         "with_flood": _side(flooded),
+        "with_flood_unlimited": _side(unlimited),
+        "cpu_ratio_unlimited_to_limited": _ratio(_cpu_share(unlimited), _cpu_share(flooded)),
         "calibration_ms": {"before": round(calibration_ms[0], 3), "after": round(calibration_ms[1], 3)},
         "parameters": {
             "duration_s": options.duration_s,
@@ -39,8 +45,19 @@ def build_report(
     }
 
 
+def _cpu_share(observed: Observed) -> float:
+    """Of one core: the daemon and the program."""
+    if not observed.duration_s:
+        return 0.0
+    return (observed.usage.cpu_s + observed.program.run_time_ns / 1e9) / observed.duration_s
+
+
+def _ratio(more: float, less: float) -> float | None:
+    return round(more / less, 1) if less else None
+
+
 def _side(observed: Observed) -> dict[str, Any]:
-    counters = observed.counters
+    counters, program = observed.counters, observed.program
     return {
         "registered": observed.registered,
         "failed_attempts": observed.failures,
@@ -54,6 +71,9 @@ def _side(observed: Observed) -> dict[str, Any]:
         "lost_at_socket": observed.lost_at_socket,
         "ha_cpu_s": round(observed.usage.cpu_s, 2),
         "ha_cpu_percent": round(100 * observed.usage.cpu_s / observed.duration_s, 1) if observed.duration_s else 0.0,
+        "xdp_ns_per_packet": round(program.run_time_ns / program.runs) if program.runs else None,
+        "xdp_cpu_percent": round(program.run_time_ns / 1e7 / observed.duration_s, 1) if observed.duration_s else 0.0,
+        "cookies_from_xdp": observed.packets.get("reply-ike-cookie", 0),
         "rss_mb": {
             "before": round(observed.rss_before / 1e6, 1),
             "registered": round(observed.rss_registered / 1e6, 1),
@@ -64,9 +84,10 @@ def _side(observed: Observed) -> dict[str, Any]:
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """The result for people."""
-    flood, quiet, flooded = report["flood"], report["without_flood"], report["with_flood"]
+    flood = report["flood"]
+    sides = [report[name] for name in ("without_flood", "with_flood", "with_flood_unlimited")]
     console.print(f"{flood['sent']} forged requests in {flood['duration_s']} s: {flood['rate_per_s']} a second")
-    table = Table("what", "without flood", "with flood", title="Flood of IKE_SA_INIT")
+    table = Table("what", "without flood", "with flood", "the same without limits", title="Flood of IKE_SA_INIT")
     for column in table.columns[1:]:
         column.justify = "right"
     rows = {
@@ -74,15 +95,19 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         "failed attempts": "failed_attempts",
         "requests read": "requests_read",
         "lost at the socket": "lost_at_socket",
+        "cookies sent by XDP": "cookies_from_xdp",
         "cookies sent": "cookies_sent",
         "cookies accepted": "cookies_accepted",
-        "home agent CPU, % of one core": "ha_cpu_percent",
+        "daemon's CPU, % of one core": "ha_cpu_percent",
+        "XDP's CPU, % of one core": "xdp_cpu_percent",
+        "XDP, ns a packet": "xdp_ns_per_packet",
     }
     for what, key in rows.items():
-        table.add_row(what, str(quiet[key]), str(flooded[key]))
-    table.add_row("handshake p50 / p99, ms", *(_joined(side["handshake_ms"]) for side in (quiet, flooded)))
-    table.add_row("memory before / registered / after, MB", *(_joined(side["rss_mb"]) for side in (quiet, flooded)))
+        table.add_row(what, *(str(side[key]) for side in sides))
+    table.add_row("handshake p50 / p99, ms", *(_joined(side["handshake_ms"]) for side in sides))
+    table.add_row("memory before / registered / after, MB", *(_joined(side["rss_mb"]) for side in sides))
     console.print(table)
+    console.print(f"CPU without limits to CPU with: {report['cpu_ratio_unlimited_to_limited']}")
 
 
 def _joined(values: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bench.flooding.generator import FLOOD_PREFIX
 from bench.flooding.options import FloodOptions
+from bench.flooding.program_cost import ProgramCost, counted, program_cost
 from bench.lab.addresses import HOME_PREFIX, home_address, home_agent_prefix, node_prefix
 from bench.lab.credentials import Credentials
 from bench.lab.errors import LabError
@@ -44,6 +45,8 @@ class Observed:
         usage: the daemon's CPU time between the first and the last of those.
         duration_s: of the same span.
         counters: the daemon's IKE counters at the end.
+        packets: what the data path did with packets, by reason.
+        program: what the XDP program cost, in the same span as ``usage``.
         lost_at_socket: datagrams the kernel dropped as the daemon did not read them in time.
         sent: forged requests that were sent.
         sent_for_s: how long.
@@ -58,13 +61,17 @@ class Observed:
     usage: ProcessUsage = field(default_factory=lambda: ProcessUsage(0.0, 0.0, 0))
     duration_s: float = 0.0
     counters: dict[str, int] = field(default_factory=dict)
+    packets: dict[str, int] = field(default_factory=dict)
+    program: ProgramCost = field(default_factory=ProgramCost)
     lost_at_socket: int = 0
     sent: int = 0
     sent_for_s: float = 0.0
 
 
-def observe(options: FloodOptions, reporter: Reporter, *, flooded: bool) -> Observed:
+def observe(options: FloodOptions, reporter: Reporter, *, flooded: bool, limited: bool = True) -> Observed:
     """Build everything, register the honest nodes, with a flood or without, and take everything away.
+
+    ``limited`` says whether the data path limits strangers, as it does by default.
 
     Raises:
         LabError: something could not be built, or honest nodes did not get through in time.
@@ -78,7 +85,9 @@ def observe(options: FloodOptions, reporter: Reporter, *, flooded: bool) -> Obse
         host = core.attach_home_agent("ha1", home_agent_prefix(1), [HOME_PREFIX])
         core.route(HOME_PREFIX, host)
         store = laboratory.subdirectory("cluster") / "state.db"
-        agent_options = HomeAgentOptions([HOME_PREFIX], store, cluster={"take_over": False})
+        agent_options = HomeAgentOptions(
+            [HOME_PREFIX], store, cluster={"take_over": False}, strangers={"limits": limited}
+        )
         agent = HomeAgentUnderTest(laboratory, host, credentials, subscribers, agent_options)
         simulator_options = SimulatorOptions(rate_per_s=options.node_rate_per_s)
         nodes = SimulatedNodes(laboratory, core, credentials, subscribers, agent, simulator_options)
@@ -91,7 +100,8 @@ def observe(options: FloodOptions, reporter: Reporter, *, flooded: bool) -> Obse
         agent.serve()
         agent.wait_ready()
         reporter.advance(1)
-        return _Run(options, reporter, laboratory, core, agent, nodes, stranger).run(flooded=flooded)
+        with counted():
+            return _Run(options, reporter, laboratory, core, agent, nodes, stranger).run(flooded=flooded)
 
 
 class _Run:
@@ -118,6 +128,7 @@ class _Run:
         observed, daemon = self._observed, self._agent.daemon
         observed.rss_before = resident_bytes(daemon.pid)
         before, started = daemon.usage(), time.monotonic()
+        cost_before = program_cost(self._agent.pin_path)
         generator = self._start_flood() if flooded else None
         if generator is not None:
             time.sleep(_HEAD_START_S)
@@ -128,12 +139,14 @@ class _Run:
         if generator is not None:
             self._end_flood(generator, started + self._options.duration_s)
         after = daemon.usage()
+        observed.program = program_cost(self._agent.pin_path).since(cost_before)
         observed.duration_s = time.monotonic() - started
         observed.usage = ProcessUsage(
             after.user_s - before.user_s, after.system_s - before.system_s, after.peak_rss_bytes
         )
         observed.rss_after = resident_bytes(daemon.pid)
         observed.counters = _ike_counters(self._agent.host)
+        observed.packets = self._agent.show_datapath()["counters"]
         observed.lost_at_socket = _udp_receive_errors(self._agent.host)
         return observed
 

@@ -35,6 +35,7 @@ class HomeAgentOptions:
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)
     ike: Table = field(default_factory=dict)
+    strangers: Table = field(default_factory=dict)
     mobility: Table = field(default_factory=dict)
     routes: Table = field(default_factory=dict)
     #: Who does ESP, as `[ipsec] back_end` has it.
@@ -168,6 +169,7 @@ class HomeAgentUnderTest:
                 "pin_path": self.pin_path,
                 "max_bindings": options.max_bindings,
             },
+            "strangers": options.strangers,
             "ike": ike,
             "ipsec": {"back_end": options.back_end},
             "mobility": options.mobility,

@@ -10,6 +10,7 @@ from rich.console import Console
 from bench.flood import parse_options
 from bench.flooding.generator import FLOOD_PREFIX, Forger, first_request
 from bench.flooding.options import FloodOptions
+from bench.flooding.program_cost import ProgramCost
 from bench.flooding.report import build_report
 from bench.flooding.run import Observed, observe
 from bench.lab.processes import ProcessUsage
@@ -55,20 +56,45 @@ def test_senseless_options_are_refused(arguments, capsys):
 
 def test_report_has_rates_and_percentiles():
     quiet = Observed(registered=2, handshakes_s=[0.010, 0.020], usage=ProcessUsage(0.1, 0.1, 0), duration_s=4.0)
-    flooded = Observed(sent=30_000, sent_for_s=1.5, counters={"cookies-sent": 7})
-    report = build_report(FloodOptions(), quiet, flooded, (1.0, 2.0))
+    flooded = Observed(
+        sent=30_000,
+        sent_for_s=1.5,
+        counters={"cookies-sent": 7},
+        packets={"reply-ike-cookie": 29_000},
+        usage=ProcessUsage(0.1, 0.0, 0),
+        program=ProgramCost(30_000, 30_000_000),
+        duration_s=2.0,
+    )
+    unlimited = Observed(usage=ProcessUsage(1.0, 0.3, 0), duration_s=2.0)
+    report = build_report(FloodOptions(), quiet, flooded, unlimited, (1.0, 2.0))
     assert report["flood"]["rate_per_s"] == 20_000
     assert report["without_flood"]["ha_cpu_percent"] == 5.0
     assert report["without_flood"]["handshake_ms"]["p99"] == 20.0
     assert report["with_flood"]["cookies_sent"] == 7
     assert report["with_flood"]["handshake_ms"]["p50"] is None
+    assert report["with_flood"]["cookies_from_xdp"] == 29_000
+    assert report["with_flood"]["xdp_ns_per_packet"] == 1000
+    assert report["with_flood"]["xdp_cpu_percent"] == 1.5
+    assert report["cpu_ratio_unlimited_to_limited"] == 10.0
 
 
 @pytest.mark.namespaces
-def test_honest_nodes_register_during_a_flood_and_memory_stays_bounded():
-    options = FloodOptions(rate_per_s=5000, duration_s=5, mobile_nodes=20, authentication="psk")
+def test_honest_nodes_register_during_a_flood_that_the_data_path_keeps_from_the_daemon():
+    options = FloodOptions(rate_per_s=20_000, duration_s=8, mobile_nodes=20, authentication="psk")
     with LineReporter(Console(stderr=True)) as reporter:
         observed = observe(options, reporter, flooded=True)
+    assert observed.registered == 20
+    # What passes is the burst before the limit takes hold, and the honest nodes, each asked twice at most.
+    assert observed.counters["received-ike-sa-init-request"] < observed.sent / 4
+    assert observed.packets["reply-ike-cookie"] > observed.sent / 2
+    assert observed.program.runs > observed.sent / 2
+
+
+@pytest.mark.namespaces
+def test_without_limits_honest_nodes_register_during_a_flood_too_and_memory_stays_bounded():
+    options = FloodOptions(rate_per_s=5000, duration_s=5, mobile_nodes=20, authentication="psk")
+    with LineReporter(Console(stderr=True)) as reporter:
+        observed = observe(options, reporter, flooded=True, limited=False)
     assert observed.registered == 20
     assert observed.sent > 1000
     assert observed.counters["cookies-sent"] > observed.sent / 2

@@ -1,0 +1,31 @@
+"""Has an interface of the laboratory receive what XDP answers: run inside its namespace, with its name.
+
+A veth device is woken for frames that the program at its other end sends back (XDP_TX) only if it has a program itself;
+otherwise they wait in its ring until something else comes. Network cards know no such thing. So this one gets a
+program that passes everything, which stays when this process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from datapath import netlink
+from datapath.bpf_syscall import program_load
+
+_XDP = 6  # BPF_PROG_TYPE_XDP
+_PASS = bytes.fromhex("b700000002000000 9500000000000000")  # r0 = XDP_PASS; exit
+
+
+def main(device: str) -> int:
+    """Attach the program."""
+    descriptor = program_load(_XDP, _PASS, "pass")
+    try:
+        netlink.attach(netlink.interface_state(device).index, descriptor, netlink.XdpMode.NATIVE)
+    finally:
+        os.close(descriptor)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
