@@ -15,6 +15,7 @@ import click
 from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
 from control.cli.output import console, pairs, print_json, table
+from control.cli.trace import trace
 from control.config import Configuration, load_configuration
 from control.config.stranger_settings import StrangerSettings
 from control.control_socket import CommandError, ask
@@ -152,6 +153,9 @@ def bindings(path: Path, as_json: bool) -> None:
             print_json([dict(zip(names, row, strict=True)) for row in rows])
             return
         console().print(table(("HOME ADDRESS", "CARE-OF ADDRESS", "HOME AGENT"), rows))
+
+
+datapath.add_command(trace)
 
 
 @datapath.command()
