@@ -224,5 +224,10 @@ class BindingMap:
 
 def _words(addresses: Iterable[CareOfAddress]) -> Words:
     """Both halves of each address, as they lie in memory."""
-    packed = b"".join(map(_to_bytes, map(int, addresses), repeat(KEY_SIZE), repeat("big")))
+    rows = list(addresses)
+    try:
+        integers = list(map(attrgetter("_ip"), rows))  # what int() returns, by way of a call in Python
+    except AttributeError:
+        integers = list(map(int, rows))
+    packed = b"".join(map(_to_bytes, integers, repeat(KEY_SIZE), repeat("big")))
     return np.frombuffer(packed, np.uint64).reshape(-1, 2)
