@@ -118,7 +118,7 @@ def judged(request: pytest.FixtureRequest) -> Iterator[Judged]:
         if everything:
             add_ipv4(bed)
             with closing(MobileNetworkMap.open(bed.pin_path)) as networks:
-                networks.reconcile({bed.home: [NETWORK]})
+                networks.reconcile({bed.home: ([NETWORK], bed.bindings.slot(bed.home))})
         directory = pin_directory(bed.pin_path)
         with Map.open(directory / "path_mtus") as path_mtus, Map.open(directory / "error_budget") as budget:
             a_day_from_now = time.monotonic_ns() + 86_400_000_000_000
