@@ -25,7 +25,7 @@ INLINE void find_route(struct xdp_md *ctx, struct route *route, const struct ipv
 	query.family = ADDRESS_FAMILY_INET6;
 	query.l4_protocol = protocol;
 	query.tot_len = length;
-	query.ifindex = ctx->ingress_ifindex;
+	query.ifindex = ingress_of(ctx);
 	query.flowinfo = version_class_flow & bpf_htonl(FLOW_INFORMATION_MASK);
 	__builtin_memcpy(query.ipv6_src, from, sizeof(*from));
 	__builtin_memcpy(query.ipv6_dst, to, sizeof(*to));
@@ -41,7 +41,7 @@ INLINE void find_ipv4_route(struct xdp_md *ctx, struct route *route, const struc
 	query.family = ADDRESS_FAMILY_INET;
 	query.l4_protocol = udp_port_of(care_of_address) ? NEXT_HEADER_UDP : NEXT_HEADER_IPV6;
 	query.tot_len = length;
-	query.ifindex = ctx->ingress_ifindex;
+	query.ifindex = ingress_of(ctx);
 	query.tos = bpf_ntohl(version_class_flow) >> 20 & DSCP_MASK;
 	query.ipv4_src = ipv4_home_agent_of(care_of_address);
 	query.ipv4_dst = ipv4_address_of(care_of_address);
@@ -52,6 +52,7 @@ INLINE void find_ipv4_route(struct xdp_md *ctx, struct route *route, const struc
  * without XDP would lose the frame, so such a frame is left to the kernel before it is touched. */
 INLINE int can_redirect(const struct route *route)
 {
+	choose_tag(route->port);
 	return route->status == BPF_FIB_LKUP_RET_SUCCESS && ports.redirect_map(route->port, XDP_PASS) == XDP_REDIRECT;
 }
 

@@ -12,6 +12,7 @@
 #include "bindings.h"
 #include "mobile_networks.h"
 #include "ipv4_care_of_address.h"
+#include "vlan.h"
 #include "forwarding.h"
 #include "path_mtu.h"
 #include "next_hops.h"
@@ -85,13 +86,49 @@ INLINE enum reason handle_frame(struct xdp_md *ctx, struct tunnel_entry *entry)
 	return PASS_HOME_AGENT;
 }
 
-int home_agent(struct xdp_md *ctx)
+INLINE enum reason handle_untagged_frame(struct xdp_md *ctx)
 {
 	struct tunnel_entry entry;
 	enum reason reason = handle_frame(ctx, &entry);
 
 	if (WITH_IPV4_TUNNELS && UNLIKELY(reason == ENTER_TUNNEL))
 		reason = enter_tunnel(ctx, &entry);
+	return reason;
+}
+
+#if WITH_VLANS
+INLINE enum reason handle_frame_with_tag(struct xdp_md *ctx)
+{
+	struct frame_tags *tags = tags_of_frame();
+	enum reason reason;
+	__u32 tag;
+
+	if (!tags)
+		return PASS_NOT_OURS;
+	tags->ingress = ctx->ingress_ifindex;
+	tags->received = tags->sent = 0;
+	if (!take_tag(ctx, tags))
+		return PASS_UNKNOWN_VLAN;
+	reason = handle_untagged_frame(ctx);
+	switch (reason >> REASON_VERDICT_SHIFT) {
+	case VERDICT_FORWARD:
+		tag = tags->sent;
+		break;
+	case VERDICT_DROP:
+		return reason;
+	default:
+		tag = tags->received;
+	}
+	return !tag || put_tag(ctx, tag) ? reason : DROP_NO_ROOM;
+}
+#else
+#define handle_frame_with_tag handle_untagged_frame
+#endif
+
+int home_agent(struct xdp_md *ctx)
+{
+	enum reason reason = handle_frame_with_tag(ctx);
+
 	count_reason(reason);
 	switch (reason >> REASON_VERDICT_SHIFT) {
 	case VERDICT_FORWARD:

@@ -34,4 +34,10 @@ BPF_TABLE_PINNED("lru_hash", struct stranger_key, struct stranger_bucket, strang
 		 PIN_DIRECTORY "/strangers");
 BPF_TABLE_PINNED("array", __u32, struct stranger_bucket, strangers_in_all, 2, PIN_DIRECTORY "/strangers_in_all");
 #endif
+#if WITH_VLANS
+/* Index of the VLAN device by port and tag; tag by interface index. `ports` leads from VLAN devices to their ports. */
+BPF_TABLE_PINNED("hash", struct vlan, __u32, vlans, MAX_VLANS, PIN_DIRECTORY "/vlans");
+BPF_TABLE_PINNED("array", __u32, __u32, interface_tags, MAX_PORTS, PIN_DIRECTORY "/interface_tags");
+BPF_TABLE_PINNED("percpu_array", __u32, struct frame_tags, frame_tags, 1, PIN_DIRECTORY "/frame_tags");
+#endif
 BPF_XDP_REDIRECT_MAP("devmap:" PIN_DIRECTORY "/ports", __u32, ports, MAX_PORTS);

@@ -141,7 +141,7 @@ INLINE int write_advertisement(struct xdp_md *ctx, const struct solicitation *as
 INLINE enum reason answer_solicitation(struct xdp_md *ctx, const struct ethernet_header *link,
 				       const struct ipv6_header *packet, void *end)
 {
-	struct home_link home_link = { .port = ctx->ingress_ifindex };
+	struct home_link home_link = { .interface = ingress_of(ctx) };
 	struct link_identity *identity = home_links.lookup(&home_link);
 	struct solicitation asked;
 	__u32 zero = 0;

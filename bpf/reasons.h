@@ -77,6 +77,8 @@ enum reason {
 	PASS_IPV4_FRAGMENT = 83,
 	/* To the home agent over IPv4, with IPv4 options. */
 	PASS_IPV4_OPTIONS = 84,
+	/* With the tag of a VLAN that has no device on this interface. */
+	PASS_UNKNOWN_VLAN = 85,
 
 	/* No route to the care-of address. */
 	DROP_NO_ROUTE = 96,

@@ -96,10 +96,10 @@ struct error_budget {
 	__u64 tokens;
 };
 
-/* A home link: the interface frames of it come in by. */
+/* A home link: the interface that frames of it come in by, a VLAN device where they have a tag. */
 struct home_link {
-	__u32 port; /* interface index */
-	__u32 vlan; /* tag of its frames, 0 for none */
+	__u32 interface; /* index */
+	__u32 reserved;
 };
 
 /* Value of `home_links`: as whom the home agent defends home addresses there. */
@@ -127,4 +127,18 @@ struct stranger_key {
 struct stranger_bucket {
 	__u64 full_at; /* a token is spent by moving this into the future */
 	__u64 challenged_until; /* cookies are asked for */
+};
+
+/* Key of `vlans`: frames on a port with a tag. */
+struct vlan {
+	__u32 port; /* interface index */
+	__u32 identifier;
+};
+
+/* Value of `frame_tags`, per processor: of the frame being looked at. Tags have TAG_PRESENT set, 0 is none. */
+struct frame_tags {
+	__u32 ingress; /* interface index, of the VLAN device if there is a tag */
+	__u32 received;
+	__u32 sent;
+	__u32 reserved;
 };

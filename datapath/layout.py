@@ -43,11 +43,14 @@ MAX_MOBILE_NETWORKS = 1 << 20
 """Mobile network prefixes; one takes memory only once it is there."""
 MAX_HOME_LINKS = 64
 HOME_LINK = struct.Struct("=II")
-"""Interface index and VLAN tag of the frames of a home link."""
+"""Interface index of a home link, reserved."""
 LINK_IDENTITY = struct.Struct("=16sQ6s2s")
 """Address, valid until (jiffies), Ethernet address, the loader's mark: whether it has raised all-multicast."""
 LINK_LOCAL_ADDRESS = struct.Struct("=16sII")
 """An address with its home link."""
+VLAN = struct.Struct("=II")
+"""Interface index of a port, identifier of a VLAN on it."""
+MAX_VLANS = 4096
 NEXT_HOPS_OF_GENERATION = 64
 """Next hops that one processor keeps of one generation."""
 NEXT_HOP = struct.Struct("=III6s6sI")
@@ -133,6 +136,9 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
             since=2,
         ),
         MapSpecification("advertisement_budget", MapType.PERCPU_ARRAY, INDEX.size, 16, 1, since=2),
+        MapSpecification("vlans", MapType.HASH, VLAN.size, INDEX.size, MAX_VLANS, since=3),
+        array("interface_tags", INDEX.size, MAX_PORTS, since=3),
+        MapSpecification("frame_tags", MapType.PERCPU_ARRAY, INDEX.size, 16, 1, since=3),
         MapSpecification("reply_addresses", MapType.HASH, KEY_SIZE, KEY_SIZE, max_bindings, since=1),
         MapSpecification("local", MapType.HASH, KEY_SIZE, INDEX.size, MAX_HOME_AGENTS, since=1),
         MapSpecification("stats", MapType.PERCPU_ARRAY, INDEX.size, 8, MAX_REASONS, since=1),

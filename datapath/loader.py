@@ -39,6 +39,7 @@ from datapath.netlink import InterfaceState, XdpMode
 from datapath.served_links import serve_links
 from datapath.specialisation import Specialisation
 from datapath.stranger_limits import StrangerLimits
+from datapath.vlans import VlanMaps
 
 _REMEDY = (
     "run `homeagent datapath upgrade`, which takes the bindings along; if it knows no such layout, `homeagent datapath "
@@ -59,7 +60,9 @@ class LoaderOptions:
         home_prefixes: what this host sends there goes to care-of addresses with a routing header, as the kernel's IPsec
             needs it; empty for no such device.
         mobile_networks: whether packets to and from the networks of mobile routers are tunnelled (RFC 3963).
-        home_links: those of the interfaces that have hosts of a home link behind them (RFC 6275 section 10.4.1).
+        home_links: those of the interfaces, or VLAN devices on them, that have hosts of a home link behind them
+            (RFC 6275 section 10.4.1).
+        vlans: whether frames with the tags of VLAN devices on the interfaces are served.
         home_agent_ipv4_addresses: addresses tunnels over IPv4 end at; empty for no such tunnels.
         stranger_limits: of what strangers may send to the home agent, None for none.
         loaded_by: version of homeagent, for whoever asks what is loaded.
@@ -73,6 +76,7 @@ class LoaderOptions:
     home_prefixes: Sequence[IPv6Network] = ()
     mobile_networks: bool = False
     home_links: Sequence[str] = ()
+    vlans: bool = False
     home_agent_ipv4_addresses: Sequence[IPv4Address] = ()
     stranger_limits: StrangerLimits | None = None
     loaded_by: str = ""
@@ -140,7 +144,8 @@ def check_options(options: LoaderOptions) -> None:
         raise DatapathError("No interface is named: set datapath.interfaces to those facing the network.")
     if len(set(options.interfaces)) != len(options.interfaces):
         raise DatapathError("An interface is named twice: correct datapath.interfaces.")
-    if strangers := sorted(set(options.home_links) - set(options.interfaces)):
+    on_interfaces = {device.name for device in netlink.vlan_devices()} if options.vlans else set()
+    if strangers := sorted(set(options.home_links) - set(options.interfaces) - on_interfaces):
         raise DatapathError(f"{strangers[0]} is a home link but not among the interfaces: correct datapath.home_links.")
     addresses = len(options.home_agent_addresses) + len(options.home_agent_ipv4_addresses)
     if not options.home_agent_addresses or addresses > MAX_HOME_AGENTS:
@@ -243,6 +248,7 @@ def load_program(
         tuple(options.home_agent_addresses),
         mobile_networks=options.mobile_networks,
         home_links=bool(options.home_links),
+        vlans=options.vlans,
         home_agent_ipv4_addresses=tuple(options.home_agent_ipv4_addresses),
         stranger_limits=options.stranger_limits,
     )
@@ -265,6 +271,8 @@ def load_program(
                 obsolete = _add_local(local, [*options.home_agent_addresses, *options.home_agent_ipv4_addresses])
                 rows_before = {row.index: row for row in generations.recorded_in(before or directory)}
                 attachments = _attach_all(options, directory, states, program, own, rows_before)
+                with VlanMaps.open_in(directory) as vlans:
+                    vlans.replace(netlink.vlan_devices() if options.vlans else [])
                 for key in obsolete:
                     local.delete(key)
             _write_configuration(directory, options, program)

@@ -67,8 +67,24 @@ class InterfaceState:
         return XdpMode.GENERIC if self.generic_program else None
 
 
+@dataclass(frozen=True, slots=True)
+class VlanDevice:
+    """A VLAN device: 802.1Q frames with one tag.
+
+    Attributes:
+        port: index of the interface that carries them.
+        identifier: of the VLAN, in the tag.
+    """
+
+    name: str
+    index: int
+    port: int
+    identifier: int
+
+
 class _Message(IntEnum):
     ERROR = 2
+    DONE = 3
     NEW_LINK = 16
     GET_LINK = 18
     SET_LINK = 19
@@ -77,6 +93,10 @@ class _Message(IntEnum):
 _REQUEST, _ACKNOWLEDGE, _CAPPED, _WITH_ATTRIBUTES = 0x1, 0x4, 0x100, 0x200
 _SOL_NETLINK, _CAP_ACK, _EXTENDED_ACK = 270, 10, 11
 _IFLA_ADDRESS, _IFLA_NAME, _IFLA_MTU, _IFLA_XDP = 1, 3, 4, 43
+_IFLA_LINK, _IFLA_LINKINFO, _LINKINFO_KIND, _LINKINFO_DATA = 5, 18, 1, 2
+_VLAN_ID, _VLAN_PROTOCOL = 1, 5
+_ETHERTYPE_8021Q = b"\x81\x00"
+_DUMP = 0x300
 _ALL_MULTICAST = 0x200
 _XDP_FD, _XDP_FLAGS, _XDP_DRIVER_ID, _XDP_GENERIC_ID, _XDP_EXPECTED_FD = 1, 3, 5, 6, 8
 _FLAG_IF_NONE, _FLAG_GENERIC, _FLAG_NATIVE, _FLAG_REPLACE = 1, 2, 4, 16
@@ -108,6 +128,42 @@ def interface_state(interface: str | int) -> InterfaceState:
         generic_program=int.from_bytes(xdp.get(_XDP_GENERIC_ID, b""), sys.byteorder),
         link_address=top.get(_IFLA_ADDRESS, b""),
         all_multicast=bool(flags & _ALL_MULTICAST),
+    )
+
+
+def vlan_devices() -> list[VlanDevice]:
+    """All VLAN devices of this thread's network namespace."""
+    found: list[VlanDevice] = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as channel:
+        body = _LINK.pack(0, 0, 0, 0, 0)
+        header = _HEADER.pack(_HEADER.size + len(body), _Message.GET_LINK, _REQUEST | _DUMP, 1, 0)
+        channel.sendto(header + body, (0, 0))
+        while True:
+            data = channel.recv(1 << 20)
+            while data:
+                length, kind, _, _, _ = _HEADER.unpack_from(data)
+                if kind in (_Message.DONE, _Message.ERROR):
+                    return found
+                device = _vlan_device(data[_HEADER.size : length])
+                if device is not None:
+                    found.append(device)
+                data = data[(length + 3) // 4 * 4 :]
+
+
+def _vlan_device(body: bytes) -> VlanDevice | None:
+    _, _, index, _, _ = _LINK.unpack_from(body)
+    top = dict(_attributes(body[_LINK.size :]))
+    details = dict(_attributes(top.get(_IFLA_LINKINFO, b"")))
+    if details.get(_LINKINFO_KIND, b"").rstrip(b"\0") != b"vlan":
+        return None
+    vlan = dict(_attributes(details.get(_LINKINFO_DATA, b"")))
+    if vlan.get(_VLAN_PROTOCOL) != _ETHERTYPE_8021Q:
+        return None
+    return VlanDevice(
+        top.get(_IFLA_NAME, b"").rstrip(b"\0").decode(),
+        index,
+        int.from_bytes(top.get(_IFLA_LINK, b""), sys.byteorder),
+        int.from_bytes(vlan.get(_VLAN_ID, b""), sys.byteorder),
     )
 
 

@@ -51,6 +51,7 @@ class Reason(IntEnum):
     PASS_UDP_SIGNALLING = 82
     PASS_IPV4_FRAGMENT = 83
     PASS_IPV4_OPTIONS = 84
+    PASS_UNKNOWN_VLAN = 85
     DROP_NO_ROUTE = 96
     DROP_FORWARDING_DISABLED = 97
     DROP_TOO_BIG = 98
@@ -124,6 +125,7 @@ _DESCRIPTIONS = {
     Reason.PASS_UDP_SIGNALLING: "Signalling in UDP over IPv4, as it came.",
     Reason.PASS_IPV4_FRAGMENT: "To the home agent, an IPv4 fragment.",
     Reason.PASS_IPV4_OPTIONS: "To the home agent over IPv4, with IPv4 options.",
+    Reason.PASS_UNKNOWN_VLAN: "With the tag of a VLAN that has no device on this interface.",
     Reason.DROP_NO_ROUTE: "No route to the care-of address.",
     Reason.DROP_FORWARDING_DISABLED: "IPv6 forwarding is off on the interface the frame came in by.",
     Reason.DROP_TOO_BIG: "Did not fit the tunnel, and no ICMPv6 error may answer it.",

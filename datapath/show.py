@@ -16,7 +16,7 @@ from datapath.errors import DatapathError
 from datapath.layout import CONFIGURATION, INDEX, PROGRAM_NAME, SCHEMA_VERSION, map_specifications, pin_directory
 from datapath.table import open_table
 
-_COUNTED = ("local", "attachments", "reply_addresses", "home_links", "link_local_addresses", "path_mtus")
+_COUNTED = ("local", "attachments", "reply_addresses", "home_links", "link_local_addresses", "vlans", "path_mtus")
 
 
 def show(pin_path: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from datapath.layout import (
     MAX_REASONS,
     MAX_STRANGERS,
     MAX_TUNNEL_ENDS,
+    MAX_VLANS,
     NEXT_HOPS_OF_GENERATION,
     ROUTES_OF_PROCESSOR,
     hash_places,
@@ -42,6 +43,7 @@ class Specialisation:
         home_agent_addresses: addresses tunnels and signalling end at.
         mobile_networks: whether there are mobile routers (RFC 3963).
         home_links: whether there are home links with hosts on them.
+        vlans: whether frames have 802.1Q tags.
         home_agent_ipv4_addresses: addresses tunnels over IPv4 end at; empty for no such tunnels.
         stranger_limits: of what strangers may send to those, None for none.
     """
@@ -52,6 +54,7 @@ class Specialisation:
     home_agent_addresses: Sequence[IPv6Address]
     mobile_networks: bool = False
     home_links: bool = False
+    vlans: bool = False
     home_agent_ipv4_addresses: Sequence[IPv4Address] = ()
     stranger_limits: StrangerLimits | None = None
 
@@ -69,6 +72,8 @@ class Specialisation:
             "MAX_TUNNEL_ENDS": str(MAX_TUNNEL_ENDS),
             "PROCESSORS": str(processors),
             "WITH_MOBILE_NETWORKS": str(int(self.mobile_networks)),
+            "WITH_VLANS": str(int(self.vlans)),
+            "MAX_VLANS": str(MAX_VLANS),
             "WITH_HOME_LINKS": str(int(self.home_links)),
             "MAX_HOME_LINKS": str(MAX_HOME_LINKS),
             "MAX_MOBILE_NETWORKS": str(MAX_MOBILE_NETWORKS),

@@ -100,6 +100,7 @@ def _load(configuration: Configuration, as_json: bool, load_data_path: Callable[
             home_prefixes=configuration.home_agent.home_prefixes if back_end.kernel else (),
             mobile_networks=configuration.mobility.mobile_routers,
             home_links=settings.home_links,
+            vlans=settings.vlans,
             stranger_limits=_stranger_limits(configuration.strangers),
             loaded_by=installed_version(),
         )

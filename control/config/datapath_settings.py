@@ -45,9 +45,17 @@ class DatapathSettings(Settings, frozen=True, kw_only=True):
     home_links: Annotated[
         tuple[str, ...],
         about(
-            "Those of the interfaces that have hosts of a home link behind them, which find home addresses by "
-            "neighbour discovery. Home prefixes that are routed to this home agent need none. See "
+            "Those of the interfaces, or VLAN devices on them, that have hosts of a home link behind them, which find "
+            "home addresses by neighbour discovery. Home prefixes that are routed to this home agent need none. See "
             "[A home link with hosts on it](operations.md#a-home-link-with-hosts-on-it).",
             ["home0"],
         ),
     ] = ()
+    vlans: Annotated[
+        bool,
+        about(
+            "Whether frames with an 802.1Q tag are served, as far as the interfaces have VLAN devices: `eth0.10` on "
+            "`eth0` is not named itself. See [VLANs](operations.md#vlans).",
+            False,
+        ),
+    ] = False

@@ -208,7 +208,7 @@ def _contradictions(configuration: Configuration, source: TomlSource) -> list[Pr
     if len(set(interfaces)) < len(interfaces):
         complain("datapath", "interfaces", "an interface is named twice", "Name each once.")
     for name in configuration.datapath.home_links:
-        if name not in interfaces:
+        if name not in interfaces and not configuration.datapath.vlans:
             complain("datapath", "home_links", f"{name} is not among the interfaces", "Add it to interfaces.")
     if len(str(configuration.control.socket).encode()) > _SOCKET_PATH_OCTETS:
         wrong = f"longer than {_SOCKET_PATH_OCTETS} octets, the most a Unix socket's path can have"

@@ -52,6 +52,7 @@ from datapath.generations import Writing
 from datapath.reply_addresses import ReplyAddresses
 from datapath.route_changes import BOTH_FAMILIES, IPV6_ONLY
 from datapath.route_control import RouteControl
+from datapath.vlans import VlanMaps
 from datapath.xfrm.channel import XfrmChannel
 
 _LOG = logging.getLogger(__name__)
@@ -127,6 +128,7 @@ class Daemon:
             flush=self._flush,
             observe_latency=self._instruments.binding_update.observe,
         )
+        self._vlans = VlanMaps.open(configuration.datapath.pin_path) if configuration.datapath.vlans else None
         self._home_links = HomeLinkTraffic(
             configuration.datapath.home_links, configuration.datapath.pin_path, self._agent
         )
@@ -166,6 +168,8 @@ class Daemon:
             stack.callback(self._tunnels.close)
             stack.callback(self._counters.close)
             stack.callback(self._home_links.close)
+            if self._vlans is not None:
+                stack.callback(self._vlans.close)
             stack.callback(self._keys.close)
             families = BOTH_FAMILIES if self._configuration.home_agent.ipv4_addresses else IPV6_ONLY
             routes = RouteWatch(RouteControl.open(self._configuration.datapath.pin_path), self._loop, families)
@@ -388,6 +392,8 @@ class Daemon:
         while True:
             await self._membership.beat()
             self._home_links.refresh(self._membership.serves_until())
+            if self._vlans is not None:
+                self._vlans.refresh()
             self._writer.remove_expired(self._agent.expire(time.time()))
             self._packets.flush()
             self._agent.prepare(_KEY_PAIRS_AT_ONCE)

@@ -140,6 +140,7 @@ def loaded_testbed(
     *,
     mobile_networks: bool = False,
     home_links: Sequence[str] = (),
+    vlans: bool = False,
     ipv4_addresses: Sequence[IPv4Address] = (),
     stranger_limits: StrangerLimits | None = None,
 ) -> Iterator[Testbed]:
@@ -154,6 +155,7 @@ def loaded_testbed(
             max_bindings=64,
             mobile_networks=mobile_networks,
             home_links=home_links,
+            vlans=vlans,
             home_agent_ipv4_addresses=ipv4_addresses,
             stranger_limits=stranger_limits,
         )
