@@ -217,6 +217,15 @@ def no_writer(directory: Path) -> Iterator[bool]:
         yield bpffs.try_lock(descriptor)
 
 
+def is_written(pin_path: Path) -> bool:
+    """Whether a process writes the maps that are in force."""
+    directory = in_force(pin_path)
+    if directory is None:
+        return False
+    with no_writer(directory) as is_free:
+        return not is_free
+
+
 class Writing:
     """Tells upgrades that this process writes the maps. Close it when it no longer does."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -18,12 +19,14 @@ from control.cli.output import console, pairs, print_json, table
 from control.cli.trace import trace
 from control.config import Configuration, load_configuration
 from control.config.stranger_settings import StrangerSettings
-from control.control_socket import CommandError, ask
+from control.control_socket import Answer, CommandError, ask
 from control.version import installed_version
 from datapath.stranger_limits import StrangerLimits
 
 if TYPE_CHECKING:
     from datapath.loader import LoaderOptions, LoadReport
+
+_DAEMON_STARTS_WITHIN_S = 30.0
 
 
 @click.group()
@@ -59,17 +62,16 @@ def upgrade(path: Path, as_json: bool) -> None:
 
     with told():
         configuration = load_configuration(path)
-        pause = partial(_daemon_held, configuration.control.socket)
+        pause = partial(_daemon_held, configuration)
         _load(configuration, as_json, partial(upgrade_data_path, pause=pause))
 
 
 @contextmanager
-def _daemon_held(socket: Path) -> Iterator[bool]:
+def _daemon_held(configuration: Configuration) -> Iterator[bool]:
     """Has the daemon change no binding for the length of the block; whether there is one."""
-    try:
-        answer = ask(socket, "hold-data-path", timeout_s=60.0)
-    except CommandError:
-        yield False  # an upgrade finds out by itself whether somebody writes
+    answer = _held_answer(configuration)
+    if answer is None:
+        yield False
         return
     with answer:
         rows = iter(answer)  # the connection lasts as long as this does
@@ -83,9 +85,25 @@ def _daemon_held(socket: Path) -> Iterator[bool]:
         yield True
 
 
+def _held_answer(configuration: Configuration) -> Answer | None:
+    """None without a daemon; one that has just begun to write answers in a moment."""
+    from datapath.generations import is_written
+
+    deadline = time.monotonic() + _DAEMON_STARTS_WITHIN_S
+    while True:
+        try:
+            return ask(configuration.control.socket, "hold-data-path", timeout_s=60.0)
+        except CommandError:
+            if not is_written(configuration.datapath.pin_path) or time.monotonic() > deadline:
+                return None
+        time.sleep(0.05)
+
+
 def _load(configuration: Configuration, as_json: bool, load_data_path: Callable[[LoaderOptions], LoadReport]) -> None:
     from control.daemon.back_end import choose_for_loading
     from datapath.loader import LoaderOptions
+    from datapath.netlink import interface_state
+    from datapath.preflight import examine_interface
 
     settings = configuration.datapath
     back_end = choose_for_loading(configuration)
@@ -105,8 +123,10 @@ def _load(configuration: Configuration, as_json: bool, load_data_path: Callable[
             loaded_by=installed_version(),
         )
     ).to_dict()
+    notices = [notice for name in settings.interfaces for notice in examine_interface(interface_state(name))]
     if as_json:
-        print_json(report | {"ipsec": {"back_end": back_end.name, "reason": back_end.reason}})
+        ipsec = {"back_end": back_end.name, "reason": back_end.reason}
+        print_json(report | {"ipsec": ipsec, "notices": [asdict(notice) for notice in notices]})
         return
     kept = "maps kept" if report["maps_reused"] else "maps made"
     click.echo(
@@ -115,6 +135,8 @@ def _load(configuration: Configuration, as_json: bool, load_data_path: Callable[
     )
     for interface in report["interfaces"]:
         click.echo(f"  {_interface_text(interface)}")
+    for notice in notices:
+        click.echo(f"  note: {notice}")
     click.echo(f"  IPsec by the {back_end.name} back end: {back_end.reason}")
     if report["home_link"] is not None:
         click.echo(f"  {_home_link_text(report['home_link'])}")

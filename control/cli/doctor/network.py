@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import fcntl
 import socket
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,24 +11,11 @@ from control.cli.doctor.finding import Finding, ok, problem, told, warning
 from control.cli.doctor.ipv4 import examine_ipv4
 from control.config import Configuration
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT
-from datapath import netlink
+from datapath import ethtool, netlink
 from datapath.attachments import Attachment, recorded
 from datapath.errors import DatapathError
 from datapath.netlink import InterfaceState, XdpMode
-
-_SIOCETHTOOL = 0x8946
-_GET_DRIVER, _GET_FLAGS = 0x3, 0x25
-_FLAG_LRO = 1 << 15
-_DRIVER_SIZE = 196
-NATIVE_DRIVERS = frozenset(
-    {
-        *("bnxt_en", "ena", "hv_netvsc", "i40e", "ice", "igb", "igc", "ixgbe", "ixgbevf", "mlx4_en", "mlx5_core"),
-        *("mvneta", "mvpp2", "nfp", "qede", "sfc", "tun", "veth", "virtio_net", "vmxnet3"),
-    }
-)
-"""Drivers with native XDP in Linux 6.1 or soon after, as ethtool names them."""
-_ONE_BUFFER_MTU = 3498
-"""Above it, a frame does not fit the one page that most drivers give XDP."""
+from datapath.preflight import NATIVE_DRIVERS, examine_interface
 
 
 def examine_network(configuration: Configuration, *, serving: bool) -> Iterator[Finding]:
@@ -64,13 +48,13 @@ def _check_interface(name: str, wanted: str, attached: dict[str, Attachment] | N
         yield told(f"interface {name}", error)
         return
     yield _check_program(state, wanted, attached)
-    yield from _check_offloads(state)
+    yield from _check_properties(state)
     yield _check_forwarding(name)
 
 
 def _check_program(state: InterfaceState, wanted: str, attached: dict[str, Attachment] | None) -> Finding:
     name, check = state.name, f"interface {state.name}"
-    driver = _driver(name)
+    driver = ethtool.driver(name)
     about = f"driver {driver or 'unknown'}, MTU {state.mtu}"
     known = attached.get(name) if attached else None
     if known is not None and known.index == state.index and state.program:
@@ -86,15 +70,10 @@ def _check_program(state: InterfaceState, wanted: str, attached: dict[str, Attac
     return (problem if wanted == "native" else warning)(check, f"native XDP is not to be expected, {about}", remedy)
 
 
-def _check_offloads(state: InterfaceState) -> Iterator[Finding]:
-    name, mtu = state.name, state.mtu
-    if mtu > _ONE_BUFFER_MTU:
-        says = f"MTU {mtu}: most drivers refuse native XDP"
-        yield warning(f"MTU of {name}", says, f"Lower it: ip link set {name} mtu 1500")
-    flags = _ethtool(name, struct.pack("=II", _GET_FLAGS, 0))
-    if flags is not None and struct.unpack_from("=I", flags, 4)[0] & _FLAG_LRO:
-        says = "large receive offload is on: drivers refuse XDP, or frames grow too big to forward"
-        yield warning(f"LRO of {name}", says, f"ethtool -K {name} lro off")
+def _check_properties(state: InterfaceState) -> Iterator[Finding]:
+    for notice in examine_interface(state):
+        if notice.about != "driver":  # told with the program
+            yield warning(f"{notice.about} of {state.name}", notice.says, notice.remedy)
 
 
 def _check_forwarding(name: str) -> Finding:
@@ -141,21 +120,3 @@ def _check_ports(configuration: Configuration, address: str, *, serving: bool) -
                 yield problem(check, f"cannot be had on {host} ({error.strerror})", remedy)
                 continue
         yield ok(check, f"free on {host}")
-
-
-def _driver(name: str) -> str:
-    reply = _ethtool(name, struct.pack("=I", _GET_DRIVER).ljust(_DRIVER_SIZE, b"\0"))
-    return "" if reply is None else reply[4:36].rstrip(b"\0").decode("ascii", "replace")
-
-
-def _ethtool(name: str, command: bytes) -> bytes | None:
-    """What the driver answers to an ethtool command, None if it does not."""
-    buffer = bytearray(command)
-    address = (ctypes.c_char * len(buffer)).from_buffer(buffer)
-    request = struct.pack("@16sP16x", name.encode(), ctypes.addressof(address))
-    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as channel:
-        try:
-            fcntl.ioctl(channel, _SIOCETHTOOL, request)
-        except OSError:
-            return None
-    return bytes(buffer)
