@@ -82,6 +82,23 @@ class VlanDevice:
     identifier: int
 
 
+@dataclass(frozen=True, slots=True)
+class InterfaceKind:
+    """What an interface is made of.
+
+    Attributes:
+        kind: its type as `ip -d link` shows it, empty for a card.
+        member_of: the type of what it is a member of, empty if it is none.
+        master: index of that; 0 if there is none.
+        peer: index of the other end or of what is below it; 0 if that is in another network namespace, or is not.
+    """
+
+    kind: str
+    member_of: str
+    master: int
+    peer: int
+
+
 class _Message(IntEnum):
     ERROR = 2
     DONE = 3
@@ -98,6 +115,7 @@ _VLAN_ID, _VLAN_PROTOCOL = 1, 5
 _ETHERTYPE_8021Q = b"\x81\x00"
 _DUMP = 0x300
 _ALL_MULTICAST = 0x200
+_IFLA_MASTER, _IFLA_LINK_NAMESPACE, _LINKINFO_MEMBER_KIND = 10, 37, 4
 _XDP_FD, _XDP_FLAGS, _XDP_DRIVER_ID, _XDP_GENERIC_ID, _XDP_EXPECTED_FD = 1, 3, 5, 6, 8
 _FLAG_IF_NONE, _FLAG_GENERIC, _FLAG_NATIVE, _FLAG_REPLACE = 1, 2, 4, 16
 _NESTED, _TYPE_MASK = 0x8000, 0x3FFF
@@ -164,6 +182,19 @@ def _vlan_device(body: bytes) -> VlanDevice | None:
         index,
         int.from_bytes(top.get(_IFLA_LINK, b""), sys.byteorder),
         int.from_bytes(vlan.get(_VLAN_ID, b""), sys.byteorder),
+
+
+def interface_kind(index: int) -> InterfaceKind:
+    """Kind of an interface of this thread's network namespace; raises NetlinkRefused."""
+    reply = _exchange(_Message.GET_LINK, _LINK.pack(0, 0, index, 0, 0))
+    top = dict(_attributes(reply[_LINK.size :]))
+    information = dict(_attributes(top.get(_IFLA_LINKINFO, b"")))
+    is_elsewhere = _IFLA_LINK_NAMESPACE in top
+    return InterfaceKind(
+        kind=information.get(_LINKINFO_KIND, b"").rstrip(b"\0").decode(),
+        member_of=information.get(_LINKINFO_MEMBER_KIND, b"").rstrip(b"\0").decode(),
+        master=int.from_bytes(top.get(_IFLA_MASTER, b""), sys.byteorder),
+        peer=0 if is_elsewhere else int.from_bytes(top.get(_IFLA_LINK, b""), sys.byteorder),
     )
 
 

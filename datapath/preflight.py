@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from datapath import ethtool, netlink
-from datapath.errors import InterfaceMissing
-from datapath.netlink import InterfaceState
+from datapath.netlink import InterfaceKind, InterfaceState
 
 NATIVE_DRIVERS = frozenset(
     {
@@ -20,9 +18,6 @@ NATIVE_DRIVERS = frozenset(
 """Drivers with native XDP in Linux 6.1 or soon after, as ethtool names them."""
 ONE_BUFFER_MTU = 3498
 """Above it, a frame does not fit the one page that most drivers give XDP."""
-_DRIVERS_WITHOUT_HARDWARE = frozenset({"veth", "tun", "bridge", "bonding", "dummy", "802.1Q VLAN Support", "macvlan"})
-_SYSTEM = Path("/sys/class/net")
-_VLANS = Path("/proc/net/vlan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,52 +41,59 @@ class Notice:
 def examine_interface(state: InterfaceState) -> Iterator[Notice]:
     """Looks at an interface of this network namespace; changes nothing."""
     driver = ethtool.driver(state.name)
-    yield from _what_it_is(state.name, driver)
+    kind = netlink.interface_kind(state.index)
+    yield from _what_it_is(state.name, kind)
+    yield from _what_it_belongs_to(state.name, kind)
     yield from _size(state)
     yield from _offloads(state.name, ethtool.features(state.name))
-    if driver == "veth":
-        yield from _other_end(state)
-    elif driver not in _DRIVERS_WITHOUT_HARDWARE:
-        yield from _queues(state.name, os.cpu_count() or 1)
+    if kind.kind == "veth":
+        yield from _other_end(state, kind)
+    elif not kind.kind and driver:
+        yield from _card(state.name, driver)
 
 
-def _what_it_is(name: str, driver: str) -> Iterator[Notice]:
-    place = _SYSTEM / name
-    if (place / "bonding").exists():
+def _what_it_is(name: str, kind: InterfaceKind) -> Iterator[Notice]:
+    if kind.kind == "bond":
         yield Notice(
             "bond",
             f"{name} is a bond: native XDP needs the mode 802.3ad, balance-xor, balance-rr or active-backup, and all "
             "its members' drivers",
-            f"Look at {place}/bonding/mode; or serve it in generic mode.",
+            f"Look at `ip -d link show {name}`; or serve it in generic mode.",
         )
-    if (place / "bridge").exists():
+    if kind.kind == "bridge":
         yield Notice(
             "bridge",
             f"{name} is a bridge, which has no native XDP, and frames that it forwards itself do not come by",
             "Serve the interface behind it that faces the network, taken out of the bridge.",
         )
-    if (_VLANS / name).exists():
+    if kind.kind == "vlan":
         yield Notice(
             "vlan",
             f"{name} is a VLAN device, which has generic XDP only",
             "Accept generic mode, or serve the interface below it.",
         )
-    master = place / "master"
-    if master.exists():
-        kind = "bond" if (master / "bonding").exists() else "bridge" if (master / "bridge").exists() else "device"
-        yield Notice(
-            f"{kind}-member",
-            f"{name} belongs to the {kind} {master.resolve().name}, which gets no frame that XDP takes",
-            f"Serve {master.resolve().name} instead."
-            if kind == "bond"
-            else f"ip link set {name} nomaster, unless it is meant so.",
-        )
-    if driver and driver not in NATIVE_DRIVERS | _DRIVERS_WITHOUT_HARDWARE:
+
+
+def _what_it_belongs_to(name: str, kind: InterfaceKind) -> Iterator[Notice]:
+    if not kind.master:
+        return
+    master = netlink.interface_state(kind.master).name
+    remedy = f"ip link set {name} nomaster, unless it is meant so."
+    yield Notice(
+        f"{kind.member_of or 'device'}-member",
+        f"{name} belongs to {master}, which gets no frame that XDP takes",
+        f"Serve {master} instead." if kind.member_of == "bond" else remedy,
+    )
+
+
+def _card(name: str, driver: str) -> Iterator[Notice]:
+    if driver not in NATIVE_DRIVERS:
         yield Notice(
             "driver",
             f"the driver {driver} of {name} is not known to have native XDP",
             "Use a card whose driver has it; generic XDP costs most of the speed.",
         )
+    yield from _queues(name, os.cpu_count() or 1)
 
 
 def _size(state: InterfaceState) -> Iterator[Notice]:
@@ -136,15 +138,12 @@ def _queues(name: str, processors: int) -> Iterator[Notice]:
     )
 
 
-def _other_end(state: InterfaceState) -> Iterator[Notice]:
+def _other_end(state: InterfaceState, kind: InterfaceKind) -> Iterator[Notice]:
     """Redirected frames vanish at a veth whose other end has neither a program nor GRO (its NAPI is off then)."""
-    try:
-        index = int((_SYSTEM / state.name / "iflink").read_text(encoding="ascii"))
-        peer = netlink.interface_state(index)
-        is_paired = int((_SYSTEM / peer.name / "iflink").read_text(encoding="ascii")) == state.index
-    except (InterfaceMissing, OSError, ValueError):
+    if not kind.peer:
         return  # in another network namespace: not to be seen from here
-    if is_paired and not peer.native_program and not ethtool.features(peer.name).get("rx-gro"):
+    peer = netlink.interface_state(kind.peer)
+    if not peer.native_program and not ethtool.features(peer.name).get("rx-gro"):
         yield Notice(
             "veth-peer",
             f"{peer.name}, the other end of {state.name}, has neither XDP nor GRO: what is redirected to it vanishes",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations
@@ -14,6 +14,7 @@ from typing import Any
 from datapath import bpffs, generations
 from datapath.bpf_syscall import object_pin, program_info
 from datapath.compiler import compile_program
+from datapath.errors import CompileFailed
 from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME, PROGRAM_NAME, map_specifications
 from datapath.loader import create_map
 from datapath.specialisation import Specialisation
@@ -37,14 +38,16 @@ class Verified:
     Attributes:
         program: its name.
         features: those it was compiled with.
-        verified_instructions: what the verifier walked; 0 if the kernel does not tell.
-        instructions: what it consists of, after the kernel's translation.
+        verified_instructions: what the verifier walked; 0 if the kernel does not tell, or refuses it.
+        instructions: what it consists of, after the kernel's translation; 0 if the kernel refuses it.
+        refusal: the kernel's words, empty if it accepts it.
     """
 
     program: str
     features: tuple[str, ...]
     verified_instructions: int
     instructions: int
+    refusal: str = ""
 
 
 def features() -> tuple[str, ...]:
@@ -61,15 +64,18 @@ def feature_sets() -> list[tuple[str, ...]]:
     return [chosen for chosen in every if len(chosen) in (0, 1, len(names) - 1, len(names))]
 
 
-def verify(pin_path: Path, home_agent_addresses: tuple[IPv6Address, ...]) -> Iterator[Verified]:
+def verify(
+    pin_path: Path, home_agent_addresses: tuple[IPv6Address, ...], chosen_sets: Sequence[tuple[str, ...]] | None = None
+) -> Iterator[Verified]:
     """Compiles and verifies one program after the other, for maps of its own that are gone afterwards.
 
     Args:
         pin_path: a directory of this name with something behind it is used, on a BPF file system.
         home_agent_addresses: addresses tunnels end at; each costs a few instructions.
+        chosen_sets: combinations of features; None for those of :func:`feature_sets`.
 
     Raises:
-        DatapathError: a program is refused, or the caller may not.
+        DatapathError: there is no compiler, or the caller may not.
     """
     directory = pin_path.with_name(f"{pin_path.name}-verify-{os.getpid()}")
     bpffs.ensure_directory(directory)
@@ -81,7 +87,7 @@ def verify(pin_path: Path, home_agent_addresses: tuple[IPv6Address, ...]) -> Ite
             finally:
                 os.close(descriptor)
         plain = Specialisation(directory, _MAX_BINDINGS, secrets.token_bytes(HASH_KEY.size), home_agent_addresses)
-        for chosen in feature_sets():
+        for chosen in feature_sets() if chosen_sets is None else chosen_sets:
             switched: dict[str, Any] = {name: _SWITCHED_ON.get(name, True) for name in chosen}
             yield _verify(replace(plain, **switched), PROGRAM_NAME, chosen)
         yield _verify(plain, HOME_LINK_PROGRAM_NAME, ())
@@ -90,6 +96,9 @@ def verify(pin_path: Path, home_agent_addresses: tuple[IPv6Address, ...]) -> Ite
 
 
 def _verify(specialisation: Specialisation, name: str, chosen: tuple[str, ...]) -> Verified:
-    with compile_program(specialisation, name) as program:
-        info = program_info(program.descriptor)
+    try:
+        with compile_program(specialisation, name) as program:
+            info = program_info(program.descriptor)
+    except CompileFailed as error:
+        return Verified(name, chosen, 0, 0, str(error).splitlines()[-1])
     return Verified(name, chosen, info.verified_instructions, info.translated_size // 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -188,7 +189,7 @@ def verify(path: Path, as_json: bool) -> None:
     """Compile the programs in every combination of features and have this kernel verify them.
 
     Nothing is attached, and what is loaded is not touched. Tells after an upgrade of the kernel or of homeagent whether
-    the programs are accepted, and how far they are from the verifier's limit.
+    the programs are accepted, and how far they are from the verifier's limit. The exit status is 1 if one is refused.
     """
     from datapath.verification import VERIFIER_LIMIT, verify
 
@@ -197,18 +198,19 @@ def verify(path: Path, as_json: bool) -> None:
         verified = list(verify(configuration.datapath.pin_path, (configuration.home_agent.address,)))
         if as_json:
             print_json([asdict(each) for each in verified])
-            return
+            sys.exit(any(each.refusal for each in verified))
         rows = (
             (
                 each.program,
                 ", ".join(each.features) or "none",
                 each.instructions,
                 each.verified_instructions,
-                f"{each.verified_instructions / VERIFIER_LIMIT:.1%}",
+                "REFUSED" if each.refusal else f"{each.verified_instructions / VERIFIER_LIMIT:.1%}",
             )
             for each in verified
         )
         console().print(table(("PROGRAM", "FEATURES", "INSTRUCTIONS", "VERIFIED", "OF THE LIMIT"), rows))
+        sys.exit(any(each.refusal for each in verified))
 
 
 @datapath.command()

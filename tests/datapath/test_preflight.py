@@ -98,6 +98,8 @@ def test_cards_that_merge_frames_are_told(network, monkeypatch, feature, remedy)
     ],
 )
 def test_too_few_queues_are_told(network, monkeypatch, queues, remedy):
+    card = netlink.InterfaceKind("", "", 0, 0)
+    monkeypatch.setattr(netlink, "interface_kind", lambda _: card)
     monkeypatch.setattr(ethtool, "driver", lambda _: "ixgbe")
     monkeypatch.setattr(ethtool, "queues", lambda _: queues)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
@@ -106,6 +108,8 @@ def test_too_few_queues_are_told(network, monkeypatch, queues, remedy):
 
 
 def test_a_driver_without_native_xdp_is_told(network, monkeypatch):
+    card = netlink.InterfaceKind("", "", 0, 0)
+    monkeypatch.setattr(netlink, "interface_kind", lambda _: card)
     monkeypatch.setattr(ethtool, "driver", lambda _: "r8169")
 
     assert "driver" in told("core")

@@ -58,14 +58,13 @@ def numbered(number):
     return struct.pack("!HHHHQ", 4000, 4001, 16, 1, number)
 
 home, care_of, agent, correspondent = "2001:db8:100::5", "2001:db8:f::5", "2001:db8:f::1", "2001:db8:c::2"
-mac = lambda name: bytes.fromhex(open(f"/sys/class/net/{name}/address").read().strip().replace(":", ""))
 ports = {"cn0": open_port("cn0-peer"), "core": open_port("core-peer")}
 def down(number):
     return ports["cn0"], mac_of["cn0"] + ipv6(correspondent, home, 17, numbered(number))
 def up(number):
     inner = ipv6(home, correspondent, 17, numbered(number))
     return ports["core"], mac_of["core"] + ipv6(care_of, agent, 41, inner)
-mac_of = {name: mac(name) + b"\\2\\0\\0\\0\\0\\x77" + b"\\x86\\xdd" for name in ports}
+mac_of = {name: bytes([2, 0, 0, 0, 0, len(name), 2, 0, 0, 0, 0, 0x77, 0x86, 0xDD]) for name in ports}
 ways = {"encapsulated": (down, ports["core"], 94), "decapsulated": (up, ports["cn0"], 54)}
 sent, seen = 0, {way: bytearray(1 << 20) for way in ways}
 
