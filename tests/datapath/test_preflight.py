@@ -114,3 +114,17 @@ def test_a_driver_without_native_xdp_is_told(network, monkeypatch):
 
     assert "driver" in told("core")
     assert "r8169" not in preflight.NATIVE_DRIVERS
+
+
+@pytest.mark.parametrize(
+    ("kind", "about"),
+    [
+        (netlink.InterfaceKind("bond", "", 0, 0), "bond"),
+        (netlink.InterfaceKind("vlan", "", 0, 0), "vlan"),
+        (netlink.InterfaceKind("", "bond", 1, 0), "bond-member"),
+    ],
+)
+def test_what_this_kernel_lacks_is_told_by_its_kind(network, monkeypatch, kind, about):
+    monkeypatch.setattr(netlink, "interface_kind", lambda _: kind)
+
+    assert about in told("core")
