@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import numpy as np
@@ -20,17 +21,17 @@ from datapath.bindings import BindingMap
 from datapath.bpf_syscall import Map, MapType, object_pin
 from datapath.errors import DatapathError, NotLoaded
 from datapath.former_bindings import FormerBindings, reader
-from datapath.layout import INDEX, MapSpecification, map_specifications, pin_directory
+from datapath.layout import INDEX, MOBILE_ROUTER, MapSpecification, map_specifications, pin_directory
 from datapath.loader import LoaderOptions, LoadReport, check_options, create_map, difference, load, load_program
 
 Pause = Callable[[], AbstractContextManager[bool]]
 """Has whoever writes bindings wait for the length of the block; gives whether there is somebody who does."""
 
-_BELONGS_TO = {"home_agents": "bindings"}
+_BELONGS_TO = {"home_agents": "bindings", "mobile_networks": "bindings"}
 """Maps that make sense only beside the other one: the numbers in the one are places in the other."""
 _OF_ITS_OWN = frozenset({"ports", "attachments"})
 """Maps that every directory has for itself: if the upgrade fails, the old ones say what was attached."""
-_NOT_CARRIED = _OF_ITS_OWN | {"bindings", "home_agents", "next_hops", "routes", "config"}
+_NOT_CARRIED = _OF_ITS_OWN | {"bindings", "home_agents", "mobile_networks", "next_hops", "routes", "config"}
 """What is carried in a way of its own, or found out anew."""
 _WRITER = (
     "Another process writes bindings and does not wait: is this the configuration of the daemon that runs? Or stop the "
@@ -112,6 +113,7 @@ def _exchange(options: LoaderOptions, source: Path, following: Path, own: OwnPro
             before = None if read is None else read()
             if before is not None:
                 _carry_bindings(following, before)
+                _carry_networks(source, following)
             yield
             if read is not None and before is not None:
                 _carry_what_was_counted_meanwhile(following, before, read())
@@ -173,6 +175,21 @@ def _carry_bindings(following: Path, former: FormerBindings) -> None:
     with BindingMap(following) as bindings:
         bindings.carry(former.home, former.care_of, former.agent)
         bindings.add_usage(former.home, former.usage)
+
+
+def _carry_networks(source: Path, following: Path) -> None:
+    """Mobile networks name the slot of a binding, which is another one now."""
+    try:
+        present = Map.open(source / "mobile_networks")
+    except NotLoaded:
+        return
+    with present, Map.open(following / "mobile_networks") as fresh, BindingMap(following) as bindings:
+        for key in list(present.keys()):
+            value = present.lookup(key)
+            if value is not None:
+                home_address, _ = MOBILE_ROUTER.unpack(value)
+                slot = max(bindings.slot(IPv6Address(home_address)), 0)  # of another: then it leads nowhere
+                fresh.update(key, MOBILE_ROUTER.pack(home_address, slot))
 
 
 def _carry_what_was_counted_meanwhile(following: Path, before: FormerBindings, after: FormerBindings) -> None:

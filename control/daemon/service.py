@@ -295,7 +295,7 @@ class Daemon:
             self._writing.close()
             self._writing = writing
             bindings = self._tunnels.bindings
-            if bindings.follow():
+            if self._tunnels.follow(pin_path):
                 self._admit()
                 _LOG.info("the data path was upgraded: %d bindings, room for %d", len(bindings), bindings.capacity)
             if self._replies is not None:

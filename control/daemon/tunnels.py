@@ -56,6 +56,20 @@ class Tunnels:
         if self._routes is not None:
             self._routes.close()
 
+    def follow(self, pin_path: Path) -> bool:
+        """Goes over to the maps that an upgrade has put in the place of these; whether there are any.
+
+        Raises:
+            NotLoaded: nothing is pinned any more, or it was loaded without what is wanted.
+            StalePin: they are of another layout.
+        """
+        if not self.bindings.follow():
+            return False
+        if self._networks is not None:
+            self._networks.close()
+            self._networks = MobileNetworkMap.open(pin_path)
+        return True
+
     def fill(self) -> dict[str, tuple[int, int]]:
         """How many entries each map has, and has room for."""
         maps: dict[str, BindingMap | MobileNetworkMap] = {"bindings": self.bindings}

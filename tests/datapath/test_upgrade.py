@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from datapath.errors import CompileFailed, DatapathError, MapFull, NotLoaded, St
 from datapath.generations import Writing
 from datapath.layout import ATTACHMENT, MAX_PORTS, MAX_REASONS, PROGRAM_NAME, SCHEMA_VERSION, pin_directory
 from datapath.loader import LoaderOptions, load
+from datapath.mobile_networks import MobileNetworkMap
 from datapath.netlink import XdpMode
 from datapath.reasons import Reason
 from datapath.show import show
@@ -89,6 +90,24 @@ def test_more_room_takes_everything_along(options):
     assert (shown["loaded_by"], shown["schema_version"]) == ("1.1", SCHEMA_VERSION)
     assert [row["attached"] for row in shown["interfaces"]] == [True, True]
     assert [path.name for path in options.pin_path.iterdir()] == [f"v{SCHEMA_VERSION}"]
+
+
+def test_mobile_networks_name_the_slots_of_the_new_table(options):
+    network = IPv6Network("2001:db8:200::/56")
+    load(replace(options, mobile_networks=True))
+    install(options.pin_path)
+    networks = MobileNetworkMap.open(options.pin_path)
+    with BindingMap.open(options.pin_path) as bindings:
+        networks.replace(HOME, [network], bindings.slot(HOME))
+    networks.close()
+
+    upgrade(replace(options, mobile_networks=True, max_bindings=100))
+
+    networks = MobileNetworkMap.open(options.pin_path)
+    with BindingMap.open(options.pin_path) as bindings:
+        assert networks.entries() == {network: HOME}
+        assert networks._slots == {network: bindings.slot(HOME)}
+    networks.close()
 
 
 def test_an_upgrade_that_needs_no_other_maps_keeps_them(options):
@@ -161,7 +180,7 @@ def test_a_failure_at_any_step_changes_nothing(options, monkeypatch, step):
 KILLED = """
 import os, signal, sys
 from dataclasses import replace
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from datapath import generations, netlink, upgrade as upgrading
 from datapath.loader import LoaderOptions
