@@ -182,6 +182,7 @@ def _vlan_device(body: bytes) -> VlanDevice | None:
         index,
         int.from_bytes(top.get(_IFLA_LINK, b""), sys.byteorder),
         int.from_bytes(vlan.get(_VLAN_ID, b""), sys.byteorder),
+    )
 
 
 def interface_kind(index: int) -> InterfaceKind:
