@@ -7,10 +7,10 @@ import json
 import pytest
 
 from bench.ike import main, parse_options
+from bench.key_exchange import memory
 from bench.key_exchange.exchange import BenchError, Run, register_all, take_over_all
 from bench.key_exchange.floor import Floor
 from bench.key_exchange.links import LoopbackLink, MemoryLink
-from bench.key_exchange.memory import bytes_per_node
 from bench.key_exchange.meter import Meter, Segment, calibration_loop
 from bench.key_exchange.methods import METHODS
 from bench.key_exchange.options import Options
@@ -68,9 +68,8 @@ def test_the_floor_runs_with_the_sizes_of_the_run(method):
     assert Floor(population.trust, run.traffic, initiator=False).run().raw_cpu_s() > 0
 
 
-def test_memory_is_that_of_the_home_agent(monkeypatch):
-    # Without PYTHONMALLOC=malloc only large objects and OpenSSL's show: still thousands of bytes a node.
-    assert 1_000 < bytes_per_node("psk", 20) < 100_000
+def test_memory_is_that_of_the_home_agent():
+    assert 3_000 < memory.measure("psk", 20) < 100_000
 
 
 def test_the_meter_takes_the_slow_down_out():
