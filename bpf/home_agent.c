@@ -109,6 +109,7 @@ INLINE enum reason handle_frame_with_tag(struct xdp_md *ctx)
 	tags->received = tags->sent = 0;
 	if (!take_tag(ctx, tags))
 		return PASS_UNKNOWN_VLAN;
+	/* The verifier need not go through the rest once for each reason. */
 	reason = forget(handle_untagged_frame(ctx));
 	switch (reason >> REASON_VERDICT_SHIFT) {
 	case VERDICT_FORWARD:
@@ -127,8 +128,7 @@ INLINE enum reason handle_frame_with_tag(struct xdp_md *ctx)
 
 int home_agent(struct xdp_md *ctx)
 {
-	/* The verifier need not go through the rest once for each reason. */
-	enum reason reason = forget(handle_frame_with_tag(ctx));
+	enum reason reason = handle_frame_with_tag(ctx);
 
 	count_reason(reason);
 	switch (reason >> REASON_VERDICT_SHIFT) {
