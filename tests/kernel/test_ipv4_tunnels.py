@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab import receiving_end
 from datapath.bindings import BindingMap, IPv4CareOfAddress
 from datapath.counters import read_counters
 from datapath.loader import LoaderOptions, load
@@ -74,6 +75,8 @@ def scene() -> Iterator[None]:
             run(f"ip -n {name} link set {device} up")
             run(f"ip -n {name} addr add {address}/64 dev {device} nodad")
         run("nsenter --net=/run/netns/host ethtool -K eth0 tx off gro on")
+        with inside("host"):
+            receiving_end.main("eth0")
         run("ip -n host -6 route add default via 2001:db8:c::1")
         run("ip -n agent link set lo up")
         run(f"ip -n agent addr add {AGENT_IPV4}/32 dev lo")
