@@ -151,8 +151,8 @@ def test_the_corpus_goes_every_way():
     assert set(Reason) == covered | elsewhere
 
 
-ELSEWHERE = ("HOME_LINK", "ADVERTISEMENT", "AT_HOME", "ROUTING_HEADER", "RATE_LIMITED", "IKE_COOKIE")
-"""Reasons of the home link's program, of hosts on home links, and of limits, which have tests of their own."""
+ELSEWHERE = ("HOME_LINK", "ADVERTISEMENT", "AT_HOME", "ROUTING_HEADER", "RATE_LIMITED", "IKE_COOKIE", "VLAN")
+"""Of the home link's program, hosts on home links, frames with tags, and limits, which have tests of their own."""
 NOT_FROM_THE_CORE = {
     # Of routes and next hops: test_program_encapsulation.py, test_program_decapsulation.py.
     Reason.PASS_ENCAPSULATED_NO_NEIGHBOUR,

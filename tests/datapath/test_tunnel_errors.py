@@ -373,9 +373,8 @@ def test_networks_behind_mobile_routers_have_their_routers_tunnels():
     """Both ends: the host that was written to, and the one that is told."""
     host, other_host = "2001:db8:700::7", "2001:db8:701::8"
     with loaded_testbed(mobile_networks=True) as bed, closing(MobileNetworkMap.open(bed.pin_path)) as networks:
-        networks.reconcile(
-            {bed.home: [IPv6Network("2001:db8:700::/56")], bed.other_home: [IPv6Network("2001:db8:701::/56")]}
-        )
+        for router, network in ((bed.home, "2001:db8:700::/56"), (bed.other_home, "2001:db8:701::/56")):
+            networks.replace(router, [IPv6Network(network)], bed.bindings.slot(router))
         inner = inner_packet(bed, 1460, src=other_host, dst=host)
 
         outcome = bed.run(reported(bed, ICMPv6PacketTooBig(mtu=1400), tunnel_packet(bed, inner)), "core")
