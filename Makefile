@@ -28,9 +28,11 @@ test: setup machine lint unit system ## everything CI runs: lint, unit and prope
 unit: setup ## tests that need no privilege, on all cores
 	@$(python) -m pytest -q -n auto -m "not namespaces and not kernel" $(ARGS)
 
-# One at a time: they share the kernel's namespaces, pins and both cores with real packets.
+# Two files at a time, in namespaces and with pins of their own: most of the tests wait for something most of the time.
+in_namespaces := -m pytest -q -n 2 --dist loadfile -m namespaces
+
 namespaces: setup ## tests with real XDP and sockets in network namespaces (root)
-	@$(python) -m pytest -q -m namespaces $(ARGS)
+	@$(python) $(in_namespaces) $(ARGS)
 
 # Its 2 processors are emulated: about 4 minutes at most, of which the machine itself takes 20 seconds to start.
 kernel: setup machine ## tests inside Debian's own kernel, under QEMU (root)
@@ -40,7 +42,7 @@ kernel: setup machine ## tests inside Debian's own kernel, under QEMU (root)
 system: setup machine ## the two tiers above at the same time (root)
 	@log=$$(mktemp); trap 'kill $$kernel 2>/dev/null; rm -f $$log' EXIT; \
 	nice -n 10 $(python) -m pytest -q -m kernel $(ARGS) >$$log 2>&1 & kernel=$$!; \
-	$(python) -m pytest -q -m namespaces $(ARGS); namespaces=$$?; \
+	$(python) $(in_namespaces) $(ARGS); namespaces=$$?; \
 	wait $$kernel; machine=$$?; cat $$log; \
 	[ $$namespaces = 0 ] && [ $$machine = 0 ]
 

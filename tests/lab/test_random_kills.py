@@ -1,11 +1,13 @@
-"""Home agents die at random moments, two hundred times: nothing acknowledged is lost, no node has two home agents.
+"""Home agents die at random moments, again and again: nothing acknowledged is lost, no node has two home agents.
 
 Five home agents of one cluster are killed (SIGKILL) and started again while their nodes register, register again and
 are taken over. What was promised to nodes is read from a capture of their link, decrypted by tshark.
+`HOMEAGENT_KILLS=200` makes it take two minutes and more.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections import defaultdict
@@ -30,7 +32,7 @@ from tests.lab.dissection import dissect
 
 pytestmark = pytest.mark.namespaces
 
-KILLS = 200
+KILLS = int(os.environ.get("HOMEAGENT_KILLS", "50"))
 HOME_AGENTS = 5
 NODES = 30
 REGISTRATIONS_PER_S = 60.0
@@ -208,7 +210,7 @@ def test_whatever_dies_when_nothing_acknowledged_is_lost(laboratory: Laboratory,
     acknowledgements = [Acknowledgement(float(at), *words, int(number)) for at, *words, number in rows]
     assert len(acknowledgements) >= promises.count > 10 * NODES
     changes = no_node_had_two(acknowledgements, lives)
-    assert changes > NODES, "hardly a takeover was seen"
+    assert changes >= NODES // 2, "hardly a takeover was seen"
     for address, record in records.items():
         last = [each for each in acknowledgements if each.home_address == address][-1]
         assert IPv6Address(last.home_agent) == record.home_agent_address
