@@ -17,7 +17,7 @@ import pytest
 
 GUEST = "HOMEAGENT_GUEST"
 IN_GUEST = GUEST in os.environ
-TIME_LIMIT_S = 900.0
+TIME_LIMIT_S = 1100.0
 REPORTS_KEY = pytest.StashKey[dict[str, list[pytest.TestReport]]]()
 CONSOLE_KEY = pytest.StashKey[str]()
 
