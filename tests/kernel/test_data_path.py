@@ -36,6 +36,8 @@ FEATURES: dict[str, dict[str, Any]] = {
         "mobile_networks": True,
     },
     "stranger limits": {"stranger_limits": StrangerLimits()},
+    "home links": {"home_links": ["load0"]},
+    "VLANs": {"vlans": True, "home_links": ["load0"], "mobile_networks": True},
 }
 
 
