@@ -1,30 +1,34 @@
 """A well-formed frame of every way through the program, from the core unless it says otherwise, built with scapy.
 
-The tests mutate them, and the benches may time them. A feature adds its frames here, and to ``oracle.py`` what becomes
+The tests mutate them, and the benches may time them. A feature adds its frames here, and to ``expected`` what becomes
 of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 
 from scapy.contrib.ikev2 import IKEv2
-from scapy.layers.inet import IP, TCP, UDP, IPOption_Router_Alert
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert
 from scapy.layers.inet6 import (
     HAO,
     MIP6MH_BU,
     ICMPv6DestUnreach,
     ICMPv6EchoRequest,
     ICMPv6ND_NS,
+    ICMPv6NDOptSrcLLAddr,
+    ICMPv6NDOptUnknown,
     ICMPv6PacketTooBig,
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
     PadN,
+    in6_getnsma,
+    in6_getnsmac,
 )
-from scapy.layers.l2 import ARP, Ether
+from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 from datapath.reasons import Reason
@@ -48,6 +52,12 @@ NAT = IPv4Address("192.0.2.6")
 NAT_PORT = 20_000
 """The care-of address and port of NAT_HOME, whose tunnel is in UDP."""
 
+VLAN_OF_HOSTS, VLAN_OF_NODES, UNKNOWN_VLAN = 10, 20, 77
+VLAN_CORRESPONDENT = IPv6Address("2001:db8:aa::2")
+VLAN_HOME = IPv6Address("2001:db8:100::9")
+VLAN_CARE_OF = IPv6Address("2001:db8:bb::5")
+"""Where there are VLANs: a host in one, and a binding whose care-of address is in the other."""
+
 CORE_MAC = "02:00:00:00:00:04"
 NODE_MAC = "02:00:00:00:0f:05"
 
@@ -59,13 +69,15 @@ class Sample:
     """A frame and what becomes of it.
 
     Attributes:
-        reason: in a data path without limits, mobile networks, home links and tunnels over IPv4.
-        with_everything: in one with all of these but home links, if it is certain and something else.
+        reason: in a data path without limits, mobile networks, home links, tunnels over IPv4 and VLANs.
+        with_networks: in one with limits, mobile networks and tunnels over IPv4, if it is certain and something else.
+        with_links: in one with home links, VLANs and mobile networks, if it is something else.
     """
 
     frame: bytes
     reason: Reason
-    with_everything: Reason | None = None
+    with_networks: Reason | None = None
+    with_links: Reason | None = None
 
 
 def link(**fields: object) -> Packet:
@@ -110,13 +122,41 @@ def _over_ipv4(payload: Packet, source: IPv4Address = IPV4_CARE_OF, **fields: ob
     return bytes(link() / IP(src=str(source), dst=str(IPV4_HOME_AGENT), **fields) / payload)
 
 
+def _icmp(error: Packet, inner: Packet, node: IPv4Address = IPV4_CARE_OF) -> bytes:
+    """The error of a router about what is on its way to a node over IPv4."""
+    outer = IP(src=str(IPV4_HOME_AGENT), dst=str(node), proto=41 if node is IPV4_CARE_OF else 17, flags="DF", id=0)
+    if node is not IPV4_CARE_OF:
+        outer /= UDP(sport=4191, dport=NAT_PORT, chksum=0)
+    return _over_ipv4(error / Raw(bytes(outer / inner)[:500]), IPv4Address("198.18.0.1"))
+
+
+def _solicitation(
+    target: IPv6Address, *options: Packet, source: str = "fe80::9", to: IPv6Address | None = None
+) -> Packet:
+    group = IPv6Address(in6_getnsma(target.packed))
+    asked: Packet = IPv6(src=source, dst=str(to or group), hlim=255) / ICMPv6ND_NS(tgt=str(target))
+    for option in options:
+        asked /= option
+    return Ether(src=NODE_MAC, dst=CORE_MAC if to else in6_getnsmac(group.packed)) / asked
+
+
+def _tagged(frame: Packet | bytes, identifier: int, **fields: object) -> bytes:
+    whole = Ether(bytes(frame))
+    header = {"src": whole.src, "dst": whole.dst}
+    return bytes(Ether(**header) / Dot1Q(vlan=identifier, type=whole.type, **fields) / Raw(bytes(whole.payload)))
+
+
 def _in_udp(inner: Packet, port: int = NAT_PORT) -> bytes:
     return _over_ipv4(UDP(sport=port, dport=4191) / inner, NAT)
 
 
 _ike = IKEv2(init_SPI=b"initiate", next_payload=33, exch_type=34, flags=8, length=228) / Raw(bytes(200))
 
-_SAMPLES: dict[str, tuple[bytes, Reason] | tuple[bytes, Reason, Reason]] = {
+_SOURCE = ICMPv6NDOptSrcLLAddr(lladdr=NODE_MAC)
+_NONCE = ICMPv6NDOptUnknown(type=14, data=b"abcdef")
+_from_vlan_home = packet(VLAN_CARE_OF, HOME_AGENT, nh=41) / packet(VLAN_HOME, VLAN_CORRESPONDENT) / _UDP
+
+_SAMPLES: dict[str, tuple[bytes, Reason] | tuple[bytes, Reason, Reason | None]] = {
     "to-a-home-address": (_to_home(), Reason.FORWARD_ENCAPSULATED),
     "to-a-home-address-marked": (_to_home(tc=3, fl=9), Reason.FORWARD_ENCAPSULATED),
     "to-a-home-address-full-size": (_to_home(Raw(bytes(1420))), Reason.FORWARD_ENCAPSULATED),
@@ -299,9 +339,142 @@ _SAMPLES: dict[str, tuple[bytes, Reason] | tuple[bytes, Reason, Reason]] = {
         Reason.PASS_NOT_IPV6,
         Reason.PASS_IPV4_OPTIONS,
     ),
+    "ipv4-trouble-in-the-tunnel": (
+        _icmp(ICMP(type=3, code=1), packet(CORRESPONDENT, IPV4_HOME) / _UDP),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_TUNNEL_ERROR_RELAYED,
+    ),
+    "ipv4-trouble-in-a-tunnel-between-nodes": (
+        _icmp(ICMP(type=11, code=0), packet(NAT_HOME, NAT_HOME) / _UDP, NAT),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_TUNNEL_ERROR_RELAYED,
+    ),
+    "ipv4-trouble-in-another-tunnel": (
+        _icmp(ICMP(type=3, code=1), packet(CORRESPONDENT, HOME) / _UDP),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_TUNNEL_ERROR_UNKNOWN,
+    ),
+    "ipv4-too-big-in-the-tunnel": (
+        _icmp(ICMP(type=3, code=4, nexthopmtu=1400), packet(HOME, IPV4_HOME) / Raw(bytes(1412))),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_TUNNEL_ERROR_RELAYED,
+    ),
+    "ipv4-too-big-in-a-tunnel-in-udp": (
+        _icmp(ICMP(type=3, code=4, nexthopmtu=1400), packet(CORRESPONDENT, NAT_HOME) / Raw(bytes(1412)), NAT),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_TUNNEL_ERROR_RELAYED,
+    ),
+    "ipv4-small-and-too-big-in-the-tunnel": (
+        _icmp(ICMP(type=3, code=4, nexthopmtu=1200), packet(CORRESPONDENT, IPV4_HOME) / Raw(bytes(1240))),
+        Reason.PASS_NOT_IPV6,
+        Reason.DROP_TUNNEL_ERROR,
+    ),
+    "ipv4-too-big-for-a-link-that-it-fits": (
+        _icmp(ICMP(type=3, code=4, nexthopmtu=1400), packet(CORRESPONDENT, IPV4_HOME) / Raw(bytes(1300))),
+        Reason.PASS_NOT_IPV6,
+        Reason.DROP_TUNNEL_MTU_INVALID,
+    ),
+    "ipv4-ping": (_over_ipv4(ICMP() / Raw(bytes(80))), Reason.PASS_NOT_IPV6, Reason.PASS_HOME_AGENT),
     "ipv4-ike": (_over_ipv4(UDP(sport=500, dport=500) / _ike), Reason.PASS_NOT_IPV6, Reason.PASS_HOME_AGENT),
     "arp": (bytes(link() / ARP()), Reason.PASS_NOT_IPV6),
     "group-frame": (bytes(link(dst="33:33:00:00:00:01") / packet(CORRESPONDENT, HOME)), Reason.PASS_GROUP_FRAME),
     "jumbogram": (_to_home(Raw(bytes(64)), plen=0, nh=0), Reason.PASS_MALFORMED),
 }
+_ON_LINKS: dict[str, tuple[bytes, Reason, Reason]] = {
+    "solicitation": (
+        bytes(_solicitation(HOME, _SOURCE)),
+        Reason.PASS_GROUP_FRAME,
+        Reason.REPLY_NEIGHBOUR_ADVERTISEMENT,
+    ),
+    "solicitation-of-one-who-wants-the-address": (
+        bytes(_solicitation(HOME, _NONCE, source="::")),
+        Reason.PASS_GROUP_FRAME,
+        Reason.REPLY_NEIGHBOUR_ADVERTISEMENT,
+    ),
+    "solicitation-of-one-who-asks-again": (
+        bytes(_solicitation(HOME, _NONCE, _SOURCE, to=HOME)),
+        Reason.PASS_NEIGHBOUR_DISCOVERY,
+        Reason.REPLY_NEIGHBOUR_ADVERTISEMENT,
+    ),
+    "solicitation-for-another": (
+        bytes(_solicitation(UNBOUND_HOME, _SOURCE)),
+        Reason.PASS_GROUP_FRAME,
+        Reason.PASS_GROUP_FRAME,
+    ),
+    "to-a-node-in-a-vlan": (
+        bytes(link() / packet(CORRESPONDENT, VLAN_HOME) / _UDP),
+        Reason.PASS_NOT_OURS,
+        Reason.FORWARD_ENCAPSULATED,
+    ),
+    "tagged-to-a-home-address": (
+        _tagged(_to_home(tc=3), VLAN_OF_HOSTS, prio=5),
+        Reason.PASS_NOT_IPV6,
+        Reason.FORWARD_ENCAPSULATED,
+    ),
+    "tagged-to-a-node-in-a-vlan": (
+        _tagged(link() / packet(VLAN_CORRESPONDENT, VLAN_HOME) / _UDP, VLAN_OF_HOSTS),
+        Reason.PASS_NOT_IPV6,
+        Reason.FORWARD_ENCAPSULATED,
+    ),
+    "tagged-too-big": (
+        _tagged(link() / packet(VLAN_CORRESPONDENT, VLAN_HOME) / Raw(bytes(1421)), VLAN_OF_HOSTS),
+        Reason.PASS_NOT_IPV6,
+        Reason.REPLY_PACKET_TOO_BIG,
+    ),
+    "tagged-out-of-a-tunnel": (
+        _tagged(link() / _from_vlan_home, VLAN_OF_NODES),
+        Reason.PASS_NOT_IPV6,
+        Reason.FORWARD_DECAPSULATED,
+    ),
+    "tagged-to-another-node": (
+        _tagged(_tunnelled(_from_home(VLAN_HOME)), VLAN_OF_HOSTS),
+        Reason.PASS_NOT_IPV6,
+        Reason.FORWARD_REENCAPSULATED,
+    ),
+    "tagged-trouble-in-the-tunnel": (
+        _tagged(_quoting(ICMPv6DestUnreach(), packet(CORRESPONDENT, HOME) / _UDP), VLAN_OF_NODES),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_TUNNEL_ERROR_RELAYED,
+    ),
+    "tagged-home-address-and-esp": (
+        _tagged(_to_agent(_option(nh=50), Raw(bytes(40))), VLAN_OF_NODES, id=1),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_HOME_ADDRESS_SWAPPED,
+    ),
+    "tagged-solicitation": (
+        _tagged(_solicitation(VLAN_HOME, _SOURCE), VLAN_OF_HOSTS),
+        Reason.PASS_NOT_IPV6,
+        Reason.REPLY_NEIGHBOUR_ADVERTISEMENT,
+    ),
+    "tagged-solicitation-where-there-is-no-home-link": (
+        _tagged(_solicitation(VLAN_HOME, _SOURCE), VLAN_OF_NODES),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_GROUP_FRAME,
+    ),
+    "tagged-for-its-priority": (_tagged(_to_home(), 0, prio=6), Reason.PASS_NOT_IPV6, Reason.FORWARD_ENCAPSULATED),
+    "tagged-for-its-priority-to-the-home-agent": (
+        _tagged(_to_agent(ICMPv6EchoRequest(data=b"x")), 0, prio=6),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_HOME_AGENT,
+    ),
+    "tagged-unknown": (_tagged(_to_home(), UNKNOWN_VLAN), Reason.PASS_NOT_IPV6, Reason.PASS_UNKNOWN_VLAN),
+    "tagged-twice": (
+        _tagged(_tagged(_to_home(), VLAN_OF_HOSTS), VLAN_OF_HOSTS),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_NOT_IPV6,
+    ),
+    "tagged-by-a-provider": (
+        bytes(link() / Dot1AD(vlan=VLAN_OF_HOSTS) / packet(CORRESPONDENT, HOME) / _UDP),
+        Reason.PASS_NOT_IPV6,
+        Reason.PASS_NOT_IPV6,
+    ),
+}
 CORPUS = {name: Sample(*sample) for name, sample in _SAMPLES.items()}
+CORPUS |= {name: Sample(frame, plain, with_links=reason) for name, (frame, plain, reason) in _ON_LINKS.items()}
+for _name, _reason in {
+    "neighbour-discovery": Reason.REPLY_NEIGHBOUR_ADVERTISEMENT,
+    "to-a-mobile-network": Reason.FORWARD_ENCAPSULATED,
+    "tunnelled-from-a-mobile-network": Reason.FORWARD_DECAPSULATED,
+    "tunnelled-to-the-own-network": Reason.DROP_TUNNEL_BACK,
+}.items():
+    CORPUS[_name] = replace(CORPUS[_name], with_links=_reason)
