@@ -80,6 +80,7 @@ def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, 
         "ha_cpu_system_s": round(sum(after.system_s - before.system_s for before, after in usage), 2),
         "ha_cpu_workers_s": round(sum(after.children_s - before.children_s for before, after in usage), 2),
         "ha_cpu_ms_per_node": round(cpu_s * 1000 / max(1, recovered), 3),
+        "ha_cpu_calibrated_ms_per_node": round(sampler.calibrated_cpu_s * 1000 / max(1, recovered), 3),
         "retransmissions": sum(int(takeover.get("retransmissions") or 0) for takeover in takeovers.values()),
         "peak_in_flight": max(int(takeover.get("peak_in_flight") or 0) for takeover in takeovers.values()),
         "peak_rss_mb": round(max(after.peak_rss_bytes for _, after in usage) / 1e6, 1),
@@ -185,7 +186,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         ("  of which detection", f"{report['detection_s']} s"),
         ("outage p50 / p90 / p99 / max", " / ".join(f"{outage[key]}" for key in ("p50", "p90", "p99", "max")) + " s"),
         ("handshake p50 / p99", f"{handshake['p50']} / {handshake['p99']} ms"),
-        ("home agent CPU", f"{report['ha_cpu_s']} s, {report['ha_cpu_ms_per_node']} ms a node"),
+        ("home agent CPU", f"{report['ha_cpu_s']} s, {_cpu_per_node(report)} ms a node"),
         *_background_rows(report),
         ("retransmissions", str(report["retransmissions"])),
         ("peak in flight", str(report["peak_in_flight"])),
@@ -201,6 +202,11 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         console.print(f"the run it is calibrated from, {figure}: {shown}", soft_wrap=True, markup=False)
     for reason, number in report["reasons"].items():
         console.print(f"given up because of {reason}: {number}", soft_wrap=True, markup=False)
+
+
+def _cpu_per_node(report: Mapping[str, Any]) -> str:
+    calibrated = report.get("ha_cpu_calibrated_ms_per_node")
+    return f"{report['ha_cpu_ms_per_node']}" + ("" if calibrated is None else f", calibrated {calibrated}")
 
 
 def _background_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -6,8 +6,10 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+from bench.key_exchange.meter import calibration_loop
 from bench.lab.home_agent import HomeAgentUnderTest
 from bench.lab.processes import ProcessUsage
 
@@ -24,6 +26,7 @@ class Sample:
         recovered, given_up, in_flight, retransmissions: sums.
         limit: how many nodes could be under way, summed.
         cpu_s: CPU seconds used since the failure, summed.
+        loop_s: CPU seconds that the calibration loop takes at that moment.
     """
 
     at: float
@@ -33,6 +36,7 @@ class Sample:
     limit: int
     retransmissions: int
     cpu_s: float
+    loop_s: float
 
 
 class Sampler:
@@ -83,6 +87,7 @@ class Sampler:
         self.samples.append(
             Sample(
                 at=elapsed,
+                loop_s=calibration_loop(),
                 cpu_s=sum(usage.cpu_s - self.usage_before[name].cpu_s for name, usage in self.usage.items()),
                 **{
                     name: sum(int(takeover.get(name) or 0) for takeover in self.takeovers.values())
@@ -92,6 +97,16 @@ class Sampler:
         )
         self._next_at = now + next(interval for end, interval in _INTERVALS if elapsed < end)
         return True
+
+    @property
+    def calibrated_cpu_s(self) -> float:
+        """CPU seconds used, each interval's divided by how much slower the cores were then than at their fastest."""
+        reference_s = min((sample.loop_s for sample in self.samples), default=0.0)
+        first = sum(sample.cpu_s * reference_s / sample.loop_s for sample in self.samples[:1])
+        return first + sum(
+            (after.cpu_s - before.cpu_s) * 2 * reference_s / (before.loop_s + after.loop_s)
+            for before, after in pairwise(self.samples)
+        )
 
     def counted(self, name: str) -> dict[str, int]:
         """A member of the takeovers that counts by reason, summed."""

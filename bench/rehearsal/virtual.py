@@ -22,6 +22,8 @@ from control.ikev2.policy import RetransmissionPolicy
 _PROVED = 2
 _LAG_INTERVAL_S = 0.05
 _SAMPLE_INTERVAL_S = 0.25
+# A Binding Update waits for the turn of IKE that it comes in, and for one more when the store has it.
+_TURNS_BEFORE_OTHERS_S = 0.01
 _POLICIES: dict[str, Callable[[int], ConcurrencyPolicy]] = {
     "fixed": FixedConcurrency,
     "aimd": AimdConcurrency,
@@ -142,11 +144,12 @@ class VirtualSurvivor:
         sent_at = self._work(now, self._model.exchange_s)
         policy, wait_s = self._retransmission, self._retransmission.initial_s
         attempt = self._scheduler.attempt(key)
-        for _ in range(policy.tries if number else init_tries(attempt, policy.tries)):
+        tries = policy.tries if number else init_tries(attempt, policy.tries)
+        for left in reversed(range(tries)):
             timeout_s = wait_s * (1 + self._random.random() * policy.jitter)
             if key not in self._unreachable and self._random.random() >= self._lost:
                 way_s = (self._options.rtt_ms + self._random.random() * self._options.jitter_ms) / 1000
-                answer = _Answer(self, key, number, sent_at, timeout_s)
+                answer = _Answer(self, key, number, sent_at, timeout_s, left)
                 self._at(sent_at + way_s + self._model.node_s, answer.arrived)
                 return
             sent_at += timeout_s
@@ -158,10 +161,14 @@ class VirtualSurvivor:
     def _repeat(self, now: float) -> None:
         self._work(now, self._model.retransmission_s)
 
-    def answered(self, key: str, number: int, sent_at: float, timeout_s: float, now: float) -> None:
-        """An answer has come; the CPU gets to it when it gets to it, and repeats the request meanwhile."""
+    def answered(self, key: str, number: int, sent_at: float, timeout_s: float, left: int, now: float) -> None:
+        """An answer has come; the CPU gets to it when it gets to it, and repeats the request meanwhile, or gives up."""
         while max(self._cpu_free_at, now) > sent_at + timeout_s:
             sent_at += timeout_s
+            if not left:
+                self._at(max(now, sent_at), lambda now: self._failed(key, number, now))
+                return
+            left -= 1
             timeout_s *= self._retransmission.base
             self._result.retransmissions += 1
             self._work(now, self._model.retransmission_s)
@@ -184,7 +191,9 @@ class VirtualSurvivor:
 
     def _serve_another(self, now: float) -> None:
         """A Binding Update of a node that the failure does not concern."""
-        answered_s = self._work(now, self._model.exchange_s) - now + self._options.rtt_ms / 1000
+        waits_s = min(max(0.0, self._cpu_free_at - now), _TURNS_BEFORE_OTHERS_S)
+        self._work(now, self._model.exchange_s)
+        answered_s = waits_s + self._model.exchange_s + self._options.rtt_ms / 1000
         self._result.background.append((now + answered_s, answered_s))
         self._at(now + 1 / self._options.background_bu_rate_per_s, self._serve_another)
 
@@ -208,6 +217,7 @@ class _Answer:
     number: int
     sent_at: float
     timeout_s: float
+    left: int
 
     def arrived(self, now: float) -> None:
-        self.survivor.answered(self.key, self.number, self.sent_at, self.timeout_s, now)
+        self.survivor.answered(self.key, self.number, self.sent_at, self.timeout_s, self.left, now)

@@ -1,9 +1,10 @@
 """How many attempts may be under way at once: a fixed number, or as many as this machine and the network bear.
 
 Both adaptive policies look at windows: some tens of attempts that ended. Too many at once shows in three ways: attempts
-take longer than they did when few were under way (a queue builds up here, on the way or at the peers), the event loop
-comes late to its timers (this CPU is busy), or attempts fail. A window in which the bound was not reached says nothing
-about a higher one, so the bound does not grow then.
+take longer than they did when few were under way (a queue builds up here, on the way or at the peers), this CPU is busy
+(the event loop comes late to its timers, or what has arrived has to wait), or attempts fail. A window in which the
+bound was not reached says nothing about a higher one, so the bound does not grow then. At first it doubles with every
+window, until one of those signs is seen: with thousands of nodes waiting, time with too little under way counts.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ _SAMPLES = 16
 _LAG_LIMIT_S = 0.05
 _FAILURE_LIMIT = 0.2
 _FULL_SHARE = 0.8
+_EARLY_GROWTH = 2.0
+# Exchanges that take so many times as long as the shortest: a short queue, which keeps everybody busy, and a long one.
+_QUEUE = 2.0
+_LONG_QUEUE = 4.0
 _AIMD_STEP = 4.0
-_AIMD_DECREASE = 0.7
-_GRADIENT_TOLERANCE = 2.0
+_DECREASE = 0.7
 _STEEPEST = 0.5
 _SMOOTHING = 0.6
 # The shortest delay is forgotten slowly, so that a path that became longer is not taken for a queue for ever.
-_FORGETTING = 1.01
+_FORGETTING = 1.003
 
 
 class ConcurrencyPolicy(Protocol):
@@ -83,6 +87,11 @@ class _Window:
         return len(self.delays_s) + self.failures >= max(_SAMPLES, self.most_in_flight // 2)
 
     @property
+    def delay_s(self) -> float | None:
+        """The median: one lost datagram costs an attempt half a second or more, and must not look like a queue."""
+        return max(median(self.delays_s), 1e-6) if self.delays_s else None
+
+    @property
     def overloaded(self) -> bool:
         """Whether this CPU is late, or too many attempts fail."""
         ended = len(self.delays_s) + self.failures
@@ -98,6 +107,8 @@ class _Adaptive:
         self._highest = highest
         self._limit = float(initial)
         self._window = _Window()
+        self._shortest_s: float | None = None
+        self._early = True
 
     @property
     def limit(self) -> int:
@@ -123,35 +134,34 @@ class _Adaptive:
         window.most_in_flight = max(window.most_in_flight, in_flight)
         if window.full:
             self._window = _Window()
-            wanted = self._wanted(window, window.most_in_flight >= _FULL_SHARE * self.limit)
+            wanted = self._next(window, window.most_in_flight >= _FULL_SHARE * self.limit)
             self._limit = min(float(self._highest), max(1.0, wanted))
 
-    def _wanted(self, window: _Window, reached: bool) -> float:
+    def _next(self, window: _Window, reached: bool) -> float:
+        slowness = self._slowness(window.delay_s)
+        if window.overloaded or slowness > _QUEUE:
+            self._early = False
+        if window.overloaded:
+            return self._limit * _DECREASE
+        if self._early and reached:
+            return self._limit * _EARLY_GROWTH
+        return self._wanted(slowness, reached)
+
+    def _slowness(self, delay_s: float | None) -> float:
+        """How many times the shortest delay this one is; 1 where nothing is known."""
+        if delay_s is None:
+            return 1.0
+        self._shortest_s = delay_s if self._shortest_s is None else min(delay_s, self._shortest_s * _FORGETTING)
+        return delay_s / self._shortest_s
+
+    def _wanted(self, slowness: float, reached: bool) -> float:
         raise NotImplementedError
 
 
 class AimdConcurrency(_Adaptive):
-    """Additive increase while all is well, multiplicative decrease when this CPU is late or attempts fail."""
+    """Additive increase while all is well, multiplicative decrease when it is not.
 
-    def __init__(self, highest: int, initial: int = 16) -> None:
-        """Begin at ``initial`` and never pass ``highest``.
-
-        Raises:
-            ValueError: they do not fit together.
-        """
-        super().__init__(highest, min(initial, highest))
-
-    def _wanted(self, window: _Window, reached: bool) -> float:
-        if window.overloaded:
-            return self._limit * _AIMD_DECREASE
-        return self._limit + (_AIMD_STEP if reached else 0.0)
-
-
-class GradientConcurrency(_Adaptive):
-    """Follows the ratio of the shortest delay to the present one; what it adds lets a short queue form.
-
-    The delay of a window is its median: one lost datagram costs an attempt half a second or more, and must not look
-    like a queue.
+    That is when this CPU is late, attempts fail, or a queue has become long.
     """
 
     def __init__(self, highest: int, initial: int = 16) -> None:
@@ -161,16 +171,27 @@ class GradientConcurrency(_Adaptive):
             ValueError: they do not fit together.
         """
         super().__init__(highest, min(initial, highest))
-        self._shortest_s: float | None = None
 
-    def _wanted(self, window: _Window, reached: bool) -> float:
-        if window.overloaded:
-            return self._limit * _AIMD_DECREASE
-        if not reached or not window.delays_s:
+    def _wanted(self, slowness: float, reached: bool) -> float:
+        if slowness > _LONG_QUEUE:
+            return self._limit * _DECREASE
+        return self._limit + (_AIMD_STEP if reached else 0.0)
+
+
+class GradientConcurrency(_Adaptive):
+    """Follows the ratio of the shortest delay to the present one; what it adds lets a short queue form."""
+
+    def __init__(self, highest: int, initial: int = 16) -> None:
+        """Begin at ``initial`` and never pass ``highest``.
+
+        Raises:
+            ValueError: they do not fit together.
+        """
+        super().__init__(highest, min(initial, highest))
+
+    def _wanted(self, slowness: float, reached: bool) -> float:
+        if not reached:
             return self._limit
-        delay_s = max(median(window.delays_s), 1e-6)
-        shortest_s = delay_s if self._shortest_s is None else min(delay_s, self._shortest_s * _FORGETTING)
-        self._shortest_s = shortest_s
-        gradient = max(_STEEPEST, min(1.0, _GRADIENT_TOLERANCE * shortest_s / delay_s))
+        gradient = max(_STEEPEST, min(1.0, _QUEUE / slowness))
         target = self._limit * gradient + math.sqrt(self._limit)
         return (1 - _SMOOTHING) * self._limit + _SMOOTHING * target

@@ -156,10 +156,10 @@ class RedisConnection:
             )
         return results[0]
 
-    def command(self, *parts: str | int) -> Any:
-        """What a plain command returns; names of keys are relative to the prefix where they begin with ``:``."""
-        named = [self._prefix + part[1:] if isinstance(part, str) and part.startswith(":") else part for part in parts]
-        return self._typed(lambda: self._client.execute_command(*named))
+    def command(self, name: str, key: str, *arguments: str | int) -> Any:
+        """What a plain command returns; the key is relative to the prefix where it begins with ``:``."""
+        named = self._prefix + key[1:] if key.startswith(":") else key
+        return self._typed(lambda: self._client.execute_command(name, named, *arguments))
 
     def run_id(self) -> str:
         """What the server calls its present life."""

@@ -6,6 +6,7 @@ What is read back may come from anyone who can write to the server, so it is che
 from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network
+from math import isfinite
 
 from control.cluster.store import BindingRecord, LeaseRecord, NodeRecord
 from control.wire import address_text
@@ -35,6 +36,21 @@ def node_from_text(identity: str, owner: str, text: str) -> NodeRecord:
         return NodeRecord(identity, IPv6Address(home_address), address, owner, int(fence), float(last_seen))
     except ValueError as error:
         raise BadRecord(str(error)) from error
+
+
+def traffic_from_text(text: str) -> float:
+    """When a node had traffic last, as it stands beside the nodes (seconds since the epoch).
+
+    Raises:
+        BadRecord: it is no time.
+    """
+    try:
+        at = float(text)
+    except ValueError as error:
+        raise BadRecord(str(error)) from error
+    if not isfinite(at):
+        raise BadRecord("not a time")
+    return at
 
 
 def binding_to_text(binding: BindingRecord) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Any, TypeVar
 
@@ -20,6 +21,7 @@ from control.cluster.redis_records import (
     lease_from_text,
     node_from_text,
     node_to_text,
+    traffic_from_text,
 )
 from control.cluster.store import (
     BindingRecord,
@@ -37,7 +39,7 @@ SCHEMA_VERSION = 1
 DEFAULT_TIMEOUT_S = 1.0
 # The braces keep all keys on one node of a Redis Cluster.
 DEFAULT_PREFIX = "{homeagent}:"
-_CLAIMED_WIDTH = 4
+_CLAIMED_WIDTH = 5
 _Record = TypeVar("_Record")
 
 
@@ -152,9 +154,19 @@ class RedisStore:
             arguments += (node.identity, node_to_text(node, lease.token))
         self._write("upsert_nodes", lease, arguments)
 
+    def note_traffic(self, lease: Lease, last_traffic: Mapping[str, float]) -> None:
+        """See :meth:`control.cluster.store.StateStore.note_traffic`."""
+        arguments: list[str | int] = []
+        for identity, at in last_traffic.items():
+            arguments += (identity, repr(at))
+        self._write("note_traffic", lease, arguments)
+
     def nodes(self, owner: str) -> list[NodeRecord]:
         """See :meth:`control.cluster.store.StateStore.nodes`."""
         found = self._hash(f":nodes:{owner}", "node", lambda key, text: node_from_text(key, owner, text))
+        if found:
+            times = self._connection.command("HMGET", ":traffic", *(node.identity for node in found))
+            found = [self._with_traffic(node, at) for node, at in zip(found, times, strict=True)]
         return sorted(found, key=lambda node: node.identity.encode())
 
     def home_addresses(self) -> list[tuple[str, IPv6Address]]:
@@ -195,14 +207,21 @@ class RedisStore:
         return [record for record in found if record is not None]
 
     def _claimed_node(self, row: list[bytes], owner: str) -> ClaimedNode | None:
-        identity, node, home_address, binding = row
+        identity, node, traffic, home_address, binding = row
         record = self._read("node", lambda key, text: node_from_text(key, owner, text), identity, node)
         if record is None:
             return None
+        record = self._with_traffic(record, traffic)
         if not home_address:
             return ClaimedNode(record, None)
         made = self._read("binding", lambda key, text: binding_from_text(key, owner, text), home_address, binding)
         return ClaimedNode(record, made)
+
+    def _with_traffic(self, node: NodeRecord, value: bytes | None) -> NodeRecord:
+        if not value:
+            return node
+        at = self._read("traffic", lambda _, text: traffic_from_text(text), node.identity.encode(), value)
+        return node if at is None else replace(node, last_traffic=at)
 
     def _read(self, kind: str, make: Callable[[str, str], _Record], key: bytes, value: bytes) -> _Record | None:
         """One record, None if it is not what this version writes, which is counted."""

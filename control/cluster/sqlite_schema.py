@@ -7,7 +7,7 @@ from pathlib import Path
 
 from control.cluster.store import StoreError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 APPLICATION_ID = 0x6D697036  # "mip6"
 
 _TABLES = (
@@ -29,7 +29,8 @@ _TABLES = (
         care_of_address BLOB,
         owner TEXT NOT NULL,
         fence INTEGER NOT NULL,
-        last_seen REAL NOT NULL
+        last_seen REAL NOT NULL,
+        last_traffic REAL NOT NULL DEFAULT 0
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX nodes_by_owner ON nodes (owner)",
     """CREATE TABLE bindings (
@@ -48,7 +49,10 @@ _TABLES = (
 )
 
 # By the version that a file has: what makes it one of the next version.
-_UPGRADES = {1: "ALTER TABLE bindings ADD COLUMN mobile_networks TEXT NOT NULL DEFAULT ''"}
+_UPGRADES = {
+    1: "ALTER TABLE bindings ADD COLUMN mobile_networks TEXT NOT NULL DEFAULT ''",
+    2: "ALTER TABLE nodes ADD COLUMN last_traffic REAL NOT NULL DEFAULT 0",
+}
 
 
 def prepare_schema(connection: sqlite3.Connection, path: Path) -> None:

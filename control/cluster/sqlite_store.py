@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
@@ -38,7 +38,12 @@ _BINDING_COLUMNS = (
     "lifetime_expires_at, sequence_number, key_management, mobile_networks"
 )
 _UPSERT_BINDING = f"INSERT OR REPLACE INTO bindings ({_BINDING_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_UPSERT_NODE = f"INSERT OR REPLACE INTO nodes ({_NODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+_UPSERT_NODE = f"""
+    INSERT INTO nodes ({_NODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (identity) DO UPDATE SET
+        home_address = excluded.home_address, care_of_address = excluded.care_of_address, owner = excluded.owner,
+        fence = excluded.fence, last_seen = excluded.last_seen
+"""
 _UPSERT_NODE_OF_BINDING = f"""
     INSERT INTO nodes ({_NODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (identity) DO UPDATE SET
@@ -56,14 +61,14 @@ _SELECT_TAKEN = """
 """
 # In the column order of nodes and then bindings, already with the claimer as the owner.
 _SELECT_CLAIMED = """
-    SELECT n.identity, n.home_address, n.care_of_address, :by, :fence, n.last_seen,
+    SELECT n.identity, n.home_address, n.care_of_address, :by, :fence, n.last_seen, n.last_traffic,
         b.home_address, b.care_of_address, :by, b.home_agent_address, b.identity,
         b.lifetime_expires_at, b.sequence_number, b.key_management, b.mobile_networks
     FROM (SELECT * FROM nodes WHERE owner = :failed ORDER BY identity LIMIT :limit) n
         LEFT JOIN bindings b ON b.identity = n.identity AND b.home_agent = :failed
     ORDER BY n.identity
 """
-_NODE_WIDTH = 6
+_NODE_WIDTH = 7
 
 
 class SqliteStore:
@@ -191,9 +196,15 @@ class SqliteStore:
         with self._fenced_transaction(lease) as connection:
             connection.executemany(_UPSERT_NODE, rows)
 
+    def note_traffic(self, lease: Lease, last_traffic: Mapping[str, float]) -> None:
+        """See :meth:`control.cluster.store.StateStore.note_traffic`."""
+        rows = [(at, identity, lease.home_agent) for identity, at in last_traffic.items()]
+        with self._fenced_transaction(lease) as connection:
+            connection.executemany("UPDATE nodes SET last_traffic = ? WHERE identity = ? AND owner = ?", rows)
+
     def nodes(self, owner: str) -> list[NodeRecord]:
         """See :meth:`control.cluster.store.StateStore.nodes`."""
-        query = f"SELECT {_NODE_COLUMNS} FROM nodes WHERE owner = ? ORDER BY identity"
+        query = f"SELECT {_NODE_COLUMNS}, last_traffic FROM nodes WHERE owner = ? ORDER BY identity"
         with self._typed_errors():
             return [_node(row) for row in self._connection.execute(query, (owner,))]
 
@@ -313,9 +324,9 @@ def _claimed_node(row: tuple[Any, ...]) -> ClaimedNode:
 
 
 def _node(row: tuple[Any, ...]) -> NodeRecord:
-    identity, home_address, care_of_address, owner, fence, last_seen = row
+    identity, home_address, care_of_address, owner, fence, last_seen, last_traffic = row
     care_of = None if care_of_address is None else IPv6Address(care_of_address)
-    return NodeRecord(identity, IPv6Address(home_address), care_of, owner, fence, last_seen)
+    return NodeRecord(identity, IPv6Address(home_address), care_of, owner, fence, last_seen, last_traffic)
 
 
 def _node_row(node: NodeRecord, lease: Lease) -> tuple[object, ...]:

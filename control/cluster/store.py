@@ -10,7 +10,7 @@ All times are wall-clock seconds since the epoch, passed in by the caller.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
@@ -111,6 +111,8 @@ class NodeRecord:
         owner: name of the home agent responsible for it; set by the store from the writer's lease.
         fence: token of the lease under which it was written last; set by the store.
         last_seen: when it was heard last, 0.0 if unknown.
+        last_traffic: when packets of it were tunnelled last, to within a minute or two, 0.0 if unknown; set by
+            :meth:`StateStore.note_traffic`, and by nothing else.
     """
 
     identity: str
@@ -119,6 +121,7 @@ class NodeRecord:
     owner: str = ""
     fence: int = 0
     last_seen: float = 0.0
+    last_traffic: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +274,13 @@ class StateStore(Protocol):
 
     def upsert_nodes(self, lease: Lease, nodes: Iterable[NodeRecord]) -> None:
         """Add or replace nodes, all or none; they become the lease holder's.
+
+        Raises:
+            FencedOut: the lease is void.
+        """
+
+    def note_traffic(self, lease: Lease, last_traffic: Mapping[str, float]) -> None:
+        """Note of nodes, by identity, when they had traffic last; those that are not the lease holder's are left alone.
 
         Raises:
             FencedOut: the lease is void.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address
+from itertools import islice
 
 from control.home_agent.events import Happening, TimelineEvent
 from datapath.bindings import BindingMap
 
-# Reading one counter is a system call: a takeover of many thousands watches the first of them.
+# A takeover of many thousands watches the first of them, and looks at some of these in turn.
 _WATCHED_AT_MOST = 2_000
+_POLLED_AT_ONCE = 64
 
 
 class FirstPackets:
@@ -33,9 +35,10 @@ class FirstPackets:
         self._waiting.pop(home_address, None)
 
     def poll(self) -> list[Happening]:
-        """What was seen since the last call."""
+        """What was seen since some of the nodes were last looked at."""
         seen: list[Happening] = []
-        for home_address, (identity, missing) in list(self._waiting.items()):
+        for home_address in list(islice(self._waiting, _POLLED_AT_ONCE)):
+            identity, missing = self._waiting.pop(home_address)
             usage = self._bindings.usage(home_address)
             for direction, packets in (
                 ("encapsulated", usage.encapsulated_packets),
@@ -44,6 +47,6 @@ class FirstPackets:
                 if packets and direction in missing:
                     missing.discard(direction)
                     seen.append(Happening(TimelineEvent.FIRST_PACKET, identity, {"direction": direction}))
-            if not missing:
-                del self._waiting[home_address]
+            if missing:
+                self._waiting[home_address] = identity, missing  # behind the others
         return seen

@@ -170,6 +170,11 @@ class IkeProcesses:
         sock = self._nat_traversal
         return {} if sock is None else {sock.fileno(): lambda now, wall: self._read_esp(sock, now, wall)}
 
+    def take_waited_s(self) -> float:
+        """See :class:`control.daemon.ike_traffic.IkeTraffic`."""
+        busy_s, self._endpoint.busy_s = self._endpoint.busy_s, 0.0
+        return busy_s
+
     def give_esp_to_kernel(self) -> None:
         """See :class:`control.daemon.ike_traffic.IkeTraffic`."""
         if self._nat_traversal is not None:

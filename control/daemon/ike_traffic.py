@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from functools import partial
 from ipaddress import IPv6Address
@@ -9,9 +10,14 @@ from typing import Protocol
 
 from control.daemon.signalling_sockets import Reader
 from control.home_agent.engine import HomeAgent
+from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT
 from control.ikev2.nat import NatTraversal
 from control.ipsec.udp_encapsulation import UdpContent
 from control.sockets.ike_udp import IkeSockets, NatTraversalArrival, NatTraversalSocket
+
+# For so long IKE may keep everything else waiting: a storm of handshakes must not delay the Binding Updates of nodes
+# that are served. What is left is read next time round.
+_TURN_S = 0.004
 
 
 class IkeTraffic(Protocol):
@@ -27,6 +33,9 @@ class IkeTraffic(Protocol):
 
     def readers(self) -> dict[int, Reader]:
         """What reads each descriptor that is to be waited for."""
+
+    def take_waited_s(self) -> float:
+        """The longest that messages have waited to be taken, in seconds, since this was last asked."""
 
     def give_esp_to_kernel(self) -> None:
         """From now on the kernel opens ESP in UDP.
@@ -45,15 +54,22 @@ class IkeTraffic(Protocol):
 class OwnIkeTraffic:
     """The engine's endpoint is one of this process."""
 
-    def __init__(self, address: IPv6Address, agent: HomeAgent) -> None:
+    def __init__(
+        self, address: IPv6Address, agent: HomeAgent, ports: tuple[int, int] = (IKE_PORT, NAT_TRAVERSAL_PORT)
+    ) -> None:
         """Open.
+
+        Args:
+            address: the home agent's.
+            agent: the engine.
+            ports: of IKE and of NAT traversal; 0 for any.
 
         Raises:
             OSError: the address is not on this machine, or a port is taken.
         """
         self._agent = agent
         nat_traversal = agent.endpoint.configuration.nat_traversal is not NatTraversal.OFF
-        self._sockets = IkeSockets(address, nat_traversal=nat_traversal)
+        self._sockets = IkeSockets(address, nat_traversal=nat_traversal, ports=ports)
 
     @property
     def dropped(self) -> int:
@@ -74,6 +90,10 @@ class OwnIkeTraffic:
             readers[sock.fileno()] = partial(self._read_nat_traversal, sock)
         return readers
 
+    def take_waited_s(self) -> float:
+        """See :class:`IkeTraffic`."""
+        return self._sockets.take_waited_s()
+
     def give_esp_to_kernel(self) -> None:
         """See :class:`IkeTraffic`."""
         if self._sockets.nat_traversal is not None:
@@ -88,15 +108,23 @@ class OwnIkeTraffic:
         self._sockets.close()
 
     def _read_ike(self, now: float, _wall: float) -> None:
+        end = now + _TURN_S
         for data, peer in self._sockets.plain.receive():
             self._agent.receive_ike(data, peer, now)
+            now = time.monotonic()
+            if now >= end:
+                return
 
     def _read_nat_traversal(self, sock: NatTraversalSocket, now: float, wall: float) -> None:
+        end = now + _TURN_S
         for arrival in sock.arrivals():
             if arrival.content is UdpContent.IKE:
                 self._agent.receive_ike(arrival.data, arrival.origin, now, sock.local.port)
             else:
                 receive_esp_in_udp(self._agent, arrival, now, wall)
+            now = time.monotonic()
+            if now >= end:
+                return
 
 
 def receive_esp_in_udp(agent: HomeAgent, arrival: NatTraversalArrival, now: float, wall: float) -> None:

@@ -11,6 +11,7 @@ from ipaddress import IPv6Address
 
 from control.bootstrap.home_address_pool import PoolExhausted
 from control.bootstrap.takeover import NodeToRecover
+from control.bootstrap.urgency import urgency
 from control.cluster.lease_monitor import LeaseAction, LeaseMonitor
 from control.cluster.shares import capacities, share
 from control.cluster.store import ClaimedNode, Lease, LeaseLost, LeaseRecord, StateStore, StoreError
@@ -22,6 +23,7 @@ from control.wire import address_text
 _LOG = logging.getLogger(__name__)
 
 _CLAIMED_AT_ONCE = 1_000
+_RECOVERED_AT_ONCE = 100
 # How long the others have for their shares of a failed agent's nodes, before whoever comes first takes the rest.
 _HEARTBEATS_FOR_OTHERS = 2
 
@@ -266,7 +268,16 @@ class Membership:
             "token": lease.token,
         }
         self._happened([Happening(TimelineEvent.NODES_CLAIMED, None, detail)])
-        return self._recover(list(self.nodes_to_recover(claimed)))
+        return await self._recover_all(claimed)
+
+    async def _recover_all(self, claimed: list[ClaimedNode]) -> int:
+        """In parts, between which everything else has its turn. Returns how many were queued."""
+        claimed.sort(key=partial(_priority, self._clocks.wall()))
+        queued = 0
+        for begin in range(0, len(claimed), _RECOVERED_AT_ONCE):
+            queued += self._recover(list(self.nodes_to_recover(claimed[begin : begin + _RECOVERED_AT_ONCE])))
+            await asyncio.sleep(0)
+        return queued
 
     async def _claim(self, home_agent: str, lease: Lease, *, force: bool, limit: int | None) -> list[ClaimedNode]:
         """What the failed agent leaves, or so much of it, in parts, so that our own lease does not lapse over it."""
@@ -289,10 +300,10 @@ class Membership:
     async def _recover_claimed_in_doubt(self) -> None:
         claimed = await self._store.run(lambda store: unfinished(store, self._settings.name, self._settings.address))
         self._claim_in_doubt = False
-        self._recover(list(self.nodes_to_recover(claimed)))
+        await self._recover_all(claimed)
 
     def nodes_to_recover(self, claimed: Iterable[ClaimedNode]) -> Iterator[NodeToRecover]:
-        """The claimed nodes this agent can and may bring back; the longest remaining lifetime has the best priority.
+        """The claimed nodes this agent can and may bring back, with the priority each has.
 
         Args:
             claimed: nodes with their bindings, as the store has them.
@@ -320,12 +331,17 @@ class Membership:
                 home_address=home_address,
                 care_of_address=binding.care_of_address,
                 new_home_address=home_address != node.home_address,
-                priority=wall - binding.lifetime_expires_at,
+                priority=_priority(wall, entry),
                 group=address_text(binding.home_agent_address),
             )
 
     def _give_up(self, identity: str, reason: str) -> None:
         self._happened([Happening(TimelineEvent.GIVEN_UP, identity, {"reason": reason})])
+
+
+def _priority(wall: float, claimed: ClaimedNode) -> float:
+    expires_at = 0.0 if claimed.binding is None else claimed.binding.lifetime_expires_at
+    return urgency(claimed.node.last_traffic, expires_at, wall)
 
 
 def _claim(home_agent: str, lease: Lease, wall: float, force: bool, limit: int, store: StateStore) -> list[ClaimedNode]:

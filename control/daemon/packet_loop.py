@@ -66,6 +66,10 @@ class PacketLoop:
         refused = Counter({"send-refused": self._ike.dropped + self._signalling.dropped + self._home_links.dropped})
         return refused + self._ike.statistics + self._signalling.statistics
 
+    def take_waited_s(self) -> float:
+        """The longest that IKE messages have waited to be taken, in seconds, since this was last asked."""
+        return self._ike.take_waited_s()
+
     def close(self) -> None:
         """Stop and close the sockets."""
         if self._timer is not None:

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address
 
 from control.bootstrap.takeover import NodeToRecover
 from control.cluster.open_store import open_store
-from control.cluster.store import Lease
+from control.cluster.store import Lease, StoreError
 from control.config import Configuration
 from control.config.nodes import load_nodes
 from control.control_socket import ControlServer
@@ -24,7 +24,7 @@ from control.daemon.back_end import BackEndChoice, choose_for_serving
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.commands import commands
 from control.daemon.first_packets import FirstPackets
-from control.daemon.garbage import settle
+from control.daemon.garbage import allow_full_collections, settle
 from control.daemon.home_links import HomeLinkTraffic
 from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_traffic import IkeTraffic, OwnIkeTraffic
@@ -41,6 +41,7 @@ from control.daemon.status import Status
 from control.daemon.store_thread import StoreThread
 from control.daemon.takeover_record import TakeoverRecord
 from control.daemon.timeline import Timeline
+from control.daemon.traffic_watch import TrafficWatch
 from control.daemon.tunnels import Tunnels
 from control.daemon.write_gate import WriteGate
 from control.home_agent.events import Happening, TimelineEvent
@@ -116,6 +117,7 @@ class Daemon:
         self._counters = Counters.open(configuration.datapath.pin_path)
         self._replies = ReplyAddresses.open(configuration.datapath.pin_path) if self._back_end.kernel else None
         self._first_packets = FirstPackets(self._tunnels.bindings)
+        self._traffic = TrafficWatch(self._tunnels.packets)
         self._membership = self._make_membership()
         self._writer = BindingWriter(
             configuration.home_agent.name,
@@ -396,8 +398,28 @@ class Daemon:
                 self._vlans.refresh()
             self._writer.remove_expired(self._agent.expire(time.time()))
             self._packets.flush()
+            await self._note_traffic()
             self._agent.prepare(_KEY_PAIRS_AT_ONCE)
             await asyncio.sleep(max(0.0, self._membership.next_timer() - self._loop.time()))
+
+    async def _note_traffic(self) -> None:
+        """Look whose counters have moved and write that down; a takeover is more urgent."""
+        lease = self._membership.lease
+        if lease is None or self._agent.takeover.active:
+            return
+        self._traffic.look(self._bound, self._loop.time(), time.time())
+        last_traffic = self._traffic.to_write()
+        if last_traffic:
+            try:
+                await self._store.run(lambda store: store.note_traffic(lease, last_traffic))
+            except StoreError:
+                return  # it is tried again, and the membership tells of a store that does not answer
+            self._traffic.written(last_traffic)
+
+    def _bound(self) -> Iterator[tuple[IPv6Address, str]]:
+        return (
+            (binding.home_address, binding.identity) for binding in self._agent.registrations.rules.cache.bindings()
+        )
 
     async def _watch_pace_and_first_packets(self) -> None:
         while True:
@@ -406,18 +428,12 @@ class Daemon:
             lag_s = max(0.0, self._loop.time() - due)
             self._instruments.event_loop_lag.observe(lag_s)
             takeover = self._agent.takeover
-            takeover.observe_lag(max(lag_s, self._worker_lag()))
+            takeover.observe_lag(max(lag_s, self._packets.take_waited_s()))
+            allow_full_collections(not takeover.active)
             if takeover.active:
                 self._takeover_record.sample(takeover.progress(self._loop.time()), time.time())
             if self._first_packets.waiting:
                 self._record(self._first_packets.poll())
-
-    def _worker_lag(self) -> float:
-        endpoint = self._assembly.workers
-        if endpoint is None:
-            return 0.0
-        busy_s, endpoint.busy_s = endpoint.busy_s, 0.0
-        return busy_s
 
     async def _watch_revocation_lists(self, files: RevocationFiles) -> None:
         while True:

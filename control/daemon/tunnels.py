@@ -128,6 +128,11 @@ class Tunnels:
             self._networks.reconcile({home: (networks, self._slot(home)) for home, networks in routers.items()})
         return changes
 
+    def packets(self, home_address: IPv6Address) -> int:
+        """How many packets have been tunnelled from and to a home address, and the networks behind it."""
+        usage = self.bindings.usage(home_address)
+        return usage.encapsulated_packets + usage.decapsulated_packets
+
     def _set_networks(self, home_address: IPv6Address, networks: Iterable[IPv6Network]) -> None:
         networks = tuple(networks)
         if self._networks is not None and (networks or self._networks.networks(home_address)):

@@ -35,6 +35,7 @@ from control.mobile_node.simulation import Simulation, SimulationSettings
 from control.sockets.tun import TunDevice, TunError
 
 _COMMANDS = ("report", "stop", "vanish IDENTITY...", "refresh NUMBER")
+_COLLECT_AFTER_ALLOCATIONS = 50_000
 _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6})?")
 
 
@@ -126,6 +127,7 @@ class Simulator:
         # The nodes stay until the end: the garbage collector need not look at them again and again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(_COLLECT_AFTER_ALLOCATIONS)
         self._commands = b""
         self._announced = False
         self._next_summary = time.monotonic() + settings.summary_interval_s if settings.summary_interval_s else None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
+from struct import Struct
 
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, Datagram, IpAddress, SocketAddress
 from control.ipsec.udp_encapsulation import KEEPALIVE, NON_ESP_MARKER, UdpContent, content_of
@@ -26,6 +28,8 @@ class IkeSocket:
     Attributes:
         local: the address and port.
         dropped: datagrams that the kernel did not take.
+        waited_s: the longest time, in seconds, that the first datagram of a batch had waited for :meth:`receive`. Its
+            user sets it back to 0.
     """
 
     def __init__(self, address: IpAddress, port: int = IKE_PORT, bound: socket.socket | None = None) -> None:
@@ -40,12 +44,14 @@ class IkeSocket:
             OSError: the address is not on this machine, or the port is taken.
         """
         self.dropped = 0
+        self.waited_s = 0.0
         self._buffer = bytearray(_LARGEST_DATAGRAM)
         self._address_type: type[IPv4Address | IPv6Address] = type(address)
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
         self._socket = bound or socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             if bound is None:
                 self._socket.bind((str(address), port))
             self.local = SocketAddress(address, self._socket.getsockname()[1])
@@ -59,15 +65,25 @@ class IkeSocket:
 
     def receive(self) -> Iterator[tuple[bytes, SocketAddress]]:
         """What has arrived, at most a batch of it, so that one flood does not starve everything else."""
-        for _ in range(_BATCH):
+        for index in range(_BATCH):
             try:
-                size, peer = self._socket.recvfrom_into(self._buffer)
+                if index:
+                    size, peer = self._socket.recvfrom_into(self._buffer)
+                else:
+                    size, ancillary, _, peer = self._socket.recvmsg_into([self._buffer], _ANCILLARY_SPACE)
+                    self._note_waiting(ancillary)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
                 # An ICMPv6 error of an earlier datagram: the retransmission timers deal with it.
                 continue
             yield bytes(self._buffer[:size]), self._sender(peer)
+
+    def _note_waiting(self, ancillary: list[tuple[int, int, bytes]]) -> None:
+        for level, kind, data in ancillary:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
+                seconds, nanoseconds = _TIMESPEC.unpack(data)
+                self.waited_s = max(self.waited_s, time.time() - seconds - nanoseconds * 1e-9)
 
     def send(self, datagrams: Iterable[Datagram]) -> None:
         """Send, counting in ``dropped`` what the kernel does not take: IKEv2 repeats what matters."""
@@ -145,6 +161,7 @@ class NatTraversalSocket(IkeSocket):
             except OSError:
                 continue
             content = content_of(payload)
+            self._note_waiting(ancillary)
             if content is UdpContent.KEEPALIVE or content is UdpContent.NOTHING:
                 self.statistics["nat-keepalives" if content is UdpContent.KEEPALIVE else "udp-too-short"] += 1
                 continue
@@ -202,6 +219,13 @@ class IkeSockets:
         """Datagrams that the kernel did not take."""
         return sum(sock.dropped for sock in self.sockets)
 
+    def take_waited_s(self) -> float:
+        """The longest that datagrams have waited to be received, in seconds, since this was last asked."""
+        longest = max(sock.waited_s for sock in self.sockets)
+        for sock in self.sockets:
+            sock.waited_s = 0.0
+        return longest
+
     @property
     def sockets(self) -> tuple[IkeSocket, ...]:
         """For the event loop."""
@@ -252,5 +276,7 @@ def enlarge_receive_buffer(sock: socket.socket, size: int) -> None:
 
 # asm-generic/socket.h and linux/udp.h; the socket module has no names for them.
 _SO_RCVBUFFORCE = 33
+_SO_TIMESTAMPNS = 35
+_TIMESPEC = Struct("@qq")
 UDP_ENCAP = 100
 UDP_ENCAP_ESPINUDP = 2

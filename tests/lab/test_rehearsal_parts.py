@@ -95,6 +95,7 @@ def test_report_has_the_figures_by_their_stable_names() -> None:
         "ha_cpu_user_s": 0.4,
         "ha_cpu_system_s": 0.2,
         "ha_cpu_ms_per_node": 200.0,
+        "ha_cpu_calibrated_ms_per_node": 200.0,
         "retransmissions": 5,
         "peak_in_flight": 2,
         "peak_rss_mb": 50.0,
@@ -102,6 +103,14 @@ def test_report_has_the_figures_by_their_stable_names() -> None:
     }
     assert {name: report[name] for name in expected} == expected
     json.dumps(report)
+
+
+def test_cpu_time_counts_by_how_fast_the_cores_were() -> None:
+    sampler = sampled(TAKEOVER)
+    [first] = sampler.samples
+    times = ((1.0, 0.001), (2.0, 0.001), (5.0, 0.002), (6.0, 0.002))
+    sampler.samples = [replace(first, cpu_s=cpu_s, loop_s=loop_s) for cpu_s, loop_s in times]
+    assert sampler.calibrated_cpu_s == pytest.approx(1.0 + 1.0 + 2.0 + 0.5)
 
 
 def test_a_node_that_answers_no_ping_is_not_recovered() -> None:

@@ -1,6 +1,6 @@
 -- ARGV: failed home agent, claimer, its token, now, "force" or "", most nodes to claim (-1: all).
 -- Returns "lease-lost"; "lease-held" and when that lease expires; or "claimed" and for each binding, or node without
--- one: identity, node, home address, binding (both "" without one).
+-- one: identity, node, when it had traffic ("": unknown), home address, binding (both "" without one).
 local failed, by, token, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local mine = lease_of(by)
 if not mine or mine.token ~= token or tonumber(mine.expires) <= tonumber(now) then return {'lease-lost'} end
@@ -19,6 +19,7 @@ for _, identity in ipairs(redis.call('ZRANGE', base .. 'members:' .. failed, 0, 
   redis.call('HSET', base .. 'node-owners', identity, failed)  -- whatever stood there: it has to leave `members`
   put_node(by, identity, node)
   local homes = redis.call('HGET', base .. 'addresses:' .. failed, identity)
+  local traffic = redis.call('HGET', base .. 'traffic', identity) or ''
   local bound = false
   for home in (homes or ''):gmatch('%S+') do
     local binding = redis.call('HGET', base .. 'bindings:' .. failed, home)
@@ -27,12 +28,12 @@ for _, identity in ipairs(redis.call('ZRANGE', base .. 'members:' .. failed, 0, 
       redis.call('HSET', base .. 'bindings:' .. by, home, binding)
       redis.call('HSET', base .. 'binding-owners', home, by)
       put_address(by, identity, home)
-      add(identity, node, home, binding)
+      add(identity, node, traffic, home, binding)
       bound = true
     end
   end
   redis.call('HDEL', base .. 'addresses:' .. failed, identity)
-  if not bound then add(identity, node, '', '') end
+  if not bound then add(identity, node, traffic, '', '') end
 end
 
 if redis.call('ZCARD', base .. 'members:' .. failed) > 0 then

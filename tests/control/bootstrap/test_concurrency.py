@@ -54,6 +54,21 @@ def test_an_idle_machine_on_a_long_path_is_let_grow(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ADAPTIVE)
+def test_the_first_windows_double_until_something_speaks_against_it(kind) -> None:
+    # 1 ms of work and 200 ms of path: with less than 200 under way the CPU is idle at times.
+    bounds = serve(kind(1000), 1000, work_s=0.001, path_s=0.2)
+    assert max(bounds[:200]) >= 128
+    assert max(bounds) <= 512
+
+
+def test_aimd_takes_a_long_queue_at_the_peers_for_one() -> None:
+    policy = AimdConcurrency(1000)
+    for _ in range(2000):
+        policy.succeeded(0.1 * max(1.0, policy.limit / 20), in_flight=policy.limit)
+    assert 20 < policy.limit < 100
+
+
+@pytest.mark.parametrize("kind", ADAPTIVE)
 def test_a_slow_machine_is_not_buried(kind) -> None:
     # 20 ms of work each: ten under way mean a queue of 200 ms.
     bounds = serve(kind(1000, 500), 20_000, work_s=0.02, path_s=0.02)
@@ -83,7 +98,7 @@ def test_a_bound_that_is_not_reached_does_not_grow(kind) -> None:
 
 
 def test_the_gradient_shrinks_for_delay_alone_and_gets_used_to_a_longer_path() -> None:
-    policy = GradientConcurrency(1000)
+    policy = GradientConcurrency(100)
     for _ in range(2000):
         policy.succeeded(0.1, in_flight=policy.limit)
     grown = policy.limit

@@ -140,6 +140,7 @@ def test_a_store_of_the_first_schema_is_read_and_made_one_of_this(path: Path, ma
     SqliteStore(path).close()
     older = sqlite3.connect(path)
     older.execute("ALTER TABLE bindings DROP COLUMN mobile_networks")
+    older.execute("ALTER TABLE nodes DROP COLUMN last_traffic")
     older.execute("PRAGMA user_version = 1")
     insert = "INSERT INTO bindings VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     one, two = make_binding(1), make_binding(2)
@@ -169,7 +170,12 @@ def test_a_store_of_the_first_schema_is_read_and_made_one_of_this(path: Path, ma
     older.close()
     assert store.bindings("ha1") == [one, two]
     store.close()
-    assert SqliteStore(path).bindings("ha1") == [one, two]
+    again = SqliteStore(path)
+    assert again.bindings("ha1") == [one, two]
+    lease = again.acquire_lease("ha1", one.home_agent_address, 0.0, 3.0)
+    again.write_bindings(lease, [one])
+    again.note_traffic(lease, {one.identity: 5.0})
+    assert [node.last_traffic for node in again.nodes("ha1")] == [5.0]
 
 
 def test_a_damaged_store_says_so(path: Path, make_binding: MakeBinding) -> None:

@@ -89,6 +89,24 @@ def test_nodes_are_the_writers(open_any_store: OpenStore) -> None:
     assert store.nodes("ha1") == [replace(seen, owner="ha1", fence=lease.token)]
 
 
+def test_when_a_node_had_traffic_stays_with_it_whoever_has_it(
+    open_any_store: OpenStore, make_binding: MakeBinding
+) -> None:
+    store = open_any_store()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.write_bindings(lease, [make_binding(1), make_binding(2)], T0)
+    store.note_traffic(lease, {make_binding(1).identity: T0 + 0.25, "mn3@example.org": T0})
+    store.write_bindings(lease, [make_binding(1, sequence_number=9)], T0 + 1.0)
+    assert [node.last_traffic for node in open_any_store().nodes("ha1")] == [T0 + 0.25, 0.0]
+    heir = store.acquire_lease("ha2", HA2, T0 + 4.0, 3.0)
+    assert [each.node.last_traffic for each in store.claim("ha1", heir, T0 + 4.0)] == [T0 + 0.25, 0.0]
+    with pytest.raises(FencedOut):
+        store.note_traffic(lease, {make_binding(1).identity: T0 + 9.0})
+    other = store.acquire_lease("ha3", HA3, T0, 3.0)
+    store.note_traffic(other, {make_binding(1).identity: T0 + 9.0})  # not its own
+    assert [node.last_traffic for node in store.nodes("ha2")] == [T0 + 0.25, 0.0]
+
+
 def test_a_lease_lapses_unless_renewed(open_any_store: OpenStore) -> None:
     one, other = open_any_store(), open_any_store()
     lease = one.acquire_lease("ha1", HA1, T0, 3.0, capacity=1000)
