@@ -53,8 +53,8 @@ class FailoverOptions:
 
     mobile_nodes: int = 100
     policy: Policy = "aimd"
-    concurrency: int = 64
-    rate_per_s: float = 200.0
+    concurrency: int = 256
+    rate_per_s: float = 1000.0
     loss_percent: float = 0.0
     rtt_ms: float = 0.0
     jitter_ms: float = 0.0

@@ -20,16 +20,16 @@ class BootstrapSettings(Settings, frozen=True, kw_only=True):
     ] = "aimd"
     concurrency: Annotated[
         int,
-        about("Nodes being brought back at the same time, at most.", 64, ge=1, le=65_536),
-    ] = 64
+        about("Nodes being brought back at the same time, at most.", 256, ge=1, le=65_536),
+    ] = 256
     reserve: Annotated[
         float,
         about("Share of `concurrency` that is left to nodes that come by themselves.", 0.2, ge=0, le=0.9),
     ] = 0.2
     rate_per_s: Annotated[
         float,
-        about("Nodes begun per second, at most.", 200.0, gt=0, le=100_000),
-    ] = 200.0
+        about("Nodes begun per second, at most.", 1000.0, gt=0, le=100_000),
+    ] = 1000.0
     attempts: Annotated[
         int,
         about("Attempts per node before it is given up.", 5, ge=1, le=100),
