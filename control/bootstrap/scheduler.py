@@ -20,7 +20,7 @@ from control.bootstrap.concurrency import ConcurrencyPolicy
 _PACE_SAMPLES = 256
 _BURST_S = 0.1
 # To begin with a node takes a fraction of a millisecond, in which nothing else happens.
-_LARGEST_BURST = 16.0
+_LARGEST_BURST = 16
 _SLACK_BEFORE_COMPACTION = 64
 
 
@@ -146,13 +146,14 @@ class Scheduler:
         total_give_up_after_s: float = 0.0,
         reserve: float = 0.0,
         others_in_flight: Callable[[], int] = int,
+        largest_burst: int = _LARGEST_BURST,
     ) -> None:
         """Start idle.
 
         Args:
             concurrency: how many attempts may be under way at once.
             rate_per_s: most attempts begun per second; a tenth of a second's worth may come at once, but no
-                more than 16.
+                more than ``largest_burst``.
             attempts: most attempts per key.
             backoff_initial_s: upper end of the first random wait; it doubles with each attempt. The wait is drawn from
                 all of zero to the upper end ("full jitter"), so that keys which failed together do not come back
@@ -163,6 +164,7 @@ class Scheduler:
             random: dice for the waits.
             total_give_up_after_s: whatever is left this long after the scheduler was last idle is given up; 0: never.
             reserve: share of the concurrency, from 0 to below 1, that is left to exchanges the nodes begin.
+            largest_burst: most attempts begun at once.
             others_in_flight: how many of those are under way; they take from the concurrency, beyond the reserve too.
 
         Raises:
@@ -185,7 +187,7 @@ class Scheduler:
         self._total_give_up_after_s = total_give_up_after_s
         self._reserve = reserve
         self._others_in_flight = others_in_flight
-        self._gate = RateGate(rate_per_s, min(_LARGEST_BURST, max(1.0, rate_per_s * _BURST_S)))
+        self._gate = RateGate(rate_per_s, max(1.0, min(largest_burst, rate_per_s * _BURST_S)))
         self._entries: dict[str, _Entry] = {}
         # All hold (when or in which order, ticket, key). A ticket that is not its key's any more is out of date.
         self._ready: dict[str, list[tuple[float, int, str]]] = {}
