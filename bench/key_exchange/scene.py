@@ -115,7 +115,7 @@ def _home_agent(population: Population, identity: str, credentials: Credentials 
     scheduler = Scheduler(
         concurrency=FixedConcurrency(len(population.identities)),
         rate_per_s=_RATE_PER_S,
-        largest_burst=len(population.identities),
+        largest_burst=2 * len(population.identities),
         attempts=1,
         backoff_initial_s=1.0,
         backoff_max_s=1.0,
