@@ -15,7 +15,7 @@ from control.cli.failures import CAPABILITIES
 from control.cli.main import homeagent
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-UNITS = sorted(DEPLOY.glob("*.service"))
+UNITS = sorted(DEPLOY.rglob("*.service"))
 DAEMON = DEPLOY / "homeagent.service"
 DATA_PATH = DEPLOY / "homeagent-datapath.service"
 
