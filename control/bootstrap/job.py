@@ -20,13 +20,16 @@ any live one     failure                  FAILED           CLOSE_IKE
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from ipaddress import IPv6Address
+
+from control.records import dataclass
 
 
 class JobState(Enum):
     """How far a job is."""
+
+    __hash__ = object.__hash__  # Enum's own is in Python
 
     WAITING = auto()
     KEY_EXCHANGE = auto()
@@ -38,6 +41,8 @@ class JobState(Enum):
 
 class JobAction(Enum):
     """What the driver of a job has to do next."""
+
+    __hash__ = object.__hash__  # Enum's own is in Python
 
     OPEN_IKE = auto()
     CREATE_MOBILITY_CHILD = auto()

@@ -86,7 +86,8 @@ class HomeAgent:
 
     def receive_ike(self, data: bytes, peer: SocketAddress, now: float, port: int = IKE_PORT) -> None:
         """An IKE message that came to ``port`` of the home agent address, without a marker."""
-        self.endpoint.receive_datagram(data, self._local._replace(port=port), peer, now)
+        local = self._local if port == IKE_PORT else self._local._replace(port=port)
+        self.endpoint.receive_datagram(data, local, peer, now)
         self.process_ike_events(now)
 
     def receive_protected(
@@ -371,6 +372,8 @@ class HomeAgent:
     def _process_ike_event(self, sa: NodeIkeSa, event: ike.Event, now: float) -> None:
         job = sa.context if isinstance(sa.context, RebootstrapJob) else None
         match event:
+            case ike.ExchangeSent():  # most of them, and nothing to do
+                pass
             case ike.IkeEstablished():
                 self._ike_established(sa, job, now)
             case ike.ChildEstablished():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from ipaddress import IPv6Address
 
@@ -21,6 +21,7 @@ from control.mobility.messages import (
     MobilityMessage,
 )
 from control.mobility.sequence_number import is_newer
+from control.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

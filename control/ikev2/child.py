@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from control.ikev2.numbers import DiffieHellmanGroup
 from control.ikev2.proposals import EspProposal
 from control.ipsec.algorithms import CipherSuite
 from control.ipsec.traffic_selector import TrafficSelector
 from control.ipsec.udp_encapsulation import UdpEncapsulation
+from control.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,9 @@ class ChildPolicy:
     transport_mode: bool = True
 
 
-@dataclass(slots=True, unsafe_hash=True)
+@dataclass(frozen=True, slots=True)
 class ChildSa:
-    """An agreed pair of ESP security associations with its keys. Not to be changed, only replaced.
-
-    It is not frozen for the same reason as :class:`control.ipsec.security_association.SecurityAssociation`.
+    """An agreed pair of ESP security associations with its keys.
 
     Attributes:
         inbound_spi: the SPI this side chose; packets to this side carry it.

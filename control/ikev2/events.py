@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from control.ikev2.address import SocketAddress
@@ -11,6 +10,7 @@ from control.ikev2.numbers import ExchangeType
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.redirect import Gateway, RedirectStage
+from control.records import dataclass
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from control.ikev2.numbers import Prf
 from control.ikev2.prf import prf, prf_plus, prf_size, skeyseed
 from control.ikev2.proposals import IkeSuite
 from control.ipsec.algorithms import CipherSuite
+from control.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

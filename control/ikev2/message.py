@@ -31,6 +31,7 @@ ZERO_SPI = bytes(SPI_SIZE)
 
 _HEADER = Struct(">8s8sBBBBII")  # SPIs, next payload, version, exchange, flags, message identifier, length
 _PAYLOAD_HEADER = Struct(">BBH")  # next payload, critical bit, length
+_read_header = _PAYLOAD_HEADER.unpack_from
 _FRAGMENT_HEADER = Struct(">HH")  # fragment number, total fragments
 _MAJOR_VERSION = 2
 _VERSION = _MAJOR_VERSION << 4
@@ -249,16 +250,23 @@ def fragment_prefix(header: Header, first_inner_type: int, position: FragmentPos
 
 
 def _read_payload_header(data: bytes, offset: int) -> tuple[int, bool, int, int]:
-    try:
-        next_type, flags, length = _PAYLOAD_HEADER.unpack_from(data, offset)
-    except struct.error:
-        raise WireError("truncated", f"payload header, {len(data) - offset} bytes left") from None
+    start, size = offset + PAYLOAD_HEADER_SIZE, len(data)
+    if start > size:
+        raise _truncated_header(size - offset)
+    next_type, flags, length = _read_header(data, offset)
+    if length < PAYLOAD_HEADER_SIZE or offset + length > size:
+        raise _bad_length(length, size - start)
+    return next_type, flags & _CRITICAL != 0, start, offset + length
+
+
+def _truncated_header(left: int) -> WireError:
+    return WireError("truncated", f"payload header, {left} bytes left")
+
+
+def _bad_length(length: int, left: int) -> WireError:
     if length < PAYLOAD_HEADER_SIZE:
-        raise WireError("bad-length", f"payload of {length} bytes")
-    end = offset + length
-    if end > len(data):
-        raise WireError("truncated", f"payload of {length} bytes, {len(data) - offset} left")
-    return next_type, flags & _CRITICAL != 0, offset + PAYLOAD_HEADER_SIZE, end
+        return WireError("bad-length", f"payload of {length} bytes")
+    return WireError("truncated", f"payload of {length} bytes, {PAYLOAD_HEADER_SIZE + left} left")
 
 
 def _read_fragment_header(data: bytes, offset: int) -> FragmentPosition:
@@ -270,22 +278,28 @@ def _read_fragment_header(data: bytes, offset: int) -> FragmentPosition:
 
 def _parse_chain(next_type: int, data: bytes, offset: int) -> tuple[Payload, ...]:
     payloads: list[Payload] = []
+    size = len(data)
     while next_type != _NONE:
         if len(payloads) == MAX_PAYLOADS:
             raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
-        payload_type = next_type
-        next_type, critical, start, offset = _read_payload_header(data, offset)
+        payload_type, start = next_type, offset + PAYLOAD_HEADER_SIZE
+        if start > size:
+            raise _truncated_header(size - offset)
+        next_type, flags, length = _read_header(data, offset)
+        offset += length
+        if length < PAYLOAD_HEADER_SIZE or offset > size:
+            raise _bad_length(length, size - start)
         payload_class = PAYLOAD_CLASSES.get(payload_type)
         if payload_class is not None:
             payloads.append(payload_class.from_wire(data[start:offset]))
         elif payload_type in _ENCRYPTED_TYPES:
             raise WireError("unexpected-encrypted-payload", "among payloads to be read in the clear")
-        elif critical:
+        elif flags & _CRITICAL:
             raise UnsupportedCriticalPayload(payload_type)
         else:
-            payloads.append(UnknownPayload(payload_type, critical, data[start:offset]))
-    if offset != len(data):
-        raise WireError("trailing-bytes", f"{len(data) - offset} bytes after the last payload")
+            payloads.append(UnknownPayload(payload_type, False, data[start:offset]))
+    if offset != size:
+        raise WireError("trailing-bytes", f"{size - offset} bytes after the last payload")
     return tuple(payloads)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from hashlib import sha1
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from control.ikev2.numbers import NotifyType
 from control.ikev2.payloads import NotifyPayload, Payload
 from control.ikev2.states import State
 from control.ipsec.udp_encapsulation import KEEPALIVE, UdpEncapsulation
+from control.records import dataclass
 
 if TYPE_CHECKING:
     from control.ikev2.environment import Environment

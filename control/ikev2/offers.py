@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from control.ikev2.choices import ESP_SPI_SIZE, IKE_SPI_SIZE, choose_esp, choose_ike
 from control.ikev2.numbers import DiffieHellmanGroup, ExtendedSequenceNumbers, ProtocolId, TransformType
 from control.ikev2.payloads import Proposal, SecurityAssociationPayload, Transform
 from control.ikev2.proposals import Encryption, EspProposal, EspSuite, IkeProposal, IkeSuite
+from control.records import dataclass
 
 _PROPOSAL_HEADER_SIZE = 8
 

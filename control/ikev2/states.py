@@ -8,12 +8,16 @@ from enum import Enum
 class Role(Enum):
     """Which side of an IKE SA this is."""
 
+    __hash__ = object.__hash__  # Enum's own is in Python
+
     INITIATOR = "initiator"
     RESPONDER = "responder"
 
 
 class State(Enum):
     """Where an IKE SA stands."""
+
+    __hash__ = object.__hash__  # Enum's own is in Python
 
     IDLE = "idle"
     """Made, nothing sent."""
@@ -39,6 +43,8 @@ class State(Enum):
 
 class Trigger(Enum):
     """What moves an IKE SA from one state to another."""
+
+    __hash__ = object.__hash__  # Enum's own is in Python
 
     SEND_INIT = "send-init"
     ANSWER_INIT = "answer-init"

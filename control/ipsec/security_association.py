@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import IPv6Address
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from control.ipsec.replay_window import DEFAULT_REPLAY_WINDOW
 from control.ipsec.traffic_selector import PROTOCOLS_WITH_MESSAGE_TYPE, TrafficSelector
 from control.ipsec.udp_encapsulation import UdpEncapsulation
 from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageLimits
+from control.records import dataclass
 
 FIRST_SPI = 256
 """SPIs 1 to 255 are reserved by IANA, 0 is for local use (RFC 4303 section 2.1)."""
@@ -36,11 +37,9 @@ class SecurityAssociationUsage:
     last_used_at: float | None = None
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class SecurityAssociation:
-    """One direction of an ESP transport-mode association. Not to be changed, only replaced.
-
-    It is not frozen: four are made in a handshake, and setting 13 attributes of a frozen one takes 2 microseconds more.
+    """One direction of an ESP transport-mode association.
 
     The addresses are the logical ones: the home address and the home agent's address, wherever the node is
     (RFC 4877 section 3). The selectors are in the direction of the packet.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from ipaddress import IPv6Address
 
 from control.ipsec.errors import EspError, IpsecBackendError, NoSecurityAssociation
@@ -14,6 +14,7 @@ from control.ipsec.spi_sequence import SpiSequence
 from control.ipsec.traffic_selector import packet_ports
 from control.ipsec.udp_encapsulation import PROTOCOL_UDP, UdpEncapsulation, wrap_in_udp
 from control.ipsec.usage_limits import UsageExpiry
+from control.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

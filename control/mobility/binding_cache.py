@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
 from control.mobility.mobile_networks import PrefixTable
 from control.mobility.numbers import MAX_DELETE_BINDING_TIMEOUT_S
+from control.records import dataclass
 
 _HEAP_SLACK = 64
 """Outdated heap entries always tolerated, so that a small cache is not rebuilt over and over."""

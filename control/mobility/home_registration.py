@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
 
@@ -26,6 +25,7 @@ from control.mobility.options import (
     find_option,
 )
 from control.mobility.sequence_number import is_newer
+from control.records import dataclass
 
 _Status = BindingAcknowledgementStatus
 
@@ -47,6 +47,8 @@ _REJECTION_REASONS = {
 
 class Change(Enum):
     """What a Binding Update changes."""
+
+    __hash__ = object.__hash__  # Enum's own is in Python
 
     INSTALL = "install"
     """A new binding, or one whose care-of address, home agent or networks are new: the data path changes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from control.ikev2.child import ChildPolicy, ChildRequest, ChildSa
@@ -23,6 +23,7 @@ from control.ikev2.payloads import (
 )
 from control.ikev2.proposals import EspSuite
 from control.ipsec.traffic_selector import TrafficSelector
+from control.records import dataclass
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from struct import Struct
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import AuthenticationMethod, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
+from control.records import dataclass
 from control.wire import WireError
 
 _FIXED = Struct(">B3x")  # method, reserved

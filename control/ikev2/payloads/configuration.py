@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from struct import Struct
 from typing import Any, ClassVar, Self
 
 from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
+from control.records import dataclass
 from control.wire import WireError
 
 MAX_ATTRIBUTES = 64

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
@@ -11,6 +10,7 @@ from typing import ClassVar, NamedTuple, Self
 
 from control.ikev2.numbers import IdentificationType, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
+from control.records import dataclass
 from control.wire import WireError
 
 _FIXED = Struct(">B3s")  # type, reserved

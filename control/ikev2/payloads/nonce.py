@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import PayloadType
+from control.records import dataclass
 from control.wire import WireError
 
 MIN_NONCE_SIZE = 16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 from typing import ClassVar, Self
@@ -17,6 +16,7 @@ from control.ikev2.numbers import (
     members_by_value,
 )
 from control.ikev2.payloads.packing import pack, unpack
+from control.records import dataclass
 from control.wire import WireError
 
 _FIXED = Struct(">BBH")  # protocol, SPI size, type

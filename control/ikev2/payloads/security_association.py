@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import PayloadType, ProtocolId, TransformAttributeType, TransformType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
+from control.records import dataclass
 from control.wire import WireError
 
 MAX_PROPOSALS = 32

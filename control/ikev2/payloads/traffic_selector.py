@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv6Address
 from struct import Struct
@@ -11,6 +10,7 @@ from typing import ClassVar, Self
 from control.ikev2.numbers import PayloadType, TrafficSelectorType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
 from control.ipsec.traffic_selector import TrafficSelector
+from control.records import dataclass
 from control.wire import WireError
 
 MAX_SELECTORS = 64

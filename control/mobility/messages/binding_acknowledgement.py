@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
+from control.records import dataclass
 from control.wire import Reader, Writer
 
 _KEY_MANAGEMENT = 0x80

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import ClassVar, Self
 
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
 from control.mobility.options import AlternateCareOfAddress, MobilityOption, find_option, read_options
+from control.records import dataclass
 from control.wire import Reader, Writer
 
 _ACKNOWLEDGE = 0x8000

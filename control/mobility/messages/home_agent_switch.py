@@ -5,12 +5,12 @@ The B bit is the top bit of the octet RFC 5142 reserves (draft-li-mip6-ha-init-b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
+from control.records import dataclass
 from control.wire import Reader, Writer
 
 _BOOTSTRAP = 0x80

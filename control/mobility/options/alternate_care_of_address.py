@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
+from control.records import dataclass
 from control.wire import Reader, Writer
 
 
