@@ -3,6 +3,7 @@
 #include <uapi/linux/bpf.h>
 
 #include "consts.h"
+#include "filled_in.h"
 #include "reasons.h"
 #include "headers.h"
 #include "structs.h"

@@ -5,6 +5,7 @@
 #include <uapi/linux/pkt_cls.h>
 
 #include "consts.h"
+#include "filled_in.h"
 #include "reasons.h"
 #include "headers.h"
 #include "structs.h"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from datapath.errors import BpfCallFailed, DatapathError, MapFull, NotLoaded, PrivilegeRequired, StalePin
+from datapath.errors import BpfCallFailed, CompileFailed, DatapathError, MapFull, NotLoaded, PrivilegeRequired, StalePin
 
 
 class MapType(IntEnum):
@@ -87,6 +87,11 @@ class ProgramInfo:
     translated_size: int
     run_time_ns: int = 0
     runs: int = 0
+
+
+_REFUSALS = (-errno.EACCES, -errno.EINVAL, -errno.E2BIG, -errno.EPERM)
+_LOG_SIZE = (1 << 24) - 1
+_LAST_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,17 +226,40 @@ def map_create(kind: MapType, key_size: int, value_size: int, max_entries: int, 
 
 
 def program_load(kind: int, instructions: bytes, name: str) -> int:
-    """Loads a program of so few instructions that no compiler is needed; returns its descriptor."""
+    """Loads a program; returns its descriptor.
+
+    Raises:
+        CompileFailed: the verifier does not accept it.
+        DatapathError: another failure.
+    """
+    result = _program_load(kind, instructions, name, None)
+    if result >= 0:
+        return result
+    if result not in _REFUSALS:
+        raise _failure(-result, f"Loading the program {name}")
+    # Once more for the verifier's words, which take much longer to write than to do without.
+    log = _output(_LOG_SIZE)
+    again = _program_load(kind, instructions, name, log)
+    if again >= 0:
+        return again
+    words = log.raw.rstrip(b"\0\n").decode(errors="replace")
+    if not words:
+        raise _failure(-result, f"Loading the program {name}")
+    raise CompileFailed(
+        f"The program {name} was refused ({os.strerror(-result)}): report this with the text below.\n"
+        + "\n".join(words.splitlines()[-_LAST_LINES:])
+    )
+
+
+def _program_load(kind: int, instructions: bytes, name: str, log: ctypes.Array[ctypes.c_char] | None) -> int:
     code, licence = _input(instructions), _input(b"GPL\0")
     attributes = struct.pack(
         "=IIQQIIQII16s",
         *(kind, len(instructions) // 8, _address(code), _address(licence)),
-        *(0, 0, 0, 0, 0, name.encode("ascii")[:15]),
+        *(0 if log is None else 1, 0 if log is None else len(log), _address(log)),
+        *(0, 0, name.encode("ascii")[:15]),
     )
-    result, _ = _call(_Command.PROG_LOAD, attributes)
-    if result < 0:
-        raise _failure(-result, f"Loading the program {name}")
-    return result
+    return _call(_Command.PROG_LOAD, attributes)[0]
 
 
 class Map:

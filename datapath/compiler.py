@@ -1,20 +1,29 @@
-"""Compiles and verifies the programs with bcc. Imports LLVM: only the loader uses this module."""
+"""Compiles the programs with bcc and has the kernel verify them. Imports LLVM: only the loader uses this module."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+import platform
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
-from datapath.errors import CompileFailed, CompilerUnavailable
+from datapath.bpf_syscall import opened, program_load
+from datapath.errors import CompileFailed, CompilerUnavailable, NotLoaded
 from datapath.kernel_headers import kernel_source
-from datapath.layout import PROGRAM_NAME
+from datapath.layout import PROGRAM_NAME, map_specifications
+from datapath.object_code import ObjectCode
+from datapath.program_cache import CACHE, cached, keep
 from datapath.specialisation import Specialisation
+
+_XDP = 6  # BPF_PROG_TYPE_XDP
+_SCHED_CLS = 3  # BPF_PROG_TYPE_SCHED_CLS
 
 _INCLUDE = re.compile(r'^#include "(?P<name>[a-z0-9_]+\.h)"$', re.MULTILINE)
 
@@ -52,14 +61,40 @@ def program_text(specialisation: Specialisation, program: str = PROGRAM_NAME) ->
 
 
 @contextmanager
-def compile_program(specialisation: Specialisation, program: str = PROGRAM_NAME) -> Iterator[CompiledProgram]:
-    """Compiles a program and has the kernel verify it; the pinned maps must exist.
+def compile_program(
+    specialisation: Specialisation, program: str = PROGRAM_NAME, *, cache: Path = CACHE
+) -> Iterator[CompiledProgram]:
+    """Has the kernel verify a program, compiled now or earlier; the pinned maps must exist.
 
     Raises:
         CompilerUnavailable: bcc cannot be imported.
         KernelHeadersMissing: nothing to compile against.
         CompileFailed: the compiler or the verifier says no.
     """
+    text = program_text(specialisation, program)
+    name = _name_in_cache(text, program, specialisation.pin_directory)
+    code = cached(name, cache)
+    descriptor = None if code is None else _load_cached(code, specialisation, program)
+    if code is None or descriptor is None:
+        code = _compile(text, program, specialisation)
+        descriptor = _load(code, specialisation, program)
+        keep(name, code, cache)
+    try:
+        yield CompiledProgram(descriptor, specialisation.digest(text), code.compiled_with)
+    finally:
+        os.close(descriptor)
+
+
+def _name_in_cache(text: str, program: str, directory: Path) -> str:
+    """One name for all that comes out alike, wherever its maps are pinned, of one version of the compiler."""
+    compiler = importlib.util.find_spec("bcc")
+    version = Path(compiler.origin).with_name("version.py") if compiler and compiler.origin else None
+    said = version.read_text(encoding="utf-8") if version and version.exists() else ""
+    everything = "\0".join((text.replace(str(directory), ""), program, platform.machine(), said))
+    return f"{program}-{sha256(everything.encode()).hexdigest()[:32]}"
+
+
+def _compile(text: str, program: str, specialisation: Specialisation) -> ObjectCode:
     headers = kernel_source()
     if headers is not None:
         os.environ["BCC_KERNEL_SOURCE"] = str(headers)
@@ -70,22 +105,37 @@ def compile_program(specialisation: Specialisation, program: str = PROGRAM_NAME)
             "The Python module bcc is missing: run `apt-get install python3-bpfcc` and use a virtual environment "
             "made with `--system-site-packages` on Debian's /usr/bin/python3."
         ) from error
-    text = program_text(specialisation, program)
     with _captured_stderr() as said:
         try:
             module = bcc.BPF(text=text.encode(), cflags=["-Wno-unused-function"])
-            kind = bcc.BPF.XDP if program == PROGRAM_NAME else bcc.BPF.SCHED_CLS
-            function = module.load_func(program.encode(), kind)
         except Exception as error:  # bcc raises nothing more precise
             raise CompileFailed(_explain(str(error), said)) from error
     try:
-        yield CompiledProgram(
-            descriptor=function.fd,
-            digest=specialisation.digest(text),
-            kernel_headers=str(headers or f"/lib/modules/{os.uname().release}/build"),
-        )
+        wanted = (each.name for each in map_specifications(specialisation.max_bindings))
+        numbers = {bcc.lib.bpf_table_fd(module.module, name.encode()): name for name in wanted}
+        compiled_with = str(headers or f"/lib/modules/{os.uname().release}/build")
+        return ObjectCode.of(module.dump_func(program.encode()), numbers, compiled_with)
     finally:
         module.close()
+
+
+def _load_cached(code: ObjectCode, specialisation: Specialisation, program: str) -> int | None:
+    """The descriptor; None if the verifier does not accept what was kept, which is then compiled anew."""
+    try:
+        return _load(code, specialisation, program)
+    except (CompileFailed, NotLoaded):
+        return None
+
+
+def _load(code: ObjectCode, specialisation: Specialisation, program: str) -> int:
+    with ExitStack() as maps:
+
+        def number(name: str) -> int:
+            return maps.enter_context(opened(specialisation.pin_directory / name))
+
+        numbers = {name: number(name) for name in set(code.maps.values())}
+        instructions = code.linked(numbers.__getitem__, specialisation.filled_in())
+        return program_load(_XDP if program == PROGRAM_NAME else _SCHED_CLS, instructions, program)
 
 
 def _explain(error: str, said: Path) -> str:
@@ -94,7 +144,7 @@ def _explain(error: str, said: Path) -> str:
     if "Operation not permitted" in last:
         # bcc opens the pinned maps by number, which no smaller capability allows.
         return "Compiling and loading is not permitted: run as root, or with CAP_SYS_ADMIN, CAP_BPF and CAP_NET_ADMIN."
-    return f"The program was refused ({error}): report this with the text below.\n{last}"
+    return f"The program does not compile ({error}): report this with the text below.\n{last}"
 
 
 @contextmanager

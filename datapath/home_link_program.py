@@ -20,13 +20,13 @@ from datapath.specialisation import Specialisation
 
 @contextmanager
 def home_link_compiled(
-    prefixes: Sequence[IPv6Network], specialisation: Specialisation
+    prefixes: Sequence[IPv6Network], specialisation: Specialisation, cache: Path
 ) -> Iterator[CompiledProgram | None]:
     """The program, verified; None without home prefixes. Raises as :func:`datapath.compiler.compile_program`."""
     if not prefixes:
         yield None
         return
-    with compile_program(specialisation, HOME_LINK_PROGRAM_NAME) as program:
+    with compile_program(specialisation, HOME_LINK_PROGRAM_NAME, cache=cache) as program:
         yield program
 
 

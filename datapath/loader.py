@@ -36,6 +36,7 @@ from datapath.layout import (
     pin_directory,
 )
 from datapath.netlink import InterfaceState, XdpMode
+from datapath.program_cache import CACHE
 from datapath.served_links import serve_links
 from datapath.specialisation import Specialisation
 from datapath.stranger_limits import StrangerLimits
@@ -66,6 +67,7 @@ class LoaderOptions:
         home_agent_ipv4_addresses: addresses tunnels over IPv4 end at; empty for no such tunnels.
         stranger_limits: of what strangers may send to the home agent, None for none.
         loaded_by: version of homeagent, for whoever asks what is loaded.
+        program_cache: directory of programs compiled before, see :mod:`datapath.program_cache`.
     """
 
     interfaces: Sequence[str]
@@ -80,6 +82,7 @@ class LoaderOptions:
     home_agent_ipv4_addresses: Sequence[IPv4Address] = ()
     stranger_limits: StrangerLimits | None = None
     loaded_by: str = ""
+    program_cache: Path = CACHE
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ class LoadReport:
     Attributes:
         maps_reused: whether the maps, and the bindings in them, were there before.
         verified_instructions: what the verifier walked (its limit is 1,000,000); 0 if the kernel does not tell.
-        compile_s: seconds bcc and the verifier took.
+        compile_s: seconds until the programs were compiled, or found compiled, and verified.
         home_link: the device for what this host sends to home addresses, None if there is none.
     """
 
@@ -125,7 +128,7 @@ def load(options: LoaderOptions) -> LoadReport:
             generations.tidy(options.pin_path)
             generations.require_current(options.pin_path)
             states = [netlink.interface_state(name) for name in options.interfaces]
-            created = _ensure_maps(directory, options.max_bindings)
+            created = create_maps(directory, options.max_bindings)
         except BaseException:
             _remove_if_empty(directory)
             raise
@@ -164,8 +167,13 @@ def _remove_if_empty(directory: Path) -> None:
             return
 
 
-def _ensure_maps(directory: Path, max_bindings: int) -> list[Path]:
-    """Makes the maps that are not pinned, checks those that are; returns what it made."""
+def create_maps(directory: Path, max_bindings: int) -> list[Path]:
+    """Makes and pins the maps that are not pinned, checks those that are; returns the pins it made.
+
+    Raises:
+        StalePin: one is there and is not what it should be.
+        DatapathError: one cannot be made; then none is.
+    """
     created: list[Path] = []
     try:
         for specification in map_specifications(max_bindings):
@@ -252,7 +260,11 @@ def load_program(
         home_agent_ipv4_addresses=tuple(options.home_agent_ipv4_addresses),
         stranger_limits=options.stranger_limits,
     )
-    with compile_program(specialisation) as program, home_link_compiled(options.home_prefixes, specialisation) as link:
+    cache = options.program_cache
+    with (
+        compile_program(specialisation, cache=cache) as program,
+        home_link_compiled(options.home_prefixes, specialisation, cache) as link,
+    ):
         compile_s = time.monotonic() - started
         pin, next_pin = (directory / name for name in attaching.PROGRAM_PINS)
         next_pin.unlink(missing_ok=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
+from itertools import chain, count
 from pathlib import Path
 
 from datapath.bpf_syscall import possible_processors
@@ -27,7 +29,7 @@ from datapath.layout import (
     ROUTES_OF_PROCESSOR,
     hash_places,
 )
-from datapath.stranger_limits import StrangerLimits
+from datapath.stranger_limits import StrangerLimits, cookie_key
 
 _NEXT_HOP_PROBES = 8
 
@@ -62,13 +64,11 @@ class Specialisation:
         """What the C text wants defined."""
         processors = possible_processors()
         places = hash_places(self.max_bindings)
-        keys = HASH_KEY.unpack(self.hash_key)
         return {
             "MAX_BINDINGS": str(self.max_bindings),
             "MAX_SLOTS": str(places + MAX_PROBES),
             "HASH_PLACES": str(places),
             "MAX_PROBES": str(MAX_PROBES),
-            **{f"HASH_KEY_{number}": f"{key:#x}ULL" for number, key in enumerate(keys)},
             "MAX_TUNNEL_ENDS": str(MAX_TUNNEL_ENDS),
             "PROCESSORS": str(processors),
             "WITH_MOBILE_NETWORKS": str(int(self.mobile_networks)),
@@ -89,19 +89,39 @@ class Specialisation:
             "PIN_DIRECTORY": f'"{self.pin_directory}"',
             "WITH_STRANGER_LIMITS": str(int(self.stranger_limits is not None)),
             "MAX_STRANGERS": str(MAX_STRANGERS),
-            **({} if self.stranger_limits is None else self.stranger_limits.macros(self.hash_key)),
-            "HOME_AGENT_IS(high, low)": " || ".join(
-                "((low) == {1:#x}ULL && (high) == {0:#x}ULL)".format(*struct.unpack("=QQ", address.packed))
-                for address in self.home_agent_addresses
-            ),
+            **({} if self.stranger_limits is None else self.stranger_limits.macros()),
             "WITH_IPV4_TUNNELS": str(int(bool(self.home_agent_ipv4_addresses))),
-            "HOME_AGENT_IPV4_IS(address)": " || ".join(
-                "((address) == {:#x})".format(*struct.unpack("=I", address.packed))
-                for address in self.home_agent_ipv4_addresses
-            )
-            or "0",
+            **self._filled_in_macros(),
         }
 
+    def _filled_in_macros(self) -> dict[str, str]:
+        place = count()
+        keys, cookies, halves, ipv4_addresses = (
+            [f"FILLED_IN({next(place)})" for _ in numbers] for numbers in self._filled_in()
+        )
+        is_one = [f"((low) == {low} && (high) == {high})" for high, low in zip(halves[::2], halves[1::2], strict=True)]
+        return {
+            **{f"HASH_KEY_{number}": name for number, name in enumerate(keys)},
+            **{f"COOKIE_KEY_{number}": name for number, name in enumerate(cookies)},
+            "HOME_AGENT_IS(high, low)": " || ".join(is_one),
+            "HOME_AGENT_IPV4_IS(address)": " || ".join(f"((address) == {name})" for name in ipv4_addresses) or "0",
+        }
+
+    def _filled_in(self) -> tuple[tuple[int, ...], ...]:
+        halves = (struct.unpack("=QQ", address.packed) for address in self.home_agent_addresses)
+        return (
+            HASH_KEY.unpack(self.hash_key),
+            cookie_key(self.hash_key),
+            tuple(half for both in halves for half in both),
+            tuple(int.from_bytes(address.packed, sys.byteorder) for address in self.home_agent_ipv4_addresses),
+        )
+
+    def filled_in(self) -> tuple[int, ...]:
+        """What the loader puts into the compiled program (bpf/filled_in.h), by place; 64 bits each."""
+        return tuple(chain.from_iterable(self._filled_in()))
+
     def digest(self, text: str) -> bytes:
-        """Sixteen bytes that tell one text from another, wherever its maps are pinned, and nothing of the key in it."""
-        return hmac.digest(self.hash_key, text.replace(str(self.pin_directory), "").encode(), hashlib.sha256)[:16]
+        """Sixteen bytes that tell what is loaded, wherever its maps are pinned, and nothing of the key in it."""
+        filled_in = self.filled_in()
+        what = text.replace(str(self.pin_directory), "").encode() + struct.pack(f"={len(filled_in)}Q", *filled_in)
+        return hmac.digest(self.hash_key, what, hashlib.sha256)[:16]

@@ -27,9 +27,8 @@ class StrangerLimits:
     mobility: float = 100.0
     burst_s: float = 4.0
 
-    def macros(self, secret: bytes) -> dict[str, str]:
-        """What the C text wants defined; cookies are made with a key derived from ``secret``."""
-        key = hmac.digest(secret, b"cookies for strangers", sha256)
+    def macros(self) -> dict[str, str]:
+        """What the C text wants defined."""
         rates = {
             "IKE_NETWORK_INTERVAL_NS": self.ike_per_network,
             "IKE_NEW_NETWORKS_INTERVAL_NS": self.ike_of_new_networks,
@@ -37,8 +36,12 @@ class StrangerLimits:
             "MOBILITY_INTERVAL_NS": self.mobility,
         }
         return {
-            "COOKIE_KEY_0": f"{int.from_bytes(key[:8], 'big'):#x}ULL",
-            "COOKIE_KEY_1": f"{int.from_bytes(key[8:16], 'big'):#x}ULL",
             "STRANGER_BURST_NS": f"{round(self.burst_s * _SECOND_NS)}ULL",
             **{name: f"{round(_SECOND_NS / rate)}ULL" for name, rate in rates.items()},
         }
+
+
+def cookie_key(secret: bytes) -> tuple[int, int]:
+    """The key that cookies are made with, derived from a secret; two numbers of 64 bits."""
+    key = hmac.digest(secret, b"cookies for strangers", sha256)
+    return int.from_bytes(key[:8], "big"), int.from_bytes(key[8:16], "big")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from datapath import bpffs, generations
-from datapath.bpf_syscall import object_pin, program_info
+from datapath.bpf_syscall import program_info
 from datapath.compiler import compile_program
 from datapath.errors import CompileFailed
-from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME, PROGRAM_NAME, map_specifications
-from datapath.loader import create_map
+from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME, PROGRAM_NAME
+from datapath.loader import create_maps
 from datapath.specialisation import Specialisation
 from datapath.stranger_limits import StrangerLimits
 
@@ -80,12 +80,7 @@ def verify(
     directory = pin_path.with_name(f"{pin_path.name}-verify-{os.getpid()}")
     bpffs.ensure_directory(directory)
     try:
-        for each in map_specifications(_MAX_BINDINGS):
-            descriptor = create_map(each)
-            try:
-                object_pin(descriptor, directory / each.name)
-            finally:
-                os.close(descriptor)
+        create_maps(directory, _MAX_BINDINGS)
         plain = Specialisation(directory, _MAX_BINDINGS, secrets.token_bytes(HASH_KEY.size), home_agent_addresses)
         for chosen in feature_sets() if chosen_sets is None else chosen_sets:
             switched: dict[str, Any] = {name: _SWITCHED_ON.get(name, True) for name in chosen}

@@ -18,6 +18,7 @@ from bench.machine.closure import distribution_files, project_dependencies, tree
 from bench.machine.errors import MachineError
 from bench.machine.kernel import Kernel
 from datapath.kernel_headers import kernel_source
+from datapath.program_cache import CACHE
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ("bench", "bpf", "control", "datapath", "tests", "pyproject.toml")
@@ -56,6 +57,8 @@ for point in /run /tmp; do /busybox mount -t tmpfs tmpfs /disk$point; done
 /busybox mount -t tmpfs tmpfs /disk{root}
 /busybox cp -a /sources/. /disk{root}/
 /busybox cp /command.json /disk/command.json
+/busybox mkdir -p /disk{programs}
+/busybox cp -a /programs/. /disk{programs}/
 /busybox umount /proc /dev
 exec /busybox switch_root /disk /usr/bin/python3 {root}/bench/machine/guest.py
 """
@@ -93,16 +96,16 @@ def make_disk(path: Path, kernel: Kernel) -> None:
 
 
 def make_first_root(path: Path, kernel: Kernel, command: Sequence[str], environment: dict[str, str]) -> None:
-    """Makes the archive the kernel starts from: drivers, today's sources, and what to run."""
+    """Makes the archive the kernel starts from: drivers, today's sources, programs compiled here, and what to run."""
     drivers = kernel.module_order(_DISK_DRIVERS)
     with path.open("wb") as output:
         archive = Archive(output)
-        for name in ("dev", "disk", "proc"):
+        for name in ("dev", "disk", "proc", "programs"):
             archive.add_directory(Path("/", name))
         archive.copy(_BUSYBOX, Path("/busybox"))
         for driver in drivers:
             archive.copy(driver, Path("/drivers", driver.name))
-        init = _INIT.format(drivers=" ".join(driver.name for driver in drivers), root=ROOT)
+        init = _INIT.format(drivers=" ".join(driver.name for driver in drivers), root=ROOT, programs=CACHE)
         archive.add_file(Path("/init"), init.encode(), 0o755)
         task = {"command": list(command), "environment": environment, "directory": str(ROOT)}
         archive.add_file(Path("/command.json"), json.dumps(task).encode())
@@ -110,6 +113,8 @@ def make_first_root(path: Path, kernel: Kernel, command: Sequence[str], environm
             source = ROOT / name
             for file in tree(source) if source.is_dir() else [source]:
                 archive.copy(file, Path("/sources") / file.relative_to(ROOT))
+        for program in CACHE.iterdir() if CACHE.is_dir() else ():
+            archive.copy(program, Path("/programs", program.name))
         archive.close()
 
 

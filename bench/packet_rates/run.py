@@ -42,6 +42,7 @@ class PopulationMeasurements:
     """What was measured at one number of bindings; test runs and bursts by case."""
 
     load_s: float
+    load_again_s: float
     instructions: int
     modes: list[str]
     bytes_per_binding: float
@@ -100,7 +101,7 @@ class _Population:
 
     def measure(self, core: int, sender_core: int) -> PopulationMeasurements:
         """Loads, installs, measures, unloads."""
-        load_s, instructions, modes = self._load()
+        load = self._load()
         try:
             installs = self._install()
             memory = bytes_per_binding(self._pin_path)
@@ -119,9 +120,9 @@ class _Population:
                 visibility = self._visibility(sender_core)
         finally:
             unload(self._pin_path)
-        return PopulationMeasurements(load_s, instructions, modes, memory, installs, test_runs, bursts, visibility)
+        return PopulationMeasurements(*load, memory, installs, test_runs, bursts, visibility)
 
-    def _load(self) -> tuple[float, int, list[str]]:
+    def _load(self) -> tuple[float, float, int, list[str]]:
         self._phase("load", 1)
         arguments = [str(self._pin_path), str(self._options.capacity(self._number)), network.INGRESS, network.EGRESS]
         command = [sys.executable, "-m", "bench.packet_rates.load_once", *arguments]
@@ -130,7 +131,7 @@ class _Population:
             raise LabError(f"the data path cannot be loaded: {done.stderr.strip()[-2000:]}")
         report = json.loads(done.stdout)
         self._reporter.advance(1)
-        return report["load_s"], report["instructions"], report["modes"]
+        return report["load_s"], report["load_again_s"], report["instructions"], report["modes"]
 
     def _install(self) -> InstallTimes | None:
         repetitions = self._options.installs if self._number >= LEAST_INSTALLED else 0

@@ -68,6 +68,7 @@ def _others(report: Mapping[str, Any]) -> Table:
     table.add_row("kernel memory per binding", f"{report['bytes_per_binding']:g} bytes")
     table.add_row("a change is seen after", f"{report['update_visible_us']:g} us")
     table.add_row("load: compile, verify, attach", f"{report['load_s']:g} s")
+    table.add_row("load what was compiled before", f"{report['load_again_s']:g} s")
     return table
 
 

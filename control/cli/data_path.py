@@ -132,7 +132,7 @@ def _load(configuration: Configuration, as_json: bool, load_data_path: Callable[
     kept = "maps kept" if report["maps_reused"] else "maps made"
     click.echo(
         f"loaded program {report['program_id']}, {kept} under {report['pin_path']}, room for "
-        f"{report['max_bindings']} bindings, compiled in {report['compile_s']:.1f} s"
+        f"{report['max_bindings']} bindings, compiled and verified in {report['compile_s']:.1f} s"
     )
     for interface in report["interfaces"]:
         click.echo(f"  {_interface_text(interface)}")

@@ -54,8 +54,9 @@ def run(command: str) -> str:
 
 
 def make_interface(name: str, *addresses: str) -> None:
-    """One end of a veth pair, up, with a fixed address of the Ethernet layer."""
+    """One end of a veth pair, up, with a fixed address of the Ethernet layer; the other end says nothing by itself."""
     run(f"ip link add {name} address 02:00:00:00:00:{len(name):02x} type veth peer name {name}-peer")
+    Path(f"/proc/sys/net/ipv6/conf/{name}-peer/disable_ipv6").write_text("1")
     for end in (name, f"{name}-peer"):
         Path(f"/proc/sys/net/ipv6/conf/{end}/accept_dad").write_text("0")
         run(f"ip link set {end} up")

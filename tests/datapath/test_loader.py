@@ -12,7 +12,7 @@ import pytest
 
 from datapath import attachments, loader, netlink
 from datapath.bindings import BindingMap
-from datapath.bpf_syscall import Map, MapType, map_create, object_pin
+from datapath.bpf_syscall import Map, MapType, map_create, object_pin, program_info
 from datapath.compiler import compile_program
 from datapath.counters import Counters, read_counters
 from datapath.errors import (
@@ -27,6 +27,7 @@ from datapath.errors import (
 from datapath.layout import HASH_KEY, MAX_REASONS, PROGRAM_NAME, pin_directory
 from datapath.loader import LoaderOptions, load
 from datapath.netlink import XdpMode
+from datapath.object_code import ObjectCode
 from datapath.show import show
 from datapath.specialisation import Specialisation
 from datapath.unload import unload
@@ -342,3 +343,47 @@ def test_the_daemon_side_needs_no_compiler(options, network):
 def test_the_program_name_fits_the_kernel():
     assert len(PROGRAM_NAME) <= 15
     assert loader.SCHEMA_VERSION >= 1
+
+
+def compiled(cache: Path) -> Path:
+    (found,) = cache.iterdir()
+    return found
+
+
+def test_a_program_is_compiled_once_and_serves_home_agents_with_other_keys_and_addresses(network, pin_path, tmp_path):
+    testbed_key, other_key = bytes(range(HASH_KEY.size)), bytes(range(1, HASH_KEY.size + 1))
+    directory = pin_directory(pin_path)
+    load(LoaderOptions(["cn0"], pin_path, [AGENT], max_bindings=32))
+    one = Specialisation(directory, 32, testbed_key, [AGENT])
+    other = Specialisation(directory, 32, other_key, [IPv6Address("2001:db8:f::2")])
+
+    with compile_program(one, cache=tmp_path) as program:
+        first = program.digest, program_info(program.descriptor).tag
+    written = compiled(tmp_path).read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datapath.compiler._compile", None)
+        with compile_program(other, cache=tmp_path) as program:
+            second = program.digest, program_info(program.descriptor).tag
+        with compile_program(one, cache=tmp_path) as program:
+            assert (program.digest, program_info(program.descriptor).tag) == first
+
+    assert first[0] != second[0]
+    assert first[1] != second[1]  # the kernel's own digest of the instructions
+    assert testbed_key[:8][::-1].hex().encode() not in written
+    assert testbed_key[:8].hex().encode() not in written
+    unload(pin_path)
+
+
+def test_what_was_kept_and_is_refused_by_the_verifier_is_compiled_anew(network, pin_path, tmp_path):
+    load(LoaderOptions(["cn0"], pin_path, [AGENT], max_bindings=32))
+    specialisation = Specialisation(pin_directory(pin_path), 32, bytes(HASH_KEY.size), [AGENT])
+    with compile_program(specialisation, cache=tmp_path):
+        good = compiled(tmp_path).read_bytes()
+    endless = ObjectCode(bytes.fromhex("0500ffff00000000"), {}, "headers")  # jumps to itself
+    compiled(tmp_path).write_bytes(endless.to_bytes())
+
+    with compile_program(specialisation, cache=tmp_path) as program:
+        assert program_info(program.descriptor).verified_instructions > 1000
+
+    assert compiled(tmp_path).read_bytes() == good
+    unload(pin_path)

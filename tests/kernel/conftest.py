@@ -70,7 +70,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> bool | None:
 def _run_in_machine(session: pytest.Session) -> None:
     from bench.machine.errors import MachineError
     from bench.machine.qemu import run
+    from tests.kernel.programs import compile_ahead
 
+    compile_ahead()
     names = [item.nodeid for item in _kernel_items(session.items)]
     # The conftest.py above is for the host; so are plugins that a machine this slow had better not import.
     options = ["-q", "-p", "no:cacheprovider", "--confcutdir=tests/kernel", f"--rootdir={session.config.rootpath}"]
