@@ -1,5 +1,6 @@
-"""Loads one data path in a process of its own, as `homeagent datapath load` does, and says how long it took; once more, then, with what
-the compiler has left on disk.
+"""Loads one data path in a process of its own, as `homeagent datapath load` does, and says how long it took.
+
+Then once more, with what the compiler has left on disk.
 
 Arguments: pin path, bindings the maps hold, interfaces.
 """

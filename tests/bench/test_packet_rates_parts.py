@@ -35,6 +35,7 @@ def population(number: int, encap_ns: float, encap_mpps: float, load_s: float = 
     of_case = {"encap": encap_ns, "encap_hot": encap_ns / 2, "decap": encap_ns + 10}
     return PopulationMeasurements(
         load_s=load_s,
+        load_again_s=load_s / 10,
         instructions=1000,
         modes=["native"],
         bytes_per_binding=192.0,

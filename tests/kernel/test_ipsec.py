@@ -160,9 +160,16 @@ class Wire:
         return payload, self.ipsec.opened_by(marks[0]), IPv6Address(peer[0])
 
     def counter(self, name: str) -> int:
+        return self._counters()[name]
+
+    def refused(self) -> int:
+        """How many packets IPsec has not let in."""
+        return sum(value for name, value in self._counters().items() if name.startswith("XfrmIn"))
+
+    def _counters(self) -> dict[str, int]:
         with inside("agent"):
             lines = Path("/proc/thread-self/net/xfrm_stat").read_text().splitlines()
-        return {line.split()[0]: int(line.split()[1]) for line in lines}[name]
+        return {line.split()[0]: int(line.split()[1]) for line in lines}
 
 
 @pytest.fixture(scope="module")
