@@ -25,12 +25,14 @@ FEATURES: dict[str, dict[str, Any]] = {
     "plain": {},
     "IPv4 and mobile networks": {**_IPV4, "mobile_networks": True},
     "stranger limits": {"stranger_limits": StrangerLimits()},
+    "home links": {"home_links": True},
+    "VLANs": {"vlans": True, "home_links": True, "mobile_networks": True},
 }
 _LOADED: list[tuple[int, dict[str, Any], str]] = [
     *((SMALL, features, PROGRAM_NAME) for features in FEATURES.values()),
     (SMALL, _IPV4, PROGRAM_NAME),
+    (SMALL, {"vlans": True}, PROGRAM_NAME),
     (SMALL, {}, HOME_LINK_PROGRAM_NAME),
-    (SMALL, {"home_links": True}, PROGRAM_NAME),
     (LABORATORY, FEATURES["stranger limits"], PROGRAM_NAME),
     (LABORATORY, FEATURES["stranger limits"], HOME_LINK_PROGRAM_NAME),
 ]

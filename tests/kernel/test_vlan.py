@@ -87,7 +87,9 @@ def heard(opened: socket.socket, source: IPv6Address) -> bytes:
 
 def test_packets_come_in_by_one_vlan_and_leave_by_the_other(trunk: None) -> None:
     with inside("agent"):
-        report = load(LoaderOptions(["trunk"], PIN_PATH, [AGENT], 64, vlans=True, home_links=["trunk.10"]))
+        report = load(
+            LoaderOptions(["trunk"], PIN_PATH, [AGENT], 64, vlans=True, home_links=["trunk.10"], mobile_networks=True)
+        )
         assert [str(row.actual_mode) for row in report.interfaces] == ["native"]
         assert {(device.name, device.identifier) for device in vlan_devices()} == {("trunk.10", 10), ("trunk.20", 20)}
         with contextlib.closing(BindingMap.open(PIN_PATH)) as bindings:
