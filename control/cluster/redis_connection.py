@@ -122,7 +122,7 @@ class RedisConnection:
         else:
             self._client = redis.Redis.from_url(address.url, **options)
 
-    def run(self, name: str, *arguments: str | int, stored: bool = False) -> Any:
+    def run(self, name: str, *arguments: str | int | bytes, stored: bool = False) -> Any:
         """What a script returns; it happens as a whole or not at all.
 
         Args:
@@ -156,7 +156,7 @@ class RedisConnection:
             )
         return results[0]
 
-    def command(self, name: str, key: str, *arguments: str | int) -> Any:
+    def command(self, name: str, key: str, *arguments: str | int | bytes) -> Any:
         """What a plain command returns; the key is relative to the prefix where it begins with ``:``."""
         named = self._prefix + key[1:] if key.startswith(":") else key
         return self._typed(lambda: self._client.execute_command(name, named, *arguments))

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Any, TypeVar
 
+from control.cluster.certificate_chains import pack_chain, unpack_chain
 from control.cluster.redis_connection import RedisAddress, RedisConnection
 from control.cluster.redis_records import (
     binding_from_text,
@@ -161,6 +162,27 @@ class RedisStore:
             arguments += (identity, repr(at))
         self._write("note_traffic", lease, arguments)
 
+    def write_certificates(self, lease: Lease, chains: Mapping[str, Sequence[bytes]]) -> None:
+        """See :meth:`control.cluster.store.StateStore.write_certificates`."""
+        arguments: list[str | int | bytes] = []
+        for identity, chain in chains.items():
+            arguments += (identity, pack_chain(chain))
+        self._write("write_certificates", lease, arguments)
+
+    def certificates(self, owner: str, after: str, limit: int) -> list[tuple[str, tuple[bytes, ...]]]:
+        """See :meth:`control.cluster.store.StateStore.certificates`."""
+        lowest = f"({after}" if after else "-"
+        found = self._connection.command("ZRANGEBYLEX", f":members:{owner}", lowest, "+", "LIMIT", 0, limit)
+        packed = self._connection.command("HMGET", ":certificates", *found) if found else []
+        return [(_text(identity), self._chain(each)) for identity, each in zip(found, packed, strict=True)]
+
+    def _chain(self, packed: bytes | None) -> tuple[bytes, ...]:
+        try:
+            return () if packed is None else unpack_chain(packed)
+        except ValueError:
+            self.refused_records["certificates"] += 1
+            return ()
+
     def nodes(self, owner: str) -> list[NodeRecord]:
         """See :meth:`control.cluster.store.StateStore.nodes`."""
         found = self._hash(f":nodes:{owner}", "node", lambda key, text: node_from_text(key, owner, text))
@@ -190,10 +212,10 @@ class RedisStore:
             )
         return [IPv6Address(_text(taken)) for taken in self._write("write_bindings", lease, arguments)]
 
-    def _run(self, name: str, *arguments: str | int, stored: bool = False) -> Any:
+    def _run(self, name: str, *arguments: str | int | bytes, stored: bool = False) -> Any:
         return self._connection.run(name, *arguments, stored=stored)
 
-    def _write(self, name: str, lease: Lease, arguments: list[str | int]) -> list[bytes]:
+    def _write(self, name: str, lease: Lease, arguments: Sequence[str | int | bytes]) -> list[bytes]:
         verdict, *rest = self._run(name, lease.home_agent, lease.token, *arguments, stored=True)
         if verdict == b"fenced-out":
             raise FencedOut(lease.home_agent, lease.token)

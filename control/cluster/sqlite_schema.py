@@ -7,9 +7,10 @@ from pathlib import Path
 
 from control.cluster.store import StoreError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x6D697036  # "mip6"
 
+_CERTIFICATES = "CREATE TABLE certificates (identity TEXT PRIMARY KEY, chain BLOB NOT NULL) STRICT, WITHOUT ROWID"
 _TABLES = (
     """CREATE TABLE fence (
         id INTEGER PRIMARY KEY CHECK (id = 0),
@@ -46,12 +47,14 @@ _TABLES = (
     ) STRICT, WITHOUT ROWID""",
     "CREATE INDEX bindings_by_node ON bindings (identity, home_agent)",
     "CREATE INDEX bindings_by_home_agent ON bindings (home_agent)",
+    _CERTIFICATES,
 )
 
 # By the version that a file has: what makes it one of the next version.
 _UPGRADES = {
     1: "ALTER TABLE bindings ADD COLUMN mobile_networks TEXT NOT NULL DEFAULT ''",
     2: "ALTER TABLE nodes ADD COLUMN last_traffic REAL NOT NULL DEFAULT 0",
+    3: _CERTIFICATES,
 }
 
 

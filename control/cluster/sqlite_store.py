@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
+from control.cluster.certificate_chains import pack_chain, unpack_chain
 from control.cluster.sqlite_errors import typed_error
 from control.cluster.sqlite_schema import prepare_schema
 from control.cluster.store import (
@@ -69,6 +70,10 @@ _SELECT_CLAIMED = """
     ORDER BY n.identity
 """
 _NODE_WIDTH = 7
+_SELECT_CERTIFICATES = """
+    SELECT n.identity, c.chain FROM nodes n LEFT JOIN certificates c ON c.identity = n.identity
+    WHERE n.owner = ? AND n.identity > ? ORDER BY n.identity LIMIT ?
+"""
 
 
 class SqliteStore:
@@ -201,6 +206,25 @@ class SqliteStore:
         rows = [(at, identity, lease.home_agent) for identity, at in last_traffic.items()]
         with self._fenced_transaction(lease) as connection:
             connection.executemany("UPDATE nodes SET last_traffic = ? WHERE identity = ? AND owner = ?", rows)
+
+    def write_certificates(self, lease: Lease, chains: Mapping[str, Sequence[bytes]]) -> None:
+        """See :meth:`control.cluster.store.StateStore.write_certificates`."""
+        rows = [(identity, pack_chain(chain)) for identity, chain in chains.items()]
+        with self._fenced_transaction(lease) as connection:
+            connection.executemany("INSERT OR REPLACE INTO certificates (identity, chain) VALUES (?, ?)", rows)
+
+    def certificates(self, owner: str, after: str, limit: int) -> list[tuple[str, tuple[bytes, ...]]]:
+        """See :meth:`control.cluster.store.StateStore.certificates`."""
+        with self._typed_errors():
+            rows = self._connection.execute(_SELECT_CERTIFICATES, (owner, after, limit)).fetchall()
+        return [(identity, self._chain(packed)) for identity, packed in rows]
+
+    def _chain(self, packed: bytes | None) -> tuple[bytes, ...]:
+        try:
+            return () if packed is None else unpack_chain(packed)
+        except ValueError:
+            self.refused_records["certificates"] += 1
+            return ()
 
     def nodes(self, owner: str) -> list[NodeRecord]:
         """See :meth:`control.cluster.store.StateStore.nodes`."""

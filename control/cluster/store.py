@@ -10,7 +10,7 @@ All times are wall-clock seconds since the epoch, passed in by the caller.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
@@ -284,6 +284,24 @@ class StateStore(Protocol):
 
         Raises:
             FencedOut: the lease is void.
+        """
+
+    def write_certificates(self, lease: Lease, chains: Mapping[str, Sequence[bytes]]) -> None:
+        """Keep the certificates that nodes, by identity, have proved themselves with: DER, their own first.
+
+        Whoever reads them has to check them, as it would those that come from the nodes.
+
+        Raises:
+            FencedOut: the lease is void.
+        """
+
+    def certificates(self, owner: str, after: str, limit: int) -> list[tuple[str, tuple[bytes, ...]]]:
+        """Some of the nodes of one home agent, by identity, with the certificates they have, if these are known.
+
+        Args:
+            owner: the home agent.
+            after: the identity that the one before was the last of; begin with "".
+            limit: most nodes at once; if there are fewer, these are the last.
         """
 
     def nodes(self, owner: str) -> list[NodeRecord]:

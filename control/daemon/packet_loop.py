@@ -96,8 +96,10 @@ class PacketLoop:
 
     def _reschedule(self) -> None:
         when = self._agent.next_timer()
+        if when is None:
+            return
         if self._timer is not None:
-            if self._timer.when() == when:
-                return
+            if self._timer.when() <= when:
+                return  # it comes for nothing then, which is cheaper than to move it at every answer
             self._timer.cancel()
-        self._timer = None if when is None else self._loop.call_at(when, self._handle_timer)
+        self._timer = self._loop.call_at(when, self._handle_timer)

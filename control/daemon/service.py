@@ -15,7 +15,7 @@ from ipaddress import IPv6Address
 
 from control.bootstrap.takeover import NodeToRecover
 from control.cluster.open_store import open_store
-from control.cluster.store import Lease, StoreError
+from control.cluster.store import Lease
 from control.config import Configuration
 from control.config.nodes import load_nodes
 from control.control_socket import ControlServer
@@ -26,6 +26,7 @@ from control.daemon.commands import commands
 from control.daemon.first_packets import FirstPackets
 from control.daemon.garbage import allow_full_collections, settle
 from control.daemon.home_links import HomeLinkTraffic
+from control.daemon.idle_work import IdleWork
 from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_traffic import IkeTraffic, OwnIkeTraffic
 from control.daemon.ike_worker_start import WorkerStart
@@ -41,7 +42,6 @@ from control.daemon.status import Status
 from control.daemon.store_thread import StoreThread
 from control.daemon.takeover_record import TakeoverRecord
 from control.daemon.timeline import Timeline
-from control.daemon.traffic_watch import TrafficWatch
 from control.daemon.tunnels import Tunnels
 from control.daemon.write_gate import WriteGate
 from control.home_agent.events import Happening, TimelineEvent
@@ -117,8 +117,8 @@ class Daemon:
         self._counters = Counters.open(configuration.datapath.pin_path)
         self._replies = ReplyAddresses.open(configuration.datapath.pin_path) if self._back_end.kernel else None
         self._first_packets = FirstPackets(self._tunnels.bindings)
-        self._traffic = TrafficWatch(self._tunnels.packets)
         self._membership = self._make_membership()
+        self._idle_work = IdleWork(self._agent, self._store, self._membership, self._tunnels.packets)
         self._writer = BindingWriter(
             configuration.home_agent.name,
             self._agent,
@@ -398,28 +398,9 @@ class Daemon:
                 self._vlans.refresh()
             self._writer.remove_expired(self._agent.expire(time.time()))
             self._packets.flush()
-            await self._note_traffic()
+            await self._idle_work.beat(self._loop.time())
             self._agent.prepare(_KEY_PAIRS_AT_ONCE)
             await asyncio.sleep(max(0.0, self._membership.next_timer() - self._loop.time()))
-
-    async def _note_traffic(self) -> None:
-        """Look whose counters have moved and write that down; a takeover is more urgent."""
-        lease = self._membership.lease
-        if lease is None or self._agent.takeover.active:
-            return
-        self._traffic.look(self._bound, self._loop.time(), time.time())
-        last_traffic = self._traffic.to_write()
-        if last_traffic:
-            try:
-                await self._store.run(lambda store: store.note_traffic(lease, last_traffic))
-            except StoreError:
-                return  # it is tried again, and the membership tells of a store that does not answer
-            self._traffic.written(last_traffic)
-
-    def _bound(self) -> Iterator[tuple[IPv6Address, str]]:
-        return (
-            (binding.home_address, binding.identity) for binding in self._agent.registrations.rules.cache.bindings()
-        )
 
     async def _watch_pace_and_first_packets(self) -> None:
         while True:
@@ -432,6 +413,7 @@ class Daemon:
             allow_full_collections(not takeover.active)
             if takeover.active:
                 self._takeover_record.sample(takeover.progress(self._loop.time()), time.time())
+            self._idle_work.check_some()
             if self._first_packets.waiting:
                 self._record(self._first_packets.poll())
 

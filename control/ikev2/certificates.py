@@ -94,6 +94,10 @@ class CertificateValidator:
         wall_clock: seconds since the epoch.
         cache_size: most chains remembered.
         revocation: lists of revoked certificates, None to take no notice of revocation.
+
+    Attributes:
+        cache_size: most chains remembered.
+        observe: told every chain that has proved an identity and was not remembered.
     """
 
     def __init__(
@@ -103,13 +107,14 @@ class CertificateValidator:
         cache_size: int = 16384,
         revocation: RevocationLists | None = None,
     ) -> None:
+        self.observe: Callable[[Identity, tuple[bytes, ...]], None] = _ignore
         self._revocation = revocation
         self._trusted = frozenset(trust_anchors)
         self._anchors: dict[x509.Name, list[x509.Certificate]] = {}
         for anchor in self._trusted:
             self._anchors.setdefault(anchor.subject, []).append(anchor)
         self._wall_clock = wall_clock
-        self._cache_size = cache_size
+        self.cache_size = cache_size
         self._cache: OrderedDict[tuple[bytes, ...], _Validated] = OrderedDict()
         self.key_hashes = b"".join(_key_hash(anchor) for anchors in self._anchors.values() for anchor in anchors)
         """The body of a CERTREQ payload: SHA-1 hashes of the anchors' keys (RFC 7296 section 3.7)."""
@@ -128,7 +133,9 @@ class CertificateValidator:
         Raises:
             CertificateError: for whatever is wrong with the chain.
         """
-        validated = self._remembered(tuple(chain))
+        chain = tuple(chain)
+        new = chain not in self._cache
+        validated = self._remembered(chain)
         now = self._wall_clock()
         if now < validated.not_before:
             raise CertificateError("certificate-not-yet-valid")
@@ -143,6 +150,8 @@ class CertificateValidator:
         )
         if not proven:
             raise CertificateError("identity-not-in-certificate", str(identity))
+        if new:
+            self.observe(identity, chain)
         return validated.public_key
 
     def _remembered(self, chain: tuple[bytes, ...]) -> _Validated:
@@ -150,7 +159,7 @@ class CertificateValidator:
         if validated is None:
             validated = self._check(chain)
             self._cache[chain] = validated
-            if len(self._cache) > self._cache_size:
+            if len(self._cache) > self.cache_size:
                 self._cache.popitem(last=False)
         return validated
 
@@ -305,6 +314,10 @@ def _fold_mailbox(mailbox: bytes) -> bytes:
     """Only the host part is the same in either case (RFC 5280 section 7.5)."""
     local, at, host = mailbox.rpartition(b"@")
     return local + at + host.lower()
+
+
+def _ignore(_identity: Identity, _chain: tuple[bytes, ...]) -> None:
+    pass
 
 
 def _key_hash(certificate: x509.Certificate) -> bytes:

@@ -6,6 +6,7 @@
 --   binding-owners    hash: home address -> home agent
 --   agents            set: home agents that have, or had, nodes
 --   traffic           hash: identity -> when it had traffic last
+--   certificates      hash: identity -> the certificates it has proved itself with, as msgpack
 --   members:AGENT     sorted set of identities, in their byte order
 --   nodes:AGENT       hash: identity -> "fence last_seen home_address care_of_address" ("-": none)
 --   bindings:AGENT    hash: home address -> "care_of_address home_agent_address expires_at sequence k identity", where

@@ -88,10 +88,12 @@ def test_garbage_is_left_out_and_counted_and_the_rest_is_served(
     redis_server.command("HSET", f"{prefix}nodes:ha1", "mn4@example.org", "")
     redis_server.command("HSET", f"{prefix}leases", "ha9", "one two three")
     redis_server.command("HSET", f"{prefix}traffic", "mn1@example.org", "nan", "mn2@example.org", "yesterday")
+    redis_server.command("HSET", f"{prefix}certificates", "mn1@example.org", "forged")
     assert store.bindings("ha1") == [make_binding(4)]
     assert [node.identity for node in store.nodes("ha1")] == [f"mn{number}@example.org" for number in (1, 2, 3)]
     assert [lease.home_agent for lease in store.leases()] == ["ha1"]
-    assert store.refused_records == {"binding": 5, "node": 1, "lease": 1, "traffic": 2}
+    assert store.certificates("ha1", "", 1) == [("mn1@example.org", ())]
+    assert store.refused_records == {"binding": 5, "node": 1, "lease": 1, "traffic": 2, "certificates": 1}
     lease2 = store.acquire_lease("ha2", HA2, T0 + 3.0, 30.0)
     claimed = store.claim("ha1", lease2, T0 + 3.0)
     assert [node.node.identity for node in claimed] == [f"mn{number}@example.org" for number in (1, 2, 3)]

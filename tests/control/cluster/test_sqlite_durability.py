@@ -141,6 +141,7 @@ def test_a_store_of_the_first_schema_is_read_and_made_one_of_this(path: Path, ma
     older = sqlite3.connect(path)
     older.execute("ALTER TABLE bindings DROP COLUMN mobile_networks")
     older.execute("ALTER TABLE nodes DROP COLUMN last_traffic")
+    older.execute("DROP TABLE certificates")
     older.execute("PRAGMA user_version = 1")
     insert = "INSERT INTO bindings VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
     one, two = make_binding(1), make_binding(2)
@@ -175,7 +176,9 @@ def test_a_store_of_the_first_schema_is_read_and_made_one_of_this(path: Path, ma
     lease = again.acquire_lease("ha1", one.home_agent_address, 0.0, 3.0)
     again.write_bindings(lease, [one])
     again.note_traffic(lease, {one.identity: 5.0})
+    again.write_certificates(lease, {one.identity: (b"certificate",)})
     assert [node.last_traffic for node in again.nodes("ha1")] == [5.0]
+    assert again.certificates("ha1", "", 1) == [(one.identity, (b"certificate",))]
 
 
 def test_a_damaged_store_says_so(path: Path, make_binding: MakeBinding) -> None:

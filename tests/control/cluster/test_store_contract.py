@@ -107,6 +107,30 @@ def test_when_a_node_had_traffic_stays_with_it_whoever_has_it(
     assert [node.last_traffic for node in store.nodes("ha2")] == [T0 + 0.25, 0.0]
 
 
+def test_certificates_are_read_in_pages(open_any_store: OpenStore, make_binding: MakeBinding) -> None:
+    store = open_any_store()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    other = store.acquire_lease("ha3", HA3, T0, 3.0)
+    identities = sorted(make_binding(number).identity for number in range(5))
+    store.write_bindings(lease, [make_binding(number) for number in range(5)], T0)
+    store.write_bindings(other, [make_binding(7, home_agent="ha3", home_agent_address=HA3)], T0)
+    chains = {identity: (identity.encode(), b"\0\xff") for identity in (*identities[1:], make_binding(7).identity)}
+    store.write_certificates(lease, {**chains, identities[1]: (b"older",)})
+    store.write_certificates(lease, {identities[1]: chains[identities[1]]})
+    reader = open_any_store()
+    first = reader.certificates("ha1", "", 3)
+    assert first == [(identities[0], ()), *((each, chains[each]) for each in identities[1:3])]
+    assert reader.certificates("ha1", first[-1][0], 3) == [(each, chains[each]) for each in identities[3:]]
+    assert reader.certificates("ha1", identities[-1], 3) == []
+    heir = store.acquire_lease("ha2", HA2, T0 + 4.0, 3.0)
+    store.claim("ha1", heir, T0 + 4.0)
+    assert dict(store.certificates("ha2", "", 9)) == dict.fromkeys(identities[:1], ()) | {
+        each: chains[each] for each in identities[1:]
+    }
+    with pytest.raises(FencedOut):
+        store.write_certificates(lease, {identities[0]: (b"late",)})
+
+
 def test_a_lease_lapses_unless_renewed(open_any_store: OpenStore) -> None:
     one, other = open_any_store(), open_any_store()
     lease = one.acquire_lease("ha1", HA1, T0, 3.0, capacity=1000)
