@@ -33,7 +33,9 @@ INLINE __u32 ingress_of(struct xdp_md *ctx)
 {
 	struct frame_tags *tags = tags_of_frame();
 
-	return tags ? tags->ingress : ctx->ingress_ifindex;
+	/* Not of the context instead: the compiler would choose between two pointers, and no verifier allows to read from
+	 * the context by one that was moved. */
+	return tags ? tags->ingress : 0;
 }
 
 /* Remembers the tag that frames leave by the interface with. */
