@@ -31,7 +31,6 @@ FEATURES: dict[str, dict[str, Any]] = {
 _LOADED: list[tuple[int, dict[str, Any], str]] = [
     *((SMALL, features, PROGRAM_NAME) for features in FEATURES.values()),
     (SMALL, _IPV4, PROGRAM_NAME),
-    (SMALL, {"vlans": True}, PROGRAM_NAME),
     (SMALL, {}, HOME_LINK_PROGRAM_NAME),
     (LABORATORY, FEATURES["stranger limits"], PROGRAM_NAME),
     (LABORATORY, FEATURES["stranger limits"], HOME_LINK_PROGRAM_NAME),

@@ -1,4 +1,4 @@
-"""The failover of the demonstration with the kernel's IPsec at both home agents, and a restart on top of it.
+"""The failover of the demonstration with the kernel's IPsec at both home agents, after a movement and before a restart.
 
 The mobile nodes are real agents, which do their own ESP. Everything is one story, told in order by several tests.
 """
@@ -28,6 +28,7 @@ from bench.lab.scene import Scene, SceneOptions
 from control.mobility.extension_headers import Ipv6Packet, parse_ipv6
 from control.wire import WireError
 from tests.kernel.network import run
+from tests.lab.moving_node import MovingNode, check_movement, check_takeover
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(600)]
 
@@ -36,6 +37,7 @@ PATIENCE_S = 120.0
 ESP, MOBILITY = 50, 135
 # Much waits here for an emulated processor: a lease must not lapse for that.
 CLUSTER = {"lease_s": 12.0, "heartbeat_s": 2.0}
+IKE = {"liveness_interval_s": 2.0}
 OURS = 0x6D
 
 
@@ -99,10 +101,14 @@ class Story:
         credentials = Credentials("psk")
         subscribers = [credentials.subscriber(number, home_address(number)) for number in range(1, NODES + 1)]
         self.homes = [subscriber.home_address for subscriber in subscribers]
-        self.scene = Scene(laboratory, credentials, subscribers, SceneOptions(cluster=CLUSTER, back_end="auto"))
+        self.scene = Scene(
+            laboratory, credentials, subscribers, SceneOptions(cluster=CLUSTER, ike=IKE, back_end="auto")
+        )
         self.nodes = [
-            MobileNodeAgent(laboratory, self.scene.core, credentials, subscriber, self.scene.failing)
-            for subscriber in subscribers
+            MobileNodeAgent(
+                laboratory, self.scene.core, credentials, each, self.scene.failing, moves=each.number == NODES
+            )
+            for each in subscribers
         ]
         self.scene.core.prime_neighbours(*(node.host for node in self.nodes))
         self.scene.load()
@@ -118,6 +124,7 @@ class Story:
             node.start()
         for node in self.nodes:
             node.events.wait_for("registered", PATIENCE_S)
+        self.moving = MovingNode(laboratory, self.scene, self.nodes[-1], ping_interval_s=0.1)
 
     def essence(self, agent: HomeAgentUnderTest) -> set[tuple[str, str]]:
         return {(row["home_address"], row["care_of_address"]) for row in agent.bindings()}
@@ -184,14 +191,21 @@ def test_nodes_register_by_the_kernel_s_esp(story: Story) -> None:
     story.wait_answered()
 
 
+def test_a_node_that_moves_keeps_its_keys_and_its_traffic(story: Story) -> None:
+    before = {state.spi for state in states_at(story.scene.failing)}
+    check_movement(story.moving, soft=False)
+    assert {state.spi for state in states_at(story.scene.failing)} == before
+
+
 def test_the_other_home_agent_brings_them_back_by_the_kernel_s_esp(story: Story) -> None:
     ha2 = story.scene.surviving
     assert states_at(ha2) == []
-    story.scene.fail()
+    check_takeover(story.moving)
     wait("every node's return", lambda: ha2.status()["takeover"]["recovered"] == NODES)
     story.wait_answered()
+    places = (*(node.host for node in story.nodes[:-1]), story.moving.there)
     assert story.essence(ha2) == {
-        (str(home), str(node.host.address)) for home, node in zip(story.homes, story.nodes, strict=True)
+        (str(home), str(place.address)) for home, place in zip(story.homes, places, strict=True)
     }
     check_states(ha2, story.homes, pairs=2)  # for the Mobility Header and for prefix discovery
     # A Home Agent Switch and an acknowledgement to each node, an update from each.

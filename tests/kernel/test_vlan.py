@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from ipaddress import IPv6Address
@@ -11,14 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab import receiving_end
 from control.mobility.extension_headers import build_ipv6
 from datapath.bindings import BindingMap
 from datapath.counters import read_counters
-from datapath.loader import LoaderOptions, load
-from datapath.netlink import vlan_devices
+from datapath.loader import LoaderOptions, LoadReport, load
+from datapath.netlink import interface_state, vlan_devices
+from datapath.preflight import examine_interface
 from datapath.reasons import Reason
 from datapath.show import show
 from datapath.unload import unload
+from datapath.verification import VERIFIER_LIMIT
 from datapath.vlans import VlanMaps
 from tests.kernel.network import run
 from tests.kernel.test_ipsec import inside
@@ -32,8 +37,8 @@ NO_NEXT_HEADER, IPV6_IN_IPV6 = 59, 41
 ETHERTYPE_IPV6 = 0x86DD
 
 
-@pytest.fixture
-def trunk() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def trunk() -> Iterator[LoadReport]:
     """`agent` and `others`, a trunk between them; VLAN 10 leads to a correspondent, 20 to a care-of address."""
     try:
         run("modprobe 8021q")
@@ -52,10 +57,17 @@ def trunk() -> Iterator[None]:
                     run(f"ip link set trunk.{identifier} up")
                     last = 5 if (network, host) == ("f", 2) else host
                     run(f"ip address add 2001:db8:{network}::{last}/64 dev trunk.{identifier} nodad")
+        with inside("others"):
+            receiving_end.main("trunk")
         with inside("agent"):
             for address in (CORRESPONDENT, CARE_OF):
                 run(f"ping -6 -c 1 -w 20 {address}")
-        yield
+            report = load(
+                LoaderOptions(
+                    ["trunk"], PIN_PATH, [AGENT], 64, vlans=True, home_links=["trunk.10"], mobile_networks=True
+                )
+            )
+        yield report
     finally:
         with contextlib.suppress(AssertionError), inside("agent"):
             unload(PIN_PATH)
@@ -75,22 +87,24 @@ def tap(device: str) -> socket.socket:
     return opened
 
 
-def heard(opened: socket.socket, source: IPv6Address) -> bytes:
-    """The next packet from an address."""
+def heard(opened: socket.socket, source: IPv6Address, next_header: int) -> bytes:
+    """The next packet from an address that is not neighbour discovery of its."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         packet = opened.recv(2048)
-        if packet[8:24] == source.packed:
+        if (packet[6], packet[8:24]) == (next_header, source.packed):
             return packet
     raise AssertionError(f"nothing from {source}")
 
 
-def test_packets_come_in_by_one_vlan_and_leave_by_the_other(trunk: None) -> None:
+def test_the_verifier_accepts_the_program_and_it_is_attached_natively(trunk: LoadReport) -> None:
+    assert os.uname().release.endswith("-cloud-amd64")
+    assert [(row.name, str(row.actual_mode)) for row in trunk.interfaces] == [("trunk", "native")]
+    assert 0 < trunk.verified_instructions < VERIFIER_LIMIT / 2
+
+
+def test_packets_come_in_by_one_vlan_and_leave_by_the_other(trunk: LoadReport) -> None:
     with inside("agent"):
-        report = load(
-            LoaderOptions(["trunk"], PIN_PATH, [AGENT], 64, vlans=True, home_links=["trunk.10"], mobile_networks=True)
-        )
-        assert [str(row.actual_mode) for row in report.interfaces] == ["native"]
         assert {(device.name, device.identifier) for device in vlan_devices()} == {("trunk.10", 10), ("trunk.20", 20)}
         with contextlib.closing(BindingMap.open(PIN_PATH)) as bindings:
             bindings.install(HOME, CARE_OF, AGENT)
@@ -100,10 +114,10 @@ def test_packets_come_in_by_one_vlan_and_leave_by_the_other(trunk: None) -> None
     answer = build_ipv6(HOME, CORRESPONDENT, NO_NEXT_HEADER, b"back", hop_limit=33)
     with inside("others"), tap("trunk.10") as correspondent, tap("trunk.20") as node:
         correspondent.sendto(inner, ("trunk.10", ETHERTYPE_IPV6, 0, 0, there))
-        tunnelled = heard(node, AGENT)
+        tunnelled = heard(node, AGENT, IPV6_IN_IPV6)
         outer = build_ipv6(CARE_OF, AGENT, IPV6_IN_IPV6, answer)
         node.sendto(outer, ("trunk.20", ETHERTYPE_IPV6, 0, 0, back))
-        stripped = heard(correspondent, HOME)
+        stripped = heard(correspondent, HOME, NO_NEXT_HEADER)
     assert tunnelled[6:8] == bytes((IPV6_IN_IPV6, 64))
     assert tunnelled[40:] == inner[:7] + bytes((60,)) + inner[8:]
     assert stripped == answer[:7] + bytes((32,)) + answer[8:]
@@ -116,17 +130,18 @@ def test_packets_come_in_by_one_vlan_and_leave_by_the_other(trunk: None) -> None
     with inside("others"):
         run("ip address add 2001:db8:100::77/64 dev trunk.10 nodad")
         with tap("trunk.20") as node:
-            with contextlib.suppress(AssertionError):
-                run(f"ping -6 -c 1 -w 5 -I trunk.10 {HOME}")  # nobody answers the echo request itself
-            echo = heard(node, AGENT)
+            # Nobody answers the echo request itself.
+            pinging = subprocess.Popen(["ping", "-6", "-I", "trunk.10", str(HOME)], stdout=subprocess.DEVNULL)
+            echo = heard(node, AGENT, IPV6_IN_IPV6)
+            pinging.kill()
+            pinging.wait()
     assert echo[40 + 24 : 40 + 40] == HOME.packed
     with inside("agent"):
         assert read_counters(PIN_PATH)[Reason.REPLY_NEIGHBOUR_ADVERTISEMENT] >= 1
 
 
-def test_a_device_made_anew_is_found_again(trunk: None) -> None:
+def test_a_device_made_anew_is_found_again(trunk: LoadReport) -> None:
     with inside("agent"):
-        load(LoaderOptions(["trunk"], PIN_PATH, [AGENT], 64, vlans=True))
         run("ip link del trunk.20")
         run("ip link add link trunk name trunk.20 type vlan id 20")
         run("ip link set trunk.20 up")
@@ -136,3 +151,12 @@ def test_a_device_made_anew_is_found_again(trunk: None) -> None:
         run(f"ping -6 -c 1 -w 20 {CARE_OF}")
         entries = {each["name"]: each["entries"] for each in show(PIN_PATH)["maps"]}
         assert entries["vlans"] == 2
+
+
+def test_a_vlan_device_is_told_from_its_port(trunk: LoadReport) -> None:
+    with inside("agent"):
+        told = {
+            name: {each.about for each in examine_interface(interface_state(name))} for name in ("trunk", "trunk.10")
+        }
+    assert "vlan" in told["trunk.10"]
+    assert "vlan" not in told["trunk"]

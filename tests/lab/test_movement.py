@@ -5,20 +5,22 @@ from __future__ import annotations
 import pytest
 
 from bench.lab.laboratory import Laboratory
-from tests.lab.moving_node import MovingNode, check_movement, wait
+from tests.lab.moving_node import alone, check_movement, check_takeover, wait
 
 pytestmark = pytest.mark.namespaces
 
 
 @pytest.mark.parametrize("soft", [True, False], ids=["new link first", "old link lost first"])
 def test_a_node_keeps_its_keys_and_its_traffic(laboratory: Laboratory, soft: bool) -> None:
-    check_movement(MovingNode(laboratory, {"liveness_interval_s": 1.0}), soft=soft)
+    node = alone(laboratory, {"liveness_interval_s": 1.0})
+    check_movement(node, soft=soft)
+    check_takeover(node)
 
 
 @pytest.mark.parametrize("by_agent", [True, False], ids=["home agent", "node"])
 def test_keys_are_renewed_after_a_movement(laboratory: Laboratory, by_agent: bool) -> None:
     often = {"child_lifetime_s": 5.0}
-    node = MovingNode(laboratory, often if by_agent else {}, {} if by_agent else often)
+    node = alone(laboratory, often if by_agent else {}, {} if by_agent else often)
     ike_spi = node.sas()[0]["initiator_spi"]
     node.scene.core.plug(node.there)
     node.scene.core.cut(node.here)
