@@ -38,14 +38,16 @@ class Notice:
         return f"{self.says}. {self.remedy}"
 
 
-def examine_interface(state: InterfaceState) -> Iterator[Notice]:
-    """Looks at an interface of this network namespace; changes nothing."""
+def examine_interface(state: InterfaceState, *, vlans: bool = False) -> Iterator[Notice]:
+    """Looks at an interface of this network namespace, with ``vlans`` at what becomes of tags; changes nothing."""
     driver = ethtool.driver(state.name)
     kind = netlink.interface_kind(state.index)
     yield from _what_it_is(state.name, kind)
     yield from _what_it_belongs_to(state.name, kind)
     yield from _size(state)
     yield from _offloads(state.name, ethtool.features(state.name))
+    if vlans:
+        yield from _tags(state.name, kind)
     if kind.kind == "veth":
         yield from _other_end(state, kind)
     elif not kind.kind and driver:
@@ -118,6 +120,16 @@ def _offloads(name: str, features: dict[str, bool]) -> Iterator[Notice]:
             f"the card of {name} merges frames: drivers refuse native XDP, or frames grow too big to forward",
             f"ethtool -K {name} rx-gro-hw off",
         )
+
+
+def _tags(name: str, kind: InterfaceKind) -> Iterator[Notice]:
+    """Tags that are beside the frames rather than in them are not seen by XDP."""
+    hidden = f"the program does not see the VLAN tags of frames that come in by {name}"
+    if ethtool.features(name).get("rx-vlan-hw-parse"):
+        yield Notice("vlan-tags", f"{hidden}: the card takes them out", f"ethtool -K {name} rxvlan off")
+    peer = netlink.interface_state(kind.peer).name if kind.kind == "veth" and kind.peer else ""
+    if peer and ethtool.features(peer).get("tx-vlan-hw-insert"):
+        yield Notice("vlan-tags", f"{hidden}: {peer} sends them beside the frames", f"ethtool -K {peer} txvlan off")
 
 
 def _queues(name: str, processors: int) -> Iterator[Notice]:

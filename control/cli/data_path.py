@@ -124,7 +124,11 @@ def _load(configuration: Configuration, as_json: bool, load_data_path: Callable[
             loaded_by=installed_version(),
         )
     ).to_dict()
-    notices = [notice for name in settings.interfaces for notice in examine_interface(interface_state(name))]
+    notices = [
+        notice
+        for name in settings.interfaces
+        for notice in examine_interface(interface_state(name), vlans=settings.vlans)
+    ]
     if as_json:
         ipsec = {"back_end": back_end.name, "reason": back_end.reason}
         print_json(report | {"ipsec": ipsec, "notices": [asdict(notice) for notice in notices]})

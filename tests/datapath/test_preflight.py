@@ -70,6 +70,23 @@ def test_a_large_mtu_is_told(network):
     assert told("core") == {"mtu": "ip link set core mtu 1500"}
 
 
+def test_tags_that_the_program_would_not_see_are_told_where_it_looks_for_them(network):
+    run("ethtool -K core-peer gro on")
+    looking = {"core": "ethtool -K core rxvlan off", "core-peer": "ethtool -K core-peer txvlan off"}
+    told_of_tags = [
+        each.remedy
+        for each in examine_interface(netlink.interface_state("core"), vlans=True)
+        if each.about == "vlan-tags"
+    ]
+    assert told_of_tags == list(looking.values())
+    assert told("core") == {}
+
+    for remedy in looking.values():
+        run(remedy)
+
+    assert list(examine_interface(netlink.interface_state("core"), vlans=True)) == []
+
+
 def test_bridges_and_their_members_are_told(network):
     run("ethtool -K core-peer gro on")
     run("ip link add br0 type bridge")

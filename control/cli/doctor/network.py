@@ -10,6 +10,7 @@ from pathlib import Path
 from control.cli.doctor.finding import Finding, ok, problem, told, warning
 from control.cli.doctor.ipv4 import examine_ipv4
 from control.config import Configuration
+from control.config.datapath_settings import DatapathSettings
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT
 from datapath import ethtool, netlink
 from datapath.attachments import Attachment, recorded
@@ -27,7 +28,7 @@ def examine_network(configuration: Configuration, *, serving: bool) -> Iterator[
     """
     attached = _attachments(configuration.datapath.pin_path)
     for name in configuration.datapath.interfaces:
-        yield from _check_interface(name, configuration.datapath.xdp_mode, attached)
+        yield from _check_interface(name, configuration.datapath, attached)
     address = str(configuration.home_agent.address)
     yield _check_address(address)
     yield from examine_ipv4(configuration.home_agent.ipv4_addresses, configuration.datapath.interfaces)
@@ -41,14 +42,16 @@ def _attachments(pin_path: Path) -> dict[str, Attachment] | None:
         return None
 
 
-def _check_interface(name: str, wanted: str, attached: dict[str, Attachment] | None) -> Iterator[Finding]:
+def _check_interface(
+    name: str, settings: DatapathSettings, attached: dict[str, Attachment] | None
+) -> Iterator[Finding]:
     try:
         state = netlink.interface_state(name)
     except DatapathError as error:
         yield told(f"interface {name}", error)
         return
-    yield _check_program(state, wanted, attached)
-    yield from _check_properties(state)
+    yield _check_program(state, settings.xdp_mode, attached)
+    yield from _check_properties(state, vlans=settings.vlans)
     yield _check_forwarding(name)
 
 
@@ -70,8 +73,8 @@ def _check_program(state: InterfaceState, wanted: str, attached: dict[str, Attac
     return (problem if wanted == "native" else warning)(check, f"native XDP is not to be expected, {about}", remedy)
 
 
-def _check_properties(state: InterfaceState) -> Iterator[Finding]:
-    for notice in examine_interface(state):
+def _check_properties(state: InterfaceState, *, vlans: bool) -> Iterator[Finding]:
+    for notice in examine_interface(state, vlans=vlans):
         if notice.about != "driver":  # told with the program
             yield warning(f"{notice.about} of {state.name}", notice.says, notice.remedy)
 
