@@ -15,6 +15,7 @@ from matplotlib import pyplot
 
 _COLOURS = {"fixed": "tab:gray", "aimd": "tab:blue", "gradient": "tab:green", "unlimited": "tab:red"}
 _PERCENT = 100.0
+_SHORT_WAIT_MS, _LONG_WAIT_MS = 10.0, 1000.0
 # CPU time is counted in hundredths of a second: over less than this a rate is mostly rounding.
 _SHORTEST_CPU_INTERVAL_S = 0.45
 
@@ -37,6 +38,8 @@ def draw(reports: Sequence[Mapping[str, Any]], file: Path) -> None:
         _finish(flight, "Nodes being brought back at once (dashed: the bound)", "in flight", "best")
     if others.has_data():
         others.set_yscale("log")
+        low, high = others.get_ylim()
+        others.set_ylim(min(low, _SHORT_WAIT_MS), max(high, _LONG_WAIT_MS))
         _finish(
             others, "Binding Updates of nodes the failure does not concern", "ms to the acknowledgement", "upper right"
         )
@@ -70,20 +73,27 @@ def _end(report: Mapping[str, Any]) -> float:
 
 def _title(report: Mapping[str, Any]) -> str:
     parameters = report["parameters"]
+    cores = f"{report['machine']['cores']} cores for everything"
     unreachable = f", {report['unreachable']} of them gone" if report["unreachable"] else ""
     return (
         f"Failover of {report['mobile_nodes']} nodes{unreachable}: {parameters['auth']}, "
         f"{parameters['loss_percent']:g} % loss each way, {parameters['rtt_ms']:g} ms round trip, "
-        f"{report['machine']['cores']} cores for everything"
+        f"{'a core for each survivor' if report.get('simulated') else cores}"
     )
 
 
 def _draw_recovered(report: Mapping[str, Any], axes: Any, colour: str) -> None:
     outages = report["timeline"]["outages_s"]
-    label = f"{report['parameters']['policy']}: {report['recovered']} of {report['reachable']}"
+    # Of very many nodes the timeline has only some.
+    each = report["recovered"] / max(1, len(outages))
+    counts = [each * number for number in range(1, len(outages) + 1)]
+    label = (
+        f"{report['parameters']['policy']}: {report['recovered']} of {report['reachable']}, "
+        f"99 % after {report['outage_s']['p99'] or float('nan'):.1f} s"
+    )
     axes.step(
         [0, *outages, _end(report)],
-        [0, *range(1, len(outages) + 1), len(outages)],
+        [0, *counts, *counts[-1:]] if counts else [0, 0],
         where="post",
         color=colour,
         label=label,

@@ -10,7 +10,7 @@ from datapath.bindings import BindingMap
 
 # A takeover of many thousands watches the first of them, and looks at some of these in turn.
 _WATCHED_AT_MOST = 2_000
-_POLLED_AT_ONCE = 64
+_POLLED_AT_ONCE = 32
 
 
 class FirstPackets:
