@@ -19,10 +19,10 @@ PAGE = 200
 """How many nodes are asked for at once."""
 _WRITTEN_AT_ONCE = 100
 _UNWRITTEN_AT_MOST = 20_000
-_ROUND_EVERY_S = 30.0
+_ROUND_EVERY_S = 10.0
 # Of the validator's memory the rest is for nodes that come here by themselves.
 _SHARE_OF_MEMORY = 0.75
-_TURN_S = 0.002
+_TURN_S = 0.003
 
 
 class CertificateWatch:
@@ -59,7 +59,7 @@ class CertificateWatch:
         if self._page:
             return None
         if not self._owners:
-            if now < self._next_round_at:
+            if now < self._next_round_at or not others:
                 return None
             self._next_round_at = now + _ROUND_EVERY_S
             self._owners, self._after, self._checked = list(others), "", 0

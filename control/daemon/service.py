@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from ipaddress import IPv6Address
 
+from control.bootstrap.scheduler import Progress
 from control.bootstrap.takeover import NodeToRecover
 from control.cluster.open_store import open_store
 from control.cluster.store import Lease
@@ -374,12 +375,15 @@ class Daemon:
         if not happenings:
             return
         self._timeline.add(happenings, wall)
-        self._takeover_record.happened(happenings, self._agent.takeover.progress(self._loop.time()), wall)
+        self._takeover_record.happened(happenings, self._progress, wall)
         for happening in happenings:
             if happening.event is TimelineEvent.RECOVERED and happening.node is not None:
                 home_address = self._agent.directory.home_address(happening.node)
                 if home_address is not None:
                     self._first_packets.watch(happening.node, home_address)
+
+    def _progress(self) -> Progress:
+        return self._agent.takeover.progress(self._loop.time())
 
     def _watches(self) -> Iterator[Coroutine[None, None, None]]:
         """What runs for as long as the daemon."""
@@ -412,7 +416,7 @@ class Daemon:
             takeover.observe_lag(max(lag_s, self._packets.take_waited_s()))
             allow_full_collections(not takeover.active)
             if takeover.active:
-                self._takeover_record.sample(takeover.progress(self._loop.time()), time.time())
+                self._takeover_record.sample(self._progress(), time.time())
             self._idle_work.check_some()
             if self._first_packets.waiting:
                 self._record(self._first_packets.poll())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from control.bootstrap.scheduler import Progress
 from control.home_agent.events import Happening, TimelineEvent
@@ -45,14 +45,14 @@ class TakeoverRecord:
         if self._history and wall - self._history[-1].at >= self._interval_s:
             self._add(progress, wall)
 
-    def happened(self, happenings: Iterable[Happening], progress: Progress, wall: float) -> None:
-        """Take note of what went into the timeline."""
+    def happened(self, happenings: Iterable[Happening], progress: Callable[[], Progress], wall: float) -> None:
+        """Take note of what went into the timeline; ``progress`` is asked for at the end of a takeover."""
         for happening in happenings:
             if happening.event is TimelineEvent.GIVEN_UP:
                 self.given_up[str(happening.detail.get("reason"))] += 1
             elif happening.event is TimelineEvent.TAKEOVER_FINISHED:
                 self.finished_at = wall
-                self._add(progress, wall)
+                self._add(progress(), wall)
 
     def _add(self, progress: Progress, wall: float) -> None:
         self._history.append(TakeoverSample(wall, progress.recovered, progress.given_up, progress.in_flight))

@@ -113,5 +113,5 @@ def test_rounds_see_every_node_of_every_other_agent_but_no_more_than_fit(nodes, 
     assert len(validator.asked) <= 0.75 * cache_size + PAGE
     if len(everybody) < 0.75 * cache_size:
         assert sorted(validator.asked) == sorted(everybody)
-    assert watch.next_page(list(known), 29.0) is None
-    assert (watch.next_page(list(known), 30.0) is None) is (not known)
+    assert watch.next_page(list(known), 9.0) is None
+    assert (watch.next_page(list(known), 10.0) is None) is (not known)

@@ -24,7 +24,7 @@ def test_samples_are_bounded_and_span_the_whole_takeover() -> None:
     for tick in range(1, 1001):
         record.sample(progress(tick), 100.0 + tick * 0.05)
         assert len(record.history) <= 16
-    record.happened([Happening(TimelineEvent.TAKEOVER_FINISHED)], progress(1000), 151.0)
+    record.happened([Happening(TimelineEvent.TAKEOVER_FINISHED)], lambda: progress(1000), 151.0)
     history = record.history
     assert (history[0].at, history[0].recovered) == (100.0, 0)
     assert (history[-1].at, history[-1].recovered) == (151.0, 1000)
@@ -48,5 +48,5 @@ def test_those_given_up_are_counted_by_reason() -> None:
         Happening(TimelineEvent.GIVEN_UP, f"mn{number}", {"reason": reason})
         for number, reason in enumerate(("no-answer", "no-answer", "not-authorised"))
     ]
-    record.happened([*given_up, Happening(TimelineEvent.RECOVERED, "mn9")], progress(1), 100.0)
+    record.happened([*given_up, Happening(TimelineEvent.RECOVERED, "mn9")], lambda: progress(1), 100.0)
     assert record.given_up == {"no-answer": 2, "not-authorised": 1}
