@@ -8,7 +8,8 @@ import sys
 # A handshake makes some thousands of objects that die with it, and few cycles: the default of 700 walks them in vain,
 # which takes 50 of 800 microseconds.
 _COLLECT_AFTER_ALLOCATIONS = 50_000
-_ALWAYS = 10
+_COLLECTIONS_BEFORE_OLDER = 10
+_SMALL_PART = 15_000
 _NEVER = 1_000_000
 # The thread of the store gives the interpreter away at every step of a transaction and has to wait for it each time: by
 # default for up to 5 ms while the event loop is busy.
@@ -26,9 +27,13 @@ def settle() -> None:
 def allow_full_collections(allowed: bool) -> None:
     """Whether collections may look at everything, which halts the process for some time where there is much.
 
-    A takeover makes more objects in a minute than a day of service, and nearly all of them stay.
+    A takeover makes more objects in a minute than a day of service, and nearly all of them stay. Until it is over they
+    are looked at in small parts, twice, and then left alone.
 
     Args:
         allowed: by default they are.
     """
-    gc.set_threshold(_COLLECT_AFTER_ALLOCATIONS, _ALWAYS, _ALWAYS if allowed else _NEVER)
+    if allowed:
+        gc.set_threshold(_COLLECT_AFTER_ALLOCATIONS, _COLLECTIONS_BEFORE_OLDER, _COLLECTIONS_BEFORE_OLDER)
+    else:
+        gc.set_threshold(_SMALL_PART, 1, _NEVER)
