@@ -90,7 +90,9 @@ class ProgramInfo:
 
 
 _REFUSALS = (-errno.EACCES, -errno.EINVAL, -errno.E2BIG, -errno.EPERM)
-_LOG_SIZE = (1 << 24) - 1
+_LOG_SIZE = 1 << 28
+"""Of the verifier's words; only what it writes takes memory. Before Linux 6.4 it is the end that does not fit."""
+_LAST_BYTES = 1 << 14
 _LAST_LINES = 40
 
 
@@ -238,11 +240,12 @@ def program_load(kind: int, instructions: bytes, name: str) -> int:
     if result not in _REFUSALS:
         raise _failure(-result, f"Loading the program {name}")
     # Once more for the verifier's words, which take much longer to write than to do without.
-    log = _output(_LOG_SIZE)
-    again = _program_load(kind, instructions, name, log)
+    with mmap.mmap(-1, _LOG_SIZE) as log:
+        again = _program_load(kind, instructions, name, (ctypes.c_char * _LOG_SIZE).from_buffer(log))
+        end = log.find(b"\0")
+        words = log[max(0, end - _LAST_BYTES) : end].decode(errors="replace")
     if again >= 0:
         return again
-    words = log.raw.rstrip(b"\0\n").decode(errors="replace")
     if not words:
         raise _failure(-result, f"Loading the program {name}")
     raise CompileFailed(
