@@ -38,6 +38,7 @@ NODES = 30
 REGISTRATIONS_PER_S = 60.0
 LEASE_S = 1.0
 MOST_DEAD = 3
+PATIENCE_S = 150.0
 SEQUENCE_NUMBERS = 1 << 16
 
 ACKNOWLEDGED = "mip6.ba.status == 0 && mip6.ba.lifetime > 0"
@@ -129,10 +130,16 @@ def wait_settled(lives: list[Life], promises: Promises) -> None:
 
 
 def live_dangerously(lives: list[Life], promises: Promises, store: SqliteStore, dice: random.Random) -> None:
-    """Kill and start again until enough have died."""
+    """Kill and start again until enough have died, and enough nodes have gone over to others.
+
+    A machine that has much else to do starts home agents so slowly that none lives long enough to take over: once
+    enough have died, the others are killed at longer intervals.
+    """
     next_kill = time.monotonic()
-    kills = 0
-    while kills < KILLS:
+    owners = {address: record.home_agent for address, record in stored(store, lives).items()}
+    kills = moves = 0
+    deadline = time.monotonic() + PATIENCE_S
+    while kills < KILLS or (moves < NODES and time.monotonic() < deadline):
         now = time.monotonic()
         for life in lives:
             if life.back_at is not None and now >= life.back_at:
@@ -141,8 +148,11 @@ def live_dangerously(lives: list[Life], promises: Promises, store: SqliteStore, 
         if now >= next_kill and len(alive) > HOME_AGENTS - MOST_DEAD:
             dice.choice(alive).kill(dice.choice([0.0, dice.uniform(0.0, 2.5 * LEASE_S)]))
             kills += 1
-            next_kill = now + dice.uniform(0.1, 0.9)
+            next_kill = now + (dice.uniform(0.1, 0.9) if kills < KILLS else dice.uniform(3.0, 6.0))
             promises.check(store, lives)
+            owners_now = {address: record.home_agent for address, record in stored(store, lives).items()}
+            moves += sum(owners.get(address, owner) != owner for address, owner in owners_now.items())
+            owners |= owners_now
         time.sleep(0.01)
     for life in lives:
         if life.back_at is not None:
