@@ -32,6 +32,8 @@ class HomeAgentOptions:
     max_bindings: int = 4096
     #: Interfaces with hosts of a home link behind them, served beside the host's own.
     home_links: Sequence[str] = ()
+    #: Whether frames with VLAN tags are served.
+    vlans: bool = False
     bootstrap: Table = field(default_factory=dict)
     cluster: Table = field(default_factory=dict)
     ike: Table = field(default_factory=dict)
@@ -166,6 +168,7 @@ class HomeAgentUnderTest:
             "datapath": {
                 "interfaces": list(dict.fromkeys([self.host.device, *options.home_links])),
                 "home_links": options.home_links,
+                "vlans": options.vlans,
                 "pin_path": self.pin_path,
                 "max_bindings": options.max_bindings,
             },

@@ -1,8 +1,9 @@
-"""The correspondent's traffic: echo probes to every home address, and bulk transfers to one."""
+"""The correspondent's traffic: echo probes to every home address, bulk transfers to one, numbered packets both ways."""
 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Any
@@ -115,3 +116,76 @@ class BulkTransfers:
         """Begin to send `size` bytes to a home address."""
         command = bench_command("bulk", "send", str(to), "--port", str(_BULK_PORT), "--bytes", str(size))
         return Transfer(self._laboratory.spawn(self._correspondent.namespace, f"bulk-{name}", command))
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of one end's packets, as the other end has counted them."""
+
+    sent: int
+    missing: int
+    repeated: int
+    first_missing: tuple[int, ...] = ()
+
+
+class NumberedPackets:
+    """Numbered packets between a correspondent and a mobile node's end of the tunnel, both ways at once."""
+
+    def __init__(
+        self,
+        laboratory: Laboratory,
+        correspondent: Host,
+        node: Host,
+        home_address: IPv6Address,
+        home_agent: IPv6Address,
+        rate_per_s: float = 500.0,
+    ) -> None:
+        arguments = (f"--rate={rate_per_s}", str(correspondent.address), str(home_address))
+        inside = (f"--device={node.device}", f"--care-of={node.address}", f"--home-agent={home_agent}")
+        self._processes = {
+            "decapsulated": laboratory.spawn(
+                correspondent.namespace, "numbers-out", bench_command("numbered_packets", *arguments), stdin=True
+            ),
+            "encapsulated": laboratory.spawn(
+                node.namespace, "numbers-in", bench_command("numbered_packets", *inside, *arguments), stdin=True
+            ),
+        }
+        self._followers = {way: FileFollower(each.output) for way, each in self._processes.items()}
+        for follower in self._followers.values():
+            follower.wait_for("started", 20.0)
+        for way in self._processes:
+            self._command(way, "go")
+
+    def deliveries(self, patience_s: float = 10.0) -> dict[str, Delivery]:
+        """Ends the sending and counts, by what the home agent did to the packets.
+
+        Args:
+            patience_s: how long to wait for packets that are missing.
+        """
+        sent = {way: int(self._ask(way, "pause", "paused")["sent"]) for way in self._processes}
+        deadline = time.monotonic() + patience_s
+        while True:
+            # What one end has sent, the other one has received.
+            counted = {
+                receiving: self._ask(receiving, f"count {sent[sending]}", "counted")
+                for receiving, sending in (("decapsulated", "encapsulated"), ("encapsulated", "decapsulated"))
+            }
+            if not any(row["missing"] for row in counted.values()) or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        return {
+            way: Delivery(
+                row["received"] + row["missing"], row["missing"], row["repeated"], tuple(row["first_missing"])
+            )
+            for way, row in counted.items()
+        }
+
+    def _ask(self, way: str, command: str, answer: str) -> JsonObject:
+        self._command(way, command)
+        return self._followers[way].wait_for(answer, 20.0)
+
+    def _command(self, way: str, line: str) -> None:
+        process = self._processes[way]
+        process.require_running()
+        process.stdin.write(line.encode() + b"\n")
+        process.stdin.flush()

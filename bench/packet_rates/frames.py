@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import struct
 from ipaddress import IPv6Address, IPv6Network
 
+from scapy.packet import Raw
+
+from bench.packet_rates.corpus import CORRESPONDENT, link, packet
 from datapath.bindings import Tunnel
 
 HOME_PREFIX = IPv6Network("2001:db8:100::/64")
 CARE_OF_PREFIX = IPv6Network("2001:db8:b::/64")
 CARE_OF_AFTER_CHANGE = IPv6Network("2001:db8:b:1::/64")
+CORPUS_CARE_OF_PREFIX = IPv6Network("2001:db8:f::/64")
 CORRESPONDENT_PREFIX = IPv6Network("2001:db8:c::/64")
 ROUTED_PREFIX = IPv6Network("2001:db8:200::/64")
 """What the kernel forwards for comparison."""
 HOME_AGENT = IPv6Address("2001:db8:a::1")
-CORRESPONDENT = CORRESPONDENT_PREFIX[2]
 ROUTER_MAC = bytes.fromhex("020000000001")
 NEXT_HOP_MAC = bytes.fromhex("020000000002")
 
@@ -26,8 +28,9 @@ PLAIN_SIZE = 64
 TUNNELLED_SIZE = 104
 """Bytes of a frame outside and inside the tunnel, without preamble, check sequence and gap."""
 
-_PAYLOAD_SIZE = 10
-_UDP = 17
+_LINK = link(dst=ROUTER_MAC.hex(":"), src="02:00:00:00:00:00")
+_UDP = {"nh": 17, "hlim": 64}
+_PAYLOAD = Raw(bytes(10))
 
 
 def home_address(index: int) -> IPv6Address:
@@ -35,25 +38,25 @@ def home_address(index: int) -> IPv6Address:
     return HOME_PREFIX[(index + 1) * _HOME_MULTIPLIER & _LOW_HALF]
 
 
-def tunnel(index: int) -> Tunnel:
+def tunnel(index: int, prefix: IPv6Network = CARE_OF_PREFIX) -> Tunnel:
     """Where the packets of the binding `index` go."""
-    return Tunnel(CARE_OF_PREFIX[index + 1], HOME_AGENT)
+    return Tunnel(prefix[index + 1], HOME_AGENT)
 
 
-def tunnels(count: int) -> dict[IPv6Address, Tunnel]:
-    """The bindings from 0 to `count`, by home address."""
-    return {home_address(index): tunnel(index) for index in range(count)}
+def tunnels(count: int, first: int = 0, prefix: IPv6Network = CARE_OF_PREFIX) -> dict[IPv6Address, Tunnel]:
+    """So many bindings, from `first` on, by home address."""
+    return {home_address(index): tunnel(index, prefix) for index in range(first, first + count)}
 
 
 def plain_frame(destination: IPv6Address) -> bytes:
     """The correspondent's frame to a home address or to the routed prefix."""
-    return _ethernet() + _ipv6(_PAYLOAD_SIZE, _UDP, CORRESPONDENT, destination) + bytes(_PAYLOAD_SIZE)
+    return bytes(_LINK / packet(CORRESPONDENT, destination, **_UDP) / _PAYLOAD)
 
 
 def tunnelled_frame(index: int) -> bytes:
     """The frame of the mobile node `index`, through the tunnel to the correspondent."""
-    inner = _ipv6(_PAYLOAD_SIZE, _UDP, home_address(index), CORRESPONDENT) + bytes(_PAYLOAD_SIZE)
-    return _ethernet() + _ipv6(len(inner), 41, CARE_OF_PREFIX[index + 1], HOME_AGENT) + inner
+    inner = packet(home_address(index), CORRESPONDENT, **_UDP) / _PAYLOAD
+    return bytes(_LINK / packet(CARE_OF_PREFIX[index + 1], HOME_AGENT, hlim=64) / inner)
 
 
 def macros() -> dict[str, str]:
@@ -62,6 +65,7 @@ def macros() -> dict[str, str]:
     return {
         "HOME_HIGH": _high(HOME_PREFIX[0]),
         "CARE_OF_HIGH": _high(CARE_OF_PREFIX[0]),
+        "CHANGED_CARE_OF_HIGH": _high(CARE_OF_AFTER_CHANGE[0]),
         "ROUTED_HIGH": _high(ROUTED_PREFIX[0]),
         "HOME_AGENT_HIGH": _high(HOME_AGENT),
         "HOME_AGENT_LOW": _low(HOME_AGENT),
@@ -70,14 +74,6 @@ def macros() -> dict[str, str]:
         "HOME_MULTIPLIER": f"{_HOME_MULTIPLIER:#x}ULL",
         "ROUTER_MAC_WORD": f"{word:#x}ULL",
     }
-
-
-def _ethernet() -> bytes:
-    return ROUTER_MAC + b"\x02\0\0\0\0\0" + b"\x86\xdd"
-
-
-def _ipv6(payload: int, next_header: int, source: IPv6Address, destination: IPv6Address) -> bytes:
-    return struct.pack(">IHBB", 0x60000000, payload, next_header, 64) + source.packed + destination.packed
 
 
 def _high(address: IPv6Address) -> str:

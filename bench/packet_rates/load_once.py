@@ -2,7 +2,7 @@
 
 Then once more, with what the compiler has left on disk.
 
-Arguments: pin path, bindings the maps hold, interfaces.
+Arguments: addresses of the home agent with commas between, pin path, bindings the maps hold, interfaces.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from ipaddress import IPv6Address
 from pathlib import Path
 
-from bench.packet_rates.frames import HOME_AGENT
 from datapath.loader import LoaderOptions, LoadReport, load
 
 
@@ -26,8 +26,9 @@ def timed(options: LoaderOptions) -> tuple[LoadReport, float]:
 
 
 if __name__ == "__main__":
-    pin_path, max_bindings, *interfaces = sys.argv[1:]
-    options = LoaderOptions(interfaces, Path(pin_path), [HOME_AGENT], int(max_bindings))
+    agents, pin_path, max_bindings, *interfaces = sys.argv[1:]
+    addresses = [IPv6Address(each) for each in agents.split(",")]
+    options = LoaderOptions(interfaces, Path(pin_path), addresses, int(max_bindings))
     with tempfile.TemporaryDirectory(prefix="homeagent-programs-") as cache:
         report, seconds = timed(replace(options, program_cache=Path(cache)))
         _, seconds_again = timed(replace(options, program_cache=Path(cache)))

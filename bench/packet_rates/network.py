@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
 from bench.lab.namespaces import Namespace
 from bench.packet_rates import frames
@@ -21,25 +15,6 @@ _KERNEL_INGRESS, _KERNEL_EGRESS = "in1", "out1"
 _SHORT_END = "end2"
 
 _FORWARDING = {"net.ipv6.conf.all.forwarding": "1", "net.ipv6.conf.default.forwarding": "1"}
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-@contextmanager
-def entered(namespace: Namespace) -> Iterator[None]:
-    """This thread, and what it starts, is in `namespace` until the end of the block."""
-    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    inside = os.open(namespace.path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if _libc.setns(inside, _CLONE_NEWNET) != 0:
-            raise LabError(f"{namespace.name} cannot be entered: {os.strerror(ctypes.get_errno())}")
-        try:
-            yield
-        finally:
-            _libc.setns(before, _CLONE_NEWNET)
-    finally:
-        os.close(inside)
-        os.close(before)
 
 
 def build(laboratory: Laboratory) -> Namespace:
@@ -68,7 +43,12 @@ def build(laboratory: Laboratory) -> Namespace:
             f"neighbour add 2001:db8:d::2 dev {_KERNEL_EGRESS} {next_hop}",
             *(
                 f"route add {prefix} via 2001:db8:a::2 dev {EGRESS}"
-                for prefix in (frames.CARE_OF_PREFIX, frames.CARE_OF_AFTER_CHANGE, frames.CORRESPONDENT_PREFIX)
+                for prefix in (
+                    frames.CARE_OF_PREFIX,
+                    frames.CARE_OF_AFTER_CHANGE,
+                    frames.CORPUS_CARE_OF_PREFIX,
+                    frames.CORRESPONDENT_PREFIX,
+                )
             ),
             f"route add {frames.ROUTED_PREFIX} via 2001:db8:d::2 dev {_KERNEL_EGRESS}",
             f"route add unreachable {frames.HOME_PREFIX}",

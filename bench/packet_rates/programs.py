@@ -19,6 +19,7 @@ from datapath.layout import INDEX
 _SOURCE = Path(__file__).parent / "programs" / "packet_rates.c"
 _SEQUENCE = struct.Struct("=3Q")
 _SIGHTING = struct.Struct("=3Q")
+_TALLY = struct.Struct("=7Q")
 _FIRST = INDEX.pack(0)
 _UNDER_TEST, _UNDO_ENCAPSULATION, _UNDO_DECAPSULATION = range(3)
 _SEED = 0x5DEECE66D
@@ -31,6 +32,29 @@ class Sighting:
     care_of_low: bytes
     seen_at_ns: int
     changes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What became of packets while bindings were changed.
+
+    Attributes:
+        to_first, to_second: packets to the care-of address before the change of their binding, and after it.
+        unbound: packets of bindings that were not there then.
+        lost: those of them whose binding is never removed.
+        astray: tunnelled to any other address.
+    """
+
+    to_first: int
+    to_second: int
+    unbound: int
+    lost: int
+    astray: int
+
+    @property
+    def packets(self) -> int:
+        """All that were judged."""
+        return self.to_first + self.to_second + self.unbound + self.astray
 
 
 class MeasuringPrograms:
@@ -49,6 +73,7 @@ class MeasuringPrograms:
         self._descriptors: dict[str, int] = {}
         self._sequences = self._map("sequences")
         self._sightings = self._map("sightings")
+        self._tallies = self._map("tallies")
         self._received = self._map("received")
         self._targets = self._map("targets")
         self._set_target(_UNDO_ENCAPSULATION, self.descriptor("undo_encapsulation_driver"))
@@ -73,6 +98,16 @@ class MeasuringPrograms:
         care_of, seen_at, changes = _SIGHTING.unpack(self._sightings.lookup(_FIRST) or bytes(_SIGHTING.size))
         return Sighting(care_of.to_bytes(8, "little"), seen_at, changes)
 
+    def judge_from(self, bindings: int, staying: int) -> None:
+        """`judge_encapsulation` draws from so many bindings and begins to count; the first `staying` always stay."""
+        self.draw_from(bindings)
+        self._tallies.update(_FIRST, _TALLY.pack(staying, *[0] * 6))
+
+    def tally(self) -> Tally:
+        """What `judge_encapsulation` has counted."""
+        _, _, *counted = _TALLY.unpack(self._tallies.lookup(_FIRST) or bytes(_TALLY.size))
+        return Tally(*counted)
+
     def received(self) -> int:
         """Frames that reached `count_and_drop`, ever."""
         value = self._received.lookup(_FIRST) or b""
@@ -80,7 +115,7 @@ class MeasuringPrograms:
 
     def close(self) -> None:
         """Frees maps and programs; those attached stay until their interface goes."""
-        for opened in (self._sequences, self._sightings, self._received, self._targets):
+        for opened in (self._sequences, self._sightings, self._tallies, self._received, self._targets):
             opened.close()
         self._module.cleanup()
 

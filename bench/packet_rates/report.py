@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bench.lab.outages import percentile
+from bench.packet_rates.changes import ChangesUnderTraffic
 from bench.packet_rates.installs import InstallTimes
 from bench.packet_rates.live import BATCH, STREAMS, Burst
 from bench.packet_rates.options import RateOptions
@@ -31,11 +32,18 @@ def build_report(options: RateOptions, measured: Measurements) -> dict[str, Any]
         "floor_ns": _floors(by_number),
         "driver_ns": {name: summary(_all_values(by_number, f"driver_{name}")) for name in _DRIVERS},
         **{f"{direction}_ns": _test_runs(by_number, direction) for direction in DIRECTIONS},
+        "others_ns": {
+            name: {"reason": times.reason.slug, **summary(times.ns)} for name, times in measured.corpus.items()
+        },
         **_veth(by_number),
         **_installs(by_number),
         **_loads(options, by_number),
         "bytes_per_binding": round(statistics.median(one.bytes_per_binding for one in by_number.values()), 1),
         **_visibility(by_number),
+        "changes_under_traffic": {
+            str(number): _changes(by_number[number].changes) if number in by_number else None
+            for number in _numbers(by_number, LEAST_INSTALLED)
+        },
         "ratios": _ratios(by_number),
     }
     result["targets"] = judge_all(result)
@@ -148,6 +156,32 @@ def _visibility(by_number: dict[int, PopulationMeasurements]) -> dict[str, Any]:
         }
     largest = details[str(max(by_number))]
     return {"update_visible_us": largest["median"], "update_visible_details_us": details}
+
+
+def _changes(changes: ChangesUnderTraffic | None) -> dict[str, Any] | None:
+    if changes is None:
+        return None
+    tally = changes.tally
+    return {
+        "mpps_before": round(changes.before_mpps, 3),
+        **{
+            name: {
+                "bindings": phase.bindings,
+                "s": round(phase.seconds, 6),
+                "per_s": round(phase.bindings / phase.seconds),
+                "mpps": round(phase.mpps, 3),
+            }
+            for name, phase in changes.phases.items()
+        },
+        "packets": {
+            "in_all": tally.packets,
+            "to_first": tally.to_first,
+            "to_second": tally.to_second,
+            "unbound": tally.unbound,
+            "lost": tally.lost,
+            "astray": tally.astray,
+        },
+    }
 
 
 def _ratios(by_number: dict[int, PopulationMeasurements]) -> dict[str, Any]:

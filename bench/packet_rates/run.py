@@ -13,7 +13,9 @@ from pathlib import Path
 
 from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
-from bench.packet_rates import frames, network
+from bench.packet_rates import corpus, frames, network
+from bench.packet_rates.changes import ChangesUnderTraffic, measure_changes
+from bench.packet_rates.corpus_runs import CorpusTimes, measure_corpus
 from bench.packet_rates.installs import InstallTimes, bytes_per_binding, measure_installs
 from bench.packet_rates.live import Burst, LiveFrames
 from bench.packet_rates.options import RateOptions
@@ -35,6 +37,7 @@ LEAST_INSTALLED = 1_000
 """Numbers of bindings from here on are installed and removed against the clock."""
 
 _PERMISSION_S = 3600.0
+_CORPUS_ROUNDS = 11
 
 
 @dataclass(slots=True)
@@ -50,13 +53,15 @@ class PopulationMeasurements:
     test_runs: dict[str, Samples]
     bursts: dict[str, list[Burst]]
     visibility: Visibility
+    changes: ChangesUnderTraffic | None
 
 
 @dataclass(slots=True)
 class Measurements:
-    """What one run measured, by number of bindings; the calibration loop before and after."""
+    """What one run measured, by number of bindings; the frames of the corpus; the calibration loop before and after."""
 
     populations: dict[int, PopulationMeasurements] = field(default_factory=dict)
+    corpus: dict[str, CorpusTimes] = field(default_factory=dict)
     calibration_ms: tuple[float, float] = (0.0, 0.0)
 
 
@@ -72,7 +77,7 @@ def measure(options: RateOptions, reporter: Reporter) -> Measurements:
     allowed = os.sched_getaffinity(0)
     try:
         with Laboratory("rates") as laboratory, ExitStack() as stack:
-            stack.enter_context(network.entered(network.build(laboratory)))
+            stack.enter_context(network.build(laboratory).entered())
             programs = MeasuringPrograms()
             stack.callback(programs.close)
             network.attach_counter(programs.descriptor("count_and_drop"))
@@ -80,7 +85,8 @@ def measure(options: RateOptions, reporter: Reporter) -> Measurements:
             os.sched_setaffinity(0, {core})
             for population in options.populations:
                 step = _Population(options, population, programs, laboratory.pin_path(f"n{population}"), reporter)
-                result.populations[population] = step.measure(core, sender_core=min(allowed))
+                result.populations[population], corpus_times = step.measure(core, sender_core=min(allowed))
+                result.corpus = result.corpus or corpus_times
     finally:
         os.sched_setaffinity(0, allowed)
     result.calibration_ms = (before, calibration_ms())
@@ -99,7 +105,7 @@ class _Population:
         self._pin_path = pin_path
         self._reporter = reporter
 
-    def measure(self, core: int, sender_core: int) -> PopulationMeasurements:
+    def measure(self, core: int, sender_core: int) -> tuple[PopulationMeasurements, dict[str, CorpusTimes]]:
         """Loads, installs, measures, unloads."""
         load = self._load()
         try:
@@ -115,17 +121,21 @@ class _Population:
                 stack.callback(routes.close)
                 routes.begin_generation()
                 routes.permit(time.monotonic(), _PERMISSION_S)
+                corpus_times = self._corpus(program, counters)
                 test_runs = self._test_runs(counters)
                 bursts = self._bursts(counters, core)
                 visibility = self._visibility(sender_core)
+                changes = self._changes(sender_core)
         finally:
             unload(self._pin_path)
-        return PopulationMeasurements(*load, memory, installs, test_runs, bursts, visibility)
+        measured = PopulationMeasurements(*load, memory, installs, test_runs, bursts, visibility, changes)
+        return measured, corpus_times
 
     def _load(self) -> tuple[float, float, int, list[str]]:
         self._phase("load", 1)
         arguments = [str(self._pin_path), str(self._options.capacity(self._number)), network.INGRESS, network.EGRESS]
-        command = [sys.executable, "-m", "bench.packet_rates.load_once", *arguments]
+        agents = f"{frames.HOME_AGENT},{corpus.HOME_AGENT},{corpus.OTHER_HOME_AGENT}"
+        command = [sys.executable, "-m", "bench.packet_rates.load_once", agents, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise LabError(f"the data path cannot be loaded: {done.stderr.strip()[-2000:]}")
@@ -143,6 +153,16 @@ class _Population:
         self._reporter.advance(repetitions + 1)
         return times if repetitions else None
 
+    def _corpus(self, program: int, counters: Counters) -> dict[str, CorpusTimes]:
+        """With the first number of bindings only: they are few of them that are found."""
+        if self._number != self._options.populations[0]:
+            return {}
+        rounds = min(self._options.rounds, _CORPUS_ROUNDS)
+        self._phase("other frames", rounds)
+        interface = interface_state(network.INGRESS).index
+        repeat = self._options.repeat
+        return measure_corpus(self._pin_path, program, counters, interface, rounds, repeat, self._reporter.advance)
+
     def _test_runs(self, counters: Counters) -> dict[str, Samples]:
         self._phase("test runs", self._options.rounds)
         runs = TestRuns(self._programs, counters, interface_state(network.INGRESS).index, self._options.repeat)
@@ -158,6 +178,15 @@ class _Population:
         interface = interface_state(network.INGRESS).index
         return measure_visibility(
             self._pin_path, self._programs, interface, self._options.changes, sender_core, self._reporter.advance
+        )
+
+    def _changes(self, sender_core: int) -> ChangesUnderTraffic | None:
+        if self._number < LEAST_INSTALLED:
+            return None
+        self._phase("changes under traffic", 4)
+        interface = interface_state(network.INGRESS).index
+        return measure_changes(
+            self._pin_path, self._programs, interface, self._number, sender_core, self._reporter.advance
         )
 
     def _phase(self, name: str, total: int) -> None:

@@ -12,8 +12,15 @@ from bench.packet_rates.report import DIRECTIONS
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
-    """Four small tables: packets, veth, the control plane's side, targets."""
-    for table in (_packets(report), _veth(report), _others(report), _targets(report)):
+    """Small tables: packets, other frames, veth, the control plane's side, changes under traffic, targets."""
+    for table in (
+        _packets(report),
+        _left_alone(report),
+        _veth(report),
+        _others(report),
+        _changes(report),
+        _targets(report),
+    ):
         console.print(table)
 
 
@@ -36,6 +43,15 @@ def _packets(report: Mapping[str, Any]) -> Table:
                 ratio = report["ratios"][f"{direction}_to_adjust_write"][number]
                 styles = (_pair(figures["hot"]), _pair(figures), _pair(figures["dependent"]))
                 table.add_row(direction, f"{int(number):,}", *styles, f"{ratio['median']:.1f}")
+    return table
+
+
+def _left_alone(report: Mapping[str, Any]) -> Table:
+    table = Table(title="ns per frame that is refused, or passed as it is, min / median")
+    for name in ("frame", "reason", "ns"):
+        table.add_column(name, justify="right" if name == "ns" else "left")
+    for name, figures in report["others_ns"].items():
+        table.add_row(name.replace("-", " "), figures["reason"], _pair(figures))
     return table
 
 
@@ -69,6 +85,29 @@ def _others(report: Mapping[str, Any]) -> Table:
     table.add_row("a change is seen after", f"{report['update_visible_us']:g} us")
     table.add_row("load: compile, verify, attach", f"{report['load_s']:g} s")
     table.add_row("load what was compiled before", f"{report['load_again_s']:g} s")
+    return table
+
+
+def _changes(report: Mapping[str, Any]) -> Table:
+    table = Table(title="Bindings changed under traffic to all of them")
+    for name in ("what", "bindings", "s", "per s", "Mpps", "before", "lost", "astray"):
+        table.add_column(name, justify="left" if name == "what" else "right", no_wrap=True)
+    for figures in report["changes_under_traffic"].values():
+        for name in ("install", "change", "remove"):
+            if figures is not None:
+                of_name, packets = figures[name], figures["packets"]
+                table.add_row(
+                    name,
+                    f"{of_name['bindings']:,}",
+                    f"{of_name['s']:.3g}",
+                    f"{of_name['per_s']:,}",
+                    f"{of_name['mpps']:.2f}",
+                    f"{figures['mpps_before']:.2f}",
+                    *(
+                        f"{packets[each]} of {packets['in_all']:,}" if each == "lost" else str(packets[each])
+                        for each in ("lost", "astray")
+                    ),
+                )
     return table
 
 

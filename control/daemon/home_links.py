@@ -23,18 +23,26 @@ _LOG = logging.getLogger(__name__)
 class HomeLinkTraffic:
     """All home links. Without any, nothing is opened and nothing happens."""
 
-    def __init__(self, names: Sequence[str], pin_path: Path, agent: HomeAgent) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        pin_path: Path,
+        agent: HomeAgent,
+        change: Callable[[Callable[[], None]], None],
+    ) -> None:
         """Open the maps, which say what the programs answer.
 
         Args:
             names: the interfaces.
             pin_path: of the data path, which was loaded for them.
             agent: the engine.
+            change: makes a change of the maps, later if they are being exchanged.
 
         Raises:
             DatapathError: the data path was loaded without home links, or one is not there.
         """
         self._agent = agent
+        self._change = change
         self._stack = ExitStack()
         self._maps: HomeLinkMaps | None = None
         self._names = names
@@ -83,11 +91,14 @@ class HomeLinkTraffic:
         Args:
             until: monotonic seconds; None: for as long as the data path is loaded.
         """
-        if self._maps is None:
-            return
-        self._update()
-        for link in self._links.values():
-            self._maps.answer(link, link.address or self._agent.address, until)
+        if self._maps is not None:
+            self._update()
+            self._change(partial(self._answer, until))
+
+    def _answer(self, until: float | None) -> None:
+        if self._maps is not None:
+            for link in self._links.values():
+                self._maps.answer(link, link.address or self._agent.address, until)
 
     def restore(self, now: float) -> None:
         """Serve on the links what is bound, after a start, and tell the hosts.
@@ -112,7 +123,7 @@ class HomeLinkTraffic:
             if sender is not None:
                 sender.send(packet.packet)
         for address, name, is_served in self._agent.home_links.link_local_changes():
-            self._change_defence(address, name, is_served)
+            self._change(partial(self._change_defence, address, name, is_served))
 
     def _update(self) -> None:
         links = {name: link for name in self._names if (link := self._look_at(name)) is not None}

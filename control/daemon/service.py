@@ -133,7 +133,7 @@ class Daemon:
         )
         self._vlans = VlanMaps.open(configuration.datapath.pin_path) if configuration.datapath.vlans else None
         self._home_links = HomeLinkTraffic(
-            configuration.datapath.home_links, configuration.datapath.pin_path, self._agent
+            configuration.datapath.home_links, configuration.datapath.pin_path, self._agent, self._gate.change
         )
         self._packets = PacketLoop(
             self._agent,
@@ -171,8 +171,7 @@ class Daemon:
             stack.callback(self._tunnels.close)
             stack.callback(self._counters.close)
             stack.callback(self._home_links.close)
-            if self._vlans is not None:
-                stack.callback(self._vlans.close)
+            stack.callback(self._close_vlans)
             stack.callback(self._keys.close)
             families = BOTH_FAMILIES if self._configuration.home_agent.ipv4_addresses else IPV6_ONLY
             routes = RouteWatch(RouteControl.open(self._configuration.datapath.pin_path), self._loop, families)
@@ -304,11 +303,22 @@ class Daemon:
             if self._replies is not None:
                 self._replies.follow(pin_path)
             self._home_links.follow(pin_path)
+            if self._vlans is not None:
+                before, self._vlans = self._vlans, VlanMaps.open(pin_path)
+                before.close()
         except DatapathError as error:
             # The pins are of a version that this process does not know: the service manager starts the one that does.
             if not self._upgraded_beyond.done():
                 self._upgraded_beyond.set_exception(error)
             raise
+
+    def _refresh_vlans(self) -> None:
+        if self._vlans is not None:
+            self._vlans.refresh()
+
+    def _close_vlans(self) -> None:
+        if self._vlans is not None:
+            self._vlans.close()
 
     def _admit(self) -> None:
         """Accept as many registrations as the data path was loaded for, whatever the configuration says by now."""
@@ -398,8 +408,7 @@ class Daemon:
         while True:
             await self._membership.beat()
             self._home_links.refresh(self._membership.serves_until())
-            if self._vlans is not None:
-                self._vlans.refresh()
+            self._gate.change(self._refresh_vlans)
             self._writer.remove_expired(self._agent.expire(time.time()))
             self._packets.flush()
             await self._idle_work.beat(self._loop.time())

@@ -15,6 +15,7 @@ from rich.console import Console
 from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
 from bench.packet_rates import frames, network
+from bench.packet_rates.changes import measure_changes
 from bench.packet_rates.live import STREAMS, LiveFrames
 from bench.packet_rates.options import RateOptions
 from bench.packet_rates.programs import MeasuringPrograms
@@ -49,7 +50,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     with Laboratory("test") as laboratory, ExitStack() as stack:
-        stack.enter_context(network.entered(network.build(laboratory)))
+        stack.enter_context(network.build(laboratory).entered())
         programs = MeasuringPrograms()
         stack.callback(programs.close)
         network.attach_counter(programs.descriptor("count_and_drop"))
@@ -150,6 +151,26 @@ def test_live_frames_without_bindings_end_the_bench(bench):
         LiveFrames(bench.programs, bench.counters, core).measure(POPULATION, 0, 500, lambda done: None)
 
 
+def test_packets_to_a_wrong_address_and_lost_ones_end_the_bench(bench, bindings, monkeypatch):
+    """The judge has to notice: here a binding that should stay is not there, and others have a strange address."""
+    measured = measure_changes(bench.pin_path, bench.programs, bench.ingress, POPULATION, 0, lambda done: None)
+    assert measured.tally.packets > 10_000
+    assert measured.tally.lost == measured.tally.astray == 0
+    assert bindings.entries() == frames.tunnels(POPULATION)
+
+    bindings.remove(frames.home_address(0))
+    tunnels = frames.tunnels
+    absent = {frames.home_address(0): frames.tunnel(0)}
+    monkeypatch.setattr(frames, "tunnels", lambda *args, **kw: dict(tunnels(*args, **kw).items() - absent.items()))
+    with pytest.raises(LabError, match=r"[1-9]\d* packets were lost .* 0 went"):
+        measure_changes(bench.pin_path, bench.programs, bench.ingress, POPULATION, 0, lambda done: None)
+
+    strange = {frames.home_address(3): frames.tunnel(4)}
+    monkeypatch.setattr(frames, "tunnels", lambda *args, **kw: tunnels(*args, **kw) | strange)
+    with pytest.raises(LabError, match=r" [1-9]\d* went to a wrong address"):
+        measure_changes(bench.pin_path, bench.programs, bench.ingress, POPULATION, 0, lambda done: None)
+
+
 def test_a_whole_run(tmp_path):
     options = RateOptions(
         populations=(1, 1000), rounds=2, repeat=2000, live_rounds=2, live_frames=1000, installs=1, changes=5
@@ -172,6 +193,16 @@ def test_a_whole_run(tmp_path):
     assert report["bytes_per_binding"] > 100
     assert report["update_visible_us"] > 0
     assert report["program"]["xdp_modes"] == ["native"]
+    others = report["others_ns"]
+    assert {"tunnelled-by-a-stranger", "ike", "elsewhere", "forged-care-of-address"} <= others.keys()
+    assert "to-a-home-address" not in others, "its frame does not stay as it is"
+    assert others["tunnelled-by-a-stranger"]["reason"] == "drop-tunnel-no-binding"
+    assert min(figures["min"] for figures in others.values()) > 0
+    changes = report["changes_under_traffic"]["1000"]
+    assert min(changes[name]["per_s"] for name in ("install", "change", "remove")) > 0
+    assert changes["mpps_before"] > 0
+    assert min(changes["packets"][name] for name in ("to_first", "to_second")) > 0
+    assert changes["packets"]["lost"] == changes["packets"]["astray"] == 0
     phases = {json.loads(line)["phase"] for line in (tmp_path / "progress").read_text().splitlines()}
     assert {"1,000: load", "1,000: install", "1,000: test runs", "1,000: live frames", "1,000: changes"} <= phases
     assert not list(Path("/sys/fs/bpf").glob(f"homeagent-ha-rates-{os.getpid()}-*"))

@@ -14,10 +14,13 @@ from scapy.layers.l2 import Ether
 
 from bench.datapath import parse_options
 from bench.packet_rates import frames
+from bench.packet_rates.changes import ChangesUnderTraffic, Phase
+from bench.packet_rates.corpus_runs import CorpusTimes
 from bench.packet_rates.installs import InstallTimes
 from bench.packet_rates.live import STREAMS, Burst
 from bench.packet_rates.options import RateOptions
 from bench.packet_rates.plot import draw
+from bench.packet_rates.programs import Tally
 from bench.packet_rates.report import build_report
 from bench.packet_rates.run import Measurements, PopulationMeasurements
 from bench.packet_rates.samples import Samples
@@ -25,10 +28,18 @@ from bench.packet_rates.table import print_report
 from bench.packet_rates.targets import Target
 from bench.packet_rates.test_runs import cases
 from bench.packet_rates.visibility import Visibility
+from datapath.reasons import Reason
 
 
 def samples(value: float, floor: float = 20.0) -> Samples:
     return Samples(values=[value, value * 2, value * 2], floors=[floor, floor * 2, floor])
+
+
+CHANGES = ChangesUnderTraffic(
+    before_mpps=2.0,
+    phases={"change": Phase(1031, 0.1, 1.5), "remove": Phase(1000, 0.05, 1.7), "install": Phase(1000, 0.2, 1.6)},
+    tally=Tally(to_first=700, to_second=200, unbound=99, lost=0, astray=0),
+)
 
 
 def population(number: int, encap_ns: float, encap_mpps: float, load_s: float = 0.5) -> PopulationMeasurements:
@@ -43,13 +54,18 @@ def population(number: int, encap_ns: float, encap_mpps: float, load_s: float = 
         test_runs={case.name: samples(of_case.get(case.name, 30.0)) for case in cases(number)},
         bursts={stream.name: [Burst(0.5 if stream.reason is None else encap_mpps, 1.0)] * 3 for stream in STREAMS},
         visibility=Visibility(seen_us=[4.0, 5.0, 9.0], call_us=[3.0, 4.0, 5.0]),
+        changes=CHANGES if number >= 1000 else None,
     )
 
 
 @pytest.fixture
 def report() -> dict:
     options = RateOptions(populations=(1, 1000), rounds=3)
-    measured = Measurements({1: population(1, 30, 2.0), 1000: population(1000, 35, 1.5)}, (1.0, 1.1))
+    measured = Measurements(
+        {1: population(1, 30, 2.0), 1000: population(1000, 35, 1.5)},
+        {"echo": CorpusTimes(Reason.PASS_HOME_AGENT, [30.0, 31.0, 50.0])},
+        (1.0, 1.1),
+    )
     return build_report(options, measured)
 
 
@@ -115,6 +131,7 @@ def test_the_report_has_the_figures(report):
         "dependent": {"min": 30.0, "median": 60.0},
     }
     assert report["floor_ns"]["adjust_write"] == {"min": 20.0, "median": 20.0}
+    assert report["others_ns"] == {"echo": {"reason": "pass-home-agent", "min": 30.0, "median": 31.0}}
     assert report["ratios"]["encap_to_adjust_write"]["1000"] == {"min": 1.75, "median": 1.75}
     assert report["ratios"]["encap_to_kernel_forward"]["1000"] == 3.0
     assert report["ratios"]["encap_to_kernel_forward"]["1000000"] is None
@@ -124,6 +141,15 @@ def test_the_report_has_the_figures(report):
     assert met["ratios.encap_to_adjust_write.1000.median"] is True
     assert met["ratios.decap_to_adjust_write.1000.median"] is False
     assert met["ratios.encap_to_kernel_forward.1000"] is False
+
+
+def test_changes_under_traffic_are_reported_with_their_rates(report):
+    figures = report["changes_under_traffic"]
+    assert set(figures) == {"1000", "100000", "1000000"}
+    assert figures["100000"] is None
+    assert figures["1000"]["mpps_before"] == 2.0
+    assert figures["1000"]["change"] == {"bindings": 1031, "s": 0.1, "per_s": 10310, "mpps": 1.5}
+    assert figures["1000"]["packets"]["in_all"] == 999
 
 
 def test_loading_is_reported_for_maps_of_the_default_size():

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from ipaddress import IPv6Network
 from pathlib import Path
 
+from bench.packet_rates import corpus as frames
 from datapath.bindings import IPv4CareOfAddress
 from datapath.bpf_syscall import Map, possible_processors, program_test_run
 from datapath.layout import pin_directory
@@ -17,7 +18,6 @@ from datapath.reasons import Reason
 from datapath.served_links import read_link, serve_links
 from datapath.stranger_limits import StrangerLimits
 from datapath.vlans import VlanMaps
-from tests.datapath import frames
 from tests.datapath.conftest import Testbed, loaded_testbed, make_interface, run
 from tests.datapath.expected.judge import check
 from tests.datapath.expected.site import Bound, Defender, Ipv4End, Site

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.packet_rates import corpus as frames
 from datapath.reasons import Reason
-from tests.datapath import frames
 from tests.datapath.expected.judge import mended, mutations
 from tests.datapath.judged import SITES, Judged, judged_at, mac
 

@@ -2,7 +2,7 @@
  * to the program under test. The kernel does not restore the frame between the runs of one BPF_PROG_TEST_RUN.
  *
  * bench/packet_rates/programs.py compiles this text and gives the addresses as macros (two halves each, in host byte
- * order): HOME_HIGH, CARE_OF_HIGH, ROUTED_HIGH, HOME_AGENT_*, CORRESPONDENT_*; and HOME_MULTIPLIER, ROUTER_MAC_WORD. */
+ * order): HOME_HIGH, CARE_OF_HIGH, CHANGED_CARE_OF_HIGH, ROUTED_HIGH, HOME_AGENT_*, CORRESPONDENT_*; and HOME_MULTIPLIER, ROUTER_MAC_WORD. */
 #include <uapi/linux/bpf.h>
 
 #include "consts.h"
@@ -29,6 +29,18 @@ struct sighting {
 	__u64 changes;
 };
 
+/* What became of packets while bindings were changed. */
+struct tally {
+	__u64 staying; /* so many bindings, the first ones, are never removed */
+	__u64 index; /* of the binding that the frame was for */
+	__u64 to_first; /* packets to the care-of address before the change of their binding */
+	__u64 to_second; /* and to the one after it */
+	__u64 unbound;
+	__u64 lost; /* the same, but of a binding that is never removed */
+	__u64 astray;
+};
+
+BPF_ARRAY(tallies, struct tally, 1);
 BPF_ARRAY(sequences, struct sequence, 1);
 BPF_ARRAY(sightings, struct sighting, 1);
 BPF_PERCPU_ARRAY(received, __u64, 1);
@@ -230,6 +242,56 @@ int watch_encapsulation(struct xdp_md *ctx)
 		sighting->changes += 1;
 	}
 	return drive_encapsulation(ctx, INDEPENDENT, UNDER_TEST);
+}
+
+INLINE void judge(struct tally *tally, struct ipv6_header *outer, struct ipv6_header *inner)
+{
+	__u64 high = bpf_ntohll(outer->destination[0]);
+
+	if (outer->next_header != NEXT_HEADER_IPV6) {
+		tally->unbound += 1;
+		tally->lost += tally->index < tally->staying;
+	} else if (bpf_ntohll(outer->destination[1]) != tally->index + 1 ||
+		   bpf_ntohll(inner->destination[1]) != home_low(tally->index) ||
+		   bpf_ntohll(outer->source[1]) != HOME_AGENT_LOW) {
+		tally->astray += 1;
+	} else if (high == CARE_OF_HIGH) {
+		tally->to_first += 1;
+	} else if (high == CHANGED_CARE_OF_HIGH) {
+		tally->to_second += 1;
+	} else {
+		tally->astray += 1;
+	}
+}
+
+/* Judges what the program under test has made of a frame, and gives it the next one. The first frame of each
+ * BPF_PROG_TEST_RUN is of zeros. */
+int judge_encapsulation(struct xdp_md *ctx)
+{
+	struct ethernet_header *link = (void *)(long)ctx->data;
+	struct ipv6_header *outer = (void *)(link + 1);
+	struct tally *tally;
+	__u32 zero = 0;
+
+	if ((void *)(outer + 1) > (void *)(long)ctx->data_end)
+		return XDP_ABORTED;
+	tally = tallies.lookup(&zero);
+	if (!tally)
+		return XDP_ABORTED;
+	if (outer->version_class_flow) {
+		struct ipv6_header *inner = outer;
+
+		if (outer->next_header == NEXT_HEADER_IPV6 && (void *)(++inner + 1) > (void *)(long)ctx->data_end)
+			return XDP_ABORTED;
+		judge(tally, outer, inner);
+		if (inner != outer && bpf_xdp_adjust_head(ctx, IPV6_HEADER_SIZE))
+			return XDP_ABORTED;
+	}
+	tally->index = next_index(INDEPENDENT);
+	if (!write_plain(ctx, HOME_HIGH, home_low(tally->index)))
+		return XDP_ABORTED;
+	targets.call(ctx, UNDER_TEST);
+	return XDP_ABORTED;
 }
 
 /* Generators of live frames, which leave by the interface they are run on, and what counts them at the other end. */

@@ -1,7 +1,7 @@
 """A well-formed frame of every way through the program, from the core unless it says otherwise, built with scapy.
 
-The tests mutate them, and the benches may time them. A feature adds its frames here, and to ``expected`` what becomes
-of them.
+The tests of the program mutate them, `bench.datapath` times them. A feature adds its frames here, and to
+``tests/datapath/expected`` what becomes of them.
 """
 
 from __future__ import annotations
