@@ -19,7 +19,7 @@ from datapath.errors import CompileFailed, CompilerUnavailable, NotLoaded
 from datapath.kernel_headers import kernel_source
 from datapath.layout import PROGRAM_NAME, map_specifications
 from datapath.object_code import ObjectCode
-from datapath.program_cache import CACHE, cached, keep
+from datapath.program_cache import CACHE, alone, cached, keep
 from datapath.specialisation import Specialisation
 
 _XDP = 6  # BPF_PROG_TYPE_XDP
@@ -73,12 +73,15 @@ def compile_program(
     """
     text = program_text(specialisation, program)
     name = _name_in_cache(text, program, specialisation.pin_directory)
-    code = cached(name, cache)
-    descriptor = None if code is None else _load_cached(code, specialisation, program)
-    if code is None or descriptor is None:
-        code = _compile(text, program, specialisation)
-        descriptor = _load(code, specialisation, program)
-        keep(name, code, cache)
+    found = _cached(name, cache, specialisation, program)
+    if found is None:
+        with alone(name, cache):
+            found = _cached(name, cache, specialisation, program)
+            if found is None:
+                code = _compile(text, program, specialisation)
+                found = code, _load(code, specialisation, program)
+                keep(name, code, cache)
+    code, descriptor = found
     try:
         yield CompiledProgram(descriptor, specialisation.digest(text), code.compiled_with)
     finally:
@@ -119,10 +122,13 @@ def _compile(text: str, program: str, specialisation: Specialisation) -> ObjectC
         module.close()
 
 
-def _load_cached(code: ObjectCode, specialisation: Specialisation, program: str) -> int | None:
-    """The descriptor; None if the verifier does not accept what was kept, which is then compiled anew."""
+def _cached(name: str, cache: Path, specialisation: Specialisation, program: str) -> tuple[ObjectCode, int] | None:
+    """What was kept, and its descriptor; None if there is nothing, or nothing that the verifier accepts."""
+    code = cached(name, cache)
+    if code is None:
+        return None
     try:
-        return _load(code, specialisation, program)
+        return code, _load(code, specialisation, program)
     except (CompileFailed, NotLoaded):
         return None
 

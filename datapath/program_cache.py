@@ -7,8 +7,10 @@ this user could have written it.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from datapath.object_code import ObjectCode
@@ -50,6 +52,19 @@ def keep(name: str, code: ObjectCode, cache: Path = CACHE) -> None:
         by_age = sorted(cache.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in by_age[_MOST_PROGRAMS:]:
             path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def alone(name: str, cache: Path = CACHE) -> Iterator[None]:
+    """Has others who want to compile the same program wait, who will then find it; does without if it cannot."""
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            cache.mkdir(parents=True, exist_ok=True, mode=0o755)
+            path = cache / f".{name}.lock"
+            lock = held.enter_context(path.open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            held.callback(path.unlink, missing_ok=True)
+        yield
 
 
 def _trusted(status: os.stat_result) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from datapath.errors import CompileFailed
 from datapath.object_code import FILLED_IN, ObjectCode
-from datapath.program_cache import cached, keep
+from datapath.program_cache import alone, cached, keep
 
 
 def load_64_bits(register: int, source: int, number: int) -> bytes:
@@ -84,3 +85,24 @@ def test_a_directory_that_cannot_be_made_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     keep("program", CODE, tmp_path / "file" / "cache")
     assert cached("program", tmp_path / "file" / "cache") is None
+
+
+def test_only_one_compiles_at_a_time(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def other() -> None:
+        with alone("program", tmp_path):
+            order.append("other")
+
+    waiting = Thread(target=other)
+    with alone("program", tmp_path):
+        waiting.start()
+        waiting.join(0.2)
+        order.append("first")
+    waiting.join()
+    assert order == ["first", "other"]
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with alone("program", tmp_path / "file"):
+        order.append("without a lock")
+    assert order[-1] == "without a lock"
