@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bench.lab.errors import LabError
-from control.cluster.redis_connection import RedisAddress
+from control.cluster.redis_address import RedisAddress
 
 _START_S = 20.0
 

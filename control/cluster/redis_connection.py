@@ -1,14 +1,12 @@
-"""The connection to a Redis or Valkey server: where it is, scripts run on it, its errors as typed ones."""
+"""The connection to a Redis or Valkey server: scripts run on it, its errors as typed ones."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis
 from redis import exceptions
@@ -16,11 +14,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
+from control.cluster.redis_address import RedisAddress
 from control.cluster.store import StoreError
 
-SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
-"""Schemes of URLs that name a Redis server."""
-_SENTINEL_PORT = 26379
 _KNOWN = (
     (exceptions.AuthenticationError, "access", "refuses our user or password.", "Correct them in cluster.store."),
     (
@@ -36,58 +32,6 @@ _KNOWN = (
     (MasterNotFoundError, "unreachable", "has no master that Sentinel knows.", "Look at the Sentinels' logs."),
     (exceptions.ConnectionError, "unreachable", "cannot be reached.", "Start it, or look at the network."),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RedisAddress:
-    """Where the store is.
-
-    Attributes:
-        url: for redis.from_url, without this class's own parameters; may hold a password.
-        sentinels: host and port of each Sentinel, empty without.
-        service: what the Sentinels call the master.
-        minimum_replicas: how many replicas must have a write before it counts as stored.
-    """
-
-    url: str = field(repr=False)
-    sentinels: tuple[tuple[str, int], ...] = ()
-    service: str = ""
-    minimum_replicas: int = 0
-
-    @classmethod
-    def parse(cls, url: str) -> RedisAddress:
-        """Take apart ``redis://[user:password@]host[:port][/db]``, ``rediss://``, ``unix://`` or
-        ``redis+sentinel://[user:password@]host[:port][,host…]/service[/db]``, each with ``?min_replicas=N`` if wanted.
-
-        Raises:
-            ValueError: it is none of these; the message says what is wrong and holds no password.
-        """
-        parts = urlsplit(url)
-        if parts.scheme not in SCHEMES:
-            raise ValueError(f"{parts.scheme or 'no scheme'} is not one of {', '.join(SCHEMES)}")
-        parameters = parse_qs(parts.query)
-        wanted = parameters.pop("min_replicas", ["0"])[-1]
-        if not wanted.isdigit():
-            raise ValueError(f"min_replicas={wanted} is not a number")
-        if parts.scheme != "redis+sentinel":
-            query = "&".join(f"{key}={value}" for key, values in parameters.items() for value in values)
-            plain = f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
-            redis.ConnectionPool.from_url(plain)  # does not connect; knows what else can be wrong
-            return cls(plain, minimum_replicas=int(wanted))
-        login, _, hosts = parts.netloc.rpartition("@")
-        path = [part for part in parts.path.split("/") if part]
-        if not 1 <= len(path) <= 2 or (len(path) == 2 and not path[1].isdigit()):
-            raise ValueError("after the Sentinels comes /SERVICE or /SERVICE/DATABASE")
-        sentinels = tuple(_host_and_port(host) for host in hosts.split(","))
-        database = path[1] if len(path) == 2 else "0"
-        base = f"redis://{login + '@' if login else ''}{path[0]}/{database}"
-        return cls(base, sentinels, unquote(path[0]), int(wanted))
-
-    def __str__(self) -> str:
-        if self.sentinels:
-            return f"{self.service} of Sentinel " + ",".join(f"{host}:{port}" for host, port in self.sentinels)
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 class RedisConnection:
@@ -195,10 +139,3 @@ def _script(name: str) -> tuple[str, str]:
     folder = files("control.cluster") / "redis_scripts"
     text = (folder / "library.lua").read_text("utf-8") + (folder / f"{name}.lua").read_text("utf-8")
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def _host_and_port(text: str) -> tuple[str, int]:
-    parts = urlsplit(f"//{text}")
-    if not parts.hostname:
-        raise ValueError("a Sentinel has no host name")
-    return parts.hostname, parts.port or _SENTINEL_PORT

@@ -15,7 +15,8 @@ from ipaddress import IPv6Address
 from typing import Any, TypeVar
 
 from control.cluster.certificate_chains import pack_chain, unpack_chain
-from control.cluster.redis_connection import RedisAddress, RedisConnection
+from control.cluster.redis_address import RedisAddress
+from control.cluster.redis_connection import RedisConnection
 from control.cluster.redis_records import (
     binding_from_text,
     binding_to_text,

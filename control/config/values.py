@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from control.cluster.redis_connection import RedisAddress
+from control.cluster.redis_address import RedisAddress
 from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.lab.redis_server import RedisServer
-from control.cluster.redis_connection import RedisAddress
+from control.cluster.redis_address import RedisAddress
 from control.cluster.redis_store import RedisStore
 from control.cluster.sqlite_store import SqliteStore
 from control.cluster.store import BindingRecord, StateStore

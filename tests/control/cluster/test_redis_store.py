@@ -12,7 +12,7 @@ import pytest
 
 from bench.lab.errors import LabError
 from bench.lab.redis_server import RedisServer
-from control.cluster.redis_connection import RedisAddress
+from control.cluster.redis_address import RedisAddress
 from control.cluster.redis_store import RedisStore
 from control.cluster.store import BindingRecord, LeaseLost, StoreError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control.cluster.redis_connection import RedisAddress
+from control.cluster.redis_address import RedisAddress
 from control.config import ConfigurationError, ListenAddress, load_configuration
 
 SMALLEST = """\
