@@ -112,7 +112,7 @@ class Scene:
         for agent in self.home_agents:
             agent.finish_load()
 
-    def serve(self, timeout_s: float = 20.0) -> None:
+    def serve(self, timeout_s: float = 60.0) -> None:
         """Start both daemons and wait until they answer, for that long each."""
         for agent in self.home_agents:
             agent.serve()

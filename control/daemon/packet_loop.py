@@ -13,6 +13,11 @@ from control.daemon.ike_traffic import IkeTraffic
 from control.daemon.signalling_sockets import Reader, SignallingSockets
 from control.home_agent.engine import HomeAgent
 
+# In a takeover answers come every millisecond or so. To wake up, look at all timers and send costs as much as half an
+# answer, so after a short look at IKE the next one is this much later; ten of a node's hundreds of milliseconds.
+_GATHER_S = 0.003
+_SHORT_LOOK_S = 0.002
+
 
 class PacketLoop:
     """Feeds one engine.
@@ -38,6 +43,7 @@ class PacketLoop:
         self._make_signalling_sockets = signalling_sockets
         self._home_links = home_links
         self._timer: asyncio.TimerHandle | None = None
+        self._pauses: dict[int, asyncio.TimerHandle] = {}
         self._sockets = ExitStack()
 
     def open(self, address: IPv6Address) -> None:
@@ -55,10 +61,13 @@ class PacketLoop:
             if self._signalling.kernel_opens_esp:
                 self._ike.give_esp_to_kernel()
             self._sockets = stack.pop_all()
-        readers = {**self._ike.readers(), **self._signalling.readers()}
-        for descriptor, reader in readers.items():
+        for descriptor, reader in self._ike.readers().items():
+            self._loop.add_reader(descriptor, self._read_ike, descriptor, reader)
+            self._sockets.callback(self._loop.remove_reader, descriptor)
+        for descriptor, reader in self._signalling.readers().items():
             self._loop.add_reader(descriptor, self._read, reader)
             self._sockets.callback(self._loop.remove_reader, descriptor)
+        self._sockets.callback(self._cancel_pauses)
 
     @property
     def statistics(self) -> Counter[str]:
@@ -88,6 +97,22 @@ class PacketLoop:
     def _read(self, reader: Reader) -> None:
         reader(self._loop.time(), self._wall())
         self.flush()
+
+    def _read_ike(self, descriptor: int, reader: Reader) -> None:
+        began = self._loop.time()
+        self._read(reader)
+        if self._agent.takeover.active and self._loop.time() - began < _SHORT_LOOK_S:
+            self._loop.remove_reader(descriptor)
+            self._pauses[descriptor] = self._loop.call_later(_GATHER_S, self._end_pause, descriptor, reader)
+
+    def _end_pause(self, descriptor: int, reader: Reader) -> None:
+        del self._pauses[descriptor]
+        self._loop.add_reader(descriptor, self._read_ike, descriptor, reader)
+
+    def _cancel_pauses(self) -> None:
+        for pause in self._pauses.values():
+            pause.cancel()
+        self._pauses.clear()
 
     def _handle_timer(self) -> None:
         self._timer = None
