@@ -15,6 +15,8 @@ from typing import Protocol
 
 _SAMPLES = 16
 _LAG_LIMIT_S = 0.05
+# Once is another process's doing, or the garbage collector's.
+_LATE_LIMIT = 0.25
 _FAILURE_LIMIT = 0.2
 _FULL_SHARE = 0.8
 _EARLY_GROWTH = 2.0
@@ -80,7 +82,8 @@ class _Window:
         self.delays_s: list[float] = []
         self.failures = 0
         self.most_in_flight = 0
-        self.worst_lag_s = 0.0
+        self.lags = 0
+        self.late = 0
 
     @property
     def full(self) -> bool:
@@ -95,7 +98,7 @@ class _Window:
     def overloaded(self) -> bool:
         """Whether this CPU is late, or too many attempts fail."""
         ended = len(self.delays_s) + self.failures
-        return self.worst_lag_s > _LAG_LIMIT_S or self.failures > _FAILURE_LIMIT * ended
+        return self.late > _LATE_LIMIT * self.lags or self.failures > _FAILURE_LIMIT * ended
 
 
 class _Adaptive:
@@ -127,7 +130,8 @@ class _Adaptive:
 
     def lagged(self, lag_s: float) -> None:
         """See :class:`ConcurrencyPolicy`."""
-        self._window.worst_lag_s = max(self._window.worst_lag_s, lag_s)
+        self._window.lags += 1
+        self._window.late += lag_s > _LAG_LIMIT_S
 
     def _ended(self, in_flight: int) -> None:
         window = self._window

@@ -89,6 +89,17 @@ def test_failures_all_around_slow_down(kind) -> None:
 
 
 @pytest.mark.parametrize("kind", ADAPTIVE)
+def test_being_late_now_and_then_is_another_process_and_being_late_often_is_not(kind) -> None:
+    policies = {every: kind(1000) for every in (10, 2)}
+    for every, policy in policies.items():
+        for number in range(3000):
+            policy.lagged(0.5 if number % every == 0 else 0.001)
+            policy.succeeded(0.1, in_flight=policy.limit)
+    assert policies[10].limit > 200
+    assert policies[2].limit < 16
+
+
+@pytest.mark.parametrize("kind", ADAPTIVE)
 def test_a_bound_that_is_not_reached_does_not_grow(kind) -> None:
     policy = kind(1000)
     before = policy.limit
