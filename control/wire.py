@@ -6,8 +6,15 @@ All integers are in network byte order.
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 from ipaddress import IPv6Address
+from struct import Struct
+from typing import Any
+
+_ADDRESS_GROUPS = Struct(">8H")
+_ADDRESS_FORMAT = ":%x" * 8 + ":"  # colons at both ends, so that runs of zeros look the same everywhere
+_RUNS_OF_ZEROS = [":0" * length + ":" for length in range(8, 1, -1)]
 
 
 class WireError(ValueError):
@@ -70,6 +77,10 @@ class Reader:
         start = self._take(8)
         return int.from_bytes(self._data[start : start + 8], "big")
 
+    def fields(self, structure: Struct) -> tuple[Any, ...]:
+        """Several fields at once."""
+        return structure.unpack_from(self._data, self._take(structure.size))
+
     def take(self, size: int) -> bytes:
         """The next ``size`` bytes."""
         start = self._take(size)
@@ -125,6 +136,13 @@ class Writer:
         """Eight bytes."""
         self.buffer += _encode(value, 8)
 
+    def fields(self, structure: Struct, *values: int | bytes) -> None:
+        """Several fields at once."""
+        try:
+            self.buffer += structure.pack(*values)
+        except struct.error as error:
+            raise WireError("field-overflow", str(error)) from None
+
     def put(self, data: bytes | bytearray | memoryview) -> None:
         """The bytes as they are."""
         self.buffer += data
@@ -155,8 +173,15 @@ def _encode(value: int, size: int) -> bytes:
 
 @lru_cache(maxsize=16_384)
 def address_text(address: IPv6Address) -> str:
-    """``str(address)``, which takes 4 microseconds and is wanted eight times for each recovered node, cached."""
-    return str(address)
+    """``str(address)``, in half its time and cached: it is wanted eight times for each recovered node."""
+    if address.scope_id:
+        return str(address)
+    text = _ADDRESS_FORMAT % _ADDRESS_GROUPS.unpack(address.packed)
+    for zeros in _RUNS_OF_ZEROS:
+        at = text.find(zeros)
+        if at >= 0:
+            return text[1:at] + "::" + text[at + len(zeros) : -1]
+    return text[1:-1]
 
 
 def internet_checksum(data: bytes | bytearray, initial: int = 0) -> int:

@@ -16,6 +16,7 @@ from bench.key_exchange.meter import Meter
 from bench.key_exchange.scene import FAILED, Scene
 from control.bootstrap.takeover import NodeToRecover
 from control.home_agent.engine import HomeAgent
+from control.ikev2.address import SocketAddress
 from control.ikev2.child import ChildRequest
 from control.ikev2.payloads import Identity
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, TrafficSelector
@@ -143,11 +144,41 @@ def take_over_all(scene: Scene, link: Link, key_pairs: int = 0) -> Run:
     return run
 
 
+def authenticate_all(scene: Scene, link: Link) -> Run:
+    """The survivor begins an IKE SA with every node and leaves it at that: IKE_SA_INIT and IKE_AUTH."""
+    agent, now = scene.survivor, 2.0
+    address_text.cache_clear()
+    run = Run(scene, agent, link, now)
+
+    def begin() -> None:
+        for care_of_address, node in scene.nodes.items():
+            agent.endpoint.connect(
+                SocketAddress(agent.address),
+                SocketAddress(care_of_address),
+                now,
+                remote_identity=Identity.from_text(node.identity),
+                first_child=_child_request(agent.address, node.home_address),
+                configuration=None,
+                initial_contact=True,
+                init_tries=None,
+                context=None,
+            )
+
+    run.complete(begin)
+    if [len(sa.children) for sa in agent.sessions] != [1] * len(scene.nodes):
+        raise BenchError(f"{len(agent.sessions)} of {len(scene.nodes)} IKE SAs; {dict(agent.endpoint.statistics)}")
+    return run
+
+
+def _child_request(local: IPv6Address, remote: IPv6Address) -> ChildRequest:
+    return ChildRequest(
+        (TrafficSelector.host(local, PROTOCOL_ICMPV6),), (TrafficSelector.host(remote, PROTOCOL_ICMPV6),)
+    )
+
+
 def _ask_for_second_child(node: MobileNode, agent: HomeAgent, now: float) -> None:
     for sa in node.endpoint.sas_with(Identity.from_text(FAILED)):
-        local = TrafficSelector.host(node.home_address, PROTOCOL_ICMPV6)
-        remote = TrafficSelector.host(agent.address, PROTOCOL_ICMPV6)
-        sa.create_child(ChildRequest((local,), (remote,)), now)
+        sa.create_child(_child_request(node.home_address, agent.address), now)
 
 
 def _check(scene: Scene, agent: HomeAgent) -> None:

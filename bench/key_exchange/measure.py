@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from bench.key_exchange.exchange import register_all, take_over_all
+from bench.key_exchange.exchange import Run, authenticate_all, register_all, take_over_all
 from bench.key_exchange.floor import Floor
 from bench.key_exchange.links import LoopbackLink, MemoryLink
 from bench.key_exchange.meter import Meter
@@ -23,6 +23,7 @@ class Figure(StrEnum):
     INITIATOR = "initiator"
     INITIATOR_PREPARED = "initiator_prepared"
     INITIATOR_UDP = "initiator_udp"
+    INITIATOR_IKE_SA = "initiator_ike_sa"
     RESPONDER = "responder"
     FLOOR = "floor"
     RESPONDER_FLOOR = "responder_floor"
@@ -88,9 +89,14 @@ def _measure_once(population: Population, measured: Measured) -> None:
     measured.add(method, Figure.INITIATOR_PREPARED, take_over_all(scene, MemoryLink(), key_pairs=nodes).meter)
     scene = _fresh(population)
     register_all(scene, MemoryLink())
+    measured.add(method, Figure.INITIATOR_UDP, _over_udp(take_over_all, scene))
+    measured.add(method, Figure.INITIATOR_IKE_SA, _over_udp(authenticate_all, _fresh(population)))
+
+
+def _over_udp(begin: Callable[[Scene, LoopbackLink], Run], scene: Scene) -> Meter:
     link = LoopbackLink()
     try:
-        measured.add(method, Figure.INITIATOR_UDP, take_over_all(scene, link).meter)
+        return begin(scene, link).meter
     finally:
         link.close()
 

@@ -456,8 +456,9 @@ class IkeSa:
 
     def header(self, exchange: int, message_id: int, *, is_response: bool) -> Header:
         """The header of a message from this side."""
-        is_initiator = self.role is Role.INITIATOR
-        return Header(self.initiator_spi, self.responder_spi, exchange, is_initiator, is_response, message_id)
+        if self.role is Role.INITIATOR:
+            return Header(self.local_spi, self.remote_spi, exchange, True, is_response, message_id)
+        return Header(self.remote_spi, self.local_spi, exchange, False, is_response, message_id)
 
     def protect(self, header: Header, payloads: tuple[Payload, ...]) -> tuple[bytes, ...]:
         """The datagrams of a protected message: several if it is large and the peer takes fragments."""

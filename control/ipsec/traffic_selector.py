@@ -57,15 +57,18 @@ class TrafficSelector(NamedTuple):
 
     def matches(self, address: IPv6Address, protocol: int, port: int | None = 0) -> bool:
         """Whether one side of a packet falls into this selector; ``port`` is None where the packet has none."""
-        return self.matches_host(address, protocol) and self._matches_port(port)
+        return self.matches_host(address, protocol) and self.matches_port(port)
 
     def matches_host(self, address: IPv6Address, protocol: int) -> bool:
         """Whether address and protocol fall into this selector, whatever the port."""
+        first, last, own, _, _ = self
+        if own not in (protocol, ANY_PROTOCOL):
+            return False
         # Only `<` is quick on IPv6Address; `<=` is made of it and `==` at twice the cost, and this runs per packet.
-        outside = address < self.first_address or self.last_address < address
-        return not outside and self.protocol in (ANY_PROTOCOL, protocol)
+        return (address is first and address is last) or not (address < first or last < address)
 
-    def _matches_port(self, port: int | None) -> bool:
+    def matches_port(self, port: int | None) -> bool:
+        """Whether the port falls into this selector; None where the packet has none."""
         if port is None:
             return self.any_port or self.opaque_port
         return self.first_port <= port <= self.last_port

@@ -101,7 +101,8 @@ class BindingCache:
 
     def put(self, binding: Binding) -> None:
         """Enter a binding in place of the one its home address may have."""
-        self._deregistered.pop(binding.home_address, None)
+        if self._deregistered:
+            self._deregistered.pop(binding.home_address, None)
         self.remove(binding.home_address)
         self.prefixes.add(binding.home_address, binding.mobile_networks)
         self._bindings[binding.home_address] = binding
@@ -128,7 +129,7 @@ class BindingCache:
 
     def deregistered_sequence_number(self, home_address: IPv6Address, identity: str, now: float) -> int | None:
         """The sequence number with which ``identity`` lately deleted its binding, None if it did not."""
-        deregistered = self._deregistered.get(home_address)
+        deregistered = self._deregistered.get(home_address) if self._deregistered else None
         if deregistered is None or deregistered.identity != identity or deregistered.forget_at <= now:
             return None
         return deregistered.sequence_number

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address
+from struct import Struct
 
 from control.mobility.messages import KNOWN_MESSAGES, MobilityMessage, UnknownMobilityMessage
 from control.mobility.numbers import MOBILITY_HEADER_PROTOCOL, NO_NEXT_HEADER
 from control.mobility.options import write_options
-from control.wire import Reader, WireError, Writer, internet_checksum, ipv6_pseudo_header
+from control.wire import Reader, WireError, Writer, internet_checksum
 
-_FIXED_SIZE = 6
-"""Octets before the message data."""
-_BEFORE_TYPE = bytes((NO_NEXT_HEADER, 0))
-_AFTER_TYPE = bytes(3)  # reserved, checksum
+_HEADER = Struct(">BBBBH")  # payload protocol, length, type, reserved, checksum
 _BLOCK = 8
 _LENGTH_OFFSET = 1
 _CHECKSUM_OFFSET = 4
@@ -30,9 +28,7 @@ def build_mobility_message(message: MobilityMessage, source: IPv6Address, destin
         WireError: a field does not fit.
     """
     writer = Writer()
-    writer.put(_BEFORE_TYPE)
-    writer.u8(message.message_type)
-    writer.put(_AFTER_TYPE)
+    writer.fields(_HEADER, NO_NEXT_HEADER, 0, message.message_type, 0, 0)
     message.write_data(writer)
     if isinstance(message, UnknownMobilityMessage):
         if len(writer) % _BLOCK or len(writer) < _BLOCK:
@@ -59,16 +55,14 @@ def parse_mobility_message(data: bytes, source: IPv6Address, destination: IPv6Ad
             and ``bad-header-length`` (an ICMPv6 Parameter Problem with pointer 0 or 1 may be sent); or an option's.
     """
     reader = Reader(data)
-    payload_protocol = reader.u8()
-    size = (reader.u8() + 1) * _BLOCK
-    message_type = reader.u8()
+    payload_protocol, blocks, message_type, _, _ = reader.fields(_HEADER)
+    size = (blocks + 1) * _BLOCK
     if len(data) < size:
         raise WireError("truncated", f"{len(data)} bytes of a Mobility Header of {size}")
     if len(data) > size:
         raise WireError("trailing-bytes", f"{len(data) - size} bytes behind the Mobility Header")
     if _checksum(data, source, destination):
         raise WireError("bad-checksum", f"Mobility Header type {message_type}")
-    reader.skip(_FIXED_SIZE - reader.offset)
     known = KNOWN_MESSAGES.get(message_type)
     if known is None:
         return UnknownMobilityMessage(message_type, reader.rest())
@@ -80,6 +74,5 @@ def parse_mobility_message(data: bytes, source: IPv6Address, destination: IPv6Ad
 
 
 def _checksum(header: bytes | bytearray, source: IPv6Address, destination: IPv6Address) -> int:
-    return internet_checksum(
-        ipv6_pseudo_header(source, destination, len(header), MOBILITY_HEADER_PROTOCOL) + bytes(header)
-    )
+    # The pseudo-header counts as the sum of its numbers: the checksum does not mind where in it 16-bit words stand.
+    return internet_checksum(header, int(source) + int(destination) + len(header) + MOBILITY_HEADER_PROTOCOL)

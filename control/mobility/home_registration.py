@@ -297,7 +297,7 @@ class HomeRegistration:
         """
         if binding is not None and binding.home_agent == self.home_agent:
             return binding.sequence_number
-        kept = self._kept_sequence_numbers.get(home_address)
+        kept = self._kept_sequence_numbers.get(home_address) if self._kept_sequence_numbers else None
         if binding is not None or kept is not None:
             return kept
         return self.cache.deregistered_sequence_number(home_address, identity, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from control.ikev2.numbers import ExchangeType, NotifyType
+from control.ikev2.numbers import FIRST_STATUS_NOTIFICATION, ExchangeType, NotifyType
 from control.ikev2.payloads import NotifyPayload, Payload
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def notification(payloads: Iterable[Payload], kind: NotifyType) -> NotifyPayload
 def error_in(payloads: Iterable[Payload]) -> NotifyPayload | None:
     """The first notification of an error, None if there is none."""
     for payload in payloads:
-        if isinstance(payload, NotifyPayload) and payload.is_error:
+        if isinstance(payload, NotifyPayload) and payload.type < FIRST_STATUS_NOTIFICATION:
             return payload
     return None
 

@@ -98,9 +98,8 @@ class ChildOffer:
             raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN, "key exchange and chosen group do not agree")
         if local is None or remote is None or not local.selectors or not remote.selectors:
             raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer has no traffic selectors")
-        ours, theirs = local.ipv6_selectors, remote.ipv6_selectors
-        if not _narrowed(ours, self.request.local_selectors) or not _narrowed(theirs, self.request.remote_selectors):
-            raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer widens the traffic selectors")
+        ours = _narrowed(local, self.request.local_selectors)
+        theirs = _narrowed(remote, self.request.remote_selectors)
         return make_child(
             sa,
             suite,
@@ -113,10 +112,18 @@ class ChildOffer:
         )
 
 
-def _narrowed(answer: tuple[TrafficSelector, ...], requested: tuple[TrafficSelector, ...]) -> bool:
-    return answer == requested or (
-        bool(answer) and all(any(wide.contains(narrow) for wide in requested) for narrow in answer)
-    )
+def _narrowed(
+    payload: TrafficSelectorInitiator | TrafficSelectorResponder, requested: tuple[TrafficSelector, ...]
+) -> tuple[TrafficSelector, ...]:
+    """The selectors of an answer; ChildRefused if they go beyond what was asked for."""
+    if payload.selectors is requested:
+        return requested
+    answer = payload.ipv6_selectors
+    if answer == requested:
+        return requested
+    if not answer or not all(any(wide.contains(narrow) for wide in requested) for narrow in answer):
+        raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer widens the traffic selectors")
+    return answer
 
 
 @dataclass(frozen=True, slots=True)

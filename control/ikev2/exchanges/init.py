@@ -142,13 +142,14 @@ def receive_response(
     except WireError as error:
         sa.environment.count(f"dropped-{error.reason}")
         return
+    if message.header.responder_spi != ZERO_SPI and first(message.payloads, KeyExchangePayload) is not None:
+        _take_answer(sa, sa.handshake, message, data, (local, remote), now)
+        return
     cookie = notification(message.payloads, NotifyType.COOKIE)
     wrong_group = notification(message.payloads, NotifyType.INVALID_KE_PAYLOAD)
     redirect = notification(message.payloads, NotifyType.REDIRECT)
     refusal = error_in(message.payloads)
-    if message.header.responder_spi != ZERO_SPI and first(message.payloads, KeyExchangePayload) is not None:
-        _take_answer(sa, sa.handshake, message, data, (local, remote), now)
-    elif cookie is not None:
+    if cookie is not None:
         exchange.take_cookie(sa, cookie.data, now)
     elif wrong_group is not None:
         exchange.take_group(sa, wrong_group, now)

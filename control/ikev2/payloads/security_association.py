@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from struct import Struct
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from control.ikev2.numbers import PayloadType, ProtocolId, TransformAttributeType, TransformType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
@@ -49,9 +49,8 @@ class TransformAttribute:
     value: int | bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Transform:
-    """One algorithm on offer.
+class Transform(NamedTuple):
+    """One algorithm on offer. A tuple, as answers are looked up by those they choose.
 
     Attributes:
         type: a TransformType.

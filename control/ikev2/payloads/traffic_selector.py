@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from ipaddress import IPv6Address
 from struct import Struct
 from typing import ClassVar, Self
@@ -20,6 +19,7 @@ _FIXED = Struct(">B3x")  # number of selectors, reserved
 _SELECTOR_HEADER = Struct(">BBH")  # type, protocol, length
 _IPV6_SELECTOR = Struct(">BBHHH16s16s")  # type, protocol, length, first and last port, first and last address
 _OPAQUE_PORTS = (0xFFFF, 0)
+_MOST_RECENT = 512
 _CACHED_SIZE = _FIXED.size + 2 * _IPV6_SELECTOR.size
 _TYPES = members_by_value(TrafficSelectorType)
 _SIZES: dict[int, int] = {
@@ -65,7 +65,10 @@ class TrafficSelectorPayload:
 
     def to_wire(self) -> bytes:
         """The payload body."""
-        return pack(_FIXED, len(self.selectors)) + b"".join(map(_encode, self.selectors))
+        body = pack(_FIXED, len(self.selectors)) + b"".join(map(_encode, self.selectors))
+        if len(body) <= _CACHED_SIZE:
+            _remember(body, self.selectors)
+        return body
 
     @classmethod
     def from_wire(cls, body: bytes) -> Self:
@@ -73,9 +76,12 @@ class TrafficSelectorPayload:
 
         A list of no selectors is an offer of nothing rather than malformed: there are peers that send it.
         """
-        # A home agent's own selectors come back from every node. Long lists are not worth the memory.
-        parse = _parse_cached if len(body) <= _CACHED_SIZE else _parse
-        return cls(parse(body))
+        selectors = _recent.get(body)
+        if selectors is None:
+            selectors = _parse(body)
+            if len(body) <= _CACHED_SIZE:
+                _remember(body, selectors)
+        return cls(selectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,22 +121,31 @@ def _parse(body: bytes) -> tuple[Selector, ...]:
     return tuple(selectors)
 
 
-_parse_cached = lru_cache(maxsize=256)(_parse)
+# What a peer is asked for comes back from it. Long lists are not worth the memory.
+_recent: dict[bytes, tuple[Selector, ...]] = {}
+
+
+def _remember(body: bytes, selectors: tuple[Selector, ...]) -> None:
+    if len(_recent) >= _MOST_RECENT:
+        _recent.clear()
+    _recent[body] = selectors
 
 
 def _encode(selector: Selector) -> bytes:
     if isinstance(selector, UnknownSelector):
         length = _SELECTOR_HEADER.size + len(selector.data)
         return pack(_SELECTOR_HEADER, selector.type, selector.protocol, length) + selector.data
+    first_address, last_address, protocol, first_port, last_port = selector
+    first = first_address.packed
     return pack(
         _IPV6_SELECTOR,
         TrafficSelectorType.IPV6_ADDR_RANGE,
-        selector.protocol,
+        protocol,
         _IPV6_SELECTOR.size,
-        selector.first_port,
-        selector.last_port,
-        selector.first_address.packed,
-        selector.last_address.packed,
+        first_port,
+        last_port,
+        first,
+        first if last_address is first_address else last_address.packed,
     )
 
 

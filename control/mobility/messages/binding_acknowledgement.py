@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from struct import Struct
 from typing import ClassVar, Self
 
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
@@ -10,6 +11,7 @@ from control.mobility.options import MobilityOption, read_options
 from control.records import dataclass
 from control.wire import Reader, Writer
 
+_FIXED = Struct(">BBHH")  # status, flags, sequence number, lifetime
 _KEY_MANAGEMENT = 0x80
 _MOBILE_ROUTER = 0x40
 _FIRST_REJECTION = 128
@@ -74,20 +76,17 @@ class BindingAcknowledgement:
 
     def write_data(self, writer: Writer) -> None:
         """Append the fixed part of the message data."""
-        writer.u8(self.status)
-        writer.u8((_KEY_MANAGEMENT if self.key_management else 0) | (_MOBILE_ROUTER if self.mobile_router else 0))
-        writer.u16(self.sequence_number)
-        writer.u16(self.lifetime_units)
+        flags = (_KEY_MANAGEMENT if self.key_management else 0) | (_MOBILE_ROUTER if self.mobile_router else 0)
+        writer.fields(_FIXED, self.status, flags, self.sequence_number, self.lifetime_units)
 
     @classmethod
     def read_data(cls, reader: Reader) -> Self:
         """Read the message data and its options; raises WireError."""
-        status = reader.u8()
-        flags = reader.u8()
+        status, flags, sequence_number, lifetime_units = reader.fields(_FIXED)
         return cls(
             status=status,
-            sequence_number=reader.u16(),
-            lifetime_units=reader.u16(),
+            sequence_number=sequence_number,
+            lifetime_units=lifetime_units,
             key_management=bool(flags & _KEY_MANAGEMENT),
             mobile_router=bool(flags & _MOBILE_ROUTER),
             options=read_options(reader),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address
+from struct import Struct
 from typing import ClassVar, Self
 
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
@@ -10,6 +11,7 @@ from control.mobility.options import AlternateCareOfAddress, MobilityOption, fin
 from control.records import dataclass
 from control.wire import Reader, Writer
 
+_FIXED = Struct(">HHH")  # sequence number, flags, lifetime
 _ACKNOWLEDGE = 0x8000
 _HOME_REGISTRATION = 0x4000
 _LINK_LOCAL = 0x2000
@@ -57,28 +59,26 @@ class BindingUpdate:
 
     def write_data(self, writer: Writer) -> None:
         """Append the fixed part of the message data."""
-        writer.u16(self.sequence_number)
-        writer.u16(
+        flags = (
             (_ACKNOWLEDGE if self.acknowledge else 0)
             | (_HOME_REGISTRATION if self.home_registration else 0)
             | (_LINK_LOCAL if self.link_local else 0)
             | (_KEY_MANAGEMENT if self.key_management else 0)
             | (_MOBILE_ROUTER if self.mobile_router else 0)
         )
-        writer.u16(self.lifetime_units)
+        writer.fields(_FIXED, self.sequence_number, flags, self.lifetime_units)
 
     @classmethod
     def read_data(cls, reader: Reader) -> Self:
         """Read the message data and its options; raises WireError."""
-        sequence_number = reader.u16()
-        flags = reader.u16()
+        sequence_number, flags, lifetime_units = reader.fields(_FIXED)
         return cls(
             sequence_number=sequence_number,
-            lifetime_units=reader.u16(),
-            acknowledge=bool(flags & _ACKNOWLEDGE),
-            home_registration=bool(flags & _HOME_REGISTRATION),
-            link_local=bool(flags & _LINK_LOCAL),
-            key_management=bool(flags & _KEY_MANAGEMENT),
-            mobile_router=bool(flags & _MOBILE_ROUTER),
+            lifetime_units=lifetime_units,
+            acknowledge=flags & _ACKNOWLEDGE != 0,
+            home_registration=flags & _HOME_REGISTRATION != 0,
+            link_local=flags & _LINK_LOCAL != 0,
+            key_management=flags & _KEY_MANAGEMENT != 0,
+            mobile_router=flags & _MOBILE_ROUTER != 0,
             options=read_options(reader),
         )

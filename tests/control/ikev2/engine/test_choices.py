@@ -71,7 +71,7 @@ def test_no_integrity_may_be_spelled_out_for_combined_ciphers():
         (GCM_128, SHA256_PRF, X25519, SHORT),
         (Transform(ENCRYPTION, 20), SHA256_PRF, X25519),  # no key length
         (Transform(ENCRYPTION, 20, 192), SHA256_PRF, X25519),
-        (replace(GCM_128, unknown_attributes=(TransformAttribute(9, 1),)), SHA256_PRF, X25519),
+        (GCM_128._replace(unknown_attributes=(TransformAttribute(9, 1),)), SHA256_PRF, X25519),
     ],
 )
 def test_ike_proposals_that_cannot_be_met_are_passed_over(transforms):

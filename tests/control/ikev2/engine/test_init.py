@@ -193,7 +193,7 @@ def test_an_answer_with_a_suite_that_was_not_offered_is_ignored(pair):
     message = parse_message(good.data)
     (offer, *others) = message.payloads
     (proposal,) = offer.proposals
-    transforms = (replace(proposal.transforms[0], key_bits=192), *proposal.transforms[1:])
+    transforms = (proposal.transforms[0]._replace(key_bits=192), *proposal.transforms[1:])
     bad = replace(offer, proposals=(replace(proposal, transforms=transforms),))
     data = encode_message(Message(message.header, (bad, *others)))
     pair.agent.endpoint.receive_datagram(data, pair.agent.address, pair.node.address, 100.0)
