@@ -36,11 +36,6 @@ class Lifetime:
         """Seconds until this side rekeys it, 0 while it does so."""
         return 0.0 if self.rekey_at is None else max(0.0, self.rekey_at - now)
 
-    @property
-    def next_at(self) -> float:
-        """What comes first."""
-        return self.expires_at if self.rekey_at is None else min(self.rekey_at, self.expires_at)
-
 
 class Lifetimes:
     """Of an IKE SA and its children, and the requests that are to be tried again.
@@ -62,9 +57,13 @@ class Lifetimes:
     @property
     def next_at(self) -> float:
         """When :meth:`handle` wants to be called, infinity for never."""
-        earliest = math.inf if self.ike is None else self.ike.next_at
-        for lifetime in self.children.values():
-            earliest = min(earliest, lifetime.next_at)
+        earliest = math.inf
+        for lifetime in (*self.children.values(), self.ike) if self.ike is not None else self.children.values():
+            rekey_at = lifetime.rekey_at
+            if lifetime.expires_at < earliest:
+                earliest = lifetime.expires_at
+            if rekey_at is not None and rekey_at < earliest:
+                earliest = rekey_at
         for at, _ in self._postponed:
             earliest = min(earliest, at)
         return earliest

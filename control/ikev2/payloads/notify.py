@@ -70,7 +70,7 @@ class NotifyPayload:
         """The HashAlgorithms in the data of SIGNATURE_HASH_ALGORITHMS; WireError("bad-length")."""
         if len(self.data) % _U16.size:
             raise WireError("bad-length", f"hash algorithms in {len(self.data)} bytes")
-        return tuple(_HASH_ALGORITHMS.get(value, value) for (value,) in _U16.iter_unpack(self.data))
+        return (_read_hashes_cached if len(self.data) <= _CACHED_SIZE else _read_hashes)(self.data)
 
     def to_wire(self) -> bytes:
         """The payload body."""
@@ -99,3 +99,10 @@ class NotifyPayload:
     @lru_cache(maxsize=64)
     def _parse_cached(cls, body: bytes) -> Self:
         return cls._parse(body)
+
+
+def _read_hashes(data: bytes) -> tuple[int, ...]:
+    return tuple(_HASH_ALGORITHMS.get(value, value) for (value,) in _U16.iter_unpack(data))
+
+
+_read_hashes_cached = lru_cache(maxsize=64)(_read_hashes)
