@@ -40,7 +40,7 @@ _DAEMON = Path("/usr/sbin/charon-systemd")
 _USERSPACE_ESP = "kernel-libipsec"
 _IDLE_FOR_S = 0.2
 _IDLE_CPU_S = 0.001
-_OPTIONS = {Extent.IKE_SA: "reuse_ikesa = no", Extent.CHILD_SAS: "install_routes = no"}
+_OPTIONS = {Extent.IKE_SA: "reuse_ikesa = no", Extent.CHILD_SAS: ""}
 # An address that nobody answers at makes the connections different, so that each gets an IKE SA of its own.
 _CONNECTION = """
   ha{number} {{
@@ -65,8 +65,8 @@ _CONNECTION = """
 """
 _CHILD = """
       {name} {{
-        local_ts = 2001:db8:6::{number}/128[{protocol}]
-        remote_ts = 2001:db8:7::1/128[{protocol}]
+        local_ts = {theirs}/128[{protocol}]
+        remote_ts = 2001:db8:7::{number}/128[{protocol}]
         esp_proposals = aes128gcm16
       }}
 """
@@ -163,7 +163,9 @@ def _connections(extent: Extent, count: int, *, signed: bool) -> str:
             their_name=THEIR_NAME,
             our_name=OUR_NAME,
             certificates="certs = node.pem" if signed else "",
-            children="".join(_CHILD.format(name=name, number=number, protocol=protocol) for name, protocol in names),
+            children="".join(
+                _CHILD.format(name=name, theirs=THEIRS, number=number, protocol=protocol) for name, protocol in names
+            ),
         )
         for number in range(1, (count if names else 1) + 1)
     ]
