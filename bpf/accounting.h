@@ -9,34 +9,24 @@ INLINE void count_reason(__u32 reason)
 		*counter += 1;
 }
 
-/* This processor's counters of the binding in a slot. */
-INLINE struct usage *usage_of(struct slot *slot)
+/* Processors count in places of their own, as long as they are so few that memory allows it. */
+INLINE void add_to(__u64 *counter, __u64 number)
 {
-	__u64 processor = bpf_get_smp_processor_id();
-
-	/* Or the compiler tests bits, from which older verifiers conclude nothing. */
-	asm volatile("" : "+r"(processor));
-	if (processor >= PROCESSORS)
-		return NULL;
-	return &slot->usage[processor];
+#if PROCESSORS > USAGE_STRIPES
+	__sync_fetch_and_add(counter, number);
+#else
+	*counter += number;
+#endif
 }
 
-INLINE void count_encapsulated(struct slot *slot, __u32 length)
+INLINE void count_encapsulated(const struct binding *binding, __u32 length)
 {
-	struct usage *usage = usage_of(slot);
-
-	if (usage) {
-		usage->encapsulated_packets += 1;
-		usage->encapsulated_bytes += length;
-	}
+	add_to(&binding->usage->encapsulated_packets, 1);
+	add_to(&binding->usage->encapsulated_bytes, length);
 }
 
-INLINE void count_decapsulated(struct slot *slot, __u32 length)
+INLINE void count_decapsulated(const struct binding *binding, __u32 length)
 {
-	struct usage *usage = usage_of(slot);
-
-	if (usage) {
-		usage->decapsulated_packets += 1;
-		usage->decapsulated_bytes += length;
-	}
+	add_to(&binding->usage->decapsulated_packets, 1);
+	add_to(&binding->usage->decapsulated_bytes, length);
 }

@@ -1,18 +1,23 @@
 /* Finding the binding of a home address, in a table that the control plane writes through mapped memory meanwhile.
  *
- * A key is in one of the MAX_PROBES slots from the place its hash says, before the first slot that was never used. The
- * hash is keyed (the multilinear family of Lemire and Kaser, strongly universal), so that nobody can choose home
- * addresses that collide. A slot holds two copies of what changes, and the state says which one is in force: the
- * writer writes the other one, then the state. A reader whose state has changed meanwhile reads again; nobody waits for
- * anybody, and a writer that dies half-way leaves nothing to repair. Relies on the memory order of x86. */
+ * A key is in one of the two slots of one of the MAX_PROBES buckets from the place its hash says; a bucket with a slot
+ * that was never used ends the search. The hash is keyed (the multilinear family of Lemire and Kaser, strongly
+ * universal), so that nobody can choose home addresses that collide.
+ *
+ * The state of a slot is what puts the rest in force. To change a binding, the writer writes the new one into a slot of
+ * the journal and has the state point there, then copies it and has the state point to the slot itself. A reader whose
+ * state has changed meanwhile reads again; nobody waits for anybody, and a writer that dies anywhere in between leaves
+ * what was or what is to be. Relies on the memory order of x86. */
 #pragma once
 
-#define SLOT_COPY 1 /* which copy is in force */
-#define SLOT_TAKEN 2
-#define SLOT_CHANGE_SHIFT 2
-#define MAX_READS 4 /* each further one needs a change that ended in these nanoseconds */
+#define SLOT_TAKEN 1
+#define SLOT_IN_JOURNAL 2 /* what is in force stands in the slot of the journal that the index says */
+#define SLOT_CHANGE_SHIFT 2 /* 14 bits, so that a state does not come again while a packet is looked at */
+#define SLOT_INDEX_SHIFT 16 /* of the home network, or in the journal */
 
 #define COMPILER_BARRIER() asm volatile("" ::: "memory")
+
+#define MAX_READS 4 /* each further one needs a change that ended in these nanoseconds */
 
 INLINE __u32 hash_of(const struct ipv6_address *address)
 {
@@ -23,30 +28,6 @@ INLINE __u32 hash_of(const struct ipv6_address *address)
 	return sum >> 32;
 }
 
-/* Copies what is in force; 0 when it changed meanwhile. */
-INLINE int read_slot(struct slot *slot, __u32 state, struct binding *found)
-{
-	__u32 copy = state & SLOT_COPY;
-	__u32 index;
-
-	found->care_of_address = slot->care_of_address[copy];
-	index = slot->home_agent[copy];
-	found->home_agent = home_agents.lookup(&index);
-	if (!found->home_agent)
-		return 0;
-	found->slot = slot;
-	found->state = state;
-	COMPILER_BARRIER();
-	return LIKELY(*(volatile __u32 *)&slot->state == state);
-}
-
-INLINE int holds(const struct slot *slot, __u32 state, const struct ipv6_address *home_address)
-{
-	/* One comparison: after each of several the verifier would go its own way. */
-	return !((slot->home_address.low ^ home_address->low) | (slot->home_address.high ^ home_address->high) |
-		 (~state & SLOT_TAKEN));
-}
-
 INLINE __u32 state_of(const struct slot *slot)
 {
 	__u32 state = *(const volatile __u32 *)&slot->state;
@@ -55,35 +36,121 @@ INLINE __u32 state_of(const struct slot *slot)
 	return state;
 }
 
+/* Where the value that is in force stands. */
+INLINE const struct slot *source_of(const struct slot *slot, __u32 state)
+{
+	__u32 index = state >> SLOT_INDEX_SHIFT;
+	__u32 position = JOURNAL_START + index / 2;
+	struct bucket *bucket;
+
+	if (LIKELY(!(state & SLOT_IN_JOURNAL)))
+		return slot;
+	bucket = bindings.lookup(&position);
+	return bucket ? &bucket->slots[index & 1] : NULL;
+}
+
+/* The home network, if this is the slot of the home address. */
+INLINE const struct home_network *network_of(const struct slot *source, __u32 state, const struct slot *slot,
+					     const struct ipv6_address *home_address)
+{
+	struct home_network *network;
+	__u32 index;
+
+	if (slot->home_address_low != home_address->low || !(state & SLOT_TAKEN) || !source)
+		return NULL;
+	index = source->state >> SLOT_INDEX_SHIFT;
+	network = home_networks.lookup(&index);
+	if (!network)
+		return NULL;
+	return LIKELY(network->prefix == home_address->high) ? network : NULL;
+}
+
+/* Copies what is in force in the slot; 0 when it is not the home address's, or changed meanwhile. */
+INLINE int read_slot(struct slot *slot, struct usage *usage, const struct ipv6_address *home_address,
+		     struct binding *found)
+{
+	const __u32 state = state_of(slot);
+	const struct slot *source = source_of(slot, state);
+	const struct home_network *network = network_of(source, state, slot, home_address);
+
+	if (UNLIKELY(!network))
+		return 0;
+	found->care_of_address = source->care_of_address;
+	found->home_agent = &network->home_agent;
+	found->slot = slot;
+	found->usage = usage;
+	found->state = state;
+	COMPILER_BARRIER();
+	return LIKELY(*(volatile __u32 *)&slot->state == state);
+}
+
+INLINE int is_of(const struct slot *slot, const struct ipv6_address *home_address)
+{
+	const __u32 state = state_of(slot);
+
+	return network_of(source_of(slot, state), state, slot, home_address) != NULL;
+}
+
+/* Which slot of the bucket is to be looked at first, without a branch: it would be decided when the cache line is there,
+ * and what the processor has done meanwhile were in vain half of the time. */
+INLINE __u32 likely_slot(const struct bucket *bucket, const struct ipv6_address *home_address)
+{
+	__u64 difference = bucket->slots[0].home_address_low ^ home_address->low;
+	__u64 negative = -difference;
+
+	asm volatile("" : "+r"(negative)); /* or the compiler makes it a branch */
+	return (difference | negative) >> 63;
+}
+
+/* Asks for the cache line of the counters while that of the bucket is on its way. */
+INLINE void prefetch(const void *address)
+{
+	__u64 unused;
+
+	asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(unused) : "r"(address));
+}
+
 /* Whether the home address is bound; if so, `found` is set. */
 INLINE int find_binding(const struct ipv6_address *home_address, struct binding *found)
 {
+	const __u32 usage_base = (bpf_get_smp_processor_id() % USAGE_STRIPES) * USAGE_BUCKETS;
 	__u32 position = ((__u64)hash_of(home_address) * HASH_PLACES) >> 32;
+	__u32 usage_position = usage_base + position;
+	struct bucket_usage *counted;
+	struct bucket *bucket;
 	struct slot *slot;
-	__u32 state;
+	__u32 number;
+
+	counted = usage.lookup(&usage_position);
+	bucket = bindings.lookup(&position);
+	if (!bucket || !counted)
+		return 0;
+	prefetch(counted);
+	number = likely_slot(bucket, home_address);
+	if (LIKELY(read_slot(&bucket->slots[number], &counted->slots[number], home_address, found)))
+		return 1;
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_PROBES; i++, position++) {
-		slot = bindings.lookup(&position);
-		if (!slot)
+		bucket = bindings.lookup(&position);
+		if (!bucket)
 			return 0;
-		state = state_of(slot);
-		if (LIKELY(holds(slot, state, home_address)))
+		number = !is_of(&bucket->slots[0], home_address);
+		if (!number || is_of(&bucket->slots[1], home_address))
 			goto held;
-		if (!state)
+		if (!bucket->slots[0].state || !bucket->slots[1].state)
 			return 0;
 	}
 	return 0;
 held:
-	if (read_slot(slot, state, found))
-		return 1;
+	usage_position = usage_base + position;
+	counted = usage.lookup(&usage_position);
+	if (!counted)
+		return 0;
+	slot = &bucket->slots[number & 1];
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_READS; i++) {
-		state = state_of(slot);
-		if (!holds(slot, state, home_address))
-			return 0; /* removed in this moment */
-		if (read_slot(slot, state, found))
+	for (int i = 0; i < MAX_READS; i++)
+		if (read_slot(slot, &counted->slots[number & 1], home_address, found))
 			return 1;
-	}
 	return 0;
 }

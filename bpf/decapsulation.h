@@ -58,18 +58,19 @@ INLINE enum reason reencapsulate(struct xdp_md *ctx, struct ethernet_header *lin
 	write_ipv6(outer, inner->version_class_flow, length, NEXT_HEADER_IPV6, OUTER_HOP_LIMIT, receiver->home_agent,
 		   &receiver->care_of_address);
 	inner->hop_limit -= 1;
-	count_decapsulated(sender->slot, length);
-	count_encapsulated(receiver->slot, length);
+	count_decapsulated(sender, length);
+	count_encapsulated(receiver, length);
 	return reason;
 }
 
 /* Strips `size` bytes of outer headers and leaves the packet to the kernel for `reason`. */
-INLINE enum reason decapsulate_for_kernel(struct xdp_md *ctx, const struct ethernet_header *link, struct slot *slot,
-					  __u32 length, __u32 size, enum reason reason)
+INLINE enum reason decapsulate_for_kernel(struct xdp_md *ctx, const struct ethernet_header *link,
+					  const struct binding *sender, __u32 length, __u32 size,
+					  enum reason reason)
 {
 	if (!strip_outer(ctx, link, NULL, size))
 		return DROP_NO_ROOM;
-	count_decapsulated(slot, length);
+	count_decapsulated(sender, length);
 	return reason;
 }
 
@@ -108,20 +109,20 @@ INLINE enum reason leave_tunnel(struct xdp_md *ctx, struct ethernet_header *link
 		return reencapsulate(ctx, link, inner - 1, inner, frame->end, &sender, &receiver);
 	}
 	if (is_home_agent(&destination))
-		return decapsulate_for_kernel(ctx, link, sender.slot, length, outer->size, PASS_DECAPSULATED_LOCAL);
+		return decapsulate_for_kernel(ctx, link, &sender, length, outer->size, PASS_DECAPSULATED_LOCAL);
 	if (inner->hop_limit <= 1)
-		return decapsulate_for_kernel(ctx, link, sender.slot, length, outer->size, PASS_DECAPSULATED_HOP_LIMIT);
+		return decapsulate_for_kernel(ctx, link, &sender, length, outer->size, PASS_DECAPSULATED_HOP_LIMIT);
 
 	find_route_of_inner(ctx, &route, inner, &source, &destination);
 	if (!can_redirect(&route)) {
 		/* No route, too big, another address of this host: the kernel knows the answer to each. */
 		reason = route.status == BPF_FIB_LKUP_RET_NO_NEIGH ? PASS_DECAPSULATED_NO_NEIGHBOUR :
 								     PASS_DECAPSULATED_SLOW_PATH;
-		return decapsulate_for_kernel(ctx, link, sender.slot, length, outer->size, reason);
+		return decapsulate_for_kernel(ctx, link, &sender, length, outer->size, reason);
 	}
 	if (!strip_outer(ctx, link, &route, outer->size))
 		return DROP_NO_ROOM;
-	count_decapsulated(sender.slot, length);
+	count_decapsulated(&sender, length);
 	return FORWARD_DECAPSULATED;
 }
 

@@ -48,6 +48,6 @@ INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header 
 	write_ipv6(outer, version_class_flow, length, NEXT_HEADER_IPV6, OUTER_HOP_LIMIT, binding->home_agent,
 		   &binding->care_of_address);
 	inner->hop_limit -= 1;
-	count_encapsulated(binding->slot, length);
+	count_encapsulated(binding, length);
 	return reason;
 }

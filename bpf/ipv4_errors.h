@@ -105,7 +105,7 @@ INLINE int translate_ipv4_error(const struct icmpv6_header *icmp, const struct q
 	if (mtu < least)
 		mtu = least; /* what is not larger may be fragmented; and old routers say zero (RFC 1191) */
 	learn_path_mtu(&quoted->care_of_address, mtu);
-	*(volatile __u64 *)&binding->slot->next_hop = 0;
+	*(volatile __u32 *)&binding->slot->next_hop = 0;
 	if (packet_length(quoted->inner) <= IPV6_MINIMUM_MTU) {
 		*silent = DROP_TUNNEL_ERROR;
 		return 0;

@@ -202,7 +202,7 @@ INLINE enum reason enter_tunnel(struct xdp_md *ctx, const struct tunnel_entry *e
 			  version_class_flow, length))
 		return DROP_NO_ROOM;
 	if (replaced)
-		count_decapsulated(sender->slot, length);
-	count_encapsulated(receiver->slot, length);
+		count_decapsulated(sender, length);
+	count_encapsulated(receiver, length);
 	return reason;
 }

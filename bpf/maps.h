@@ -2,9 +2,9 @@
  * so they outlive the program and the process. */
 #pragma once
 
-BPF_TABLE_PINNED("array", __u32, struct slot, bindings, MAX_SLOTS, PIN_DIRECTORY "/bindings");
-/* Addresses of home agents that bindings name, this one's and those it has taken over from. */
-BPF_TABLE_PINNED("array", __u32, struct ipv6_address, home_agents, MAX_TUNNEL_ENDS, PIN_DIRECTORY "/home_agents");
+BPF_TABLE_PINNED("array", __u32, struct bucket, bindings, MAX_BUCKETS, PIN_DIRECTORY "/bindings");
+BPF_TABLE_PINNED("array", __u32, struct bucket_usage, usage, MAX_USAGES, PIN_DIRECTORY "/usage");
+BPF_TABLE_PINNED("array", __u32, struct home_network, home_networks, MAX_HOME_NETWORKS, PIN_DIRECTORY "/home_networks");
 BPF_TABLE_PINNED("array", __u32, struct next_hop, next_hops, MAX_NEXT_HOPS, PIN_DIRECTORY "/next_hops");
 BPF_TABLE_PINNED("array", __u32, struct cached_route, routes, MAX_ROUTES, PIN_DIRECTORY "/routes");
 BPF_TABLE_PINNED("array", __u32, struct route_control, route_control, 1, PIN_DIRECTORY "/route_control");

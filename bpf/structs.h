@@ -9,23 +9,38 @@ struct usage {
 	__u64 decapsulated_bytes;
 };
 
-/* Value of `bindings`, an open-addressed table: bindings.h says how it is read, datapath/table.py writes it.
- * The first cache line is all that a packet needs to find its way. */
+/* One binding. A packet needs to touch nothing else that grows with the number of bindings, but for what it counts. */
 struct slot {
-	__u32 state; /* 0: never used; else a number no other change had, and SLOT_ bits */
-	__u16 home_agent[2]; /* index in `home_agents`, of each copy */
-	struct ipv6_address home_address;
-	struct ipv6_address care_of_address[2]; /* the copy in force, and the one that is written next */
-	__u64 next_hop; /* next_hops.h; written by this program only */
-	/* Since the binding was installed, by processor: each counts in a place of its own. */
-	struct usage usage[PROCESSORS];
+	__u32 state; /* 0: never used; else SLOT_ bits, the number of the change that made it, an index */
+	__u32 next_hop; /* a reference (next_hops.h), written by this program only */
+	__u64 home_address_low;
+	struct ipv6_address care_of_address;
+};
+
+/* Value of `bindings`, an open-addressed table: bindings.h says how it is read, datapath/table.py writes it. One cache
+ * line, which is what is waited for when there are many bindings. */
+struct bucket {
+	struct slot slots[2];
 } __attribute__((aligned(64)));
+
+/* Value of `usage`: the usage of both slots of a bucket. */
+struct bucket_usage {
+	struct usage slots[2];
+} __attribute__((aligned(64)));
+
+/* Value of `home_networks`: what the bindings of one home network at one home agent have in common. */
+struct home_network {
+	struct ipv6_address home_agent; /* where their tunnels end on this side */
+	__u64 prefix; /* upper half of their home addresses */
+	__u64 reserved;
+};
 
 /* A binding as it was found: a copy that is consistent, whatever is written meanwhile. */
 struct binding {
 	struct ipv6_address care_of_address;
 	const struct ipv6_address *home_agent;
 	struct slot *slot;
+	struct usage *usage;
 	__u32 state;
 };
 
@@ -54,7 +69,8 @@ struct next_hop {
 /* Value of `routes`, by processor and hash: the next hop to one destination. */
 struct cached_route {
 	struct ipv6_address destination;
-	__u64 next_hop;
+	__u32 generation; /* `next_hop` was found out in */
+	__u32 next_hop; /* index in `next_hops` */
 	__u64 reserved;
 };
 

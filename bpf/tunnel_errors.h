@@ -135,7 +135,7 @@ INLINE int translate_error(const struct tunnel_error *error, const struct bindin
 	}
 	learn_path_mtu(&binding->care_of_address, mtu);
 	/* A next hop that was found out with another MTU. */
-	*(volatile __u64 *)&binding->slot->next_hop = 0;
+	*(volatile __u32 *)&binding->slot->next_hop = 0;
 	if (packet_length(&error->inner) <= IPV6_MINIMUM_MTU) {
 		*silent = DROP_TUNNEL_ERROR;
 		return 0;

@@ -17,9 +17,10 @@ from datapath.bindings_values import Tunnel, Usage
 from datapath.bpf_syscall import Map
 from datapath.care_of_addresses import CareOfAddress, IPv4CareOfAddress, unpack_care_of_address
 from datapath.errors import AddressNotServed, MapFull
+from datapath.home_networks import Pair
 from datapath.layout import KEY_SIZE, local_key, pin_directory
 from datapath.table import open_table
-from datapath.table_batches import TableBatches, Words
+from datapath.table_batches import Networks, TableBatches, Words
 
 __all__ = ["BindingMap", "IPv4CareOfAddress", "Reconciliation", "Tunnel", "Usage"]
 
@@ -111,8 +112,9 @@ class BindingMap:
     ) -> None:
         """Installs or changes one binding, in force at once; raises MapFull or AddressNotServed and changes nothing."""
         self._check([care_of_address])
-        agent = self._table.agent_index(_ADDRESS.unpack(home_agent_address.packed))
-        self._table.put(_ADDRESS.unpack(home_address.packed), _ADDRESS.unpack(care_of_address.packed), agent)
+        addresses = (home_address, care_of_address, home_agent_address)
+        home, care_of, agent = (_ADDRESS.unpack(address.packed) for address in addresses)
+        self._table.put(home, care_of, agent)
 
     def install_many(self, tunnels: Mapping[IPv6Address, Tunnel]) -> None:
         """Installs or changes many bindings in one call.
@@ -126,8 +128,8 @@ class BindingMap:
         care_of = _words(care_of_addresses)
         suspects = np.flatnonzero(care_of[:, 0] & _FIRST_GROUP == 0)
         self._check([care_of_addresses[row] for row in suspects.tolist()])
-        agent = self._agent_indices(list(map(attrgetter("home_agent_address"), tunnels.values())))
-        if not self._batches.put(home, care_of, agent):
+        agents = list(map(attrgetter("home_agent_address"), tunnels.values()))
+        if not self._batches.put(home, care_of, self._networks_of_objects(home[:, 0], agents)):
             raise MapFull(
                 f"{self._batches.missing(home)} more bindings do not fit beside {len(self)} of {self.capacity}: "
                 "raise datapath.max_bindings and load the data path again."
@@ -169,9 +171,9 @@ class BindingMap:
 
     def carry(self, home: Words, care_of: Words, agent: Words) -> None:
         """Installs bindings as an upgrade found them, addresses as rows of words; raises MapFull."""
-        agents, places = np.unique(agent, axis=0, return_inverse=True)
-        indices = [self._table.agent_index((high, low)) for high, low in agents.tolist()]
-        if not self._batches.put(home, care_of, np.array(indices, np.uint16)[places.reshape(-1)]):
+        agents, numbers = np.unique(agent, axis=0, return_inverse=True)
+        pairs: list[Pair] = [(high, low) for high, low in agents.tolist()]
+        if not self._batches.put(home, care_of, self._networks(home[:, 0], pairs, numbers.reshape(-1))):
             raise MapFull(
                 f"{len(home)} bindings are in force and there would be room for {self.capacity}: "
                 "raise datapath.max_bindings."
@@ -201,24 +203,34 @@ class BindingMap:
     def _slot(self, home_address: IPv6Address) -> int:
         return self._table.find(*_ADDRESS.unpack(home_address.packed))
 
-    def _agent_indices(self, agents: list[IPv6Address]) -> NDArray[np.uint16]:
-        """Few are different, and those mostly the same objects."""
+    def _networks_of_objects(self, prefixes: NDArray[np.uint64], agents: list[IPv6Address]) -> Networks:
+        """Numbers of the home networks. Few agents are different, and those mostly the same objects."""
         objects = list(map(id, agents))
-        index_of = {
-            key: self._table.agent_index(_ADDRESS.unpack(agent.packed))
-            for key, agent in dict(zip(objects, agents, strict=True)).items()
-        }
-        if len(index_of) == 1:
-            return np.full(len(agents), next(iter(index_of.values())), np.uint16)
-        return np.fromiter(map(index_of.__getitem__, objects), np.uint16, len(agents))
+        by_object = dict(zip(objects, agents, strict=True))
+        number_of = {key: number for number, key in enumerate(by_object)}
+        pairs = [_ADDRESS.unpack(agent.packed) for agent in by_object.values()]
+        if len(pairs) == 1:
+            return self._networks(prefixes, pairs, np.zeros(len(agents), np.int64))
+        return self._networks(prefixes, pairs, np.fromiter(map(number_of.__getitem__, objects), np.int64, len(agents)))
+
+    def _networks(self, prefixes: NDArray[np.uint64], agents: list[Pair], numbers: NDArray[np.int64]) -> Networks:
+        """Numbers of the home networks, each of a prefix and the agent with the number."""
+        if len(agents) == 1 and bool((prefixes == prefixes[0]).all()):
+            return np.full(len(prefixes), self._table.network(int(prefixes[0]), agents[0]), np.uint32)
+        different, prefix = np.unique(prefixes, return_inverse=True)
+        kinds, kind = np.unique(prefix * max(1, len(agents)) + numbers, return_inverse=True)
+        networks = [
+            self._table.network(int(different[one // len(agents)]), agents[one % len(agents)]) for one in kinds.tolist()
+        ]
+        return np.array(networks, np.uint32)[kind]
 
     def _raw_entries(self) -> dict[bytes, tuple[bytes, bytes]]:
         entries = self._batches.entries()
         home, care_of = entries.home.tobytes(), entries.care_of.tobytes()
-        agents = {index: self._table.agent(index) for index in set(entries.agent.tolist())}
+        agents = {index: self._table.networks.agent(index) for index in set(entries.network.tolist())}
         return {
             home[start : start + KEY_SIZE]: (care_of[start : start + KEY_SIZE], agents[agent])
-            for start, agent in zip(range(0, len(home), KEY_SIZE), entries.agent.tolist(), strict=True)
+            for start, agent in zip(range(0, len(home), KEY_SIZE), entries.network.tolist(), strict=True)
         }
 
 

@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 
 from datapath.bpf_syscall import Map, possible_processors
 from datapath.errors import StalePin
-from datapath.layout import CACHE_LINE, KEY_SIZE, USAGE, slot_size
-from datapath.table import TAKEN, Table, open_table
+from datapath.layout import KEY_SIZE, USAGE
+from datapath.table import open_table
+from datapath.table_batches import TableBatches
 
 Words = NDArray[np.uint64]
 
 _FIELDS = USAGE.size // 8
+_CACHE_LINE = 64
+_TAKEN_OF_VERSION_2 = 2
 _VALUE_OF_VERSION_1 = np.dtype([("care_of", "<u8", (2,)), ("agent", "<u8", (2,)), ("slot", "<u4"), ("flags", "<u4")])
 
 
@@ -35,9 +38,8 @@ def reader(directory: Path, version: int) -> Callable[[], FormerBindings]:
     Raises:
         StalePin: nobody knows this version, or what is pinned is not of it.
     """
-    if version == 1:
-        return _hash_reader(directory)
-    return _table_reader(directory)
+    readers = {1: _hash_reader, 2: _slot_reader, 3: _slot_reader}
+    return readers.get(version, _table_reader)(directory)
 
 
 def _hash_reader(directory: Path) -> Callable[[], FormerBindings]:
@@ -66,30 +68,41 @@ def _joined(entries: Map) -> tuple[bytes, bytes]:
     return b"".join(block[0] for block in blocks), b"".join(block[1] for block in blocks)
 
 
+def _slot_reader(directory: Path) -> Callable[[], FormerBindings]:
+    """Versions 2 and 3: a table in mapped memory, with two copies of what changes and the usage in each slot."""
+    bindings, agents = Map.open(directory / "bindings"), Map.open(directory / "home_agents")
+    fields: list[Any] = [
+        ("state", "<u4"),
+        ("agent", "<u2", (2,)),
+        ("home", "<u8", (2,)),
+        ("care_of", "<u8", (2, 2)),
+        ("next_hop", "<u8"),
+        ("usage", "<u8", (possible_processors(), _FIELDS)),
+    ]
+    size = -(-np.dtype(fields).itemsize // _CACHE_LINE) * _CACHE_LINE
+    slot = np.dtype([*fields, ("rest", "V", size - np.dtype(fields).itemsize)])
+    if (bindings.info.value_size, agents.info.value_size) != (size, KEY_SIZE):
+        raise StalePin(f"{directory} has another layout: run `homeagent datapath unload`, then load again.")
+    slots: NDArray[Any] = np.frombuffer(bindings.memory(), slot, bindings.info.max_entries)
+    addresses: Words = np.frombuffer(agents.memory(), np.uint64, agents.info.max_entries * 2).reshape(-1, 2)
+
+    def read() -> FormerBindings:
+        taken = slots[np.flatnonzero(slots["state"] & _TAKEN_OF_VERSION_2)]
+        each, copies = np.arange(len(taken)), (taken["state"] & 1).astype(np.int64)
+        agent = addresses[taken["agent"][each, copies]]
+        return FormerBindings(taken["home"], taken["care_of"][each, copies], agent, taken["usage"])
+
+    return read
+
+
 def _table_reader(directory: Path) -> Callable[[], FormerBindings]:
-    """Since version 2: a table in mapped memory."""
+    """Since version 4: the table of this version."""
     table = open_table(directory)
-    slot = np.dtype(
-        [
-            ("state", "<u4"),
-            ("agent", "<u2", (2,)),
-            ("home", "<u8", (2,)),
-            ("care_of", "<u8", (2, 2)),
-            ("next_hop", "<u8"),
-            ("usage", "<u8", (possible_processors(), _FIELDS)),
-            ("rest", "V", slot_size() - CACHE_LINE - possible_processors() * USAGE.size),
-        ]
-    )
-    return lambda: _read_table(table, slot)
+    batches = TableBatches(table)
 
+    def read() -> FormerBindings:
+        entries = batches.entries()
+        usage = table.usages[:, entries.slot].swapaxes(0, 1)
+        return FormerBindings(entries.home, entries.care_of, table.networks.agents[entries.network], usage)
 
-def _read_table(table: Table, slot: np.dtype[Any]) -> FormerBindings:
-    rows: NDArray[Any] = np.frombuffer(table.memory, slot, table.slots)
-    taken = rows[np.flatnonzero(rows["state"] & TAKEN)]
-    copies = (taken["state"] & 1).astype(np.int64)
-    each = np.arange(len(taken))
-    indices = taken["agent"][each, copies]
-    agents = np.zeros((int(indices.max(initial=0)) + 1, 2), np.uint64)
-    for index in np.unique(indices).tolist():
-        agents[index] = np.frombuffer(table.agent(index), np.uint64)
-    return FormerBindings(taken["home"], taken["care_of"][each, copies], agents[indices], taken["usage"])
+    return read

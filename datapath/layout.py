@@ -9,7 +9,7 @@ from pathlib import Path
 
 from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, MAP_NOT_PREALLOCATED, MapType, possible_processors
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Version of all layouts below. A change of any of them is a new version, and with it a new pin directory; a map that
 is new is none, the loader makes it."""
 
@@ -26,15 +26,23 @@ PROGRAM_NAME = "home_agent"
 HOME_LINK_PROGRAM_NAME = "home_link"
 
 KEY_SIZE = 16
-CACHE_LINE = 64
+SLOT_SIZE = 32
+"""Bytes of a slot of the map ``bindings``; two make a bucket, the map's value and a cache line."""
+BUCKET_SLOTS = 2
 USAGE = struct.Struct("=4Q")
 """Encapsulated packets and bytes, decapsulated packets and bytes: of one binding on one processor."""
+MAX_USAGE_STRIPES = 8
+"""Processors that count in places of their own; more of them share these."""
 HASH_KEY = struct.Struct("=5Q")
 """Key of the hash that places bindings."""
-MAX_PROBES = 128
-"""Slots from its place on that a binding may be in."""
-MAX_TUNNEL_ENDS = 256
-"""Home agent addresses that bindings may name."""
+MAX_PROBES = 32
+"""Buckets from its place on that a binding may be in."""
+JOURNAL_SLOTS = 4096
+"""Slots behind the table, where a new value is in force while it is copied into its slot."""
+HOME_NETWORK = struct.Struct("=16sQQ")
+"""Home agent's address, upper half of the home addresses, reserved."""
+MAX_HOME_NETWORKS = 65536
+"""Pairs of a /64 of home addresses and a home agent's address that bindings may name."""
 MOBILE_NETWORK = struct.Struct("=I16s")
 """Length in bits and address of a mobile network's prefix."""
 MOBILE_ROUTER = struct.Struct("=16sI4x")
@@ -51,8 +59,9 @@ LINK_LOCAL_ADDRESS = struct.Struct("=16sII")
 VLAN = struct.Struct("=II")
 """Interface index of a port, identifier of a VLAN on it."""
 MAX_VLANS = 4096
-NEXT_HOPS_OF_GENERATION = 64
-"""Next hops that one processor keeps of one generation."""
+REFERENCE_INDICES = 1 << 14
+REFERENCE_GENERATIONS = 1 << 10
+"""How many next hops and generations a binding's reference to a next hop can tell apart."""
 NEXT_HOP = struct.Struct("=III6s6sI")
 """Generation, interface index, MTU, destination and source address of the Ethernet layer, reserved."""
 ROUTES_OF_PROCESSOR = 4096
@@ -73,15 +82,25 @@ ATTACHMENT = struct.Struct("=16sBB6x104s")
 INDEX = struct.Struct("=I")
 
 
-def slot_size() -> int:
-    """Bytes of one slot of the map ``bindings``: a cache line, and the usage on every processor."""
-    size = CACHE_LINE + USAGE.size * possible_processors()
-    return -(-size // CACHE_LINE) * CACHE_LINE
-
-
 def hash_places(max_bindings: int) -> int:
-    """Slots the hash chooses from: twice the bindings, because probes grow long in a table that is fuller."""
-    return 2 * max_bindings
+    """Buckets the hash chooses from: one for each binding, because searches grow long in a table that is fuller."""
+    return max_bindings
+
+
+def usage_buckets(max_bindings: int) -> int:
+    """Buckets of one stripe of the map ``usage``."""
+    return hash_places(max_bindings) + MAX_PROBES
+
+
+def usage_stripes() -> int:
+    """How many places each binding is counted in; a power of two."""
+    return min(MAX_USAGE_STRIPES, 1 << (possible_processors() - 1).bit_length())
+
+
+def next_hops_of_generation() -> int:
+    """Next hops that one processor keeps of one generation; a power of two."""
+    share = REFERENCE_INDICES // (2 * possible_processors())
+    return min(64, 1 << share.bit_length() - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +124,19 @@ class MapSpecification:
 def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
     """All maps of a data path for ``max_bindings`` bindings."""
     processors = possible_processors()
+    buckets = usage_buckets(max_bindings)
+    bucket, bucket_usage = BUCKET_SLOTS * SLOT_SIZE, BUCKET_SLOTS * USAGE.size
 
     def array(name: str, value_size: int, max_entries: int, flags: int = 0, since: int = 2) -> MapSpecification:
         return MapSpecification(name, MapType.ARRAY, INDEX.size, value_size, max_entries, flags, since)
 
     return (
-        array("bindings", slot_size(), hash_places(max_bindings) + MAX_PROBES, MAP_MEMORY_MAPPABLE),
+        array("bindings", bucket, buckets + JOURNAL_SLOTS // BUCKET_SLOTS, MAP_MEMORY_MAPPABLE, since=4),
+        array("usage", bucket_usage, buckets * usage_stripes(), MAP_MEMORY_MAPPABLE, since=4),
         array("hash_key", HASH_KEY.size, 1),
-        array("home_agents", KEY_SIZE, MAX_TUNNEL_ENDS, MAP_MEMORY_MAPPABLE),
-        array("next_hops", NEXT_HOP.size, 2 * NEXT_HOPS_OF_GENERATION * processors),
-        array("routes", CACHED_ROUTE_SIZE, ROUTES_OF_PROCESSOR * processors),
+        array("home_networks", HOME_NETWORK.size, MAX_HOME_NETWORKS, MAP_MEMORY_MAPPABLE, since=4),
+        array("next_hops", NEXT_HOP.size, 2 * next_hops_of_generation() * processors),
+        array("routes", CACHED_ROUTE_SIZE, ROUTES_OF_PROCESSOR * processors, since=4),
         array("route_control", ROUTE_CONTROL.size, 1, MAP_MEMORY_MAPPABLE),
         MapSpecification(
             "mobile_networks",

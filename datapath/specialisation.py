@@ -14,20 +14,24 @@ from pathlib import Path
 
 from datapath.bpf_syscall import possible_processors
 from datapath.layout import (
+    BUCKET_SLOTS,
     HASH_KEY,
+    JOURNAL_SLOTS,
     MAX_HOME_AGENTS,
     MAX_HOME_LINKS,
+    MAX_HOME_NETWORKS,
     MAX_MOBILE_NETWORKS,
     MAX_PATH_MTUS,
     MAX_PORTS,
     MAX_PROBES,
     MAX_REASONS,
     MAX_STRANGERS,
-    MAX_TUNNEL_ENDS,
     MAX_VLANS,
-    NEXT_HOPS_OF_GENERATION,
     ROUTES_OF_PROCESSOR,
     hash_places,
+    next_hops_of_generation,
+    usage_buckets,
+    usage_stripes,
 )
 from datapath.stranger_limits import StrangerLimits, cookie_key
 
@@ -63,23 +67,27 @@ class Specialisation:
     def macros(self) -> dict[str, str]:
         """What the C text wants defined."""
         processors = possible_processors()
-        places = hash_places(self.max_bindings)
+        buckets = usage_buckets(self.max_bindings)
         return {
             "MAX_BINDINGS": str(self.max_bindings),
-            "MAX_SLOTS": str(places + MAX_PROBES),
-            "HASH_PLACES": str(places),
+            "MAX_BUCKETS": str(buckets + JOURNAL_SLOTS // BUCKET_SLOTS),
+            "JOURNAL_START": str(buckets),
+            "HASH_PLACES": str(hash_places(self.max_bindings)),
             "MAX_PROBES": str(MAX_PROBES),
-            "MAX_TUNNEL_ENDS": str(MAX_TUNNEL_ENDS),
+            "MAX_HOME_NETWORKS": str(MAX_HOME_NETWORKS),
             "PROCESSORS": str(processors),
+            "USAGE_STRIPES": str(usage_stripes()),
+            "USAGE_BUCKETS": str(buckets),
+            "MAX_USAGES": str(buckets * usage_stripes()),
             "WITH_MOBILE_NETWORKS": str(int(self.mobile_networks)),
             "WITH_VLANS": str(int(self.vlans)),
             "MAX_VLANS": str(MAX_VLANS),
             "WITH_HOME_LINKS": str(int(self.home_links)),
             "MAX_HOME_LINKS": str(MAX_HOME_LINKS),
             "MAX_MOBILE_NETWORKS": str(MAX_MOBILE_NETWORKS),
-            "NEXT_HOPS_OF_GENERATION": str(NEXT_HOPS_OF_GENERATION),
+            "NEXT_HOPS_OF_GENERATION": str(next_hops_of_generation()),
             "NEXT_HOP_PROBES": str(_NEXT_HOP_PROBES),
-            "MAX_NEXT_HOPS": str(2 * NEXT_HOPS_OF_GENERATION * processors),
+            "MAX_NEXT_HOPS": str(2 * next_hops_of_generation() * processors),
             "ROUTES_OF_PROCESSOR": str(ROUTES_OF_PROCESSOR),
             "MAX_ROUTES": str(ROUTES_OF_PROCESSOR * processors),
             "MAX_REASONS": str(MAX_REASONS),

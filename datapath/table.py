@@ -1,7 +1,7 @@
 """The table of bindings in mapped memory, one slot at a time; ``bpf/bindings.h`` says how the programs read it.
 
-A slot holds two copies of what changes. The one writer writes the copy that is not in force and then the state, a
-single store that puts it in force; readers never wait, and a writer that dies between the two leaves what was.
+What is in force is decided by a slot's state, a single store. The one writer changes a slot by way of the journal, so
+that readers never wait, and a writer that dies half-way leaves what was or what is to be.
 """
 
 from __future__ import annotations
@@ -9,72 +9,87 @@ from __future__ import annotations
 import platform
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from datapath.bindings_values import Usage
-from datapath.bpf_syscall import Map, MapType, possible_processors
+from datapath.bpf_syscall import Map, MapType
 from datapath.errors import DatapathError, MapFull, StalePin
+from datapath.home_networks import HomeNetworks, Pair
 from datapath.layout import (
+    BUCKET_SLOTS,
     HASH_KEY,
     INDEX,
-    KEY_SIZE,
+    JOURNAL_SLOTS,
     MAX_PROBES,
-    MAX_TUNNEL_ENDS,
+    SLOT_SIZE,
     USAGE,
-    slot_size,
+    usage_stripes,
 )
 
-COPY, TAKEN, CHANGE_SHIFT = 1, 2, 2
-"""Bits of a slot's state, under the number of the change that made it."""
-LAST_CHANGE = (1 << 30) - 1
+TAKEN, IN_JOURNAL, CHANGE_SHIFT, INDEX_SHIFT = 1, 2, 2, 16
+"""Bits of a slot's state: number of its change, and above it the home network or the slot in the journal."""
+LAST_CHANGE = (1 << INDEX_SHIFT - CHANGE_SHIFT) - 1
 
 _OTHER_LAYOUT = "The pinned bindings have another layout: run `homeagent datapath unload`, then load again."
 _WORD = (1 << 64) - 1
 _HALF = (1 << 32) - 1
-# Words (8 bytes) of a slot.
-_HOME, _CARE_OF, _NEXT_HOP, _USAGE = 1, 3, 7, 8
+_WORDS = SLOT_SIZE // 8
+_STATES = SLOT_SIZE // 4
+_LOW, _CARE_OF = 1, 2
+"""Words (8 bytes) of a slot; the first one is its state and its next hop."""
 _FIELDS = USAGE.size // 8
 
 
 class Table:
-    """The mapped table. Keys are pairs of words: the halves of an address as they lie in memory."""
+    """The mapped table. Keys are pairs of words: the halves of an address as they lie in memory.
 
-    def __init__(self, bindings: Map, home_agents: Map, hash_key: bytes) -> None:
+    Attributes:
+        slots: slots of the table; those of the journal follow them.
+        words: all slots, as rows of words.
+        states: the states of all slots.
+    """
+
+    def __init__(self, bindings: Map, usage: Map, home_networks: Map, hash_key: bytes) -> None:
         if platform.machine() != "x86_64":
             raise DatapathError("The table of bindings relies on the memory order of x86-64: run it on such a machine.")
-        shapes = [(each.info.type, each.info.value_size) for each in (bindings, home_agents)]
-        if (
-            shapes != [(MapType.ARRAY, slot_size()), (MapType.ARRAY, KEY_SIZE)]
-            or home_agents.info.max_entries != MAX_TUNNEL_ENDS
-        ):
+        shapes = [(each.info.type, each.info.value_size) for each in (bindings, usage)]
+        wanted = [(MapType.ARRAY, BUCKET_SLOTS * size) for size in (SLOT_SIZE, USAGE.size)]
+        buckets = bindings.info.max_entries - JOURNAL_SLOTS // BUCKET_SLOTS
+        if shapes != wanted or buckets <= MAX_PROBES or usage.info.max_entries != buckets * usage_stripes():
             raise StalePin(_OTHER_LAYOUT)
         self.identifier = bindings.info.id
-        self.slots = bindings.info.max_entries
-        self.places = self.slots - MAX_PROBES
-        self.capacity = self.places // 2
+        self.slots = buckets * BUCKET_SLOTS
+        self.places = self.capacity = buckets - MAX_PROBES
         self.hash_key = HASH_KEY.unpack(hash_key)
-        self._words_of_slot = slot_size() // 8
-        self._processors = possible_processors()
-        self.memory = bindings.memory()
-        self._agents_memory = home_agents.memory()
-        self._words = memoryview(self.memory).cast("Q")
-        self._states = memoryview(self.memory).cast("I")
-        self._halves = memoryview(self.memory).cast("H")
-        self._agents = memoryview(self._agents_memory).cast("Q")
-        states = self._states[:: self._words_of_slot * 2][: self.slots].tolist()
-        self._change = max(states, default=0) >> CHANGE_SHIFT
-        self.count = sum(state & TAKEN for state in states) // TAKEN
-        self._agent_indices: dict[tuple[int, int], int] = {}
-        self._find_agents()
+        self.networks = HomeNetworks(home_networks)
+        self._memory, self._usage_memory = bindings.memory(), usage.memory()
+        self._words = memoryview(self._memory).cast("Q")
+        self._states = memoryview(self._memory).cast("I")
+        count = self.slots + JOURNAL_SLOTS
+        self.words: NDArray[np.uint64] = np.frombuffer(self._memory, np.uint64, count * _WORDS).reshape(-1, _WORDS)
+        self.states: NDArray[np.uint32] = np.frombuffer(self._memory, np.uint32, count * _STATES)[::_STATES]
+        self.usages: NDArray[np.uint64] = np.frombuffer(
+            self._usage_memory, np.uint64, usage_stripes() * self.slots * _FIELDS
+        ).reshape(usage_stripes(), self.slots, _FIELDS)
+        self._change = 0
+        self._is_settled = False
+        self.count = int(np.count_nonzero(self.states[: self.slots] & np.uint32(TAKEN)))
+        self.networks.learn(self._used_networks())
 
     def close(self) -> None:
         """Unmaps the table; what is in it stays in force."""
-        for view in (self._words, self._states, self._halves, self._agents):
-            view.release()
-        self.memory.close()
-        self._agents_memory.close()
+        self._words.release()
+        self._states.release()
+        del self.words, self.states, self.usages
+        self._memory.close()
+        self._usage_memory.close()
+        self.networks.close()
 
     def place(self, high: int, low: int) -> int:
-        """First slot the key may be in (``hash_of`` in ``bpf/bindings.h``)."""
+        """First bucket the key may be in (``hash_of`` in ``bpf/bindings.h``)."""
         key = self.hash_key
         total: int = (
             key[0]
@@ -87,127 +102,141 @@ class Table:
         """Slot of the key, or -1."""
         return self._probe(high, low)[0]
 
-    def put(self, home: tuple[int, int], care_of: tuple[int, int], agent: int) -> None:
+    def put(self, home: Pair, care_of: Pair, agent: Pair) -> None:
         """Installs or changes one binding; raises MapFull and then changes nothing."""
+        self.settle()
+        network = self.network(home[0], agent)
         found, free = self._probe(*home)
-        if found < 0:
-            self._insert(free, home, care_of, agent)
+        if found >= 0:
+            self._change_slot(found, care_of, network)
             return
-        copy = 1 - (self._states[found * self._words_of_slot * 2] & COPY)
-        self._write(found, copy, care_of, agent)
-        self._states[found * self._words_of_slot * 2] = self._next_state(TAKEN | copy)
-        # Only now: a packet may have kept the way of the old one until then.
-        self._words[found * self._words_of_slot + _NEXT_HOP] = 0
-
-    def remove(self, slot: int) -> None:
-        """Frees a slot that is taken."""
-        self._states[slot * self._words_of_slot * 2] = self._next_state(0)
-        self.count -= 1
-        step = self._words_of_slot * 2
-        if self._states[(slot + 1) * step]:
-            return
-        while slot >= 0 and (state := self._states[slot * step]) and not state & TAKEN:
-            self._states[slot * step] = 0  # no search goes on beyond it any more
-            slot -= 1
-
-    def usage(self, slot: int) -> Usage:
-        """Traffic of the binding in a slot, over all processors."""
-        first = slot * self._words_of_slot + _USAGE
-        words = self._words[first : first + self._processors * _FIELDS]
-        return Usage(*(sum(words[field::_FIELDS]) for field in range(_FIELDS)))
-
-    def agent_index(self, agent: tuple[int, int]) -> int:
-        """Index of a home agent's address, which it gets when it is first used; raises MapFull."""
-        index = self._agent_indices.get(agent)
-        if index is None:
-            index = self._new_agent(agent)
-        return index
-
-    def agent(self, index: int) -> bytes:
-        """The home agent's address at the index."""
-        return bytes(self._agents_memory[index * KEY_SIZE : (index + 1) * KEY_SIZE])
-
-    def reserve_changes(self, number: int) -> int:
-        """The first of so many successive change numbers that no slot has."""
-        if self._change + number > LAST_CHANGE:
-            self._change = 0
-        first = self._change + 1
-        self._change += number
-        return first
-
-    def _probe(self, high: int, low: int) -> tuple[int, int]:
-        """The slot of the key, or -1 and the slot where it would go, -1 if there is none."""
-        states, words, size = self._states, self._words, self._words_of_slot
-        first = self.place(high, low)
-        free = -1
-        for slot in range(first, first + MAX_PROBES):
-            word = slot * size
-            state = states[word * 2]
-            if not state:
-                return -1, slot if free < 0 else free
-            if state & TAKEN:
-                if words[word + _HOME] == high and words[word + _HOME + 1] == low:
-                    return slot, -1
-            elif free < 0:
-                free = slot
-        return -1, free
-
-    def _insert(self, slot: int, home: tuple[int, int], care_of: tuple[int, int], agent: int) -> None:
-        if self.count >= self.capacity or slot < 0:
+        if self.count >= self.capacity or free < 0:
             raise MapFull(
                 f"All {self.capacity} bindings are in use: raise datapath.max_bindings and load the data path again."
             )
-        word = slot * self._words_of_slot
-        self._words[word + _HOME], self._words[word + _HOME + 1] = home
-        self._memory_clear(word + _NEXT_HOP, 1 + self._processors * _FIELDS)
-        self._write(slot, 0, care_of, agent)
-        self._states[word * 2] = self._next_state(TAKEN)
+        self.usages[:, free] = 0
+        self._words[free * _WORDS + _LOW] = home[1]
+        self._write(free, care_of)
+        self._states[free * _STATES + 1] = 0
+        self._states[free * _STATES] = self._next_state(TAKEN, network)
         self.count += 1
 
-    def _write(self, slot: int, copy: int, care_of: tuple[int, int], agent: int) -> None:
-        word = slot * self._words_of_slot
-        place = word + _CARE_OF + 2 * copy
-        self._words[place], self._words[place + 1] = care_of
-        self._halves[word * 4 + 2 + copy] = agent
+    def remove(self, slot: int) -> None:
+        """Frees a slot that is taken."""
+        self.settle()
+        self._states[slot * _STATES] = self._next_state(0, 0)
+        self.count -= 1
+        bucket = slot // BUCKET_SLOTS
+        while bucket >= 0 and self._ends_searches(bucket):
+            places = (bucket * BUCKET_SLOTS * _STATES, (bucket * BUCKET_SLOTS + 1) * _STATES)
+            freed = [place for place in places if self._states[place] and not self._states[place] & TAKEN]
+            if not freed:
+                break
+            for place in freed:
+                self._states[place] = 0
+            bucket -= 1
 
-    def _memory_clear(self, word: int, number: int) -> None:
-        self.memory[word * 8 : (word + number) * 8] = bytes(number * 8)
+    def usage(self, slot: int) -> Usage:
+        """Traffic of the binding in a slot, over all processors."""
+        return Usage(*self.usages[:, slot].sum(axis=0).tolist())
 
-    def _next_state(self, bits: int) -> int:
-        return self.reserve_changes(1) << CHANGE_SHIFT | bits
+    def network(self, prefix: int, agent: Pair) -> int:
+        """Number of the home network, which it gets when it is first used; raises MapFull."""
+        return self.networks.index(prefix, agent, self._used_networks)
 
-    def _find_agents(self) -> None:
-        """Takes the indices in use from the slots."""
-        step = self._words_of_slot * 4
-        used: set[int] = set()
-        states = self._states[:: self._words_of_slot * 2][: self.slots].tolist()
-        copies = [self._halves[2 + copy :: step][: self.slots].tolist() for copy in (0, 1)]
-        for state, *indices in zip(states, *copies, strict=True):
+    def reserve_changes(self, number: int) -> int:
+        """The first of so many successive change numbers, after LAST_CHANGE starting again at 1."""
+        first = self._change % LAST_CHANGE + 1
+        self._change = (first + number - 2) % LAST_CHANGE + 1
+        return first
+
+    def settle(self) -> None:
+        """Takes out of the journal what a writer that died has left there; to be called before anything is written."""
+        if self._is_settled:
+            return
+        states = self.states[: self.slots]
+        for slot in np.flatnonzero(states & np.uint32(IN_JOURNAL)).tolist():
+            source = self.slots + (self._states[slot * _STATES] >> INDEX_SHIFT)
+            start = source * _WORDS + _CARE_OF
+            self._write(slot, (self._words[start], self._words[start + 1]))
+            self._states[slot * _STATES + 1] = 0
+            network = self._states[source * _STATES] >> INDEX_SHIFT
+            self._states[slot * _STATES] = self._next_state(TAKEN, network)
+        self._is_settled = True
+
+    def _probe(self, high: int, low: int) -> tuple[int, int]:
+        """The slot of the key, or -1 and the slot where it would go, -1 if there is none."""
+        first = self.place(high, low) * BUCKET_SLOTS
+        free, is_end = -1, False
+        for slot in range(first, first + MAX_PROBES * BUCKET_SLOTS):
+            state = self._states[slot * _STATES]
             if state & TAKEN:
-                used.add(indices[state & COPY])
-        self._agent_indices = {
-            (self._agents[2 * index], self._agents[2 * index + 1]): index for index in used if index < MAX_TUNNEL_ENDS
-        }
+                if self._words[slot * _WORDS + _LOW] == low and self._prefix(state) == high:
+                    return slot, -1
+            else:
+                free = slot if free < 0 else free
+                is_end = is_end or not state
+            if is_end and slot % BUCKET_SLOTS:
+                break
+        return -1, free
 
-    def _new_agent(self, agent: tuple[int, int]) -> int:
-        if len(self._agent_indices) == MAX_TUNNEL_ENDS:
-            self._find_agents()
-        free = set(range(MAX_TUNNEL_ENDS)) - set(self._agent_indices.values())
-        if not free:
-            raise MapFull(f"Bindings name {MAX_TUNNEL_ENDS} home agents: let those of agents that are gone expire.")
-        index = min(free)
-        self._agents[2 * index], self._agents[2 * index + 1] = agent
-        self._agent_indices[agent] = index
-        return index
+    def _prefix(self, state: int) -> int:
+        index = state >> INDEX_SHIFT
+        if state & IN_JOURNAL:
+            index = self._states[(self.slots + index) * _STATES] >> INDEX_SHIFT
+        return self.networks.prefix(index)
+
+    def _change_slot(self, slot: int, care_of: Pair, network: int) -> None:
+        self._write(self.slots, care_of)
+        self._states[self.slots * _STATES] = network << INDEX_SHIFT
+        self._states[slot * _STATES] = self._next_state(TAKEN | IN_JOURNAL, 0)
+        self._write(slot, care_of)
+        # Only now, a packet may have kept the way of the old one until then; and before the next state.
+        self._states[slot * _STATES + 1] = 0
+        self._states[slot * _STATES] = self._next_state(TAKEN, network)
+
+    def _write(self, slot: int, care_of: Pair) -> None:
+        start = slot * _WORDS + _CARE_OF
+        self._words[start], self._words[start + 1] = care_of
+
+    def _ends_searches(self, bucket: int) -> bool:
+        """Whether no key is behind the bucket that a search would find through it."""
+        if self._has_never_used(bucket) or (bucket + 1) * BUCKET_SLOTS == self.slots:
+            return True
+        following = bucket + 1
+        if not self._has_never_used(following):
+            return False
+        for slot in range(following * BUCKET_SLOTS, (following + 1) * BUCKET_SLOTS):
+            state = self._states[slot * _STATES]
+            low = self._words[slot * _WORDS + _LOW]
+            if state & TAKEN and self.place(self._prefix(state), low) != following:
+                return False
+        return True
+
+    def _has_never_used(self, bucket: int) -> bool:
+        place = bucket * BUCKET_SLOTS * _STATES
+        return not (self._states[place] and self._states[place + _STATES])
+
+    def _next_state(self, bits: int, index: int) -> int:
+        return index << INDEX_SHIFT | self.reserve_changes(1) << CHANGE_SHIFT | bits
+
+    def _used_networks(self) -> list[int]:
+        states = self.states[: self.slots]
+        taken = states[states & np.uint32(TAKEN) != 0]
+        in_journal = taken & np.uint32(IN_JOURNAL) != 0
+        indices = taken >> np.uint32(INDEX_SHIFT)
+        indices[in_journal] = self.states[self.slots + indices[in_journal].astype(np.int64)] >> np.uint32(INDEX_SHIFT)
+        used: Any = np.flatnonzero(np.bincount(indices)) if len(indices) else indices
+        return [int(index) for index in used]
 
 
 def open_table(directory: Path) -> Table:
     """The table pinned in a directory; raises NotLoaded, or StalePin if it is not what this program makes."""
     with ExitStack() as stack:  # the mapped memory outlives the descriptors
-        names = ("bindings", "home_agents", "hash_key")
-        bindings, home_agents, hash_key = (stack.enter_context(Map.open(directory / name)) for name in names)
+        names = ("bindings", "usage", "home_networks", "hash_key")
+        bindings, usage, networks, hash_key = (stack.enter_context(Map.open(directory / name)) for name in names)
         shape = hash_key.info.type, hash_key.info.value_size
         key = hash_key.lookup(INDEX.pack(0)) if shape == (MapType.ARRAY, HASH_KEY.size) else None
         if key is None:
             raise StalePin(_OTHER_LAYOUT)
-        return Table(bindings, home_agents, key)
+        return Table(bindings, usage, networks, key)

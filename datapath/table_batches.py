@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from datapath.layout import CACHE_LINE, MAX_PROBES, slot_size
-from datapath.table import CHANGE_SHIFT, COPY, TAKEN, Table
+from datapath.layout import BUCKET_SLOTS, JOURNAL_SLOTS, MAX_PROBES, SLOT_SIZE
+from datapath.table import CHANGE_SHIFT, IN_JOURNAL, INDEX_SHIFT, LAST_CHANGE, TAKEN, Table
 
 Words = NDArray[np.uint64]
 Slots = NDArray[np.int64]
+Networks = NDArray[np.uint32]
 
-_SLOT: list[Any] = [
-    ("state", "<u4"),
-    ("agent", "<u2", (2,)),
-    ("home", "<u8", (2,)),
-    ("care_of", "<u8", (2, 2)),
-    ("next_hop", "<u8"),
-    ("usage", "<u8", ((slot_size() - CACHE_LINE) // 8,)),
-]
-_DTYPE = np.dtype(_SLOT)
-_BLOCK = 4096
+_BLOCK = JOURNAL_SLOTS
 """Rows that are done together."""
 _HALF = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
+_TAKEN, _IN_JOURNAL = np.uint32(TAKEN), np.uint32(IN_JOURNAL)
+_CHANGE_SHIFT, _INDEX_SHIFT = np.uint32(CHANGE_SHIFT), np.uint32(INDEX_SHIFT)
+_LOW, _CARE_OF = 1, slice(2, 4)
 
 
 class Entries(NamedTuple):
-    """All bindings: rows of words, and for each the index of its home agent's address."""
+    """All bindings: rows of words, and for each the number of its home network and its slot."""
 
     home: Words
     care_of: Words
-    agent: NDArray[np.uint16]
+    network: Networks
+    slot: Slots
 
 
 class TableBatches:
@@ -41,19 +37,22 @@ class TableBatches:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        slots: NDArray[Any] = np.frombuffer(table.memory, _DTYPE, table.slots)
-        self._slots = slots
-        self._states: NDArray[np.uint32] = slots["state"]
+        self._words = table.words
+        self._states = table.states
+        self._next_hops: NDArray[np.uint32] = table.words.view(np.uint32)[:, 1]
+        self._buckets: Words = table.words[: table.slots].reshape(-1, BUCKET_SLOTS * SLOT_SIZE // 8)
+        self._pairs: NDArray[np.uint32] = self._buckets.view(np.uint32)[:, :: SLOT_SIZE // 4]
 
     def close(self) -> None:
         """Lets go of the memory."""
-        del self._slots, self._states
+        del self._words, self._states, self._next_hops, self._buckets, self._pairs
 
-    def put(self, home: Words, care_of: Words, agent: NDArray[np.uint16]) -> bool:
+    def put(self, home: Words, care_of: Words, network: Networks) -> bool:
         """Installs or changes bindings, no key of which is twice there; False if there is no room.
 
         Nothing is changed then, or, should a hash as good as chance find no slot for one of them, part of it.
         """
+        self._table.settle()
         places, order = self._in_order(home)
         home = home[order]
         found = self._find(home, places)
@@ -62,20 +61,8 @@ class TableBatches:
         for start in range(0, len(order), _BLOCK):
             block = slice(start, start + _BLOCK)
             rows = order[block]
-            if not self._put_block(found[block], places[block], home[block], care_of[rows], agent[rows]):
+            if not self._put_block(found[block], places[block], home[block], care_of[rows], network[rows]):
                 return False
-        return True
-
-    def _put_block(self, found: Slots, places: Slots, home: Words, care_of: Words, agent: NDArray[np.uint16]) -> bool:
-        """Few enough rows that what was read is in the cache when it is written."""
-        is_fresh = found < 0
-        if is_fresh.any():
-            slots = self._claim(places[is_fresh])
-            if slots is None:
-                return False
-            self._insert(slots, home[is_fresh], care_of[is_fresh], agent[is_fresh])
-        if not is_fresh.all():
-            self._change(found[~is_fresh], care_of[~is_fresh], agent[~is_fresh])
         return True
 
     def missing(self, home: Words) -> int:
@@ -85,26 +72,33 @@ class TableBatches:
 
     def remove(self, home: Words) -> None:
         """Frees the slots of the keys; those that are not there are passed over."""
+        self._table.settle()
         places, order = self._in_order(home)
         found = self._find(home[order], places)
         slots = np.unique(found[found >= 0])
         self._states[slots] = self._new_states(len(slots))
         self._table.count -= len(slots)
-        while len(slots):  # no search goes on beyond a slot before one that was never used
-            states = self._states[slots]
-            ends = slots[(self._states[slots + 1] == 0) & (states != 0) & (states & TAKEN == 0)]
-            self._states[ends] = 0
-            slots = ends[ends > 0] - 1
+        buckets = np.unique(slots // BUCKET_SLOTS)
+        while len(buckets):  # no search goes on beyond them any more
+            buckets = buckets[self._ends_searches(buckets)]
+            states = self._pairs[buckets]
+            freed = (states != 0) & (states & _TAKEN == 0)
+            rows, columns = np.nonzero(freed)
+            self._pairs[buckets[rows], columns] = 0
+            buckets = buckets[freed.any(axis=1) & (buckets > 0)] - 1
 
     def entries(self) -> Entries:
         """All bindings, each as it was at one moment of the call."""
+        table = self._table
         while True:
             states = self._states.copy()
-            slots = np.flatnonzero(states & TAKEN)
-            copies = (states[slots] & COPY).astype(np.int64)
-            result = Entries(
-                self._slots["home"][slots], self._slots["care_of"][slots, copies], self._slots["agent"][slots, copies]
-            )
+            slots = np.flatnonzero(states[: table.slots] & _TAKEN)
+            sources = slots.copy()
+            journaled = np.flatnonzero(states[slots] & _IN_JOURNAL)
+            sources[journaled] = table.slots + (states[slots[journaled]] >> _INDEX_SHIFT).astype(np.int64)
+            networks = states[sources] >> _INDEX_SHIFT
+            home = np.stack([table.networks.prefixes[networks], self._words[slots, _LOW]], axis=1)
+            result = Entries(home, self._words[sources, _CARE_OF], networks, slots)
             if np.array_equal(states, self._states):
                 return result
 
@@ -112,16 +106,32 @@ class TableBatches:
         """Adds to the counters of bindings, a row of all processors' each; those that are not there are passed over."""
         places, order = self._in_order(home)
         found = self._find(home[order], places)
-        counters = usage[order][found >= 0].reshape(-1, usage[0].size if len(usage) else 1)
-        self._slots["usage"][found[found >= 0], : counters.shape[1]] += counters
+        slots, counted = found[found >= 0], usage[order][found >= 0]
+        for processor in range(usage.shape[1]):
+            stripe = processor % len(self._table.usages)
+            self._table.usages[stripe, slots] += counted[:, processor]
+
+    def _put_block(self, found: Slots, places: Slots, home: Words, care_of: Words, network: Networks) -> bool:
+        """Few enough rows that what was read is in the cache when it is written."""
+        is_fresh = found < 0
+        if is_fresh.any():
+            slots = self._claim(places[is_fresh])
+            if slots is None:
+                return False
+            self._insert(slots, home[is_fresh], care_of[is_fresh], network[is_fresh])
+        if not is_fresh.all():
+            self._change(found[~is_fresh], care_of[~is_fresh], network[~is_fresh])
+        return True
+
+    def _places(self, high: Words, low: Words) -> Slots:
+        key = [np.uint64(part) for part in self._table.hash_key]
+        total = key[0] + (key[1] + (high & _HALF)) * (key[2] + (high >> _SHIFT))
+        total += (key[3] + (low & _HALF)) * (key[4] + (low >> _SHIFT))
+        return (((total >> _SHIFT) * np.uint64(self._table.places)) >> _SHIFT).astype(np.int64)
 
     def _in_order(self, home: Words) -> tuple[Slots, Slots]:
         """Places of the keys, ascending, and the order of the keys that makes them so: memory is slow out of order."""
-        key = [np.uint64(part) for part in self._table.hash_key]
-        high, low = home[:, 0], home[:, 1]
-        total = key[0] + (key[1] + (high & _HALF)) * (key[2] + (high >> _SHIFT))
-        total += (key[3] + (low & _HALF)) * (key[4] + (low >> _SHIFT))
-        places = (((total >> _SHIFT) * np.uint64(self._table.places)) >> _SHIFT).astype(np.int64)
+        places = self._places(home[:, 0], home[:, 1])
         order = np.argsort(places)
         return places[order], order
 
@@ -133,30 +143,34 @@ class TableBatches:
             result[block] = self._find_block(home[block], places[block])
         return result
 
-    def _find_block(self, home: Words, slots: Slots) -> Slots:
+    def _find_block(self, home: Words, buckets: Slots) -> Slots:
         result = np.full(len(home), -1, np.int64)
         searched = np.arange(len(home))
         for _ in range(MAX_PROBES):
-            states = self._states[slots]
-            present = np.flatnonzero(states & TAKEN)
-            same = present[(self._slots["home"][slots[present]] == home[searched[present]]).all(axis=1)]
-            result[searched[same]] = slots[same]
-            going_on = states != 0
-            going_on[same] = False
-            searched, slots = searched[going_on], slots[going_on] + 1
+            contents = self._buckets[buckets]
+            states = contents.view(np.uint32)[:, :: SLOT_SIZE // 4]
+            lows = contents[:, _LOW :: SLOT_SIZE // 8]
+            rows, columns = np.nonzero((lows == home[searched, 1, None]) & (states & _TAKEN != 0))
+            prefixes = self._table.networks.prefixes[states[rows, columns] >> _INDEX_SHIFT]
+            same = prefixes == home[searched[rows], 0]
+            rows, columns = rows[same], columns[same]
+            result[searched[rows]] = buckets[rows] * BUCKET_SLOTS + columns
+            going_on = (states != 0).all(axis=1)
+            going_on[rows] = False
+            searched, buckets = searched[going_on], buckets[going_on] + 1
             if not len(searched):
                 break
         return result
 
     def _claim(self, places: Slots) -> Slots | None:
         """A free slot for each of the ascending places; None if one finds none."""
-        first = int(places[0])
-        free = self._states[first : places[-1] + MAX_PROBES] & TAKEN == 0
+        first = int(places[0]) * BUCKET_SLOTS
+        free = self._states[first : (int(places[-1]) + MAX_PROBES) * BUCKET_SLOTS] & _TAKEN == 0
         owner = np.empty(len(free), np.int32)
         result = np.empty(len(places), np.int64)
         searching = np.arange(len(places))
-        slots = places - first
-        for _ in range(MAX_PROBES):
+        slots = places * BUCKET_SLOTS - first
+        for _ in range(MAX_PROBES * BUCKET_SLOTS):
             candidates = free[slots]
             owner[slots[candidates]] = searching[candidates]
             won = candidates & (owner[slots] == searching)
@@ -167,26 +181,43 @@ class TableBatches:
                 return np.add(result, first)
         return None
 
-    def _insert(self, slots: Slots, home: Words, care_of: Words, agent: NDArray[np.uint16]) -> None:
+    def _insert(self, slots: Slots, home: Words, care_of: Words, network: Networks) -> None:
         order = np.argsort(slots)
         slots = slots[order]
-        states = self._new_states(len(slots))
-        contents = np.zeros(len(slots), _DTYPE)
-        contents["state"] = states  # free, but no end of a search any more
-        contents["home"] = home[order]
-        contents["care_of"][:, 0] = care_of[order]
-        contents["agent"][:, 0] = agent[order]
-        self._slots[slots] = contents
-        self._states[slots] = states | np.uint32(TAKEN)
+        contents = np.empty((len(slots), SLOT_SIZE // 8), np.uint64)
+        contents[:, 0] = self._states[slots]  # as it is, and no next hop
+        contents[:, _LOW] = home[order, 1]
+        contents[:, _CARE_OF] = care_of[order]
+        self._words[slots] = contents
+        self._table.usages[:, slots] = 0
+        self._states[slots] = self._new_states(len(slots)) | _TAKEN | network[order] << _INDEX_SHIFT
         self._table.count += len(slots)
 
-    def _change(self, slots: Slots, care_of: Words, agent: NDArray[np.uint16]) -> None:
-        copies = 1 - (self._states[slots] & COPY).astype(np.int64)
-        self._slots["care_of"][slots, copies] = care_of
-        self._slots["agent"][slots, copies] = agent
-        self._states[slots] = self._new_states(len(slots)) | np.uint32(TAKEN) | copies.astype(np.uint32)
-        self._slots["next_hop"][slots] = 0
+    def _change(self, slots: Slots, care_of: Words, network: Networks) -> None:
+        """As many as the journal has room for."""
+        rows = np.arange(len(slots))
+        journal = slice(self._table.slots, self._table.slots + len(slots))
+        self._words[journal, _CARE_OF] = care_of
+        self._states[journal] = network << _INDEX_SHIFT
+        bits = _TAKEN | _IN_JOURNAL | rows.astype(np.uint32) << _INDEX_SHIFT
+        self._states[slots] = self._new_states(len(slots)) | bits
+        self._words[slots, _CARE_OF] = care_of
+        self._next_hops[slots] = 0
+        self._states[slots] = self._new_states(len(slots)) | _TAKEN | network << _INDEX_SHIFT
+
+    def _ends_searches(self, buckets: Slots) -> NDArray[np.bool_]:
+        """Of which buckets no key is behind that a search would find through them."""
+        result: NDArray[np.bool_] = (self._pairs[buckets] == 0).any(axis=1) | (buckets == len(self._buckets) - 1)
+        rest = np.flatnonzero(~result)
+        following = buckets[rest] + 1
+        contents = self._buckets[following]
+        states = contents.view(np.uint32)[:, :: SLOT_SIZE // 4]
+        high = self._table.networks.prefixes[states >> _INDEX_SHIFT]
+        passed_by = self._places(high, contents[:, _LOW :: SLOT_SIZE // 8]) != following[:, None]
+        result[rest] = (states == 0).any(axis=1) & ~(passed_by & (states & _TAKEN != 0)).any(axis=1)
+        return result
 
     def _new_states(self, number: int) -> NDArray[np.uint32]:
-        first = self._table.reserve_changes(number)
-        return np.arange(first, first + number, dtype=np.uint32) << np.uint32(CHANGE_SHIFT)
+        first = self._table.reserve_changes(number) - 1
+        changes = (np.arange(first, first + number, dtype=np.uint32)) % np.uint32(LAST_CHANGE) + np.uint32(1)
+        return changes << _CHANGE_SHIFT

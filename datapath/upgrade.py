@@ -27,11 +27,11 @@ from datapath.loader import LoaderOptions, LoadReport, check_options, create_map
 Pause = Callable[[], AbstractContextManager[bool]]
 """Has whoever writes bindings wait for the length of the block; gives whether there is somebody who does."""
 
-_BELONGS_TO = {"home_agents": "bindings", "mobile_networks": "bindings"}
+_BELONGS_TO = {"home_networks": "bindings", "usage": "bindings", "mobile_networks": "bindings"}
 """Maps that make sense only beside the other one: the numbers in the one are places in the other."""
 _OF_ITS_OWN = frozenset({"ports", "attachments"})
 """Maps that every directory has for itself: if the upgrade fails, the old ones say what was attached."""
-_NOT_CARRIED = _OF_ITS_OWN | {"bindings", "home_agents", "mobile_networks", "next_hops", "routes", "config"}
+_NOT_CARRIED = _OF_ITS_OWN | {"bindings", "home_networks", "usage", "mobile_networks", "next_hops", "routes", "config"}
 """What is carried in a way of its own, or found out anew."""
 _WRITER = (
     "Another process writes bindings and does not wait: is this the configuration of the daemon that runs? Or stop the "

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from scapy.layers.inet import UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
 
-from datapath.bindings import _ADDRESS, BindingMap, Tunnel, Usage
+from datapath.bindings import BindingMap, Tunnel, Usage
 from datapath.errors import MapFull, NotLoaded
-from datapath.layout import CACHE_LINE, MAX_TUNNEL_ENDS, USAGE, slot_size
 from datapath.table import LAST_CHANGE
 
 pytestmark = pytest.mark.namespaces
@@ -102,10 +104,8 @@ def test_removing_many_passes_over_what_is_not_there(testbed):
 def test_a_new_binding_starts_with_no_usage(testbed):
     bindings = testbed.bindings
     fill(bindings, range(3))
-    table = bindings._table
-    for slot in range(table.slots):
-        start = slot * slot_size() + CACHE_LINE
-        table.memory[start : start + USAGE.size] = b"\1" * USAGE.size
+    bindings._table.usages[:] = 0x0101010101010101
+    bindings._table.usages[1:] = 0
     assert bindings.usage(home(0)).decapsulated_bytes == 0x0101010101010101
     assert bindings.usage(home(99)) == Usage()
 
@@ -174,7 +174,7 @@ def test_any_order_of_calls(testbed):
     run_state_machine_as_test(Operations, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))
     testbed.bindings.remove_many(testbed.bindings.entries())
     # A table that is empty ends every search at once.
-    assert not any(state for state in testbed.bindings._table._states[:: slot_size() // 4])
+    assert not testbed.bindings._table.states[: testbed.bindings._table.slots].any()
 
 
 def test_keys_with_one_place_find_each_other_a_way(testbed, monkeypatch):
@@ -190,28 +190,121 @@ def test_keys_with_one_place_find_each_other_a_way(testbed, monkeypatch):
     assert testbed.bindings.entries() == {home(number): tunnel(number) for number in remaining}
     assert all(home(number) in testbed.bindings for number in remaining)
     testbed.bindings.remove_many(testbed.bindings.entries())
-    assert not any(state for state in table._states[:: slot_size() // 4])
+    assert not table.states[: table.slots].any()
 
 
-def test_a_writer_that_dies_half_way_leaves_what_was(testbed):
-    """Every store of a change, of an installation and of a removal may be the last one."""
-    bindings, table = testbed.bindings, testbed.bindings._table
-    fill(bindings, range(20))
-    words = _ADDRESS.unpack(home(5).packed)
-    slot = table.find(*words)
-    table._write(slot, 1 - (table._states[slot * slot_size() // 4] & 1), (1, 2), 7)  # and no new state
-    free = table._probe(*_ADDRESS.unpack(home(900).packed))[1]
-    table._write(free, 0, (3, 4), 7)
+class _Died(Exception):
+    pass
 
-    with BindingMap.open(testbed.pin_path) as again:
-        assert again.entries() == {home(number): tunnel(number) for number in range(20)}
-        again.install(home(5), tunnel(50).care_of_address, AGENT)
-        again.install(home(900), tunnel(51).care_of_address, AGENT)
-        assert again.entries()[home(5)] == tunnel(50)
-    with BindingMap.open(testbed.pin_path) as again:
-        assert (len(again), again.entries()[home(900)]) == (21, tunnel(51))
-        again.remove_many(again.entries())
-    table.count = 0  # the testbed's own view, which another writer went behind
+
+class _Stores:
+    """Memory whose writer dies instead of the store number `left`, counted over all that share the list."""
+
+    def __init__(self, memory, left: list[int]) -> None:
+        self._memory, self._left = memory, left
+
+    def __getitem__(self, place):
+        return self._memory[place]
+
+    def __setitem__(self, place, value):
+        if not self._left[0]:
+            raise _Died
+        self._left[0] -= 1
+        self._memory[place] = value
+
+
+def _dies(bindings: BindingMap, stores: int, write) -> bool:
+    table, batches, left = bindings._table, bindings._batches, [stores]
+    kept = table._words, table._states, batches._words, batches._states, batches._next_hops, batches._pairs
+    table._words, table._states = _Stores(kept[0], left), _Stores(kept[1], left)
+    batches._words, batches._states = _Stores(kept[2], left), _Stores(kept[3], left)
+    batches._next_hops, batches._pairs = _Stores(kept[4], left), _Stores(kept[5], left)
+    try:
+        write(bindings)
+        return False
+    except _Died:
+        return True
+    finally:
+        table._words, table._states, batches._words, batches._states, batches._next_hops, batches._pairs = kept
+
+
+WRITES = {
+    "change": lambda bindings: bindings.install(home(5), tunnel(50).care_of_address, AGENT + 1),
+    "install": lambda bindings: bindings.install(home(900), tunnel(51).care_of_address, AGENT + 1),
+    "remove": lambda bindings: bindings.remove(home(5)),
+    "change many": lambda bindings: bindings.install_many({home(number): tunnel(50) for number in range(3, 9)}),
+    "install many": lambda bindings: bindings.install_many({home(number): tunnel(7) for number in range(90, 99)}),
+    "remove many": lambda bindings: bindings.remove_many([home(number) for number in range(3, 9)]),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_writer_that_dies_anywhere_leaves_every_binding_as_it_was_or_is_to_be(testbed, write):
+    """Every store of every way to write may be the last one, and the next writer goes on from there."""
+    before = {home(number): tunnel(number) for number in range(20)}
+    with BindingMap.open(testbed.pin_path) as bindings:
+        bindings.reconcile(before)
+        write(bindings)
+        after = bindings.entries()
+    outcomes = set()
+    for stores in range(100):
+        with BindingMap.open(testbed.pin_path) as bindings:
+            bindings.reconcile(before)
+            died = _dies(bindings, stores, write)
+        with BindingMap.open(testbed.pin_path) as reader:
+            for address in before.keys() | after.keys():
+                seen = reader.entries().get(address)
+                assert seen in (before.get(address), after.get(address))
+                outcomes.add(seen == after.get(address))
+                assert (address in reader) == (seen is not None)
+            assert len(reader) == len(reader.entries())
+            reader.install(home(7), tunnel(77).care_of_address, AGENT)  # through the same place of the journal
+            assert reader.entries()[home(7)] == tunnel(77)
+            assert reader.entries().get(home(5)) in (before.get(home(5)), after.get(home(5)))
+        if not died:
+            break
+    assert not died
+    assert stores
+    assert outcomes == {True, False}
+    with BindingMap.open(testbed.pin_path) as bindings:
+        bindings.remove_many(bindings.entries())
+    testbed.bindings._table.count = 0  # the testbed's own view, which others went behind
+
+
+def test_programs_follow_what_a_dead_writer_left_in_the_journal(testbed):
+    testbed.reset_bindings()
+    frame = Ether(dst=testbed.correspondent_side_mac) / IPv6(src=str(testbed.correspondent), dst=str(testbed.home))
+    seen = []
+    for stores in range(100):
+        testbed.bindings.install(testbed.home, testbed.care_of, testbed.home_agent)
+        died = _dies(
+            testbed.bindings,
+            stores,
+            lambda bindings: bindings.install(testbed.home, testbed.other_care_of, testbed.other_home_agent),
+        )
+        frame_out = testbed.run(bytes(frame / UDP())).frame
+        seen.append((IPv6Address(frame_out[22:38]), IPv6Address(frame_out[38:54])))
+        testbed.bindings._table._is_settled = False  # as of a process that starts
+        if not died:
+            break
+    old, new = (testbed.home_agent, testbed.care_of), (testbed.other_home_agent, testbed.other_care_of)
+    assert set(seen) == {old, new}
+    assert seen == sorted(seen, key=[old, new].index), "once in force it stays in force"
+
+
+def test_one_interface_identifier_in_many_prefixes(testbed, monkeypatch):
+    """Nothing but the prefix tells them apart, and all are in one place."""
+    monkeypatch.setattr(testbed.bindings._table, "hash_key", ((1 << 64) - 1, 0, 0, 0, 0))
+    addresses = [IPv6Address(f"2001:db8:{number:x}::1") for number in range(16, 40)]
+    testbed.bindings.install_many({address: tunnel(number) for number, address in enumerate(addresses)})
+    testbed.bindings.install(addresses[3], tunnel(99).care_of_address, AGENT)
+    assert testbed.bindings.remove(addresses[5])
+
+    entries = testbed.bindings.entries()
+    expected = {address: tunnel(number) for number, address in enumerate(addresses) if number != 5}
+    assert entries == expected | {addresses[3]: tunnel(99)}
+    assert addresses[5] not in testbed.bindings
+    assert IPv6Address("2001:db8:999::1") not in testbed.bindings
 
 
 def test_change_numbers_start_again_before_they_run_out(testbed):
@@ -225,9 +318,11 @@ def test_change_numbers_start_again_before_they_run_out(testbed):
     assert testbed.bindings.entries() == {home(number): tunnel(number) for number in range(12)}
 
 
-def test_home_agents_that_no_binding_names_make_room_for_others(testbed):
+def test_home_networks_that_no_binding_names_make_room_for_others(testbed, monkeypatch):
+    monkeypatch.setattr("datapath.home_networks.MAX_HOME_NETWORKS", 80)
     bindings = testbed.bindings
-    for number in range(MAX_TUNNEL_ENDS + 20):
+    bindings._table.networks.learn([])
+    for number in range(100):
         bindings.install(home(0), tunnel(0).care_of_address, AGENT + number)
     for number in range(40):
         bindings.install(home(number), tunnel(0).care_of_address, AGENT + number)
@@ -235,3 +330,8 @@ def test_home_agents_that_no_binding_names_make_room_for_others(testbed):
     assert {address: row.home_agent_address for address, row in bindings.entries().items()} == {
         home(number): AGENT + number for number in range(40)
     }
+    with pytest.raises(MapFull, match="80 pairs"):
+        bindings.install_many(
+            {home(1): Tunnel(AGENT, AGENT + 1000 + n) for n in range(1)}
+            | {IPv6Address(f"2001:db8:{number:x}::1"): tunnel(0) for number in range(64)}
+        )

@@ -168,12 +168,12 @@ def test_a_map_of_another_layout_is_refused_and_can_be_unloaded(options, change,
 
     with pytest.raises(StalePin, match=r"another layout.*homeagent datapath unload"):
         load(options)
-    pin(pin_directory(options.pin_path) / "home_agents")
-    pin(pin_directory(options.pin_path) / "hash_key")
+    for name in ("usage", "home_networks", "hash_key"):
+        pin(pin_directory(options.pin_path) / name)
     with pytest.raises(StalePin, match="another layout"):
         BindingMap.open(options.pin_path)
 
-    assert unload(options.pin_path).pins_removed == 3
+    assert unload(options.pin_path).pins_removed == 4
     load(options)
 
 

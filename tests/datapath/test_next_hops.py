@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 
+import numpy as np
 import pytest
 from scapy.layers.inet import UDP
 from scapy.layers.inet6 import IPv6
@@ -15,6 +16,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from control.daemon.route_watch import RouteWatch
+from datapath.layout import REFERENCE_GENERATIONS
 from datapath.reasons import Reason
 from datapath.route_control import RouteControl
 
@@ -74,6 +76,21 @@ def test_a_next_hop_is_kept_until_a_new_generation(testbed, control, way):
 
     control.begin_generation()
     assert mac_of(testbed.run(frame, "cn0" if way == "in" else "core")) == MOVED_MAC
+
+
+def test_references_are_void_when_the_lower_bits_of_their_generation_come_again(testbed, control):
+    """A binding without traffic for so long that its reference would look like one of the present generation."""
+    frame = to_node(testbed)
+    testbed.run(frame)
+    before = control.generation
+    set_neighbour("2001:db8:f::5 dev core", MOVED_MAC)
+    while control.generation % REFERENCE_GENERATIONS != before % REFERENCE_GENERATIONS or control.generation == before:
+        control.begin_generation()
+        assert control.generation % REFERENCE_GENERATIONS
+    # Another next hop, in the same place as that of then.
+    testbed.run(from_node(testbed), "core")
+
+    assert mac_of(testbed.run(frame)) == MOVED_MAC
 
 
 @pytest.mark.parametrize("end", ["forbid", "lapse"])
@@ -157,11 +174,10 @@ def asks_the_kernel(testbed) -> bool:
     slot = testbed.bindings._table.find(
         *(int.from_bytes(testbed.home.packed[half : half + 8], "little") for half in (0, 8))
     )
-    words = testbed.bindings._table._words
-    place = slot * testbed.bindings._table._words_of_slot + 7
-    words[place] = 0
+    halves = testbed.bindings._table.words.view(np.uint32)
+    halves[slot, 1] = 0
     testbed.run(to_node(testbed))
-    return words[place] == 0
+    return bool(halves[slot, 1] == 0)
 
 
 async def until(condition) -> None:

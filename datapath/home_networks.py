@@ -1,0 +1,90 @@
+"""What many bindings have in common, named by a number in each: home agent's address and upper half of home address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from datapath.bpf_syscall import Map, MapType
+from datapath.errors import MapFull, StalePin
+from datapath.layout import HOME_NETWORK, KEY_SIZE, MAX_HOME_NETWORKS
+
+Pair = tuple[int, int]
+_WORDS = HOME_NETWORK.size // 8
+_PREFIX = 2
+
+
+class HomeNetworks:
+    """The mapped table of them. Addresses are pairs of words, prefixes words, as they lie in memory.
+
+    Attributes:
+        agents: addresses of home agents, by number.
+        prefixes: upper halves of home addresses, by number.
+    """
+
+    def __init__(self, opened: Map) -> None:
+        info = opened.info
+        if (info.type, info.value_size, info.max_entries) != (MapType.ARRAY, HOME_NETWORK.size, MAX_HOME_NETWORKS):
+            raise StalePin("The pinned bindings have another layout: run `homeagent datapath unload`, then load again.")
+        self._memory = opened.memory()
+        self._words = memoryview(self._memory).cast("Q")
+        rows: NDArray[np.uint64] = np.frombuffer(self._memory, np.uint64, info.max_entries * _WORDS)
+        self.agents: NDArray[np.uint64] = rows.reshape(-1, _WORDS)[:, :_PREFIX]
+        self.prefixes: NDArray[np.uint64] = rows[_PREFIX::_WORDS]
+        self._indices: dict[tuple[int, Pair], int] = {}
+        self._free: Iterator[int] = iter(())
+
+    def close(self) -> None:
+        """Unmaps the table."""
+        self._words.release()
+        del self.agents, self.prefixes
+        self._memory.close()
+
+    def index(self, prefix: int, agent: Pair, used: Callable[[], Iterable[int]]) -> int:
+        """The number of the pair, which it gets when it is first used.
+
+        Args:
+            prefix: upper half of home addresses.
+            agent: home agent's address.
+            used: says which numbers bindings have, when there seems to be none left.
+
+        Raises:
+            MapFull: none is left.
+        """
+        index = self._indices.get((prefix, agent))
+        return self._new(prefix, agent, used) if index is None else index
+
+    def learn(self, used: Iterable[int]) -> None:
+        """Takes over the numbers that bindings have; all others are free."""
+        taken = set(used)
+        self._indices = {(self.prefix(index), self._agent_words(index)): index for index in taken}
+        self._free = (index for index in range(MAX_HOME_NETWORKS) if index not in taken)
+
+    def prefix(self, index: int) -> int:
+        """Upper half of the home addresses."""
+        return self._words[index * _WORDS + _PREFIX]
+
+    def agent(self, index: int) -> bytes:
+        """The home agent's address."""
+        start = index * HOME_NETWORK.size
+        return bytes(self._memory[start : start + KEY_SIZE])
+
+    def _agent_words(self, index: int) -> Pair:
+        return self._words[index * _WORDS], self._words[index * _WORDS + 1]
+
+    def _new(self, prefix: int, agent: Pair, used: Callable[[], Iterable[int]]) -> int:
+        index = next(self._free, None)
+        if index is None:
+            self.learn(used())
+            index = next(self._free, None)
+        if index is None:
+            raise MapFull(
+                f"Bindings are of {MAX_HOME_NETWORKS} pairs of a /64 and a home agent: "
+                "give mobile nodes home addresses out of fewer prefixes, or let those of agents that are gone expire."
+            )
+        start = index * _WORDS
+        self._words[start], self._words[start + 1], self._words[start + _PREFIX] = *agent, prefix
+        self._indices[prefix, agent] = index
+        return index
