@@ -183,6 +183,14 @@ class BindingMap:
         """Adds to what is counted of bindings, by processor and field; of those that are not there nothing."""
         self._batches.add_usage(home, usage)
 
+    def usages(self) -> dict[IPv6Address, Usage]:
+        """Traffic of all bindings, read in one go."""
+        home, used = self._batches.usages()
+        return {
+            IPv6Address(address.tobytes()): Usage(*counters)
+            for address, counters in zip(home, used.tolist(), strict=True)
+        }
+
     def usage(self, home_address: IPv6Address) -> Usage:
         """Traffic of one binding; zeros if there is none."""
         slot = self._slot(home_address)

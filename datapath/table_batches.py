@@ -102,6 +102,11 @@ class TableBatches:
             if np.array_equal(states, self._states):
                 return result
 
+    def usages(self) -> tuple[Words, Words]:
+        """All keys, and the usage of each, over all processors."""
+        entries = self.entries()
+        return entries.home, self._table.usages[:, entries.slot].sum(axis=0, dtype=np.uint64)
+
     def add_usage(self, home: Words, usage: Words) -> None:
         """Adds to the counters of bindings, a row of all processors' each; those that are not there are passed over."""
         places, order = self._in_order(home)

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, astuple, fields
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -166,21 +166,26 @@ def show(path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def bindings(path: Path, as_json: bool) -> None:
-    """The bindings that packets follow now, as the maps have them; `homeagent bindings` tells more of each."""
-    from datapath.bindings import BindingMap
+    """The bindings that packets follow now, as the maps have them, and what went into and out of each tunnel.
+
+    `homeagent bindings` tells more of each.
+    """
+    from datapath.bindings import BindingMap, Usage
 
     with told():
         with BindingMap.open(load_configuration(path).datapath.pin_path) as opened:
-            entries = opened.entries()
+            entries, usages = opened.entries(), opened.usages()
         rows = [
-            (str(home), str(tunnel.care_of_address), str(tunnel.home_agent_address))
+            (str(home), str(tunnel.care_of_address), str(tunnel.home_agent_address), *astuple(usages[home]))
             for home, tunnel in sorted(entries.items())
+            if home in usages
         ]
-        names = ("home_address", "care_of_address", "home_agent_address")
+        names = ("home_address", "care_of_address", "home_agent_address", *(field.name for field in fields(Usage)))
         if as_json:
             print_json([dict(zip(names, row, strict=True)) for row in rows])
             return
-        console().print(table(("HOME ADDRESS", "CARE-OF ADDRESS", "HOME AGENT"), rows))
+        titles = ("HOME ADDRESS", "CARE-OF ADDRESS", "HOME AGENT", "PACKETS IN", "BYTES IN", "PACKETS OUT", "BYTES OUT")
+        console().print(table(titles, rows))
 
 
 datapath.add_command(trace)

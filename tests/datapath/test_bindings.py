@@ -117,6 +117,20 @@ def test_a_new_binding_starts_with_no_usage(testbed):
     assert {bindings.usage(home(number)) for number in range(1, 40)} == {Usage()}
 
 
+def test_the_usage_of_all_bindings_is_that_of_each(testbed):
+    bindings = testbed.bindings
+    fill(bindings, range(10))
+    for number in range(10):
+        bindings._table.usages[:, bindings._slot(home(number))] = [number, 100 * number, 7, 9]
+    processors = len(bindings._table.usages)
+
+    assert bindings.usages() == {
+        home(number): Usage(processors * number, processors * 100 * number, processors * 7, processors * 9)
+        for number in range(10)
+    }
+    assert bindings.usages() == {home(number): bindings.usage(home(number)) for number in range(10)}
+
+
 def test_opening_what_is_not_loaded_names_the_command(tmp_path):
     with pytest.raises(NotLoaded, match="homeagent datapath load"):
         BindingMap.open(tmp_path)
