@@ -45,7 +45,7 @@ def measure_installs(
 def bytes_per_binding(pin_path: Path) -> float:
     """Kernel memory of the maps that grow with the bindings, by place in them: the maps are made at full size."""
     total = 0
-    for name in ("bindings", "reply_addresses"):
+    for name in ("bindings", "usage", "reply_addresses"):
         with Map.open(pin_directory(pin_path) / name) as opened:
             total += _kernel_memory(opened.descriptor)
     with BindingMap.open(pin_path) as bindings:

@@ -32,8 +32,8 @@ class RateOptions:
     plot_file: Path | None = None
 
     def capacity(self, population: int) -> int:
-        """Size of the map: the default one, or twice the population."""
-        return max(131_072, 2 * population)
+        """Size of the map: the default one, or the next power of two."""
+        return max(131_072, 1 << (population - 1).bit_length())
 
 
 def quick(json_file: Path | None, plot_file: Path | None) -> RateOptions:

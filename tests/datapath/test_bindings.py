@@ -319,6 +319,8 @@ def test_one_interface_identifier_in_many_prefixes(testbed, monkeypatch):
     assert entries == expected | {addresses[3]: tunnel(99)}
     assert addresses[5] not in testbed.bindings
     assert IPv6Address("2001:db8:999::1") not in testbed.bindings
+    testbed.bindings.remove_many(entries)
+    assert not testbed.bindings.entries()
 
 
 def test_change_numbers_start_again_before_they_run_out(testbed):

@@ -331,7 +331,7 @@ def test_what_the_old_program_counts_after_the_copy_is_counted(options, monkeypa
     attach = netlink.attach
 
     def count_and_attach(*arguments):
-        old._batches._slots["usage"][old._slot(HOME), 0] += 3
+        old._table.usages[0, old._slot(HOME), 0] += 3
         attach(*arguments)
 
     monkeypatch.setattr(netlink, "attach", count_and_attach)
