@@ -65,16 +65,10 @@ INLINE const struct home_network *network_of(const struct slot *source, __u32 st
 	return LIKELY(network->prefix == home_address->high) ? network : NULL;
 }
 
-/* Copies what is in force in the slot; 0 when it is not the home address's, or changed meanwhile. */
-INLINE int read_slot(struct slot *slot, struct usage *usage, const struct ipv6_address *home_address,
-		     struct binding *found)
+/* Copies what is in force in the slot; 0 when it changed meanwhile. */
+INLINE int copy_slot(struct slot *slot, __u32 state, const struct slot *source, const struct home_network *network,
+		     struct usage *usage, struct binding *found)
 {
-	const __u32 state = state_of(slot);
-	const struct slot *source = source_of(slot, state);
-	const struct home_network *network = network_of(source, state, slot, home_address);
-
-	if (UNLIKELY(!network))
-		return 0;
 	found->care_of_address = source->care_of_address;
 	found->home_agent = &network->home_agent;
 	found->slot = slot;
@@ -84,73 +78,37 @@ INLINE int read_slot(struct slot *slot, struct usage *usage, const struct ipv6_a
 	return LIKELY(*(volatile __u32 *)&slot->state == state);
 }
 
-INLINE int is_of(const struct slot *slot, const struct ipv6_address *home_address)
+/* The state of the slot if it is the home address's, else 0. */
+INLINE __u32 state_for(const struct slot *slot, const struct ipv6_address *home_address)
 {
 	const __u32 state = state_of(slot);
 
-	return network_of(source_of(slot, state), state, slot, home_address) != NULL;
+	return network_of(source_of(slot, state), state, slot, home_address) ? state : 0;
 }
 
-/* Which slot of the bucket is to be looked at first, without a branch: it would be decided when the cache line is there,
- * and what the processor has done meanwhile were in vain half of the time. */
-INLINE __u32 likely_slot(const struct bucket *bucket, const struct ipv6_address *home_address)
+/* What a search has found: number of the slot, and the state it was in. */
+#define FOUND(number, state) ((__u64)(number) << 32 | (state))
+#define NOWHERE (~0ULL)
+
+/* Looks in the buckets from the position on. */
+INLINE __u64 search_table(const struct ipv6_address *home_address, __u32 position)
 {
-	__u64 difference = bucket->slots[0].home_address_low ^ home_address->low;
-	__u64 negative = -difference;
-
-	asm volatile("" : "+r"(negative)); /* or the compiler makes it a branch */
-	return (difference | negative) >> 63;
-}
-
-/* Asks for the cache line of the counters while that of the bucket is on its way. */
-INLINE void prefetch(const void *address)
-{
-	__u64 unused;
-
-	asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(unused) : "r"(address));
-}
-
-/* Whether the home address is bound; if so, `found` is set. */
-INLINE int find_binding(const struct ipv6_address *home_address, struct binding *found)
-{
-	const __u32 usage_base = (bpf_get_smp_processor_id() % USAGE_STRIPES) * USAGE_BUCKETS;
-	__u32 position = ((__u64)hash_of(home_address) * HASH_PLACES) >> 32;
-	__u32 usage_position = usage_base + position;
-	struct bucket_usage *counted;
 	struct bucket *bucket;
-	struct slot *slot;
-	__u32 number;
-
-	counted = usage.lookup(&usage_position);
-	bucket = bindings.lookup(&position);
-	if (!bucket || !counted)
-		return 0;
-	prefetch(counted);
-	number = likely_slot(bucket, home_address);
-	if (LIKELY(read_slot(&bucket->slots[number], &counted->slots[number], home_address, found)))
-		return 1;
+	__u32 state;
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_PROBES; i++, position++) {
 		bucket = bindings.lookup(&position);
 		if (!bucket)
-			return 0;
-		number = !is_of(&bucket->slots[0], home_address);
-		if (!number || is_of(&bucket->slots[1], home_address))
-			goto held;
+			break;
+		state = state_for(&bucket->slots[0], home_address);
+		if (state)
+			return FOUND(2 * position, state);
+		state = state_for(&bucket->slots[1], home_address);
+		if (state)
+			return FOUND(2 * position + 1, state);
 		if (!bucket->slots[0].state || !bucket->slots[1].state)
-			return 0;
+			break;
 	}
-	return 0;
-held:
-	usage_position = usage_base + position;
-	counted = usage.lookup(&usage_position);
-	if (!counted)
-		return 0;
-	slot = &bucket->slots[number & 1];
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_READS; i++)
-		if (read_slot(slot, &counted->slots[number & 1], home_address, found))
-			return 1;
-	return 0;
+	return NOWHERE;
 }

@@ -3,7 +3,7 @@
 
 /* Whether that is known; if so, `care_of_address` is set. What signalling of this moment is to go to comes first: an
  * answer goes to where the question came from, whatever is bound. */
-INLINE int find_care_of_address(struct ipv6_address *home_address, struct ipv6_address *care_of_address)
+INLINE int find_care_of_address(struct __sk_buff *skb, struct ipv6_address *home_address, struct ipv6_address *care_of_address)
 {
 	struct ipv6_address *reply = reply_addresses.lookup(home_address);
 	struct binding binding;
@@ -14,7 +14,7 @@ INLINE int find_care_of_address(struct ipv6_address *home_address, struct ipv6_a
 		*care_of_address = *reply;
 		return 1;
 	}
-	if (!find_binding(home_address, &binding))
+	if (!find_binding(skb, home_address, &binding))
 		return 0;
 	*care_of_address = binding.care_of_address;
 	return 1;

@@ -35,8 +35,7 @@ INLINE int strip_outer(struct xdp_md *ctx, const struct ethernet_header *link, c
 
 /* From one mobile node to another of this home agent: the outer header is rewritten in place. */
 INLINE enum reason reencapsulate(struct xdp_md *ctx, struct ethernet_header *link, struct ipv6_header *outer,
-				 struct ipv6_header *inner, void *end, const struct binding *sender,
-				 const struct binding *receiver)
+				 struct ipv6_header *inner, const struct binding *sender, const struct binding *receiver)
 {
 	const __u64 length = packet_length(inner);
 	struct route route = {};
@@ -45,10 +44,10 @@ INLINE enum reason reencapsulate(struct xdp_md *ctx, struct ethernet_header *lin
 	if (is_own_tunnel(sender, receiver))
 		return DROP_TUNNEL_BACK;
 	if (inner->hop_limit <= 1)
-		return answer_time_exceeded(ctx, inner, end, sender->home_agent, &sender->care_of_address);
-	find_route_of_binding(ctx, &route, receiver, inner->version_class_flow, length + IPV6_HEADER_SIZE);
+		return answer_with_error(ctx, ICMPV6_TIME_EXCEEDED, 0, 1);
+	find_route_of_binding(ctx, &route, receiver, sizeof(*link) + IPV6_HEADER_SIZE, length + IPV6_HEADER_SIZE);
 	if (route.status == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return answer_too_big(ctx, inner, end, route.mtu, sender->home_agent, &sender->care_of_address);
+		return answer_with_error(ctx, ICMPV6_PACKET_TOO_BIG, route.mtu, 1);
 	reason = outer_route_reason(&route, FORWARD_REENCAPSULATED);
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
 		return reason;
@@ -76,7 +75,7 @@ INLINE enum reason decapsulate_for_kernel(struct xdp_md *ctx, const struct ether
 
 /* `frame` is at the inner packet. */
 INLINE enum reason leave_tunnel(struct xdp_md *ctx, struct ethernet_header *link, struct cursor *frame,
-				const struct outer *outer, struct tunnel_entry *entry)
+				const struct outer *outer)
 {
 	const int is_over_ipv6 = outer->size == IPV6_HEADER_SIZE;
 	struct ipv6_header *inner = take_ipv6(frame);
@@ -90,7 +89,7 @@ INLINE enum reason leave_tunnel(struct xdp_md *ctx, struct ethernet_header *link
 		return DROP_TUNNEL_MALFORMED;
 	length = packet_length(inner);
 	source = address_of(inner->source);
-	if (!find_mobile(&source, &sender))
+	if (!find_mobile(ctx, &source, &sender))
 		return DROP_TUNNEL_NO_BINDING;
 	/* Of an IPv4 care-of address nobody can forge the form in IPv6. */
 	if (!same_address(&sender.care_of_address, &outer->care_of_address.high) ||
@@ -102,18 +101,17 @@ INLINE enum reason leave_tunnel(struct xdp_md *ctx, struct ethernet_header *link
 		return DROP_TUNNEL_CONGESTION;
 
 	destination = address_of(inner->destination);
-	if (find_mobile(&destination, &receiver)) {
+	if (find_mobile(ctx, &destination, &receiver)) {
 		if (!is_over_ipv6 || UNLIKELY(is_ipv4(&receiver.care_of_address)))
-			return is_own_tunnel(&sender, &receiver) ? DROP_TUNNEL_BACK :
-								   enter_later(entry, &sender, outer->size, &receiver);
-		return reencapsulate(ctx, link, inner - 1, inner, frame->end, &sender, &receiver);
+			return is_own_tunnel(&sender, &receiver) ? DROP_TUNNEL_BACK : enter_later(outer->size);
+		return reencapsulate(ctx, link, inner - 1, inner, &sender, &receiver);
 	}
 	if (is_home_agent(&destination))
 		return decapsulate_for_kernel(ctx, link, &sender, length, outer->size, PASS_DECAPSULATED_LOCAL);
 	if (inner->hop_limit <= 1)
 		return decapsulate_for_kernel(ctx, link, &sender, length, outer->size, PASS_DECAPSULATED_HOP_LIMIT);
 
-	find_route_of_inner(ctx, &route, inner, &source, &destination);
+	find_route_of_inner(ctx, &route, &destination, sizeof(*link) + outer->size, length);
 	if (!can_redirect(&route)) {
 		/* No route, too big, another address of this host: the kernel knows the answer to each. */
 		reason = route.status == BPF_FIB_LKUP_RET_NO_NEIGH ? PASS_DECAPSULATED_NO_NEIGHBOUR :
@@ -126,8 +124,7 @@ INLINE enum reason leave_tunnel(struct xdp_md *ctx, struct ethernet_header *link
 	return FORWARD_DECAPSULATED;
 }
 
-INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link, struct ipv6_header *header, void *end,
-			       struct tunnel_entry *entry)
+INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link, struct ipv6_header *header, void *end)
 {
 	struct cursor frame = { .position = header + 1, .end = end };
 	const struct outer outer = {
@@ -137,5 +134,5 @@ INLINE enum reason decapsulate(struct xdp_md *ctx, struct ethernet_header *link,
 		.version_class_flow = header->version_class_flow,
 	};
 
-	return leave_tunnel(ctx, link, &frame, &outer, entry);
+	return leave_tunnel(ctx, link, &frame, &outer);
 }

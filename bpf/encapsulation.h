@@ -3,7 +3,7 @@
 #pragma once
 
 INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header *link, struct ipv6_header *packet,
-			       void *end, const struct binding *binding, struct tunnel_entry *entry)
+			       void *end, const struct binding *binding)
 {
 	const __be32 version_class_flow = packet->version_class_flow;
 	const __u64 length = packet_length(packet);
@@ -19,15 +19,15 @@ INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header 
 	if (!is_forwardable(packet->source))
 		return PASS_UNROUTABLE_SOURCE;
 	if (UNLIKELY(is_ipv4(&binding->care_of_address)))
-		return enter_later(entry, binding, 0, binding);
+		return enter_later(0);
 	if (packet->hop_limit <= 1)
-		return answer_time_exceeded(ctx, packet, end, binding->home_agent, NULL);
+		return answer_with_error(ctx, ICMPV6_TIME_EXCEEDED, 0, 0);
 	if (length + IPV6_HEADER_SIZE > 0xFFFF)
 		return DROP_TOO_BIG;
 
-	find_route_of_binding(ctx, &route, binding, version_class_flow, length + IPV6_HEADER_SIZE);
+	find_route_of_binding(ctx, &route, binding, sizeof(*link), length + IPV6_HEADER_SIZE);
 	if (route.status == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return answer_too_big(ctx, packet, end, route.mtu, binding->home_agent, NULL);
+		return answer_with_error(ctx, ICMPV6_PACKET_TOO_BIG, route.mtu, 0);
 	reason = outer_route_reason(&route, FORWARD_ENCAPSULATED);
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
 		return reason;

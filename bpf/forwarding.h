@@ -1,13 +1,6 @@
 /* The way out: route, next hop and MTU by the kernel's own tables, and the interfaces that can be sent to from XDP. */
 #pragma once
 
-struct route {
-	int status; /* a BPF_FIB_LKUP_RET_ code */
-	__u32 port; /* interface index */
-	__u32 mtu; /* set when the kernel was asked; kernels that do not tell it on success leave the packet's length */
-	struct link_addresses addresses;
-};
-
 INLINE void ask_kernel(struct xdp_md *ctx, struct route *route, struct bpf_fib_lookup *query)
 {
 	route->status = bpf_fib_lookup(ctx, query, sizeof(*query), 0);

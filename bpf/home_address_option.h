@@ -54,26 +54,32 @@ INLINE int may_come_unbound(struct xdp_md *ctx, const struct options_header *opt
 	       next_header == NEXT_HEADER_MOBILITY;
 }
 
-INLINE int is_bound(const struct ipv6_address *home_address, const __u64 *care_of_address)
+INLINE int is_bound(struct xdp_md *ctx, const struct ipv6_address *home_address, const __u64 *care_of_address)
 {
 	struct binding binding;
 
 	/* Of an IPv4 care-of address nobody can forge the form in IPv6. */
-	return find_binding(home_address, &binding) && !is_ipv4(&binding.care_of_address) &&
+	return find_binding(ctx, home_address, &binding) && !is_ipv4(&binding.care_of_address) &&
 	       same_address(&binding.care_of_address, care_of_address);
 }
 
-INLINE enum reason receive_from_home_address(struct xdp_md *ctx, const struct ethernet_header *link,
-					     struct ipv6_header *packet)
+COLD long receive_from_home_address(struct xdp_md *ctx, __u64 one, __u64 two, __u64 three)
 {
-	struct option_position at = { .options = (void *)(packet + 1) - (void *)link };
+	struct option_position at = { .options = sizeof(struct ethernet_header) + IPV6_HEADER_SIZE };
 	struct ipv6_address home_address, care_of_address;
 	struct options_header options;
 	struct address_option option;
 	struct encapsulated_esp esp;
+	struct ethernet_header *link;
+	struct ipv6_header *packet;
+	struct cursor frame;
 	enum reason reason;
 	int in_udp;
 
+	frame = cursor_of(ctx);
+	packet = take_packet(&frame, &link);
+	if (!packet)
+		return PASS_MALFORMED;
 	if (bpf_xdp_load_bytes(ctx, at.options, &options, sizeof(options)))
 		return PASS_MALFORMED;
 	reason = find_home_address_option(ctx, packet, &options, &at, &option);
@@ -85,7 +91,7 @@ INLINE enum reason receive_from_home_address(struct xdp_md *ctx, const struct et
 		return DROP_HOME_ADDRESS_NOT_UNICAST;
 	in_udp = options.next_header == NEXT_HEADER_UDP && at.upper_layer + sizeof(esp) <= at.end &&
 		 take_esp_in_udp(ctx, at.upper_layer, &esp);
-	if (!in_udp && !may_come_unbound(ctx, &options, &at) && !is_bound(&home_address, packet->source))
+	if (!in_udp && !may_come_unbound(ctx, &options, &at) && !is_bound(ctx, &home_address, packet->source))
 		return answer_unknown_binding(ctx, link, packet, &home_address);
 
 	packet->source[0] = home_address.high;

@@ -10,8 +10,10 @@
 #include "maps.h"
 #include "accounting.h"
 #include "parsing.h"
+#include "cold.h"
 #include "bindings.h"
 #include "mobile_networks.h"
+#include "searching.h"
 #include "ipv4_care_of_address.h"
 #include "vlan.h"
 #include "forwarding.h"
@@ -35,65 +37,74 @@
 #include "strangers.h"
 #endif
 
-INLINE enum reason handle_frame(struct xdp_md *ctx, struct tunnel_entry *entry)
+INLINE enum reason handle_frame(struct xdp_md *ctx)
 {
 	struct cursor frame = cursor_of(ctx);
 	struct ethernet_header *link;
 	struct ipv6_header *packet;
 	struct ipv6_address destination;
 	struct binding binding;
-	enum reason answer;
 	int is_group_frame;
+	enum reason answer;
+	__u8 next_header;
 
 	link = take_ethernet(&frame);
 	if (!link)
 		return PASS_MALFORMED;
 	is_group_frame = link->destination[0] & ETHERNET_GROUP_BIT;
 	if (link->type != bpf_htons(ETHERNET_TYPE_IPV6)) {
-		if (!WITH_IPV4_TUNNELS || link->type != bpf_htons(ETHERNET_TYPE_IPV4))
-			return PASS_NOT_IPV6;
-		return is_group_frame ? PASS_GROUP_FRAME : handle_ipv4_frame(ctx, link, &frame, entry);
+#if WITH_IPV4_TUNNELS
+		if (link->type == bpf_htons(ETHERNET_TYPE_IPV4))
+			return is_group_frame ? PASS_GROUP_FRAME : handle_ipv4_frame(ctx, 0, 0, 0);
+#endif
+		return PASS_NOT_IPV6;
 	}
 	if (is_group_frame && !WITH_HOME_LINKS)
 		return PASS_GROUP_FRAME;
 	packet = take_ipv6(&frame);
 	if (!packet)
 		return PASS_MALFORMED;
-	if (WITH_HOME_LINKS && UNLIKELY(packet->hop_limit == HOP_LIMIT_OF_A_NEIGHBOUR)) {
-		answer = answer_solicitation(ctx, link, packet, frame.end);
+#if WITH_HOME_LINKS
+	if (UNLIKELY(packet->hop_limit == HOP_LIMIT_OF_A_NEIGHBOUR)) {
+		answer = answer_solicitation(ctx, 0, 0, 0);
 		if (answer != NOT_ANSWERED)
 			return answer;
+		frame = cursor_of(ctx);
+		packet = take_packet(&frame, &link);
+		if (!packet)
+			return PASS_MALFORMED;
 	}
+#endif
 	if (is_group_frame)
 		return PASS_GROUP_FRAME;
 
 	destination = address_of(packet->destination);
 	if (!is_home_agent(&destination)) {
-		if (find_mobile(&destination, &binding))
-			return encapsulate(ctx, link, packet, frame.end, &binding, entry);
+		if (find_mobile(ctx, &destination, &binding))
+			return encapsulate(ctx, link, packet, frame.end, &binding);
 		return PASS_NOT_OURS;
 	}
 	if (packet->next_header == NEXT_HEADER_IPV6)
-		return decapsulate(ctx, link, packet, frame.end, entry);
+		return decapsulate(ctx, link, packet, frame.end);
+	next_header = packet->next_header;
 #if WITH_STRANGER_LIMITS
-	answer = screen_stranger(ctx, link, packet);
+	answer = screen_stranger(ctx, 0, 0, 0);
 	if (answer != PASS_HOME_AGENT)
 		return answer;
 #endif
-	if (packet->next_header == NEXT_HEADER_DESTINATION_OPTIONS)
-		return receive_from_home_address(ctx, link, packet);
-	if (packet->next_header == NEXT_HEADER_ICMPV6)
-		return receive_icmpv6(ctx, packet, frame.end);
+	if (next_header == NEXT_HEADER_DESTINATION_OPTIONS)
+		return receive_from_home_address(ctx, 0, 0, 0);
+	if (next_header == NEXT_HEADER_ICMPV6)
+		return receive_icmpv6(ctx, 0, 0, 0);
 	return PASS_HOME_AGENT;
 }
 
 INLINE enum reason handle_untagged_frame(struct xdp_md *ctx)
 {
-	struct tunnel_entry entry;
-	enum reason reason = handle_frame(ctx, &entry);
+	enum reason reason = handle_frame(ctx);
 
-	if (WITH_IPV4_TUNNELS && UNLIKELY(reason == ENTER_TUNNEL))
-		reason = enter_tunnel(ctx, &entry);
+	if (WITH_IPV4_TUNNELS && UNLIKELY(reason >= ENTER_TUNNEL))
+		reason = send_into_tunnel(ctx, reason - ENTER_TUNNEL);
 	return reason;
 }
 

@@ -12,7 +12,10 @@
 #include "maps.h"
 #include "accounting.h"
 #include "parsing.h"
+#include "cold.h"
 #include "bindings.h"
+#include "mobile_networks.h"
+#include "searching.h"
 #include "ipv4_care_of_address.h"
 #include "care_of_address.h"
 #include "routing_header.h"
@@ -39,7 +42,7 @@ INLINE enum reason send_home(struct __sk_buff *skb, __u32 *port)
 	source = address_of(packet->source);
 	if (!is_home_agent(&source))
 		return DROP_HOME_LINK_UNSUITABLE;
-	if (!find_care_of_address(&destination, &care_of_address))
+	if (!find_care_of_address(skb, &destination, &care_of_address))
 		return DROP_HOME_LINK_NO_BINDING;
 	if (is_ipv4(&care_of_address))
 		return DROP_HOME_LINK_UNSUITABLE;

@@ -167,34 +167,41 @@ INLINE int write_error(struct xdp_md *ctx, const struct ipv6_header *invoking, _
 	return 1;
 }
 
-/* Answers a packet that does not fit into a tunnel over a link of `link_mtu` (RFC 2473 section 7.1). */
-INLINE enum reason answer_too_big(struct xdp_md *ctx, const struct ipv6_header *invoking, void *end, __u32 link_mtu,
-				  const struct ipv6_address *home_agent, const struct ipv6_address *tunnel)
+/* Answers the packet in the frame with an error: Packet Too Big, for a tunnel over a link of `link_mtu` (RFC 2473
+ * section 7.1), or Time Exceeded. `is_tunnelled`: it has come by the tunnel of its source, whose header is still there. */
+COLD long answer_with_error(struct xdp_md *ctx, __u64 type, __u64 link_mtu, __u64 is_tunnelled)
 {
-	__u32 mtu = link_mtu - IPV6_HEADER_SIZE;
+	struct ethernet_header *link;
+	struct ipv6_header *packet;
+	struct ipv6_address mobile;
+	struct binding binding;
+	struct cursor frame;
+	int is_too_big;
+	__u32 mtu = 0;
 
-	if (packet_length(invoking) <= IPV6_MINIMUM_MTU)
-		return DROP_LINK_MTU_TOO_SMALL;
-	if (mtu < IPV6_MINIMUM_MTU)
-		mtu = IPV6_MINIMUM_MTU;
-	if (!may_answer(invoking, end))
-		return DROP_TOO_BIG;
+	frame = cursor_of(ctx);
+	packet = take_packet(&frame, &link);
+	if (packet && is_tunnelled)
+		packet = take_ipv6(&frame);
+	if (!packet)
+		return DROP_NO_ROOM;
+	mobile = address_of(is_tunnelled ? packet->source : packet->destination);
+	if (!find_mobile(ctx, &mobile, &binding))
+		return is_tunnelled ? DROP_TUNNEL_NO_BINDING : PASS_NOT_OURS; /* removed in this moment */
+	is_too_big = type == ICMPV6_PACKET_TOO_BIG;
+	if (is_too_big) {
+		if (packet_length(packet) <= IPV6_MINIMUM_MTU)
+			return DROP_LINK_MTU_TOO_SMALL;
+		mtu = link_mtu - IPV6_HEADER_SIZE;
+		if (mtu < IPV6_MINIMUM_MTU)
+			mtu = IPV6_MINIMUM_MTU;
+	}
+	if (!may_answer(packet, frame.end))
+		return is_too_big ? DROP_TOO_BIG : DROP_HOP_LIMIT;
 	if (!spend_error())
 		return DROP_ERROR_RATE_LIMITED;
-	if (!write_error(ctx, invoking, ICMPV6_PACKET_TOO_BIG, mtu, home_agent, tunnel))
+	if (!(is_tunnelled ? write_error(ctx, packet, type, mtu, binding.home_agent, &binding.care_of_address) :
+			     write_error(ctx, packet, type, mtu, binding.home_agent, NULL)))
 		return DROP_NO_ROOM;
-	return REPLY_PACKET_TOO_BIG;
-}
-
-/* Answers a packet whose hop limit does not reach beyond the home agent. */
-INLINE enum reason answer_time_exceeded(struct xdp_md *ctx, const struct ipv6_header *invoking, void *end,
-					const struct ipv6_address *home_agent, const struct ipv6_address *tunnel)
-{
-	if (!may_answer(invoking, end))
-		return DROP_HOP_LIMIT;
-	if (!spend_error())
-		return DROP_ERROR_RATE_LIMITED;
-	if (!write_error(ctx, invoking, ICMPV6_TIME_EXCEEDED, 0, home_agent, tunnel))
-		return DROP_NO_ROOM;
-	return REPLY_TIME_EXCEEDED;
+	return is_too_big ? REPLY_PACKET_TOO_BIG : REPLY_TIME_EXCEEDED;
 }

@@ -80,7 +80,7 @@ INLINE int write_translated_error(struct xdp_md *ctx, struct icmpv6_header heade
 	if (!icmp)
 		return 0;
 	icmp->checksum = header.checksum;
-	if (!find_mobile(&source, &binding))
+	if (!find_mobile(ctx, &source, &binding))
 		return 1;
 	return write_tunnel(ctx, 0, &received, binding.home_agent, &binding.care_of_address, VERSION_6,
 			    IPV6_HEADER_SIZE + length);
@@ -136,7 +136,7 @@ INLINE enum reason receive_icmp(struct xdp_md *ctx, const struct ipv4_header *he
 	    *(const __u8 *)quoted.inner >> 4 != 6)
 		return PASS_TUNNEL_ERROR_UNKNOWN;
 	home_address = address_of(quoted.inner->destination);
-	if (quoted.outer->source != home_agent || !find_mobile(&home_address, &binding) ||
+	if (quoted.outer->source != home_agent || !find_mobile(ctx, &home_address, &binding) ||
 	    !same_address(&binding.care_of_address, &quoted.care_of_address.high))
 		return PASS_TUNNEL_ERROR_UNKNOWN;
 

@@ -35,7 +35,7 @@ INLINE int is_signalling(const struct ipv6_header *packet, void *end)
 
 /* `frame` is behind the header. */
 INLINE enum reason leave_ipv4_tunnel(struct xdp_md *ctx, struct ethernet_header *link, const struct ipv4_header *header,
-				     struct cursor *frame, struct tunnel_entry *entry)
+				     struct cursor *frame)
 {
 	const struct udp_header *udp;
 	__be16 port = 0;
@@ -58,22 +58,26 @@ INLINE enum reason leave_ipv4_tunnel(struct xdp_md *ctx, struct ethernet_header 
 		outer.payload_length = length_of(udp->length) - UDP_HEADER_SIZE;
 	}
 	outer.care_of_address = ipv4_care_of_address(header->source, port, header->destination);
-	return leave_tunnel(ctx, link, frame, &outer, entry);
+	return leave_tunnel(ctx, link, frame, &outer);
 }
 
-INLINE enum reason handle_ipv4_frame(struct xdp_md *ctx, struct ethernet_header *link, struct cursor *frame,
-				     struct tunnel_entry *entry)
+COLD long handle_ipv4_frame(struct xdp_md *ctx, __u64 one, __u64 two, __u64 three)
 {
-	const struct ipv4_header *header = take(frame, sizeof(*header));
+	const struct ipv4_header *header;
+	struct ethernet_header *link;
 	__u64 length, header_length;
+	struct cursor frame;
 
+	frame = cursor_of(ctx);
+	link = take_ethernet(&frame);
+	header = link ? take(&frame, sizeof(*header)) : NULL;
 	if (!header || header->version_length >> 4 != 4)
 		return PASS_MALFORMED;
 	if (!is_home_agent_ipv4(header->destination))
 		return PASS_NOT_OURS;
 	header_length = (header->version_length & 0xF) * 4;
 	length = length_of(header->total_length);
-	if (header_length < IPV4_HEADER_SIZE || length < header_length || (void *)header + length > frame->end)
+	if (header_length < IPV4_HEADER_SIZE || length < header_length || (void *)header + length > frame.end)
 		return PASS_MALFORMED;
 	if (header->fragment & bpf_htons(IPV4_MORE_FRAGMENTS | IPV4_FRAGMENT_OFFSET))
 		return PASS_IPV4_FRAGMENT;
@@ -85,6 +89,6 @@ INLINE enum reason handle_ipv4_frame(struct xdp_md *ctx, struct ethernet_header 
 	if (!is_header_intact(header))
 		return PASS_MALFORMED;
 	if (header->protocol == PROTOCOL_ICMP)
-		return receive_icmp(ctx, header, frame, length - IPV4_HEADER_SIZE);
-	return leave_ipv4_tunnel(ctx, link, header, frame, entry);
+		return receive_icmp(ctx, header, &frame, length - IPV4_HEADER_SIZE);
+	return leave_ipv4_tunnel(ctx, link, header, &frame);
 }

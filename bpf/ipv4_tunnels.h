@@ -3,24 +3,13 @@
  * in encapsulation.h, everything is decided before the first byte is changed. */
 #pragma once
 
-/* No reason: `enter_tunnel` is to find one. It is called in one place, for the verifier walks through it once for every
- * place it is in. */
+/* No reason: `enter_tunnel` is to find one. Added to it are the bytes of headers in front of the packet that belong to
+ * the tunnel it came out of. */
 #define ENTER_TUNNEL (MAX_REASONS + 1)
 
-struct tunnel_entry {
-	struct binding receiver;
-	struct binding sender; /* whose tunnel the packet came out of, if any */
-	__u32 replaced; /* bytes of headers of that tunnel that are in front of the packet, or 0 */
-};
-
-INLINE enum reason enter_later(struct tunnel_entry *entry, const struct binding *sender, __u32 replaced,
-			       const struct binding *receiver)
+INLINE enum reason enter_later(__u32 replaced)
 {
-	entry->sender = *sender;
-	entry->receiver = *receiver;
-	entry->replaced = forget(replaced);
-	asm volatile("" : : "r"(entry) : "memory");
-	return ENTER_TUNNEL;
+	return ENTER_TUNNEL + replaced;
 }
 
 /* A packet of `length`. One that may not be answered with Packet Too Big, for IPv6 requires every link to carry it, may
@@ -134,75 +123,103 @@ INLINE int write_error_for(struct xdp_md *ctx, __u32 replaced, __u8 type, __u32 
 	return write_tunnel(ctx, 0, &addresses, home_agent, sender, VERSION_6, packet_length(packet));
 }
 
-/* Sends a packet into its tunnel, when everything but hop limit and size is known to be right. */
-INLINE enum reason enter_tunnel(struct xdp_md *ctx, const struct tunnel_entry *entry)
+/* What `enter_tunnel` returns when the source of the packet is to be told of an error, of a type and an MTU. */
+#define TELL_SOURCE(type, mtu) ((__u64)(mtu) << 32 | (type) << 16)
+#define FIRST_TO_TELL 0x10000
+
+COLD long tell_source(struct xdp_md *ctx, __u64 replaced, __u64 type, __u64 mtu)
 {
-	const struct binding *sender = &entry->sender, *receiver = &entry->receiver;
-	const __u32 replaced = entry->replaced;
-	struct cursor frame = cursor_of(ctx);
+	struct ipv6_header *packet = packet_at(ctx, sizeof(struct ethernet_header) + replaced);
+	struct ipv6_address mobile;
+	struct binding binding;
+
+	if (!packet || replaced > IPV6_HEADER_SIZE)
+		return PASS_MALFORMED;
+	if (!may_answer(packet, (void *)(long)ctx->data_end))
+		return mtu ? DROP_TOO_BIG : DROP_HOP_LIMIT;
+	mobile = address_of(replaced ? packet->source : packet->destination);
+	if (!find_mobile(ctx, &mobile, &binding))
+		return DROP_TUNNEL_NO_BINDING; /* removed in this moment */
+	if (!spend_error())
+		return DROP_ERROR_RATE_LIMITED;
+	if (!write_error_for(ctx, replaced, type, mtu, binding.home_agent, &binding.care_of_address))
+		return DROP_NO_ROOM;
+	return mtu ? REPLY_PACKET_TOO_BIG : REPLY_TIME_EXCEEDED;
+}
+
+COLD long enter_tunnel(struct xdp_md *ctx, __u64 replaced, __u64 two, __u64 three)
+{
+	struct ipv6_header *packet = packet_at(ctx, sizeof(struct ethernet_header) + replaced);
+	struct ipv6_address mobile;
+	struct binding sender, receiver;
+	struct usage *usage_of_sender = NULL;
 	struct link_addresses addresses;
 	struct ethernet_header *link;
-	struct ipv6_header *packet;
 	struct route route = {};
 	__be32 version_class_flow;
+	struct cursor frame;
 	enum reason reason;
-	__u8 error = 0;
-	__u32 mtu = 0;
 	__u64 length;
 	__u32 size;
 
-	link = take_ethernet(&frame);
-	if (!link || replaced > IPV6_HEADER_SIZE)
+	if (!packet || replaced > IPV6_HEADER_SIZE)
 		return PASS_MALFORMED;
-	addresses = *(struct link_addresses *)link;
-	frame.position += replaced;
-	packet = take(&frame, sizeof(*packet));
-	if (!packet)
-		return PASS_MALFORMED;
+	/* Again: bindings do not fit through a call. One that was removed in this moment was not there. */
+	mobile = address_of(packet->destination);
+	if (!find_mobile(ctx, &mobile, &receiver))
+		return replaced ? DROP_TUNNEL_DESTINATION : PASS_NOT_OURS;
+	if (replaced) {
+		mobile = address_of(packet->source);
+		if (!find_mobile(ctx, &mobile, &sender))
+			return DROP_TUNNEL_NO_BINDING;
+		usage_of_sender = sender.usage;
+	}
 	version_class_flow = packet->version_class_flow;
 	length = packet_length(packet);
-	size = forget(tunnel_size(&receiver->care_of_address));
-	reason = replaced ? FORWARD_REENCAPSULATED : FORWARD_ENCAPSULATED;
+	size = forget(tunnel_size(&receiver.care_of_address));
 	if (length + size > 0xFFFF)
 		return DROP_TOO_BIG;
-	find_route_of_binding(ctx, &route, receiver, version_class_flow, length + size);
-	if (packet->hop_limit <= 1) {
-		error = ICMPV6_TIME_EXCEEDED;
-		reason = REPLY_TIME_EXCEEDED;
-	} else if (route.status != BPF_FIB_LKUP_RET_FRAG_NEEDED) {
-		reason = outer_route_reason(&route, reason);
-	} else if (length > IPV6_MINIMUM_MTU) {
-		error = ICMPV6_PACKET_TOO_BIG;
-		reason = REPLY_PACKET_TOO_BIG;
-		mtu = route.mtu - size;
-		if (mtu < IPV6_MINIMUM_MTU)
-			mtu = IPV6_MINIMUM_MTU;
-	} else {
-		reason = is_ipv4(&receiver->care_of_address) ? PASS_ENCAPSULATED_TO_FRAGMENT : DROP_LINK_MTU_TOO_SMALL;
-	}
+	if (packet->hop_limit <= 1)
+		return TELL_SOURCE(ICMPV6_TIME_EXCEEDED, 0);
+	if (!follow_binding(&route, &receiver, length + size))
+		ask_route_of_binding(ctx, &route, &receiver, version_class_flow, length + size);
+	if (route.status != BPF_FIB_LKUP_RET_FRAG_NEEDED)
+		reason = outer_route_reason(&route, replaced ? FORWARD_REENCAPSULATED : FORWARD_ENCAPSULATED);
+	else if (length > IPV6_MINIMUM_MTU)
+		return TELL_SOURCE(ICMPV6_PACKET_TOO_BIG,
+				   route.mtu - size < IPV6_MINIMUM_MTU ? IPV6_MINIMUM_MTU : route.mtu - size);
+	else
+		reason = is_ipv4(&receiver.care_of_address) ? PASS_ENCAPSULATED_TO_FRAGMENT : DROP_LINK_MTU_TOO_SMALL;
 	reason = forget(reason);
-	error = forget(error);
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
 		return reason;
-	if (error) {
-		if (!may_answer(packet, frame.end))
-			return mtu ? DROP_TOO_BIG : DROP_HOP_LIMIT;
-		if (!spend_error())
-			return DROP_ERROR_RATE_LIMITED;
-		return write_error_for(ctx, replaced, error, mtu, sender->home_agent,
-				       &sender->care_of_address) ?
-			       reason :
-			       DROP_NO_ROOM;
-	}
 
+	frame = cursor_of(ctx);
+	link = take_ethernet(&frame);
+	if (!link)
+		return DROP_NO_ROOM;
+	addresses = *(struct link_addresses *)link;
 	packet->hop_limit -= 1;
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_FORWARD)
 		addresses = route.addresses;
-	if (!write_tunnel(ctx, replaced, &addresses, receiver->home_agent, &receiver->care_of_address,
+	if (!write_tunnel(ctx, replaced, &addresses, receiver.home_agent, &receiver.care_of_address,
 			  version_class_flow, length))
 		return DROP_NO_ROOM;
-	if (replaced)
-		count_decapsulated(sender, length);
-	count_encapsulated(receiver, length);
+	if (usage_of_sender) {
+		sender.usage = usage_of_sender;
+		count_decapsulated(&sender, length);
+	}
+	count_encapsulated(&receiver, length);
 	return reason;
+}
+
+/* Sends a packet into its tunnel, when everything but hop limit and size is known to be right. `replaced` bytes in front
+ * of it are of the tunnel it came out of. */
+INLINE enum reason send_into_tunnel(struct xdp_md *ctx, __u32 replaced)
+{
+	const long result = enter_tunnel(ctx, replaced, 0, 0);
+
+	if (result < FIRST_TO_TELL)
+		return result;
+	return tell_source(ctx, replaced, (result >> 16) & 0xFF, (__u64)result >> 32);
 }

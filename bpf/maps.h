@@ -7,6 +7,7 @@ BPF_TABLE_PINNED("array", __u32, struct bucket_usage, usage, MAX_USAGES, PIN_DIR
 BPF_TABLE_PINNED("array", __u32, struct home_network, home_networks, MAX_HOME_NETWORKS, PIN_DIRECTORY "/home_networks");
 BPF_TABLE_PINNED("array", __u32, struct next_hop, next_hops, MAX_NEXT_HOPS, PIN_DIRECTORY "/next_hops");
 BPF_TABLE_PINNED("array", __u32, struct cached_route, routes, MAX_ROUTES, PIN_DIRECTORY "/routes");
+BPF_TABLE_PINNED("percpu_array", __u32, struct route, asked_routes, 1, PIN_DIRECTORY "/asked_routes");
 BPF_TABLE_PINNED("array", __u32, struct route_control, route_control, 1, PIN_DIRECTORY "/route_control");
 #if WITH_MOBILE_NETWORKS
 /* The mobile router by prefix; the longest one counts. */

@@ -7,33 +7,31 @@
 
 #if WITH_MOBILE_NETWORKS
 
-INLINE int find_binding_of_network(const struct ipv6_address *address, struct binding *found)
+/* Looks for the binding of the mobile router in front of the network that the address is in. */
+INLINE __u64 search_networks(const struct ipv6_address *address)
 {
 	struct mobile_network network = { .prefix_length = 8 * sizeof(network.address) };
+	struct ipv6_address home_address;
 	struct mobile_router *router;
-	struct slot *slot;
-	__u32 state;
+	struct bucket *bucket;
+	__u32 number, position, state;
 
 	if (is_home_agent(address))
-		return 0; /* whatever prefix it is in */
+		return NOWHERE; /* whatever prefix it is in */
 	__builtin_memcpy(network.address, address, sizeof(network.address));
 	router = mobile_networks.lookup(&network);
 	if (!router)
-		return 0;
+		return NOWHERE;
 	/* The verifier allows no arithmetic before the test, the compiler would do it. */
 	asm volatile("" : "+r"(router));
-	slot = bindings.lookup(&router->position);
-	if (!slot)
-		return 0;
-#pragma clang loop unroll(disable)
-	for (int i = 0; i < MAX_READS; i++) {
-		state = state_of(slot);
-		if (!holds(slot, state, &router->home_address))
-			return 0; /* not bound, or in another place by now */
-		if (read_slot(slot, state, found))
-			return 1;
-	}
-	return 0;
+	home_address = router->home_address;
+	number = router->position;
+	position = number / 2;
+	bucket = bindings.lookup(&position);
+	if (!bucket)
+		return NOWHERE;
+	state = state_for(&bucket->slots[number & 1], &home_address);
+	return state ? FOUND(number, state) : NOWHERE; /* not bound, or in another place by now */
 }
 
 /* Whether a packet out of the sender's tunnel would go back into it: the mobile router has no such host, and would send
@@ -45,9 +43,9 @@ INLINE int is_own_tunnel(const struct binding *sender, const struct binding *rec
 
 #else
 
-INLINE int find_binding_of_network(const struct ipv6_address *address, struct binding *found)
+INLINE __u64 search_networks(const struct ipv6_address *address)
 {
-	return 0;
+	return NOWHERE;
 }
 
 INLINE int is_own_tunnel(const struct binding *sender, const struct binding *receiver)
@@ -56,9 +54,3 @@ INLINE int is_own_tunnel(const struct binding *sender, const struct binding *rec
 }
 
 #endif
-
-/* The binding of a mobile node, or of the mobile router in front of the network that the address is in. */
-INLINE int find_mobile(const struct ipv6_address *address, struct binding *found)
-{
-	return find_binding(address, found) || find_binding_of_network(address, found);
-}

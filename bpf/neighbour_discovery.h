@@ -81,12 +81,12 @@ INLINE int read_solicitation(const struct ethernet_header *link, const struct ip
 	return *(const __u8 *)packet->source != 0xFF;
 }
 
-INLINE int is_defended(const struct ipv6_address *target, const struct home_link *home_link)
+INLINE int is_defended(struct xdp_md *ctx, const struct ipv6_address *target, const struct home_link *home_link)
 {
 	struct link_local_address link_local = { .address = *target, .link = *home_link };
 	struct binding binding;
 
-	return find_binding(target, &binding) || link_local_addresses.lookup(&link_local);
+	return find_binding(ctx, target, &binding) || link_local_addresses.lookup(&link_local);
 }
 
 /* Writes the advertisement over the solicitation. It says R = 0 and O = 0, so that a node that is there itself is
@@ -137,35 +137,35 @@ INLINE int write_advertisement(struct xdp_md *ctx, const struct solicitation *as
 	return 1;
 }
 
-/* `packet` has the hop limit of a neighbour. */
-INLINE enum reason answer_solicitation(struct xdp_md *ctx, const struct ethernet_header *link,
-				       const struct ipv6_header *packet, void *end)
+/* The packet has the hop limit of a neighbour. */
+COLD long answer_solicitation(struct xdp_md *ctx, __u64 one, __u64 two, __u64 three)
 {
-	struct home_link home_link = { .interface = ingress_of(ctx) };
-	struct link_identity *identity = home_links.lookup(&home_link);
+	struct home_link home_link = {};
+	struct link_identity *identity;
+	struct ethernet_header *link;
 	struct solicitation asked;
+	struct ipv6_header *packet;
+	struct cursor frame;
 	__u32 zero = 0;
 	int to_all_nodes;
 
+	frame = cursor_of(ctx);
+	packet = take_packet(&frame, &link);
+	if (!packet)
+		return NOT_ANSWERED;
+	home_link.interface = ingress_of(ctx);
+	identity = home_links.lookup(&home_link);
 	if (!identity)
 		return NOT_ANSWERED;
 	if (identity->valid_until && (__s64)(identity->valid_until - bpf_jiffies64()) <= 0)
 		return NOT_ANSWERED;
-	if (!read_solicitation(link, packet, end, &asked) || !is_defended(&asked.target, &home_link))
+	if (!read_solicitation(link, packet, frame.end, &asked) || !is_defended(ctx, &asked.target, &home_link))
 		return NOT_ANSWERED;
 	to_all_nodes = is_unspecified(&asked.source);
 	/* An answer to one is no larger than its question; one to all might be made a storm. */
 	if (to_all_nodes && !spend(advertisement_budget.lookup(&zero)))
 		return DROP_ADVERTISEMENT_RATE_LIMITED;
 	return write_advertisement(ctx, &asked, identity, to_all_nodes) ? REPLY_NEIGHBOUR_ADVERTISEMENT : DROP_NO_ROOM;
-}
-
-#else
-
-INLINE enum reason answer_solicitation(struct xdp_md *ctx, const struct ethernet_header *link,
-				       const struct ipv6_header *packet, void *end)
-{
-	return NOT_ANSWERED;
 }
 
 #endif

@@ -17,6 +17,9 @@
 #define REFERENCE_GENERATION_SHIFT 22
 #define REFERENCE_INDEX_MASK ((1 << REFERENCE_STAMP_SHIFT) - 1)
 
+/* An Ethernet header and those of a tunnel. */
+#define MAX_OFFSET_OF_PACKET (sizeof(struct ethernet_header) + IPV6_HEADER_SIZE)
+
 /* The generation of what may be used now, or 0. */
 INLINE __u32 current_generation(void)
 {
@@ -85,18 +88,47 @@ INLINE int keep_route(const struct route *route, __u32 generation)
 	return -1;
 }
 
-/* Sets the route, from what is kept with the binding or from the kernel. */
-INLINE void find_route_of_binding(struct xdp_md *ctx, struct route *route, const struct binding *binding,
-				  __be32 version_class_flow, __u32 length)
+/* The packet behind the first `offset` bytes of the frame, NULL if there is none. */
+INLINE struct ipv6_header *packet_at(struct xdp_md *ctx, __u64 offset)
+{
+	struct cursor frame = cursor_of(ctx);
+
+	if (offset > MAX_OFFSET_OF_PACKET)
+		return NULL;
+	asm volatile("" : "+r"(offset)); /* or the compiler adds before it compares, which the verifier forbids */
+	frame.position += offset;
+	return take(&frame, sizeof(struct ipv6_header));
+}
+
+/* Hands over what the kernel answered: it does not fit through the end of a function. */
+INLINE long hand_over(const struct route *route)
+{
+	__u32 zero = 0;
+	struct route *answer = asked_routes.lookup(&zero);
+
+	if (answer)
+		*answer = *route;
+	return 0;
+}
+
+INLINE void take_over(struct route *route)
+{
+	__u32 zero = 0;
+	const struct route *answer = asked_routes.lookup(&zero);
+
+	if (answer)
+		*route = *answer;
+	else
+		route->status = BPF_FIB_LKUP_RET_UNREACHABLE;
+}
+
+/* Asks the kernel for the route of the binding, and keeps it. */
+INLINE void ask_route_of_binding(struct xdp_md *ctx, struct route *route, const struct binding *binding,
+				 __be32 version_class_flow, __u32 length)
 {
 	const __u32 generation = current_generation();
-	const __u32 expected = reference_of(generation, binding);
-	const __u32 reference = *(volatile __u32 *)&binding->slot->next_hop;
 	int index;
 
-	if (LIKELY(generation && !((reference ^ expected) & ~REFERENCE_INDEX_MASK) &&
-		   follow_next_hop(reference & REFERENCE_INDEX_MASK, generation, length, route)))
-		return;
 	if (is_ipv4(&binding->care_of_address))
 		find_ipv4_route(ctx, route, &binding->care_of_address, version_class_flow, length);
 	else
@@ -109,7 +141,7 @@ INLINE void find_route_of_binding(struct xdp_md *ctx, struct route *route, const
 	if (index < 0)
 		return;
 	COMPILER_BARRIER();
-	*(volatile __u32 *)&binding->slot->next_hop = expected | index;
+	*(volatile __u32 *)&binding->slot->next_hop = reference_of(generation, binding) | index;
 	COMPILER_BARRIER();
 	/* The stamp is short: whoever changes a binding clears the reference after it, and this takes care of one that
 	 * is written later still. */
@@ -117,28 +149,94 @@ INLINE void find_route_of_binding(struct xdp_md *ctx, struct route *route, const
 		*(volatile __u32 *)&binding->slot->next_hop = 0;
 }
 
-/* Sets the route of a packet that leaves a tunnel, from this processor's cache or from the kernel. */
-INLINE void find_route_of_inner(struct xdp_md *ctx, struct route *route, const struct ipv6_header *inner,
-				const struct ipv6_address *source, const struct ipv6_address *destination)
+/* The same for the mobile node or network that the packet at `offset` is to. */
+COLD long ask_route_to_mobile(struct xdp_md *ctx, __u64 offset, __u64 length, __u64 state)
+{
+	struct ipv6_header *packet = packet_at(ctx, offset);
+	struct ipv6_address destination;
+	struct binding binding;
+	struct route route = {};
+
+	if (packet) {
+		destination = address_of(packet->destination);
+		if (find_mobile(ctx, &destination, &binding) && binding.state == state)
+			ask_route_of_binding(ctx, &route, &binding, packet->version_class_flow, length);
+		else
+			route.status = BPF_FIB_LKUP_RET_UNSUPP_LWT; /* changed in this moment: the kernel knows a way */
+	}
+	return hand_over(&route);
+}
+
+INLINE int follow_binding(struct route *route, const struct binding *binding, __u32 length)
 {
 	const __u32 generation = current_generation();
-	const __u32 length = packet_length(inner);
+	const __u32 reference = *(volatile __u32 *)&binding->slot->next_hop;
+
+	return generation && !((reference ^ reference_of(generation, binding)) & ~REFERENCE_INDEX_MASK) &&
+	       follow_next_hop(reference & REFERENCE_INDEX_MASK, generation, length, route);
+}
+
+/* Sets the route of a packet of the length with its outer header, from what is kept with the binding or from the kernel.
+ * The packet itself is at `offset` in the frame. */
+INLINE void find_route_of_binding(struct xdp_md *ctx, struct route *route, const struct binding *binding, __u32 offset,
+				  __u32 length)
+{
+	if (LIKELY(follow_binding(route, binding, length)))
+		return;
+	ask_route_to_mobile(ctx, offset, length, binding->state);
+	take_over(route);
+}
+
+/* Where this processor keeps the route to a destination that is no mobile node's. */
+INLINE struct cached_route *cached_route_to(const struct ipv6_address *destination)
+{
 	__u32 place = bpf_get_smp_processor_id() * ROUTES_OF_PROCESSOR +
 		      (((__u64)hash_of(destination) * ROUTES_OF_PROCESSOR) >> 32);
-	struct cached_route *cached = routes.lookup(&place);
+
+	return routes.lookup(&place);
+}
+
+/* Asks the kernel for the route of the packet at `offset` and keeps it for its destination. */
+COLD long ask_route_of_inner(struct xdp_md *ctx, __u64 offset, __u64 two, __u64 three)
+{
+	const __u32 generation = current_generation();
+	struct ipv6_header *inner = packet_at(ctx, offset);
+	struct ipv6_address source, destination;
+	struct cached_route *cached;
+	struct route route = {};
 	int index;
+
+	if (!inner)
+		return hand_over(&route);
+	source = address_of(inner->source);
+	destination = address_of(inner->destination);
+	find_route(ctx, &route, &source, &destination, inner->version_class_flow, inner->next_header,
+		   packet_length(inner));
+	hand_over(&route);
+	cached = cached_route_to(&destination);
+	if (!cached || !generation || route.status != BPF_FIB_LKUP_RET_SUCCESS)
+		return 0;
+	index = keep_route(&route, generation);
+	if (index >= 0) {
+		cached->destination = destination;
+		cached->generation = generation;
+		cached->next_hop = index;
+	}
+	return 0;
+}
+
+/* Sets the route of a packet of the length that leaves a tunnel, from this processor's cache or from the kernel. It is at
+ * `offset` in the frame. */
+INLINE void find_route_of_inner(struct xdp_md *ctx, struct route *route, const struct ipv6_address *destination,
+				__u32 offset, __u32 length)
+{
+	const __u32 generation = current_generation();
+	const struct cached_route *cached = cached_route_to(destination);
 
 	if (LIKELY(cached && generation && cached->generation == generation &&
 		   cached->destination.high == destination->high && cached->destination.low == destination->low &&
 		   follow_next_hop(cached->next_hop, generation, length, route)))
 		return;
-	find_route(ctx, route, source, destination, inner->version_class_flow, inner->next_header, length);
-	if (!cached || !generation || route->status != BPF_FIB_LKUP_RET_SUCCESS)
-		return;
-	index = keep_route(route, generation);
-	if (index >= 0) {
-		cached->destination = *destination;
-		cached->generation = generation;
-		cached->next_hop = index;
-	}
+	ask_route_of_inner(ctx, offset, 0, 0);
+	take_over(route);
 }

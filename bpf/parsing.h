@@ -67,6 +67,13 @@ INLINE struct ipv6_header *take_ipv6(struct cursor *cursor)
 	return header;
 }
 
+/* The same behind an Ethernet header. */
+INLINE struct ipv6_header *take_packet(struct cursor *cursor, struct ethernet_header **link)
+{
+	*link = take_ethernet(cursor);
+	return *link ? take_ipv6(cursor) : NULL;
+}
+
 INLINE __u64 packet_length(const struct ipv6_header *header)
 {
 	return IPV6_HEADER_SIZE + length_of(header->payload_length);

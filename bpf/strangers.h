@@ -324,16 +324,23 @@ INLINE enum reason screen_mobility(const struct ipv6_header *packet)
 
 /* What becomes of a packet to the home agent: PASS_HOME_AGENT unless a stranger sends too many like it. Looks behind
  * extension headers as the kernel will, by offsets: the verifier would tell pointers apart for each way to them. */
-INLINE enum reason screen_stranger(struct xdp_md *ctx, const struct ethernet_header *link,
-				   const struct ipv6_header *packet)
+COLD long screen_stranger(struct xdp_md *ctx, __u64 one, __u64 two, __u64 three)
 {
-	__u32 offset = (void *)(packet + 1) - (void *)link;
-	__u8 next = packet->next_header;
+	__u32 offset = sizeof(struct ethernet_header) + IPV6_HEADER_SIZE;
+	struct ethernet_header *link;
+	struct ipv6_header *packet;
+	struct cursor frame;
 	struct {
 		struct options_header options;
 		__be16 fragment_offset;
 	} header;
+	__u8 next;
 
+	frame = cursor_of(ctx);
+	packet = take_packet(&frame, &link);
+	if (!packet)
+		return PASS_MALFORMED;
+	next = packet->next_header;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i <= MAX_HEADERS_BEFORE; i++) {
 		if (next == NEXT_HEADER_UDP)

@@ -66,6 +66,14 @@ struct next_hop {
 	__u32 reserved[2];
 };
 
+/* Value of `asked_routes`, by processor: what the kernel answered last. */
+struct route {
+	int status; /* a BPF_FIB_LKUP_RET_ code */
+	__u32 port; /* interface index */
+	__u32 mtu; /* set when the kernel was asked; kernels that do not tell it on success leave the packet's length */
+	struct link_addresses addresses;
+};
+
 /* Value of `routes`, by processor and hash: the next hop to one destination. */
 struct cached_route {
 	struct ipv6_address destination;

@@ -31,12 +31,12 @@ INLINE struct tunnel_error *take_tunnel_error(const struct ipv6_header *packet, 
 }
 
 /* Whether the quoted packet is one that the home agent sends now; if so, `binding` is set. */
-INLINE int is_of_a_binding(const struct tunnel_error *error, const struct ipv6_header *packet,
+INLINE int is_of_a_binding(struct xdp_md *ctx, const struct tunnel_error *error, const struct ipv6_header *packet,
 			   struct binding *binding)
 {
 	const struct ipv6_address home_address = address_of(error->inner.destination);
 
-	return find_mobile(&home_address, binding) &&
+	return find_mobile(ctx, &home_address, binding) &&
 	       same_address(&binding->care_of_address, error->outer.destination) &&
 	       same_address(binding->home_agent, error->outer.source) &&
 	       same_address(binding->home_agent, packet->destination);
@@ -112,7 +112,7 @@ INLINE int write_relayed_error(struct xdp_md *ctx, struct icmpv6_header header)
 		return 0;
 	write_ipv6(packet, VERSION_6, length, NEXT_HEADER_ICMPV6, ICMPV6_HOP_LIMIT, &home_agent, &source);
 	*icmp = header;
-	if (!find_mobile(&source, &binding))
+	if (!find_mobile(ctx, &source, &binding))
 		return 1;
 	return write_tunnel(ctx, 0, &received, binding.home_agent, &binding.care_of_address, VERSION_6,
 			    IPV6_HEADER_SIZE + length);
@@ -149,18 +149,25 @@ INLINE int translate_error(const struct tunnel_error *error, const struct bindin
 }
 
 /* An ICMPv6 message to the home agent. */
-INLINE enum reason receive_icmpv6(struct xdp_md *ctx, struct ipv6_header *packet, void *end)
+COLD long receive_icmpv6(struct xdp_md *ctx, __u64 one, __u64 two, __u64 three)
 {
-	struct tunnel_error *error = take_tunnel_error(packet, end);
 	struct icmpv6_header told = {};
+	struct ethernet_header *link;
+	struct tunnel_error *error;
+	struct ipv6_header *packet;
 	struct cursor frame;
 	struct binding binding;
 	enum reason silent;
 	__u32 length;
 
+	frame = cursor_of(ctx);
+	packet = take_packet(&frame, &link);
+	if (!packet)
+		return PASS_MALFORMED;
+	error = take_tunnel_error(packet, frame.end);
 	if (!error)
 		return PASS_HOME_AGENT;
-	if (!is_of_a_binding(error, packet, &binding))
+	if (!is_of_a_binding(ctx, error, packet, &binding))
 		return PASS_TUNNEL_ERROR_UNKNOWN;
 	length = length_of(packet->payload_length);
 	if (!is_intact(ctx, sum_of_pseudo_header(packet->source, packet->destination, length), length))

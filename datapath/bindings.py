@@ -224,13 +224,11 @@ class BindingMap:
     def _networks(self, prefixes: NDArray[np.uint64], agents: list[Pair], numbers: NDArray[np.int64]) -> Networks:
         """Numbers of the home networks, each of a prefix and the agent with the number."""
         if len(agents) == 1 and bool((prefixes == prefixes[0]).all()):
-            return np.full(len(prefixes), self._table.network(int(prefixes[0]), agents[0]), np.uint32)
+            return np.full(len(prefixes), self._table.network_numbers([(int(prefixes[0]), agents[0])])[0], np.uint32)
         different, prefix = np.unique(prefixes, return_inverse=True)
         kinds, kind = np.unique(prefix * max(1, len(agents)) + numbers, return_inverse=True)
-        networks = [
-            self._table.network(int(different[one // len(agents)]), agents[one % len(agents)]) for one in kinds.tolist()
-        ]
-        return np.array(networks, np.uint32)[kind]
+        pairs = ((int(different[one // len(agents)]), agents[one % len(agents)]) for one in kinds.tolist())
+        return np.array(self._table.network_numbers(pairs), np.uint32)[kind]
 
     def _raw_entries(self) -> dict[bytes, tuple[bytes, bytes]]:
         entries = self._batches.entries()

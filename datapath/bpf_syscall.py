@@ -10,7 +10,6 @@ import ctypes
 import errno
 import mmap
 import os
-import platform
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +17,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from datapath.errors import BpfCallFailed, CompileFailed, DatapathError, MapFull, NotLoaded, PrivilegeRequired, StalePin
+from datapath.bpf_commands import Command, address, call, failure, input_buffer, output_buffer
+from datapath.errors import BpfCallFailed, DatapathError, MapFull, NotLoaded, StalePin
 
 
 class MapType(IntEnum):
@@ -32,30 +32,10 @@ class MapType(IntEnum):
     DEVMAP = 14
 
 
-class _Command(IntEnum):
-    MAP_CREATE = 0
-    MAP_LOOKUP_ELEM = 1
-    MAP_UPDATE_ELEM = 2
-    MAP_DELETE_ELEM = 3
-    MAP_GET_NEXT_KEY = 4
-    PROG_LOAD = 5
-    OBJ_PIN = 6
-    OBJ_GET = 7
-    PROG_TEST_RUN = 10
-    OBJ_GET_INFO_BY_FD = 15
-    MAP_LOOKUP_BATCH = 24
-    MAP_UPDATE_BATCH = 26
-    MAP_DELETE_BATCH = 27
-
-
 MAP_NOT_PREALLOCATED = 1 << 0
 """Flag of a map whose entries take memory only once they are there (BPF_F_NO_PREALLOC)."""
 MAP_MEMORY_MAPPABLE = 1 << 10
 """Flag of a map whose values can be mapped into memory (BPF_F_MMAPABLE)."""
-
-_SYSCALL_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
-_ATTRIBUTE_SIZE = 120
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +69,6 @@ class ProgramInfo:
     runs: int = 0
 
 
-_REFUSALS = (-errno.EACCES, -errno.EINVAL, -errno.E2BIG, -errno.EPERM)
-_LOG_SIZE = 1 << 28
-"""Of the verifier's words; only what it writes takes memory. Before Linux 6.4 it is the end that does not fit."""
-_LAST_BYTES = 1 << 14
-_LAST_LINES = 40
-
-
 @dataclass(frozen=True, slots=True)
 class TestRun:
     """Outcome of BPF_PROG_TEST_RUN: the verdict, the frame afterwards, and ns per run."""
@@ -103,42 +76,6 @@ class TestRun:
     verdict: int
     frame: bytes
     duration_ns: int
-
-
-def _call(command: _Command, attributes: bytes | bytearray) -> tuple[int, bytearray]:
-    """Returns the call's result (a negative errno on failure) and the attributes as the kernel left them."""
-    number = _SYSCALL_NUMBERS.get(platform.machine())
-    if number is None:
-        raise DatapathError(f"The data path does not know bpf(2) on {platform.machine()}: run it on x86_64 or aarch64.")
-    buffer = bytearray(attributes.ljust(_ATTRIBUTE_SIZE, b"\0"))
-    view = (ctypes.c_char * len(buffer)).from_buffer(buffer)
-    while True:
-        result = _libc.syscall(number, int(command), ctypes.byref(view), len(buffer))
-        if result >= 0:
-            return result, buffer
-        error = ctypes.get_errno()
-        if error != errno.EINTR:
-            return -error, buffer
-
-
-def _failure(error: int, what: str) -> DatapathError:
-    if error in (errno.EPERM, errno.EACCES):
-        return PrivilegeRequired(
-            f"{what} is not permitted: run as root, or with CAP_BPF and CAP_NET_ADMIN (to load: CAP_SYS_ADMIN too)."
-        )
-    return BpfCallFailed(f"{what} failed: {os.strerror(error)}.", error)
-
-
-def _address(buffer: ctypes.Array[ctypes.c_char] | None) -> int:
-    return 0 if buffer is None else ctypes.addressof(buffer)
-
-
-def _input(data: bytes) -> ctypes.Array[ctypes.c_char]:
-    return (ctypes.c_char * max(len(data), 1)).from_buffer_copy(data or b"\0")
-
-
-def _output(size: int) -> ctypes.Array[ctypes.c_char]:
-    return (ctypes.c_char * max(size, 1))()
 
 
 def possible_processors() -> int:
@@ -149,12 +86,12 @@ def possible_processors() -> int:
 
 def object_get(path: Path) -> int:
     """Opens a pinned object and returns its descriptor; raises NotLoaded if there is none."""
-    name = _input(os.fsencode(path) + b"\0")
-    result, _ = _call(_Command.OBJ_GET, struct.pack("=Q", _address(name)))
+    name = input_buffer(os.fsencode(path) + b"\0")
+    result, _ = call(Command.OBJ_GET, struct.pack("=Q", address(name)))
     if result == -errno.ENOENT:
         raise NotLoaded(f"Nothing is pinned at {path}: run `homeagent datapath load` first.")
     if result < 0:
-        raise _failure(-result, f"Opening {path}")
+        raise failure(-result, f"Opening {path}")
     return result
 
 
@@ -170,17 +107,17 @@ def opened(path: Path) -> Iterator[int]:
 
 def object_pin(descriptor: int, path: Path) -> None:
     """Pins a map or program; the path must not exist yet."""
-    name = _input(os.fsencode(path) + b"\0")
-    result, _ = _call(_Command.OBJ_PIN, struct.pack("=QI", _address(name), descriptor))
+    name = input_buffer(os.fsencode(path) + b"\0")
+    result, _ = call(Command.OBJ_PIN, struct.pack("=QI", address(name), descriptor))
     if result < 0:
-        raise _failure(-result, f"Pinning {path}")
+        raise failure(-result, f"Pinning {path}")
 
 
 def _object_info(descriptor: int, size: int) -> bytes:
-    info = _output(size)
-    result, _ = _call(_Command.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", descriptor, size, _address(info)))
+    info = output_buffer(size)
+    result, _ = call(Command.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", descriptor, size, address(info)))
     if result < 0:
-        raise _failure(-result, "Asking the kernel about a BPF object")
+        raise failure(-result, "Asking the kernel about a BPF object")
     return info.raw
 
 
@@ -210,59 +147,21 @@ def program_info(descriptor: int) -> ProgramInfo:
 def program_map_identifiers(descriptor: int) -> frozenset[int]:
     """The maps that a program uses."""
     (number,) = struct.unpack_from("=I", _object_info(descriptor, 232), 52)
-    identifiers = _output(4 * number)
-    info = _input(bytes(52) + struct.pack("=IQ", number, _address(identifiers)) + bytes(168))
-    result, _ = _call(_Command.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", descriptor, 232, _address(info)))
+    identifiers = output_buffer(4 * number)
+    info = input_buffer(bytes(52) + struct.pack("=IQ", number, address(identifiers)) + bytes(168))
+    result, _ = call(Command.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", descriptor, 232, address(info)))
     if result < 0:
-        raise _failure(-result, "Asking the kernel about the maps of a program")
+        raise failure(-result, "Asking the kernel about the maps of a program")
     return frozenset(struct.unpack(f"={number}I", identifiers.raw[: 4 * number]))
 
 
 def map_create(kind: MapType, key_size: int, value_size: int, max_entries: int, name: str, flags: int = 0) -> int:
     """Creates a map and returns its descriptor."""
     attributes = struct.pack("=7I16s", kind, key_size, value_size, max_entries, flags, 0, 0, name.encode("ascii")[:15])
-    result, _ = _call(_Command.MAP_CREATE, attributes)
+    result, _ = call(Command.MAP_CREATE, attributes)
     if result < 0:
-        raise _failure(-result, f"Creating the map {name} of {max_entries} entries")
+        raise failure(-result, f"Creating the map {name} of {max_entries} entries")
     return result
-
-
-def program_load(kind: int, instructions: bytes, name: str) -> int:
-    """Loads a program; returns its descriptor.
-
-    Raises:
-        CompileFailed: the verifier does not accept it.
-        DatapathError: another failure.
-    """
-    result = _program_load(kind, instructions, name, None)
-    if result >= 0:
-        return result
-    if result not in _REFUSALS:
-        raise _failure(-result, f"Loading the program {name}")
-    # Once more for the verifier's words, which take much longer to write than to do without.
-    with mmap.mmap(-1, _LOG_SIZE) as log:
-        again = _program_load(kind, instructions, name, (ctypes.c_char * _LOG_SIZE).from_buffer(log))
-        end = log.find(b"\0")
-        words = log[max(0, end - _LAST_BYTES) : end].decode(errors="replace")
-    if again >= 0:
-        return again
-    if not words:
-        raise _failure(-result, f"Loading the program {name}")
-    raise CompileFailed(
-        f"The program {name} was refused ({os.strerror(-result)}): report this with the text below.\n"
-        + "\n".join(words.splitlines()[-_LAST_LINES:])
-    )
-
-
-def _program_load(kind: int, instructions: bytes, name: str, log: ctypes.Array[ctypes.c_char] | None) -> int:
-    code, licence = _input(instructions), _input(b"GPL\0")
-    attributes = struct.pack(
-        "=IIQQIIQII16s",
-        *(kind, len(instructions) // 8, _address(code), _address(licence)),
-        *(0 if log is None else 1, 0 if log is None else len(log), _address(log)),
-        *(0, 0, name.encode("ascii")[:15]),
-    )
-    return _call(_Command.PROG_LOAD, attributes)[0]
 
 
 class Map:
@@ -308,7 +207,7 @@ class Map:
             return MapFull(
                 f"The map {self.info.name} holds its {self.info.max_entries} entries: load the data path with more."
             )
-        return _failure(error, f"{what} the map {self.info.name}")
+        return failure(error, f"{what} the map {self.info.name}")
 
     def _check(self, data: bytes, size: int, what: str) -> None:
         if len(data) != size:
@@ -326,9 +225,9 @@ class Map:
     def lookup(self, key: bytes) -> bytes | None:
         """The value under ``key``, or None."""
         self._check(key, self.key_size, "key")
-        key_buffer, value = _input(key), _output(self.value_size)
-        attributes = struct.pack("=IIQQQ", self.descriptor, 0, _address(key_buffer), _address(value), 0)
-        result, _ = _call(_Command.MAP_LOOKUP_ELEM, attributes)
+        key_buffer, value = input_buffer(key), output_buffer(self.value_size)
+        attributes = struct.pack("=IIQQQ", self.descriptor, 0, address(key_buffer), address(value), 0)
+        result, _ = call(Command.MAP_LOOKUP_ELEM, attributes)
         if result == -errno.ENOENT:
             return None
         if result < 0:
@@ -339,17 +238,17 @@ class Map:
         """Stores ``value`` under ``key``; raises MapFull when there is no room."""
         self._check(key, self.key_size, "key")
         self._check(value, self.value_size, "value")
-        key_buffer, value_buffer = _input(key), _input(value)
-        attributes = struct.pack("=IIQQQ", self.descriptor, 0, _address(key_buffer), _address(value_buffer), 0)
-        result, _ = _call(_Command.MAP_UPDATE_ELEM, attributes)
+        key_buffer, value_buffer = input_buffer(key), input_buffer(value)
+        attributes = struct.pack("=IIQQQ", self.descriptor, 0, address(key_buffer), address(value_buffer), 0)
+        result, _ = call(Command.MAP_UPDATE_ELEM, attributes)
         if result < 0:
             raise self._fail(-result, "Writing")
 
     def delete(self, key: bytes) -> bool:
         """Removes ``key``; whether it was there."""
         self._check(key, self.key_size, "key")
-        key_buffer = _input(key)
-        result, _ = _call(_Command.MAP_DELETE_ELEM, struct.pack("=IIQ", self.descriptor, 0, _address(key_buffer)))
+        key_buffer = input_buffer(key)
+        result, _ = call(Command.MAP_DELETE_ELEM, struct.pack("=IIQ", self.descriptor, 0, address(key_buffer)))
         if result == -errno.ENOENT:
             return False
         if result < 0:
@@ -360,9 +259,9 @@ class Map:
         """All keys, one call each; a key deleted meanwhile may restart the walk, so callers take what they need."""
         previous: ctypes.Array[ctypes.c_char] | None = None
         while True:
-            following = _output(self.key_size)
-            attributes = struct.pack("=IIQQ", self.descriptor, 0, _address(previous), _address(following))
-            result, _ = _call(_Command.MAP_GET_NEXT_KEY, attributes)
+            following = output_buffer(self.key_size)
+            attributes = struct.pack("=IIQQ", self.descriptor, 0, address(previous), address(following))
+            result, _ = call(Command.MAP_GET_NEXT_KEY, attributes)
             if result == -errno.ENOENT:
                 return
             if result < 0:
@@ -373,22 +272,22 @@ class Map:
     def lookup_batches(self, batch_size: int = 4096) -> Iterator[tuple[bytes, bytes, int]]:
         """All entries, in blocks of concatenated keys, concatenated values and their number."""
         size = min(max(batch_size, 256), max(self.info.max_entries, 256))
-        token, is_first = _output(max(self.key_size, 8)), True
+        token, is_first = output_buffer(max(self.key_size, 8)), True
         while True:
-            keys, values = _output(size * self.key_size), _output(size * self.value_size)
-            following = _output(max(self.key_size, 8))
+            keys, values = output_buffer(size * self.key_size), output_buffer(size * self.value_size)
+            following = output_buffer(max(self.key_size, 8))
             attributes = struct.pack(
                 "=QQQQIIQQ",
-                0 if is_first else _address(token),
-                _address(following),
-                _address(keys),
-                _address(values),
+                0 if is_first else address(token),
+                address(following),
+                address(keys),
+                address(values),
                 size,
                 self.descriptor,
                 0,
                 0,
             )
-            result, after = _call(_Command.MAP_LOOKUP_BATCH, attributes)
+            result, after = call(Command.MAP_LOOKUP_BATCH, attributes)
             (count,) = struct.unpack_from("=I", after, 32)
             if result == -errno.ENOSPC:  # one bucket holds more than the block
                 size *= 2
@@ -408,11 +307,11 @@ class Map:
             return
         self._check(keys, count * self.key_size, "keys")
         self._check(values, count * self.value_size, "values")
-        key_buffer, value_buffer = _input(keys), _input(values)
+        key_buffer, value_buffer = input_buffer(keys), input_buffer(values)
         attributes = struct.pack(
-            "=QQQQIIQQ", 0, 0, _address(key_buffer), _address(value_buffer), count, self.descriptor, 0, 0
+            "=QQQQIIQQ", 0, 0, address(key_buffer), address(value_buffer), count, self.descriptor, 0, 0
         )
-        result, _ = _call(_Command.MAP_UPDATE_BATCH, attributes)
+        result, _ = call(Command.MAP_UPDATE_BATCH, attributes)
         if result < 0:
             raise self._fail(-result, "Writing")
 
@@ -420,11 +319,11 @@ class Map:
         """Removes many keys; those that are not there are passed over."""
         start, total = 0, len(keys) // self.key_size
         self._check(keys, total * self.key_size, "keys")
-        key_buffer = _input(keys)
+        key_buffer = input_buffer(keys)
         while start < total:
-            first = _address(key_buffer) + start * self.key_size
+            first = address(key_buffer) + start * self.key_size
             attributes = struct.pack("=QQQQIIQQ", 0, 0, first, 0, total - start, self.descriptor, 0, 0)
-            result, after = _call(_Command.MAP_DELETE_BATCH, attributes)
+            result, after = call(Command.MAP_DELETE_BATCH, attributes)
             if result == -errno.ENOENT:  # the count is of those before the one that is not there
                 (count,) = struct.unpack_from("=I", after, 32)
                 start += count + 1
@@ -436,9 +335,9 @@ class Map:
 
 def program_test_run(descriptor: int, frame: bytes, *, interface: int = 0, repeat: int = 1) -> TestRun:
     """Runs an XDP program on a frame, as if received by ``interface`` (an index; 0 means the loopback device)."""
-    data, result_frame = _input(frame), _output(len(frame) + 512)
+    data, result_frame = input_buffer(frame), output_buffer(len(frame) + 512)
     context_in = struct.pack("=6I", 0, len(frame), 0, interface, 0, 0)
-    context = _input(context_in)
+    context = input_buffer(context_in)
     size = len(context_in) if interface else 0
     attributes = struct.pack(
         "=IIIIQQIIIIQQ",
@@ -446,18 +345,18 @@ def program_test_run(descriptor: int, frame: bytes, *, interface: int = 0, repea
         0,
         len(frame),
         len(frame) + 512,
-        _address(data),
-        _address(result_frame),
+        address(data),
+        address(result_frame),
         repeat,
         0,
         size,
         0,
-        _address(context) if size else 0,
+        address(context) if size else 0,
         0,
     )
-    result, after = _call(_Command.PROG_TEST_RUN, attributes)
+    result, after = call(Command.PROG_TEST_RUN, attributes)
     if result < 0:
-        raise _failure(-result, "Running the program on a test frame")
+        raise failure(-result, "Running the program on a test frame")
     verdict, _, length = struct.unpack_from("=III", after, 4)
     (duration,) = struct.unpack_from("=I", after, 36)
     return TestRun(verdict, result_frame.raw[:length], duration)
@@ -469,13 +368,13 @@ def run_live_frames(descriptor: int, frame: bytes, *, interface: int, repeat: in
     The kernel keeps the frames' memory for the next ones and restores their length only, so the program has to write
     every header anew (BPF_F_TEST_XDP_LIVE_FRAMES, Linux 5.18). Returns when the last frame was sent or dropped.
     """
-    data, context = _input(frame), _input(struct.pack("=6I", 0, len(frame), 0, interface, 0, 0))
+    data, context = input_buffer(frame), input_buffer(struct.pack("=6I", 0, len(frame), 0, interface, 0, 0))
     attributes = struct.pack(
         "=IIIIQQIIIIQQIII",
-        *(descriptor, 0, len(frame), 0, _address(data), 0),
-        *(repeat, 0, 24, 0, _address(context), 0),
+        *(descriptor, 0, len(frame), 0, address(data), 0),
+        *(repeat, 0, 24, 0, address(context), 0),
         *(2, 0, batch_size),
     )
-    result, _ = _call(_Command.PROG_TEST_RUN, attributes)
+    result, _ = call(Command.PROG_TEST_RUN, attributes)
     if result < 0:
-        raise _failure(-result, "Sending live frames")
+        raise failure(-result, "Sending live frames")

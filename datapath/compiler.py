@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 import os
@@ -13,18 +14,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
-from datapath.bpf_syscall import opened, program_load
+from datapath.bpf_syscall import opened
 from datapath.errors import CompileFailed, CompilerUnavailable, NotLoaded
 from datapath.kernel_headers import kernel_source
 from datapath.layout import PROGRAM_NAME, map_specifications
+from datapath.linking import Section, link
 from datapath.object_code import ObjectCode
 from datapath.program_cache import CACHE, alone, cached, keep
+from datapath.program_loading import ProgramType, program_load
 from datapath.specialisation import Specialisation
 
-_XDP = 6  # BPF_PROG_TYPE_XDP
-_SCHED_CLS = 3  # BPF_PROG_TYPE_SCHED_CLS
-
+_FIRST_FUNCTION = b"cold"
+"""Of the section of functions (``bpf/cold.h``)."""
 _INCLUDE = re.compile(r'^#include "(?P<name>[a-z0-9_]+\.h)"$', re.MULTILINE)
 
 
@@ -117,9 +120,16 @@ def _compile(text: str, program: str, specialisation: Specialisation) -> ObjectC
         wanted = (each.name for each in map_specifications(specialisation.max_bindings))
         numbers = {bcc.lib.bpf_table_fd(module.module, name.encode()): name for name in wanted}
         compiled_with = str(headers or f"/lib/modules/{os.uname().release}/build")
-        return ObjectCode.of(module.dump_func(program.encode()), numbers, compiled_with)
+        return ObjectCode.of(link(module.dump_func(program.encode()), _section(bcc, module)), numbers, compiled_with)
     finally:
         module.close()
+
+
+def _section(bcc: Any, module: Any) -> Section:
+    """The functions beside the programs, in the memory that bcc has compiled them into."""
+    first = module.dump_func(_FIRST_FUNCTION)
+    start = bcc.lib.bpf_function_start(module.module, _FIRST_FUNCTION)
+    return Section(first, lambda place: ctypes.string_at(start + 8 * place, 8))
 
 
 def _cached(name: str, cache: Path, specialisation: Specialisation, program: str) -> tuple[ObjectCode, int] | None:
@@ -141,7 +151,9 @@ def _load(code: ObjectCode, specialisation: Specialisation, program: str) -> int
 
         numbers = {name: number(name) for name in set(code.maps.values())}
         instructions = code.linked(numbers.__getitem__, specialisation.filled_in())
-        return program_load(_XDP if program == PROGRAM_NAME else _SCHED_CLS, instructions, program)
+        return program_load(
+            ProgramType.XDP if program == PROGRAM_NAME else ProgramType.SCHED_CLS, instructions, program
+        )
 
 
 def _explain(error: str, said: Path) -> str:

@@ -42,19 +42,23 @@ class HomeNetworks:
         del self.agents, self.prefixes
         self._memory.close()
 
-    def index(self, prefix: int, agent: Pair, used: Callable[[], Iterable[int]]) -> int:
-        """The number of the pair, which it gets when it is first used.
+    def numbers(self, pairs: Iterable[tuple[int, Pair]], used: Callable[[], Iterable[int]]) -> list[int]:
+        """The numbers of pairs, which they get when they are first used.
 
         Args:
-            prefix: upper half of home addresses.
-            agent: home agent's address.
+            pairs: upper half of home addresses, and home agent's address.
             used: says which numbers bindings have, when there seems to be none left.
 
         Raises:
             MapFull: none is left.
         """
-        index = self._indices.get((prefix, agent))
-        return self._new(prefix, agent, used) if index is None else index
+        result: list[int] = []
+        for prefix, agent in pairs:
+            number = self._indices.get((prefix, agent))
+            if number is None:
+                number = self._new(prefix, agent, lambda: (*used(), *result))
+            result.append(number)
+        return result
 
     def learn(self, used: Iterable[int]) -> None:
         """Takes over the numbers that bindings have; all others are free."""

@@ -6,7 +6,8 @@ import os
 import struct
 import time
 
-from datapath.bpf_syscall import program_load, program_test_run
+from datapath.bpf_syscall import program_test_run
+from datapath.program_loading import program_load
 
 _SOCKET_FILTER = 1
 _INSTRUCTION = struct.Struct("=BBhi")

@@ -35,7 +35,7 @@ MAX_USAGE_STRIPES = 8
 """Processors that count in places of their own; more of them share these."""
 HASH_KEY = struct.Struct("=5Q")
 """Key of the hash that places bindings."""
-MAX_PROBES = 32
+MAX_PROBES = 64
 """Buckets from its place on that a binding may be in."""
 JOURNAL_SLOTS = 4096
 """Slots behind the table, where a new value is in force while it is copied into its slot."""
@@ -67,6 +67,7 @@ NEXT_HOP = struct.Struct("=III6s6sI")
 ROUTES_OF_PROCESSOR = 4096
 """Destinations of decapsulated packets whose next hop one processor keeps."""
 CACHED_ROUTE_SIZE = 32
+ROUTE_SIZE = 24
 ROUTE_CONTROL = struct.Struct("=IIQ")
 """Generation, reserved, valid until (jiffies)."""
 PATH_MTU = struct.Struct("=IIQ")
@@ -137,6 +138,7 @@ def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
         array("home_networks", HOME_NETWORK.size, MAX_HOME_NETWORKS, MAP_MEMORY_MAPPABLE, since=4),
         array("next_hops", NEXT_HOP.size, 2 * next_hops_of_generation() * processors),
         array("routes", CACHED_ROUTE_SIZE, ROUTES_OF_PROCESSOR * processors, since=4),
+        MapSpecification("asked_routes", MapType.PERCPU_ARRAY, INDEX.size, ROUTE_SIZE, 1),
         array("route_control", ROUTE_CONTROL.size, 1, MAP_MEMORY_MAPPABLE),
         MapSpecification(
             "mobile_networks",

@@ -7,6 +7,7 @@ that readers never wait, and a writer that dies half-way leaves what was or what
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ class Table:
     def put(self, home: Pair, care_of: Pair, agent: Pair) -> None:
         """Installs or changes one binding; raises MapFull and then changes nothing."""
         self.settle()
-        network = self.network(home[0], agent)
+        (network,) = self.network_numbers([(home[0], agent)])
         found, free = self._probe(*home)
         if found >= 0:
             self._change_slot(found, care_of, network)
@@ -140,9 +141,9 @@ class Table:
         """Traffic of the binding in a slot, over all processors."""
         return Usage(*self.usages[:, slot].sum(axis=0).tolist())
 
-    def network(self, prefix: int, agent: Pair) -> int:
-        """Number of the home network, which it gets when it is first used; raises MapFull."""
-        return self.networks.index(prefix, agent, self._used_networks)
+    def network_numbers(self, pairs: Iterable[tuple[int, Pair]]) -> list[int]:
+        """Numbers of home networks (upper half of home addresses, agent), given at first use; raises MapFull."""
+        return self.networks.numbers(pairs, self._used_networks)
 
     def reserve_changes(self, number: int) -> int:
         """The first of so many successive change numbers, after LAST_CHANGE starting again at 1."""

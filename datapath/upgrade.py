@@ -21,7 +21,7 @@ from datapath.bindings import BindingMap
 from datapath.bpf_syscall import Map, MapType, object_pin
 from datapath.errors import DatapathError, NotLoaded
 from datapath.former_bindings import FormerBindings, reader
-from datapath.layout import INDEX, MOBILE_ROUTER, MapSpecification, map_specifications, pin_directory
+from datapath.layout import INDEX, KEY_SIZE, MOBILE_ROUTER, MapSpecification, map_specifications, pin_directory
 from datapath.loader import LoaderOptions, LoadReport, check_options, create_map, difference, load, load_program
 
 Pause = Callable[[], AbstractContextManager[bool]]
@@ -187,7 +187,7 @@ def _carry_networks(source: Path, following: Path) -> None:
         for key in list(present.keys()):
             value = present.lookup(key)
             if value is not None:
-                home_address, _ = MOBILE_ROUTER.unpack(value)
+                home_address = value[:KEY_SIZE]  # as in every version
                 slot = max(bindings.slot(IPv6Address(home_address)), 0)  # of another: then it leads nowhere
                 fresh.update(key, MOBILE_ROUTER.pack(home_address, slot))
 

@@ -11,7 +11,7 @@ import os
 import sys
 
 from datapath import netlink
-from datapath.bpf_syscall import program_load
+from datapath.program_loading import program_load
 
 _XDP = 6  # BPF_PROG_TYPE_XDP
 _PASS = bytes.fromhex("b700000002000000 9500000000000000")  # r0 = XDP_PASS; exit

@@ -8,9 +8,9 @@ import re
 import pytest
 
 from datapath import ethtool, netlink, preflight
-from datapath.bpf_syscall import program_load
 from datapath.netlink import XdpMode
 from datapath.preflight import ONE_BUFFER_MTU, examine_interface
+from datapath.program_loading import program_load
 from tests.datapath.conftest import run
 from tests.datapath.test_upgrade import _PASS, _XDP
 

@@ -20,12 +20,12 @@ from datapath import upgrade as upgrading
 from datapath.bindings import BindingMap, Tunnel
 from datapath.bpf_syscall import (
     MAP_MEMORY_MAPPABLE,
+    MAP_NOT_PREALLOCATED,
     Map,
     MapType,
     map_create,
     object_pin,
     possible_processors,
-    program_load,
 )
 from datapath.counters import read_counters
 from datapath.errors import CompileFailed, DatapathError, MapFull, NotLoaded, StalePin
@@ -34,6 +34,7 @@ from datapath.layout import ATTACHMENT, MAX_PORTS, MAX_REASONS, PROGRAM_NAME, SC
 from datapath.loader import LoaderOptions, load
 from datapath.mobile_networks import MobileNetworkMap
 from datapath.netlink import XdpMode
+from datapath.program_loading import program_load
 from datapath.reasons import Reason
 from datapath.show import show
 from datapath.unload import unload
@@ -45,6 +46,7 @@ AGENT = IPv6Address("2001:db8:f::1")
 OTHER_AGENT = IPv6Address("2001:db8:f::2")
 HOME = IPv6Address("2001:db8:100::5")
 CARE_OF = IPv6Address("2001:db8:f::5")
+NETWORK = struct.pack("=I16s", 56, IPv6Address("2001:db8:200::").packed)
 TUNNELS = {HOME + number: Tunnel(CARE_OF + number, (AGENT, OTHER_AGENT)[number % 2]) for number in range(30)}
 
 
@@ -373,9 +375,9 @@ def serve_version_1(options: LoaderOptions) -> int:
     return serve(options, directory)
 
 
-def serve_version_2(options: LoaderOptions) -> int:
+def serve_version_2(options: LoaderOptions, version: int = 2) -> int:
     """The same for version 2: a table with two copies of each binding, the odd ones in the second one."""
-    directory = options.pin_path / "v2"
+    directory = options.pin_path / f"v{version}"
     directory.mkdir(parents=True)
     processors = possible_processors()
     size = -(-(64 + 32 * processors) // 64) * 64
@@ -396,6 +398,16 @@ def serve_version_2(options: LoaderOptions) -> int:
     bindings.close()
     agents.close()
     return serve(options, directory)
+
+
+def serve_version_3(options: LoaderOptions) -> int:
+    """The same for version 3: as version 2, and mobile networks with the slot of their router."""
+    directory = options.pin_path / "v3"
+    before = serve_version_2(options, 3)
+    networks = pin_map(directory / "mobile_networks", MapType.LPM_TRIE, 20, 24, 1 << 20, MAP_NOT_PREALLOCATED)
+    networks.update(NETWORK, struct.pack("=16sI4x", HOME.packed, 77))
+    networks.close()
+    return before
 
 
 def serve(options: LoaderOptions, directory: Path) -> int:
@@ -419,7 +431,7 @@ def serve(options: LoaderOptions, directory: Path) -> int:
     return attached("core")
 
 
-@pytest.mark.parametrize("serve_version", [serve_version_1, serve_version_2])
+@pytest.mark.parametrize("serve_version", [serve_version_1, serve_version_2, serve_version_3])
 def test_an_earlier_version_is_taken_along(options, serve_version):
     serve_version(options)
     with pytest.raises(StalePin, match=r"earlier version.*datapath upgrade"):
@@ -431,6 +443,10 @@ def test_an_earlier_version_is_taken_along(options, serve_version):
 
     assert attached("cn0") == attached("core") == report.program_id
     assert_carried(options.pin_path)
+    with Map.open(pin_directory(options.pin_path) / "mobile_networks") as networks:
+        with BindingMap.open(options.pin_path) as bindings:
+            router = struct.pack("=16sI4x", HOME.packed, bindings.slot(HOME))
+        assert networks.lookup(NETWORK) == (router if serve_version is serve_version_3 else None)
     assert [path.name for path in options.pin_path.iterdir()] == [f"v{SCHEMA_VERSION}"]
     assert show(options.pin_path)["home_agent_addresses"] == [str(AGENT)]
     assert unload(options.pin_path).detached == ["cn0", "core"]

@@ -25,7 +25,7 @@ LINK = "home0"
 PASS_ALL = """
 import struct, sys
 from datapath import netlink
-from datapath.bpf_syscall import program_load
+from datapath.program_loading import program_load
 instructions = struct.pack("=BBhiBBhi", 0xb7, 0, 0, 2, 0x95, 0, 0, 0)  # return XDP_PASS
 index = netlink.interface_state(sys.argv[1]).index
 netlink.attach(index, program_load(6, instructions, "pass_all"), netlink.XdpMode.NATIVE)
