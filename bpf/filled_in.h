@@ -7,6 +7,6 @@
 #define FILLED_IN(place)                                                                                           \
 	({                                                                                                         \
 		__u64 number_;                                                                                     \
-		asm("%0 = %1 ll" : "=r"(number_) : "i"(0x5ec7e75ec7e75e00ULL + (place)));                          \
+		asm volatile("%0 = %1 ll" : "=r"(number_) : "i"(0x5ec7e75ec7e75e00ULL + (place)));                          \
 		number_;                                                                                           \
 	})

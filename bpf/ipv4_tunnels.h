@@ -182,7 +182,7 @@ COLD long enter_tunnel(struct xdp_md *ctx, __u64 replaced, __u64 two, __u64 thre
 	if (packet->hop_limit <= 1)
 		return TELL_SOURCE(ICMPV6_TIME_EXCEEDED, 0);
 	if (!follow_binding(&route, &receiver, length + size))
-		ask_route_of_binding(ctx, &route, &receiver, version_class_flow, length + size);
+		ask_route_of_binding(ctx, &route, &receiver, 1, version_class_flow, length + size);
 	if (route.status != BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		reason = outer_route_reason(&route, replaced ? FORWARD_REENCAPSULATED : FORWARD_ENCAPSULATED);
 	else if (length > IPV6_MINIMUM_MTU)

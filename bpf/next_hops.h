@@ -122,9 +122,9 @@ INLINE void take_over(struct route *route)
 		route->status = BPF_FIB_LKUP_RET_UNREACHABLE;
 }
 
-/* Asks the kernel for the route of the binding, and keeps it. */
+/* Asks the kernel for the route of the binding, and keeps it if the binding is in force. */
 INLINE void ask_route_of_binding(struct xdp_md *ctx, struct route *route, const struct binding *binding,
-				 __be32 version_class_flow, __u32 length)
+				 int is_in_force, __be32 version_class_flow, __u32 length)
 {
 	const __u32 generation = current_generation();
 	int index;
@@ -135,7 +135,7 @@ INLINE void ask_route_of_binding(struct xdp_md *ctx, struct route *route, const 
 		find_route(ctx, route, binding->home_agent, &binding->care_of_address, version_class_flow,
 			   NEXT_HEADER_IPV6, length);
 	apply_path_mtu(route, &binding->care_of_address, length);
-	if (!generation || route->status != BPF_FIB_LKUP_RET_SUCCESS)
+	if (!generation || !is_in_force || route->status != BPF_FIB_LKUP_RET_SUCCESS)
 		return;
 	index = keep_route(route, generation);
 	if (index < 0)
@@ -149,22 +149,28 @@ INLINE void ask_route_of_binding(struct xdp_md *ctx, struct route *route, const 
 		*(volatile __u32 *)&binding->slot->next_hop = 0;
 }
 
-/* The same for the mobile node or network that the packet at `offset` is to. */
-COLD long ask_route_to_mobile(struct xdp_md *ctx, __u64 offset, __u64 length, __u64 state)
+/* The same for the mobile node or network that the packet at `offset` is to, by the care-of address that its caller has
+ * found: there may be another one since. */
+COLD long ask_route_to_mobile(struct xdp_md *ctx, __u64 offset, __u64 care_of_high, __u64 care_of_low)
 {
 	struct ipv6_header *packet = packet_at(ctx, offset);
 	struct ipv6_address destination;
 	struct binding binding;
-	struct route route = {};
+	struct route route = { .status = BPF_FIB_LKUP_RET_UNSUPP_LWT };
+	int is_in_force;
 
 	if (packet) {
 		destination = address_of(packet->destination);
-		if (find_mobile(ctx, &destination, &binding) && binding.state == state)
-			ask_route_of_binding(ctx, &route, &binding, packet->version_class_flow, length);
-		else
-			route.status = BPF_FIB_LKUP_RET_UNSUPP_LWT; /* changed in this moment: the kernel knows a way */
+		if (find_mobile(ctx, &destination, &binding)) {
+			is_in_force = binding.care_of_address.high == care_of_high &&
+				      binding.care_of_address.low == care_of_low;
+			binding.care_of_address.high = care_of_high;
+			binding.care_of_address.low = care_of_low;
+			ask_route_of_binding(ctx, &route, &binding, is_in_force, packet->version_class_flow,
+					     packet_length(packet) + IPV6_HEADER_SIZE);
+		}
 	}
-	return hand_over(&route);
+	return hand_over(&route); /* if it was removed in this moment: the kernel knows a way */
 }
 
 INLINE int follow_binding(struct route *route, const struct binding *binding, __u32 length)
@@ -176,14 +182,14 @@ INLINE int follow_binding(struct route *route, const struct binding *binding, __
 	       follow_next_hop(reference & REFERENCE_INDEX_MASK, generation, length, route);
 }
 
-/* Sets the route of a packet of the length with its outer header, from what is kept with the binding or from the kernel.
- * The packet itself is at `offset` in the frame. */
+/* Sets the route of a packet of the length with its outer header, which is IPv6, from what is kept with the binding or from
+ * the kernel. The packet itself is at `offset` in the frame. */
 INLINE void find_route_of_binding(struct xdp_md *ctx, struct route *route, const struct binding *binding, __u32 offset,
 				  __u32 length)
 {
 	if (LIKELY(follow_binding(route, binding, length)))
 		return;
-	ask_route_to_mobile(ctx, offset, length, binding->state);
+	ask_route_to_mobile(ctx, offset, binding->care_of_address.high, binding->care_of_address.low);
 	take_over(route);
 }
 

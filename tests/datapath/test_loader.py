@@ -145,7 +145,7 @@ def test_a_map_of_another_size_is_refused(options):
     load(options)
     before = attached("cn0")
 
-    with pytest.raises(StalePin, match=r"192 entries where 256.*max_bindings = 64.*homeagent datapath upgrade"):
+    with pytest.raises(StalePin, match=r"2144 entries where 2176.*max_bindings = 64.*homeagent datapath upgrade"):
         load(replace(options, max_bindings=64))
 
     assert attached("cn0") == before
