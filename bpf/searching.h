@@ -28,12 +28,16 @@ INLINE int find_place(__u32 position, struct place *place)
 }
 
 #define SEARCH_NETWORKS (1ULL << 32)
+#define SEARCH_NO_TABLE (1ULL << 33)
 
-/* `how`: the position that a search begins at, and whether networks are searched after it. */
+/* `how`: the position that a search of the table begins at, and what else is to be searched. */
 COLD long search(void *ctx, __u64 high, __u64 low, __u64 how)
 {
 	const struct ipv6_address address = { .high = high, .low = low };
-	__u64 found = search_table(&address, how);
+	__u64 found = NOWHERE;
+
+	if (!(how & SEARCH_NO_TABLE))
+		found = search_table(&address, how);
 
 	if (WITH_MOBILE_NETWORKS && found == NOWHERE && how & SEARCH_NETWORKS)
 		found = search_networks(&address);
@@ -89,6 +93,7 @@ INLINE int find(void *ctx, const struct ipv6_address *address, int or_network, s
 	struct place place;
 	struct slot *slot;
 	__u32 state;
+	__u64 how = position;
 
 	if (!find_place(position, &place))
 		return 0;
@@ -104,10 +109,15 @@ INLINE int find(void *ctx, const struct ipv6_address *address, int or_network, s
 	network = network_of(source, state, slot, address);
 	if (LIKELY(network && copy_slot(slot, state, source, network, &place.counted->slots[number], found)))
 		return 1;
-	if (LIKELY(!or_network && number && place.bucket->slots[1].home_address_low != address->low &&
-		   !(place.bucket->slots[0].state && place.bucket->slots[1].state)))
-		return 0;
-	return search_and_read(ctx, address, position | (or_network ? SEARCH_NETWORKS : 0), found);
+	if (LIKELY(number && place.bucket->slots[1].home_address_low != address->low &&
+		   !(place.bucket->slots[0].state && place.bucket->slots[1].state))) {
+		if (!or_network)
+			return 0;
+		how |= SEARCH_NO_TABLE;
+	}
+	if (or_network)
+		how |= SEARCH_NETWORKS;
+	return search_and_read(ctx, address, how, found);
 }
 
 INLINE int find_binding(void *ctx, const struct ipv6_address *home_address, struct binding *found)

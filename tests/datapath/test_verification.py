@@ -16,8 +16,8 @@ AGENTS = (IPv6Address("2001:db8:f::1"), IPv6Address("2001:db8:f::2"))
 
 @pytest.mark.namespaces
 @pytest.mark.timeout(600)
-def test_the_program_stays_below_half_the_limit_without_features_and_with_each(pin_path):
-    chosen = [(), *((name,) for name in features())]
+def test_the_program_stays_below_half_the_limit_without_features_with_each_and_with_all(pin_path):
+    chosen = [(), *((name,) for name in features()), features()]
 
     verified = list(verify(pin_path, AGENTS, chosen))
 
