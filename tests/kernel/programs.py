@@ -27,6 +27,13 @@ FEATURES: dict[str, dict[str, Any]] = {
     "stranger limits": {"stranger_limits": StrangerLimits()},
     "home links": {"home_links": True},
     "VLANs": {"vlans": True, "home_links": True, "mobile_networks": True},
+    "everything": {
+        **_IPV4,
+        "mobile_networks": True,
+        "stranger_limits": StrangerLimits(),
+        "home_links": True,
+        "vlans": True,
+    },
 }
 _LOADED: list[tuple[int, dict[str, Any], str]] = [
     *((SMALL, features, PROGRAM_NAME) for features in FEATURES.values()),
