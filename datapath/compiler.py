@@ -128,7 +128,9 @@ def _compile(text: str, program: str, specialisation: Specialisation) -> ObjectC
 def _section(bcc: Any, module: Any) -> Section:
     """The functions beside the programs, in the memory that bcc has compiled them into."""
     start = bcc.lib.bpf_function_start(module.module, _FIRST_FUNCTION)
-    return Section(module.dump_func(_FIRST_FUNCTION) if start else b"", lambda place: ctypes.string_at(start + 8 * place, 8))
+    return Section(
+        module.dump_func(_FIRST_FUNCTION) if start else b"", lambda place: ctypes.string_at(start + 8 * place, 8)
+    )
 
 
 def _cached(name: str, cache: Path, specialisation: Specialisation, program: str) -> tuple[ObjectCode, int] | None:
