@@ -14,11 +14,11 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from control.ikev2.authentication import PublicKey
+from control.ikev2.certificate_extensions import authority, extension, weakness
 from control.ikev2.errors import CertificateError
 from control.ikev2.name_constraints import check_name_constraints
 from control.ikev2.numbers import IdentificationType
@@ -35,15 +35,6 @@ _MOST_SIGNATURES = 2 * MAX_CHAIN
 _MIN_RSA_BITS = 2048
 _MAX_RSA_BITS = 8192
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
-_HANDLED_EXTENSIONS = frozenset(
-    (
-        ExtensionOID.BASIC_CONSTRAINTS,
-        ExtensionOID.KEY_USAGE,
-        ExtensionOID.EXTENDED_KEY_USAGE,
-        ExtensionOID.NAME_CONSTRAINTS,
-        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
-    )
-)
 _ACCEPTED_PURPOSES = frozenset(
     (
         ExtendedKeyUsageOID.IPSEC_IKE,
@@ -174,8 +165,9 @@ class CertificateValidator:
             path = self._path(leaf, certificates[1:], (), _Budget(_MOST_SIGNATURES))
             if path is None:
                 raise CertificateError("untrusted-certificate", leaf.issuer.rfc4514_string())
-            for certificate in path:
-                _check_strength(certificate)
+            for flaw in (weakness(leaf), *(authority(issuer).weakness for issuer in path[1:])):
+                if flaw is not None:
+                    raise CertificateError(*flaw)
             _check_end_entity(leaf)
             check_name_constraints(path)
             return _Validated(
@@ -225,14 +217,8 @@ class CertificateValidator:
 
 def _issued(issuer: x509.Certificate, certificate: x509.Certificate, below: int) -> bool:
     """Whether ``issuer`` may sign certificates and has signed this one, with ``below`` CAs under it in the path."""
-    try:
-        constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except x509.ExtensionNotFound:
-        return False
-    if not constraints.ca or (constraints.path_length is not None and below > constraints.path_length):
-        return False
-    usage = _key_usage(issuer)
-    if usage is not None and not usage.key_cert_sign:
+    said = authority(issuer)
+    if not said.may_sign or (said.path_length is not None and below > said.path_length):
         return False
     try:
         certificate.verify_directly_issued_by(issuer)
@@ -241,30 +227,12 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate, below: int)
     return True
 
 
-def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        return None
-
-
-def _check_strength(certificate: x509.Certificate) -> None:
-    if isinstance(certificate.signature_hash_algorithm, SHA1 | MD5):
-        raise CertificateError("weak-certificate", "signed with a broken hash")
-    for extension in certificate.extensions:
-        if extension.critical and extension.oid not in _HANDLED_EXTENSIONS:
-            raise CertificateError("unhandled-critical-extension", extension.oid.dotted_string)
-
-
 def _check_end_entity(leaf: x509.Certificate) -> None:
-    usage = _key_usage(leaf)
+    usage = extension(leaf, x509.KeyUsage)
     if usage is not None and not (usage.digital_signature or usage.content_commitment):
         raise CertificateError("wrong-key-usage")
-    try:
-        purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return
-    if _ACCEPTED_PURPOSES.isdisjoint(purposes):
+    purposes = extension(leaf, x509.ExtendedKeyUsage)
+    if purposes is not None and _ACCEPTED_PURPOSES.isdisjoint(purposes):
         raise CertificateError("wrong-key-usage", "extended key usage")
 
 
@@ -286,11 +254,7 @@ def _identities(leaf: x509.Certificate) -> Iterable[tuple[int, bytes]]:
 
     The subject is missing: to read it takes longer than all that is here, and few peers call themselves by it.
     """
-    try:
-        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return
-    for name in names:
+    for name in extension(leaf, x509.SubjectAlternativeName) or ():
         if isinstance(name, x509.DNSName):
             yield int(IdentificationType.FQDN), name.value.encode().lower()
         elif isinstance(name, x509.RFC822Name):

@@ -12,6 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from control.ikev2.certificate_extensions import authority, extension
 from control.ikev2.errors import CertificateError
 
 _MOST_COMPARISONS = 20_000
@@ -27,7 +28,7 @@ def check_name_constraints(path: Sequence[x509.Certificate]) -> None:
     Raises:
         CertificateError: ``name-not-permitted``, or ``too-many-names`` to compare.
     """
-    constraints_of = [_constraints(certificate) if position else None for position, certificate in enumerate(path)]
+    constraints_of = [None, *(authority(issuer).name_constraints for issuer in path[1:])]
     if not any(constraints_of):
         return  # most authorities have none, and the names take long to read
     comparisons = 0
@@ -46,19 +47,9 @@ def check_name_constraints(path: Sequence[x509.Certificate]) -> None:
             names += _names(certificate)
 
 
-def _constraints(certificate: x509.Certificate) -> x509.NameConstraints | None:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.NameConstraints).value
-    except x509.ExtensionNotFound:
-        return None
-
-
 def _names(certificate: x509.Certificate) -> Iterator[x509.GeneralName]:
     """The subject, if there is one, and all alternative names; mailboxes in the subject where there are no others."""
-    try:
-        alternatives = list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-    except x509.ExtensionNotFound:
-        alternatives = []
+    alternatives = list(extension(certificate, x509.SubjectAlternativeName) or ())
     yield from alternatives
     if certificate.subject.rdns:
         yield x509.DirectoryName(certificate.subject)
