@@ -1,4 +1,4 @@
-"""The extensions of certificates, read without the search of the library, which asks one abstract class after the other."""
+"""The extensions of certificates, without the search of the library, which asks one abstract class after the other."""
 
 from __future__ import annotations
 
