@@ -153,11 +153,13 @@ def test_changes_under_traffic_are_reported_with_their_rates(report):
 
 
 def test_loading_is_reported_for_maps_of_the_default_size():
-    options = RateOptions(populations=(1, 100_000), rounds=3)
-    measured = Measurements({1: population(1, 30, 2.0, load_s=0.5), 100_000: population(100_000, 30, 2.0, load_s=3.0)})
+    options = RateOptions(populations=(1, 1_000_000), rounds=3)
+    measured = Measurements(
+        {1: population(1, 30, 2.0, load_s=0.5), 1_000_000: population(1_000_000, 30, 2.0, load_s=3.0)}
+    )
     report = build_report(options, measured)
     assert report["load_s"] == 0.5
-    assert report["loads_s"] == {"1": 0.5, "100000": 3.0}
+    assert report["loads_s"] == {"1": 0.5, "1000000": 3.0}
 
 
 def test_the_table_names_every_target(report):
