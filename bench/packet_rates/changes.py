@@ -27,7 +27,7 @@ _PAUSE_S = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """What was done to how many bindings, in how many seconds, and million packets per second meanwhile."""
+    """What was done to how many bindings, in how many seconds, and million packets per second of CPU time meanwhile."""
 
     bindings: int
     seconds: float
@@ -43,7 +43,8 @@ class ChangesUnderTraffic:
     tally: Tally = field(default_factory=lambda: Tally(0, 0, 0, 0, 0))
 
 
-Times = list[tuple[float, float]]
+Calls = list[tuple[float, float, float]]
+"""When each began and ended, and the seconds of CPU time it took."""
 
 
 def measure_changes(
@@ -110,9 +111,9 @@ def _wait_for_packets(programs: MeasuringPrograms, number: int) -> None:
 
 
 @contextmanager
-def _sending(programs: MeasuringPrograms, interface: int, core: int) -> Iterator[Times]:
+def _sending(programs: MeasuringPrograms, interface: int, core: int) -> Iterator[Calls]:
     """Has another process send; when each of its calls began and ended is known after the block."""
-    calls: Times = []
+    calls: Calls = []
     descriptor = programs.descriptor("judge_encapsulation")
     arguments = [str(each) for each in (descriptor, interface, core, frames.PLAIN_SIZE, _PACKETS_PER_CALL)]
     command = [sys.executable, "-m", "bench.packet_rates.sender", *arguments]
@@ -129,7 +130,8 @@ def _sending(programs: MeasuringPrograms, interface: int, core: int) -> Iterator
             process.kill()
 
 
-def _rate(calls: Times, began: float, ended: float) -> float:
-    """Million packets per second between two moments; of a call that was under way, its share."""
-    shares = [max(0.0, min(end, ended) - max(start, began)) / (end - start) for start, end in calls]
-    return sum(shares) * _PACKETS_PER_CALL / (ended - began) / 1e6
+def _rate(calls: Calls, began: float, ended: float) -> float:
+    """Million packets per second of CPU time between two moments; of a call that was under way, its share."""
+    shares = [(max(0.0, min(end, ended) - max(start, began)) / (end - start), used) for start, end, used in calls]
+    cpu_s = sum(share * used for share, used in shares)
+    return sum(share for share, _ in shares) * _PACKETS_PER_CALL / cpu_s / 1e6 if cpu_s else 0.0
