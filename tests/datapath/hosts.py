@@ -67,9 +67,10 @@ class Hosts:
     pin_path: Path
     nodes: list = field(default_factory=list)
     homes: dict[IPv6Address, IPv6Address] = field(default_factory=dict)
+    interfaces: tuple[str, ...] = ("cn0", "core0")
 
     def load(self, mode: str = "auto") -> dict:
-        done = self.agent.python(LOAD, mode, str(self.pin_path), "cn0", "core0")
+        done = self.agent.python(LOAD, mode, str(self.pin_path), *self.interfaces)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -114,8 +115,10 @@ def mobile_node(host, home: IPv6Address, care_of: IPv6Address) -> Iterator[None]
 
 
 @contextmanager
-def running_hosts(namespaces, pin_path) -> Iterator[Hosts]:
+def running_hosts(namespaces, pin_path, *, one_arm: bool = False) -> Iterator[Hosts]:
     """The correspondent on one interface of the home agent, a router with the mobile nodes on the other.
+
+    With one arm the home agent has but that other interface, and the correspondent is behind the router as well.
 
     The kernel of a mobile node would merge what the home agent sends (GRO) and leave its checksums unfinished, which a
     raw socket cannot tell; the router in between forwards it as segments.
@@ -123,7 +126,10 @@ def running_hosts(namespaces, pin_path) -> Iterator[Hosts]:
     agent, correspondent, core, first, second = (namespaces(name) for name in ("ha", "cn", "core", "mn1", "mn2"))
     for router in (agent, core):
         router.sysctl("net.ipv6.conf.all.forwarding", "1")
-    connect(agent, "cn0", correspondent, "eth0", "2001:db8:c")
+    if one_arm:
+        connect(core, "cn", correspondent, "eth0", "2001:db8:c")
+    else:
+        connect(agent, "cn0", correspondent, "eth0", "2001:db8:c")
     connect(core, "ha", agent, "core0", "2001:db8:f:ff")
     connect(core, "mn1", first, "eth0", "2001:db8:f:1")
     connect(core, "mn2", second, "eth0", "2001:db8:f:2")
@@ -137,7 +143,8 @@ def running_hosts(namespaces, pin_path) -> Iterator[Hosts]:
     }
     (home, care_of), (other_home, other_care_of) = homes.items()
     with mobile_node(first, home, care_of), mobile_node(second, other_home, other_care_of):
-        yield Hosts(agent, correspondent, core, pin_path, [first, second], homes)
+        interfaces = ("core0",) if one_arm else Hosts.interfaces
+        yield Hosts(agent, correspondent, core, pin_path, [first, second], homes, interfaces)
 
 
 def ping(host, destination: object, *, count: int = 5, options: str = "") -> tuple[int, str]:

@@ -12,7 +12,7 @@ import pytest
 
 from datapath.counters import read_counters
 from datapath.reasons import Reason
-from tests.datapath.hosts import HOME_AGENT, Hosts, ping
+from tests.datapath.hosts import HOME_AGENT, Hosts, ping, running_hosts
 
 pytestmark = pytest.mark.namespaces
 
@@ -198,3 +198,37 @@ def test_a_node_that_is_gone_is_unreachable_to_its_correspondent(loaded):
     assert received == 0
     assert f"From {HOME_AGENT}" in said
     assert "Address unreachable" in said
+
+
+def test_a_home_agent_with_one_arm(namespaces, pin_path):
+    """In and out by one interface: pings of a correspondent and another node, bulk both ways, and what fits learned."""
+    with running_hosts(namespaces, pin_path, one_arm=True) as hosts:
+        assert [(row["name"], row["actual_mode"]) for row in hosts.load()["interfaces"]] == [("core0", "native")]
+        hosts.install()
+        home, other_home = hosts.homes
+        for each in hosts.homes:
+            assert ping(hosts.correspondent, each, count=1)[0] == 1
+        before = read_counters(hosts.pin_path)
+
+        assert ping(hosts.correspondent, home)[0] == 5
+        assert ping(hosts.nodes[0], other_home, options=f"-I {home}")[0] == 5
+        counted = hosts.counted(before)
+        assert {reason: counted[reason] for reason in THROUGH} == dict(zip(THROUGH, (5, 5, 10), strict=True))
+
+        with iperf3_server(hosts.nodes[0], home):
+            there = iperf3(hosts.correspondent, home, *WINDOW, size=MEGABYTE)
+            back = iperf3(hosts.correspondent, home, "--reverse", *WINDOW, size=MEGABYTE)
+        for direction in (there, back):
+            assert direction["sum_sent"]["bytes"] >= MEGABYTE
+            assert direction["sum_received"]["bytes"] > MEGABYTE / 2
+        counted = hosts.counted(before)
+        assert counted[Reason.FORWARD_ENCAPSULATED] > 500
+        assert counted[Reason.FORWARD_DECAPSULATED] > 500
+        assert not {reason for reason in counted if reason.name.startswith("DROP")}
+
+        narrow_the_link(hosts, 0, 1400)
+        ping_too_big(hosts, home)
+        assert path_mtu(hosts.correspondent, home) == 1360
+
+
+THROUGH = (Reason.FORWARD_ENCAPSULATED, Reason.FORWARD_DECAPSULATED, Reason.FORWARD_REENCAPSULATED)
