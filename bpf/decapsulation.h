@@ -47,7 +47,7 @@ INLINE enum reason reencapsulate(struct xdp_md *ctx, struct ethernet_header *lin
 		return answer_with_error(ctx, ICMPV6_TIME_EXCEEDED, 0, 1);
 	find_route_of_binding(ctx, &route, receiver, sizeof(*link) + IPV6_HEADER_SIZE, length + IPV6_HEADER_SIZE);
 	if (route.status == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return answer_with_error(ctx, ICMPV6_PACKET_TOO_BIG, route.mtu, 1);
+		return answer_too_big(ctx, length, route.mtu, 1);
 	reason = outer_route_reason(&route, FORWARD_REENCAPSULATED);
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
 		return reason;

@@ -27,7 +27,7 @@ INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header 
 
 	find_route_of_binding(ctx, &route, binding, sizeof(*link), length + IPV6_HEADER_SIZE);
 	if (route.status == BPF_FIB_LKUP_RET_FRAG_NEEDED)
-		return answer_with_error(ctx, ICMPV6_PACKET_TOO_BIG, route.mtu, 0);
+		return answer_too_big(ctx, length, route.mtu, 0);
 	reason = outer_route_reason(&route, FORWARD_ENCAPSULATED);
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
 		return reason;

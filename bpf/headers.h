@@ -67,6 +67,13 @@ struct binding_error {
 	__u64 home_address[2];
 };
 
+struct fragment_header {
+	__u8 next_header;
+	__u8 reserved;
+	__be16 offset_and_flags;
+	__u32 identification;
+};
+
 struct routing_header {
 	__u8 next_header;
 	__u8 length; /* in units of 8 bytes, not counting the first */

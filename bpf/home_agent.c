@@ -1,6 +1,8 @@
 /* The data path of the home agent, attached to every interface it serves. What each frame becomes stands in
  * reasons.h; docs/architecture.md draws the way of a packet. Compiled by bcc when the data path is loaded. */
 #include <uapi/linux/bpf.h>
+#include <uapi/linux/if_packet.h>
+#include <uapi/linux/pkt_cls.h>
 
 #include "consts.h"
 #include "filled_in.h"
@@ -20,6 +22,7 @@
 #include "path_mtu.h"
 #include "next_hops.h"
 #include "writing.h"
+#include "fragments.h"
 #include "icmp.h"
 #include "neighbour_discovery.h"
 #include "ipv4_tunnels.h"
@@ -36,6 +39,8 @@
 #if WITH_STRANGER_LIMITS
 #include "strangers.h"
 #endif
+#include "fragmentation.h"
+#include "tunnel_filter.h"
 
 INLINE enum reason handle_frame(struct xdp_md *ctx)
 {
@@ -96,6 +101,10 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 		return receive_from_home_address(ctx, 0, 0, 0);
 	if (next_header == NEXT_HEADER_ICMPV6)
 		return receive_icmpv6(ctx, 0, 0, 0);
+	if (next_header == NEXT_HEADER_FRAGMENT)
+		return PASS_FRAGMENT;
+	if (next_header == NEXT_HEADER_HOP_BY_HOP || next_header == NEXT_HEADER_ROUTING)
+		return PASS_EXTENSION_HEADERS;
 	return PASS_HOME_AGENT;
 }
 

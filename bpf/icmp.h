@@ -190,8 +190,6 @@ COLD long answer_with_error(struct xdp_md *ctx, __u64 type, __u64 link_mtu, __u6
 		return is_tunnelled ? DROP_TUNNEL_NO_BINDING : PASS_NOT_OURS; /* removed in this moment */
 	is_too_big = type == ICMPV6_PACKET_TOO_BIG;
 	if (is_too_big) {
-		if (packet_length(packet) <= IPV6_MINIMUM_MTU)
-			return DROP_LINK_MTU_TOO_SMALL;
 		mtu = link_mtu - IPV6_HEADER_SIZE;
 		if (mtu < IPV6_MINIMUM_MTU)
 			mtu = IPV6_MINIMUM_MTU;
@@ -204,4 +202,13 @@ COLD long answer_with_error(struct xdp_md *ctx, __u64 type, __u64 link_mtu, __u6
 			     write_error(ctx, packet, type, mtu, binding.home_agent, NULL)))
 		return DROP_NO_ROOM;
 	return is_too_big ? REPLY_PACKET_TOO_BIG : REPLY_TIME_EXCEEDED;
+}
+
+/* What becomes of a packet of `length` that a tunnel over a link of `link_mtu` does not carry whole (RFC 2473 section
+ * 7.1): no link may refuse what is not above the minimum MTU. */
+INLINE enum reason answer_too_big(struct xdp_md *ctx, __u64 length, __u32 link_mtu, int is_tunnelled)
+{
+	if (length <= IPV6_MINIMUM_MTU)
+		return encapsulate_in_fragments(ctx, is_tunnelled ? IPV6_HEADER_SIZE : 0, 0, 0);
+	return answer_with_error(ctx, ICMPV6_PACKET_TOO_BIG, link_mtu, is_tunnelled);
 }

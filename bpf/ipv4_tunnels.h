@@ -126,6 +126,7 @@ INLINE int write_error_for(struct xdp_md *ctx, __u32 replaced, __u8 type, __u32 
 /* What `enter_tunnel` returns when the source of the packet is to be told of an error, of a type and an MTU. */
 #define TELL_SOURCE(type, mtu) ((__u64)(mtu) << 32 | (type) << 16)
 #define FIRST_TO_TELL 0x10000
+#define SEND_IN_FRAGMENTS (FIRST_TO_TELL - 1) /* likewise */
 
 COLD long tell_source(struct xdp_md *ctx, __u64 replaced, __u64 type, __u64 mtu)
 {
@@ -188,8 +189,10 @@ COLD long enter_tunnel(struct xdp_md *ctx, __u64 replaced, __u64 two, __u64 thre
 	else if (length > IPV6_MINIMUM_MTU)
 		return TELL_SOURCE(ICMPV6_PACKET_TOO_BIG,
 				   route.mtu - size < IPV6_MINIMUM_MTU ? IPV6_MINIMUM_MTU : route.mtu - size);
+	else if (is_ipv4(&receiver.care_of_address))
+		reason = PASS_ENCAPSULATED_TO_FRAGMENT;
 	else
-		reason = is_ipv4(&receiver.care_of_address) ? PASS_ENCAPSULATED_TO_FRAGMENT : DROP_LINK_MTU_TOO_SMALL;
+		return SEND_IN_FRAGMENTS;
 	reason = forget(reason);
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
 		return reason;
@@ -219,6 +222,8 @@ INLINE enum reason send_into_tunnel(struct xdp_md *ctx, __u32 replaced)
 {
 	const long result = enter_tunnel(ctx, replaced, 0, 0);
 
+	if (result == SEND_IN_FRAGMENTS)
+		return encapsulate_in_fragments(ctx, replaced, 0, 0);
 	if (result < FIRST_TO_TELL)
 		return result;
 	return tell_source(ctx, replaced, (result >> 16) & 0xFF, (__u64)result >> 32);

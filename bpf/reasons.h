@@ -23,6 +23,8 @@ enum reason {
 	FORWARD_WITH_ROUTING_HEADER = 3,
 	/* From this host to a mobile node that is at home: as it is. */
 	FORWARD_AT_HOME = 4,
+	/* To a home address, encapsulated and sent in two fragments: its way is narrow. */
+	FORWARD_IN_FRAGMENTS = 5,
 
 	/* Did not fit the tunnel: answered with ICMPv6 Packet Too Big. */
 	REPLY_PACKET_TOO_BIG = 32,
@@ -79,6 +81,10 @@ enum reason {
 	PASS_IPV4_OPTIONS = 84,
 	/* With the tag of a VLAN that has no device on this interface. */
 	PASS_UNKNOWN_VLAN = 85,
+	/* To the home agent, a fragment: the kernel puts the packet together. */
+	PASS_FRAGMENT = 86,
+	/* To the home agent behind options or a routing header: the kernel reads them. */
+	PASS_EXTENSION_HEADERS = 87,
 
 	/* No route to the care-of address. */
 	DROP_NO_ROUTE = 96,
@@ -86,7 +92,7 @@ enum reason {
 	DROP_FORWARDING_DISABLED = 97,
 	/* Did not fit the tunnel, and no ICMPv6 error may answer it. */
 	DROP_TOO_BIG = 98,
-	/* Not above 1280 bytes, yet the tunnel's link cannot carry it in one piece. */
+	/* Too long for its way, and the device that makes fragments is not there. */
 	DROP_LINK_MTU_TOO_SMALL = 99,
 	/* Hop limit used up, and no ICMPv6 error may answer it. */
 	DROP_HOP_LIMIT = 100,
@@ -128,4 +134,6 @@ enum reason {
 	DROP_HOME_ADDRESS_NOT_UNICAST = 118,
 	/* A Home Address option without a binding, from where no Binding Error may go. */
 	DROP_UNKNOWN_BINDING = 119,
+	/* To be sent in fragments, which the kernel had no memory for. */
+	DROP_FRAGMENTATION = 120,
 };

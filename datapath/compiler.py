@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -19,13 +19,30 @@ from typing import Any
 from datapath.bpf_syscall import opened
 from datapath.errors import CompileFailed, CompilerUnavailable, NotLoaded
 from datapath.kernel_headers import kernel_source
-from datapath.layout import PROGRAM_NAME, map_specifications
+from datapath.layout import (
+    FRAGMENTATION_PROGRAM_NAME,
+    HOME_LINK_PROGRAM_NAME,
+    PROGRAM_NAME,
+    TUNNEL_FILTER_PROGRAM_NAME,
+    map_specifications,
+)
 from datapath.linking import Section, link
 from datapath.object_code import ObjectCode
 from datapath.program_cache import CACHE, alone, cached, keep
 from datapath.program_loading import ProgramType, program_load
 from datapath.specialisation import Specialisation
 
+_TEXTS = {
+    PROGRAM_NAME: {
+        PROGRAM_NAME: ProgramType.XDP,
+        FRAGMENTATION_PROGRAM_NAME: ProgramType.SCHED_CLS,
+        TUNNEL_FILTER_PROGRAM_NAME: ProgramType.SOCKET_FILTER,
+    },
+    HOME_LINK_PROGRAM_NAME: {HOME_LINK_PROGRAM_NAME: ProgramType.SCHED_CLS},
+}
+"""Programs of each text, with their types: those that every data path has are in one, to be compiled in one run."""
+_TEXT_OF = {program: text for text, programs in _TEXTS.items() for program in programs}
+_TYPE_OF = {program: kind for programs in _TEXTS.values() for program, kind in programs.items()}
 _FIRST_FUNCTION = b"cold"
 """Of the section of functions (``bpf/cold.h``)."""
 _INCLUDE = re.compile(r'^#include "(?P<name>[a-z0-9_]+\.h)"$', re.MULTILINE)
@@ -74,16 +91,17 @@ def compile_program(
         KernelHeadersMissing: nothing to compile against.
         CompileFailed: the compiler or the verifier says no.
     """
-    text = program_text(specialisation, program)
+    text = program_text(specialisation, _TEXT_OF[program])
     name = _name_in_cache(text, program, specialisation.pin_directory)
     found = _cached(name, cache, specialisation, program)
     if found is None:
-        with alone(name, cache):
+        with alone(_name_in_cache(text, _TEXT_OF[program], specialisation.pin_directory), cache):
             found = _cached(name, cache, specialisation, program)
             if found is None:
-                code = _compile(text, program, specialisation)
-                found = code, _load(code, specialisation, program)
-                keep(name, code, cache)
+                compiled = _compile(text, tuple(_TEXTS[_TEXT_OF[program]]), specialisation)
+                found = compiled[program], _load(compiled[program], specialisation, program)
+                for each, code in compiled.items():
+                    keep(_name_in_cache(text, each, specialisation.pin_directory), code, cache)
     code, descriptor = found
     try:
         yield CompiledProgram(descriptor, specialisation.digest(text), code.compiled_with)
@@ -100,7 +118,7 @@ def _name_in_cache(text: str, program: str, directory: Path) -> str:
     return f"{program}-{sha256(everything.encode()).hexdigest()[:32]}"
 
 
-def _compile(text: str, program: str, specialisation: Specialisation) -> ObjectCode:
+def _compile(text: str, programs: Sequence[str], specialisation: Specialisation) -> dict[str, ObjectCode]:
     headers = kernel_source()
     if headers is not None:
         os.environ["BCC_KERNEL_SOURCE"] = str(headers)
@@ -120,7 +138,11 @@ def _compile(text: str, program: str, specialisation: Specialisation) -> ObjectC
         wanted = (each.name for each in map_specifications(specialisation.max_bindings))
         numbers = {bcc.lib.bpf_table_fd(module.module, name.encode()): name for name in wanted}
         compiled_with = str(headers or f"/lib/modules/{os.uname().release}/build")
-        return ObjectCode.of(link(module.dump_func(program.encode()), _section(bcc, module)), numbers, compiled_with)
+        section = _section(bcc, module)
+        return {
+            each: ObjectCode.of(link(module.dump_func(each.encode()), section), numbers, compiled_with)
+            for each in programs
+        }
     finally:
         module.close()
 
@@ -152,9 +174,7 @@ def _load(code: ObjectCode, specialisation: Specialisation, program: str) -> int
 
         numbers = {name: number(name) for name in set(code.maps.values())}
         instructions = code.linked(numbers.__getitem__, specialisation.filled_in())
-        return program_load(
-            ProgramType.XDP if program == PROGRAM_NAME else ProgramType.SCHED_CLS, instructions, program
-        )
+        return program_load(_TYPE_OF[program], instructions, program)
 
 
 def _explain(error: str, said: Path) -> str:

@@ -28,8 +28,9 @@ from datapath.layout import (
     PROGRAM_NAME,
     SCHEMA_VERSION,
     pin_directory,
+    slow_path_devices,
 )
-from datapath.netlink import InterfaceState
+from datapath.netlink import InterfaceState, XdpMode
 
 _NEXT = "_next"
 _AT_FDCWD = -100
@@ -135,6 +136,7 @@ def _is_still_there(directory: Path, descriptor: int) -> bool:
 def _put_back(pin_path: Path, unfinished: Path) -> bool:
     """Whether one of the programs in the directory was on an interface; none is any more."""
     before = in_force(pin_path)
+    exit_name, _ = slow_path_devices(pin_path)
     with OwnPrograms(pin_path) as own:
         present = None if before is None else _identifier(before / PROGRAM_NAME)
         strange = {_identifier(unfinished / name) for name in attaching.PROGRAM_PINS} - {None, present}
@@ -144,6 +146,8 @@ def _put_back(pin_path: Path, unfinished: Path) -> bool:
             row = rows.get(state.index)
             if row is not None and row.name != state.name:
                 row = None
+            if state.name == exit_name:  # which has no row
+                row = Attachment(state.name, state.index, XdpMode.GENERIC, XdpMode.GENERIC, "")
             program = None if present is None else own.descriptors[present]
             try:
                 _restore(state, row, program, own)

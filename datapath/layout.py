@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import struct
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -24,6 +26,14 @@ MAX_STRANGERS = 65536
 DEFAULT_PIN_PATH = Path("/sys/fs/bpf/homeagent")
 PROGRAM_NAME = "home_agent"
 HOME_LINK_PROGRAM_NAME = "home_link"
+FRAGMENTATION_PROGRAM_NAME = "fragmentation"
+TUNNEL_FILTER_PROGRAM_NAME = "tunnel_filter"
+SLOW_PATH_PROGRAM_NAMES = (FRAGMENTATION_PROGRAM_NAME, TUNNEL_FILTER_PROGRAM_NAME)
+"""In the text of the first program, because every data path has them."""
+
+SLOW_PATH_MTU = 65535
+SLOW_PATH_EXIT_ADDRESS = bytes.fromhex("026d69700001")
+"""Of the Ethernet layer, of the end of the slow path where its packets come out."""
 
 KEY_SIZE = 16
 SLOT_SIZE = 32
@@ -184,3 +194,11 @@ def local_key(address: IPv4Address | IPv6Address) -> bytes:
 def pin_directory(pin_path: Path) -> Path:
     """Where this schema version is pinned under ``pin_path``."""
     return pin_path / f"v{SCHEMA_VERSION}"
+
+
+def slow_path_devices(pin_path: Path) -> tuple[str, str]:
+    """What the slow path's ends are called: where packets come out, and the entrance (datapath/slow_path.py)."""
+    name = "mip-slow"
+    if pin_path != DEFAULT_PIN_PATH:
+        name = f"mip-{hashlib.blake2s(os.fsencode(pin_path), digest_size=4).hexdigest()}"
+    return name, f"{name}-in"

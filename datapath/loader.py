@@ -38,6 +38,7 @@ from datapath.layout import (
 from datapath.netlink import InterfaceState, XdpMode
 from datapath.program_cache import CACHE
 from datapath.served_links import serve_links
+from datapath.slow_path_programs import slow_path_compiled, slow_path_served
 from datapath.specialisation import Specialisation
 from datapath.stranger_limits import StrangerLimits
 from datapath.vlans import VlanMaps
@@ -263,6 +264,7 @@ def load_program(
     cache = options.program_cache
     with (
         compile_program(specialisation, cache=cache) as program,
+        slow_path_compiled(specialisation, cache) as slow_path_programs,
         home_link_compiled(options.home_prefixes, specialisation, cache) as link,
     ):
         compile_s = time.monotonic() - started
@@ -277,8 +279,11 @@ def load_program(
             before=before or directory,
             narrowest=min(state.mtu for state in states),
         )
+        slow_path = slow_path_served(
+            options.pin_path, program, own, slow_path_programs, directory=directory, before=before or directory
+        )
         with swapping():
-            with home_link as served_home_link, Map.open(directory / "local") as local:
+            with home_link as served_home_link, slow_path, Map.open(directory / "local") as local:
                 serve_links(directory, options.home_links, options.home_agent_addresses[0])
                 obsolete = _add_local(local, [*options.home_agent_addresses, *options.home_agent_ipv4_addresses])
                 rows_before = {row.index: row for row in generations.recorded_in(before or directory)}

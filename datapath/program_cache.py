@@ -16,7 +16,7 @@ from pathlib import Path
 from datapath.object_code import ObjectCode
 
 CACHE = Path("/var/cache/homeagent/programs")
-_MOST_PROGRAMS = 128
+_MOST_PROGRAMS = 256
 _MOST_BYTES = 4 << 20
 
 

@@ -25,6 +25,7 @@ class Reason(IntEnum):
     FORWARD_REENCAPSULATED = 2
     FORWARD_WITH_ROUTING_HEADER = 3
     FORWARD_AT_HOME = 4
+    FORWARD_IN_FRAGMENTS = 5
     REPLY_PACKET_TOO_BIG = 32
     REPLY_TIME_EXCEEDED = 33
     REPLY_NEIGHBOUR_ADVERTISEMENT = 34
@@ -52,6 +53,8 @@ class Reason(IntEnum):
     PASS_IPV4_FRAGMENT = 83
     PASS_IPV4_OPTIONS = 84
     PASS_UNKNOWN_VLAN = 85
+    PASS_FRAGMENT = 86
+    PASS_EXTENSION_HEADERS = 87
     DROP_NO_ROUTE = 96
     DROP_FORWARDING_DISABLED = 97
     DROP_TOO_BIG = 98
@@ -76,6 +79,7 @@ class Reason(IntEnum):
     DROP_MOBILITY_RATE_LIMITED = 117
     DROP_HOME_ADDRESS_NOT_UNICAST = 118
     DROP_UNKNOWN_BINDING = 119
+    DROP_FRAGMENTATION = 120
 
     @property
     def slug(self) -> str:
@@ -99,6 +103,7 @@ _DESCRIPTIONS = {
     Reason.FORWARD_REENCAPSULATED: "From one mobile node's tunnel into another's.",
     Reason.FORWARD_WITH_ROUTING_HEADER: "From this host to a mobile node, to its care-of address by a routing header.",
     Reason.FORWARD_AT_HOME: "From this host to a mobile node that is at home: as it is.",
+    Reason.FORWARD_IN_FRAGMENTS: "To a home address, encapsulated and sent in two fragments: its way is narrow.",
     Reason.REPLY_PACKET_TOO_BIG: "Did not fit the tunnel: answered with ICMPv6 Packet Too Big.",
     Reason.REPLY_TIME_EXCEEDED: "Hop limit used up before the tunnel: answered with ICMPv6 Time Exceeded.",
     Reason.REPLY_NEIGHBOUR_ADVERTISEMENT: "Solicited on a home link, for a bound home address: advertised there.",
@@ -126,10 +131,12 @@ _DESCRIPTIONS = {
     Reason.PASS_IPV4_FRAGMENT: "To the home agent, an IPv4 fragment.",
     Reason.PASS_IPV4_OPTIONS: "To the home agent over IPv4, with IPv4 options.",
     Reason.PASS_UNKNOWN_VLAN: "With the tag of a VLAN that has no device on this interface.",
+    Reason.PASS_FRAGMENT: "To the home agent, a fragment: the kernel puts the packet together.",
+    Reason.PASS_EXTENSION_HEADERS: "To the home agent behind options or a routing header: the kernel reads them.",
     Reason.DROP_NO_ROUTE: "No route to the care-of address.",
     Reason.DROP_FORWARDING_DISABLED: "IPv6 forwarding is off on the interface the frame came in by.",
     Reason.DROP_TOO_BIG: "Did not fit the tunnel, and no ICMPv6 error may answer it.",
-    Reason.DROP_LINK_MTU_TOO_SMALL: "Not above 1280 bytes, yet the tunnel's link cannot carry it in one piece.",
+    Reason.DROP_LINK_MTU_TOO_SMALL: "Too long for its way, and the device that makes fragments is not there.",
     Reason.DROP_HOP_LIMIT: "Hop limit used up, and no ICMPv6 error may answer it.",
     Reason.DROP_ERROR_RATE_LIMITED: "The home agent's limit on ICMPv6 errors is reached.",
     Reason.DROP_NO_ROOM: "The driver left too little room in front of or behind the frame.",
@@ -150,4 +157,5 @@ _DESCRIPTIONS = {
     Reason.DROP_MOBILITY_RATE_LIMITED: "A Mobility Header that nothing protects, above the limits of such.",
     Reason.DROP_HOME_ADDRESS_NOT_UNICAST: "A Home Address option with an address that is not one node's.",
     Reason.DROP_UNKNOWN_BINDING: "A Home Address option without a binding, from where no Binding Error may go.",
+    Reason.DROP_FRAGMENTATION: "To be sent in fragments, which the kernel had no memory for.",
 }

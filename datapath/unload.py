@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from datapath import attachments as attaching
-from datapath import bpffs, home_link, netlink
+from datapath import bpffs, home_link, netlink, slow_path
 from datapath.attachments import OwnPrograms
 from datapath.errors import DatapathError, InterfaceMissing, NotLoaded, PrivilegeRequired
 from datapath.generations import recorded_in
@@ -61,6 +61,7 @@ def unload(pin_path: Path, interfaces: Sequence[str] = ()) -> UnloadReport:
         for directory in directories:
             let_go_of_links(directory)
         home_link_removed = home_link.tear_down(pin_path)
+        slow_path.tear_down(pin_path)
         removed = sum(_remove_pins(directory) for directory in directories)
     with contextlib.suppress(OSError):  # not empty, or the mount point itself
         pin_path.rmdir()

@@ -15,7 +15,7 @@ from datapath import bpffs, generations
 from datapath.bpf_syscall import program_info
 from datapath.compiler import compile_program
 from datapath.errors import CompileFailed
-from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME, PROGRAM_NAME
+from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME, PROGRAM_NAME, SLOW_PATH_PROGRAM_NAMES
 from datapath.loader import create_maps
 from datapath.specialisation import Specialisation
 from datapath.stranger_limits import StrangerLimits
@@ -85,7 +85,8 @@ def verify(
         for chosen in feature_sets() if chosen_sets is None else chosen_sets:
             switched: dict[str, Any] = {name: _SWITCHED_ON.get(name, True) for name in chosen}
             yield _verify(replace(plain, **switched), PROGRAM_NAME, chosen)
-        yield _verify(plain, HOME_LINK_PROGRAM_NAME, ())
+        for name in (*SLOW_PATH_PROGRAM_NAMES, HOME_LINK_PROGRAM_NAME):
+            yield _verify(plain, name, ())
     finally:
         generations.discard(directory)
 

@@ -230,11 +230,11 @@ _SAMPLES: dict[str, tuple[bytes, Reason] | tuple[bytes, Reason, Reason | None]] 
     "ike-with-marker": (_to_agent(UDP(sport=4500, dport=4500), Raw(bytes(4)), _ike), Reason.PASS_HOME_AGENT),
     "ike-behind-options": (
         _to_agent(IPv6ExtHdrHopByHop(options=[PadN(optdata=bytes(4))]), UDP(sport=500, dport=500), _ike),
-        Reason.PASS_HOME_AGENT,
+        Reason.PASS_EXTENSION_HEADERS,
     ),
     "ike-in-a-fragment": (
         _to_agent(IPv6ExtHdrFragment(id=7, m=1), UDP(sport=500, dport=500), _ike),
-        Reason.PASS_HOME_AGENT,
+        Reason.PASS_FRAGMENT,
     ),
     "esp": (_to_agent(Raw(bytes(range(1, 41))), nh=50), Reason.PASS_HOME_AGENT),
     "mobility-header": (_to_agent(MIP6MH_BU(seq=1)), Reason.PASS_HOME_AGENT),

@@ -8,7 +8,7 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from ipaddress import IPv6Address
@@ -43,6 +43,7 @@ from control.daemon.status import Status
 from control.daemon.store_thread import StoreThread
 from control.daemon.takeover_record import TakeoverRecord
 from control.daemon.timeline import Timeline
+from control.daemon.tunnel_relay import TunnelRelay
 from control.daemon.tunnels import Tunnels
 from control.daemon.write_gate import WriteGate
 from control.home_agent.events import Happening, TimelineEvent
@@ -156,7 +157,7 @@ class Daemon:
             self._takeover_record,
             self._loop.time,
             self._back_end,
-            lambda: self._packets.statistics,
+            self._socket_statistics,
             self._workers,
         )
 
@@ -185,6 +186,10 @@ class Daemon:
             await self._restore()
             self._packets.open(self._configuration.home_agent.address)
             stack.callback(self._packets.close)
+            self._tunnel_relay = TunnelRelay(
+                self._configuration.home_agent.address, self._configuration.datapath.pin_path, self._loop
+            )
+            stack.callback(self._tunnel_relay.close)
             control = ControlServer(
                 self._configuration.control.socket,
                 commands(self._status, self._membership, self._timeline, self, self._refresh, self._hold),
@@ -246,6 +251,9 @@ class Daemon:
         """Give nodes new IKE SAs in the place of those that were lost with a process."""
         self._recover(list(renewals(self._agent, identities, time.time())))
 
+    def _socket_statistics(self) -> Mapping[str, int]:
+        return self._packets.statistics + self._tunnel_relay.statistics
+
     def _open_signalling(self, address: IPv6Address) -> SignallingSockets:
         if self._kernel is None or self._replies is None:
             return UserspaceSockets(address, self._agent)
@@ -306,6 +314,7 @@ class Daemon:
             if self._vlans is not None:
                 before, self._vlans = self._vlans, VlanMaps.open(pin_path)
                 before.close()
+            self._tunnel_relay.follow()
         except DatapathError as error:
             # The pins are of a version that this process does not know: the service manager starts the one that does.
             if not self._upgraded_beyond.done():

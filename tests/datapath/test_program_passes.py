@@ -13,7 +13,6 @@ from scapy.layers.inet6 import (
     ICMPv6ND_NS,
     IPv6,
     IPv6ExtHdrDestOpt,
-    IPv6ExtHdrFragment,
     Pad1,
     PadN,
 )
@@ -166,8 +165,6 @@ CONTROL = {
     "echo": ICMPv6EchoRequest(data=b"x"),
     "prefix-solicitation": ICMPv6MPSol(),
     "binding-update": MIP6MH_BU(seq=1),
-    "fragment": IPv6ExtHdrFragment(offset=0, m=1, nh=50, id=3) / Raw(b"\2" * 64),
-    "later-fragment": IPv6ExtHdrFragment(offset=8, m=0, nh=41, id=3) / Raw(b"\2" * 64),
 }
 
 

@@ -72,6 +72,9 @@ NOT_FROM_THE_CORE = {
     Reason.PASS_DECAPSULATED_NO_NEIGHBOUR,
     Reason.DROP_NO_ROUTE,
     Reason.DROP_FORWARDING_DISABLED,
+    # Of ways that are narrow: test_fragments.py.
+    Reason.FORWARD_IN_FRAGMENTS,
+    Reason.DROP_FRAGMENTATION,
     Reason.DROP_LINK_MTU_TOO_SMALL,
     Reason.DROP_NO_ROOM,
     Reason.PASS_ENCAPSULATED_TO_FRAGMENT,

@@ -303,7 +303,7 @@ def test_a_later_fragment_has_no_limit(bed):
     use_up(bed, source)
     frame = request(bed, source, None, IPv6ExtHdrFragment(offset=100, m=0, nh=17))
 
-    assert send(bed, frame).reason is Reason.PASS_HOME_AGENT
+    assert send(bed, frame).reason is Reason.PASS_FRAGMENT
 
 
 def test_what_no_cookie_may_answer_is_dropped(bed):

@@ -143,7 +143,7 @@ def test_too_big_in_the_tunnel_is_told_and_remembered(testbed, path_mtus, mtu, t
     answered = testbed.run(to_home(testbed, told + 1))
     assert answered.reason is Reason.REPLY_PACKET_TOO_BIG
     assert Ether(answered.frame)[ICMPv6PacketTooBig].mtu == told
-    fits = Reason.FORWARD_ENCAPSULATED if told + 40 <= mtu else Reason.DROP_LINK_MTU_TOO_SMALL
+    fits = Reason.FORWARD_ENCAPSULATED if told + 40 <= mtu else Reason.FORWARD_IN_FRAGMENTS
     assert testbed.run(to_home(testbed, told)).reason is fits
     # Other nodes' tunnels are others.
     assert testbed.run(to_home(testbed, 1460, dst=str(testbed.other_home))).reason is Reason.FORWARD_ENCAPSULATED

@@ -21,6 +21,19 @@ WINDOW = ("--window", "64K")
 """A sender stops when its last bytes are in this buffer: the receiver has all before them."""
 
 
+# The daemon's part: takes what the kernel has put together back to the data path.
+RELAY = """
+import asyncio, sys
+from ipaddress import IPv6Address
+from pathlib import Path
+from control.daemon.tunnel_relay import TunnelRelay
+loop = asyncio.new_event_loop()
+relay = TunnelRelay(IPv6Address(sys.argv[1]), Path(sys.argv[2]), loop)
+print("ready", flush=True)
+loop.run_forever()
+"""
+
+
 @pytest.fixture
 def loaded(hosts) -> Hosts:
     """The hosts, at work; next hops are known."""
@@ -187,6 +200,31 @@ def test_a_mobile_node_learns_of_a_narrow_link_in_front_of_another(loaded):
 
     assert path_mtu(loaded.nodes[0], other_home, f"from {home}") == 1340
     assert ping(loaded.nodes[0], other_home, count=1, options=f"-I {home} -s 1292 -M do")[0] == 1
+
+
+def test_a_link_of_the_least_mtu_inside_the_tunnel_carries_everything_in_fragments(loaded):
+    """The correspondent is told 1280 bytes, the least there is; with the outer header in front they do not fit."""
+    home = next(iter(loaded.homes))
+    narrow_the_link(loaded, 0, 1280)
+    relay = loaded.agent.start(RELAY, str(HOME_AGENT), str(loaded.pin_path))
+    try:
+        assert relay.stdout.readline() == "ready\n"
+        ping(loaded.correspondent, home, count=1, options="-s 1400 -W 1")
+        assert path_mtu(loaded.correspondent, home) == 1280
+        before = read_counters(loaded.pin_path)
+
+        received, said = ping(loaded.correspondent, home, options="-s 1400")
+        counted = loaded.counted(before)
+        longer, _ = ping(loaded.correspondent, home, options="-s 20000")
+    finally:
+        relay.kill()
+        relay.communicate()
+
+    assert (received, longer) == (5, 5), said
+    # There and back, of the two fragments that the pinging hosts make the first one is too long, the second is not.
+    assert (counted[Reason.FORWARD_IN_FRAGMENTS], counted[Reason.FORWARD_ENCAPSULATED]) == (5, 5)
+    assert (counted[Reason.PASS_FRAGMENT], counted[Reason.FORWARD_DECAPSULATED]) == (10, 10)
+    assert not {reason for reason in counted if reason.name.startswith(("DROP", "PASS_DECAPSULATED"))}
 
 
 def test_a_node_that_is_gone_is_unreachable_to_its_correspondent(loaded):
