@@ -24,7 +24,14 @@ from datapath.errors import (
     NotLoaded,
     StalePin,
 )
-from datapath.layout import FRAGMENTATION_PROGRAM_NAME, HASH_KEY, MAX_REASONS, PROGRAM_NAME, pin_directory
+from datapath.layout import (
+    FRAGMENTATION_PROGRAM_NAME,
+    HASH_KEY,
+    MAX_REASONS,
+    PROGRAM_NAME,
+    SLOW_PATH_PROGRAM_NAMES,
+    pin_directory,
+)
 from datapath.loader import LoaderOptions, load
 from datapath.netlink import XdpMode
 from datapath.object_code import ObjectCode
@@ -298,6 +305,7 @@ def test_a_program_that_does_not_compile_leaves_nothing(options, monkeypatch):
 
 def test_a_program_the_verifier_refuses_shows_its_words(options, monkeypatch):
     text = "int home_agent(struct xdp_md *c) { return *(int *)(long)c->data; }"
+    text += "".join(f"int {name}(void *c) {{ return 0; }}" for name in SLOW_PATH_PROGRAM_NAMES)
     monkeypatch.setattr("datapath.compiler.program_text", lambda *_: text)
 
     with pytest.raises(CompileFailed, match="invalid access to packet"):
