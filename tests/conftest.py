@@ -77,6 +77,7 @@ class _FailuresAtOnce:
             self._terminal.write_line(report.longreprtext)
 
 
+@pytest.hookimpl(trylast=True)  # when there is a terminal to write to
 def pytest_configure(config: pytest.Config) -> None:
     """In CI, failures are told at once."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
