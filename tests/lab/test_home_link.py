@@ -142,6 +142,7 @@ def test_hosts_find_a_node_by_neighbour_discovery_and_follow_it_to_the_home_agen
     failing.daemon.kill()
     wait(lambda: len(surviving.bindings()) == 1, "ha2 takes over")
     wait(lambda: neighbour(host, home) == link_address(surviving), "the host is told")
+    node.events.wait_for("registered", TIMEOUT_S)  # which is later than the binding, and then it listens to ha2
 
     assert pings(host, home) == 5
     for _ in range(3):
