@@ -28,8 +28,8 @@ test: setup machine lint unit system ## everything CI runs: lint, unit and prope
 unit: setup ## tests that need no privilege, on all cores
 	@$(python) -m pytest -q -n auto -m "not namespaces and not kernel" $(ARGS)
 
-# Three files at a time, in namespaces and with pins of their own: most of the tests wait for something most of the time.
-in_namespaces := -m pytest -q -n 3 --dist loadfile -m namespaces
+# Two files at a time, in namespaces and with pins of their own: most of the tests wait for something most of the time.
+in_namespaces := -m pytest -q -n 2 --dist loadfile -m namespaces
 
 namespaces: setup ## tests with real XDP and sockets in network namespaces (root)
 	@$(python) $(in_namespaces) $(ARGS)
