@@ -32,7 +32,7 @@ from tests.kernel.network import run
 from tests.kernel.test_ipsec import inside
 from tests.lab.moving_node import MovingNode, check_movement, check_takeover
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]
 
 NODES = 2
 PATIENCE_S = 120.0
@@ -91,11 +91,11 @@ def signalling(path: Path) -> list[Ipv6Packet]:
     return found
 
 
-def wait(what: str, done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+def wait(what: str, done: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+    deadline = time.monotonic() + patience_s
     while not done():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 class Story:
@@ -235,7 +235,8 @@ def test_a_killed_daemon_finds_its_bindings_and_begins_with_new_associations(sto
     ha2.serve()
     ha2.wait_ready(PATIENCE_S)
     assert story.essence(ha2) == before
-    wait("new security associations", lambda: ha2.status()["child_sas"] == 2 * NODES)
+    # An attempt that an emulated node answers too late is made again after a while, or the node comes by itself.
+    wait("new security associations", lambda: ha2.status()["child_sas"] >= 2 * NODES, 3 * PATIENCE_S)
     assert not {state.spi for state in states_at(ha2)} & left_over
     story.wait_answered()
     check_protected(story, "ha2", ha2)
