@@ -14,6 +14,7 @@ from enum import Enum, auto
 from control.cluster.store import Lease, LeaseRecord
 
 _RETRIES_PER_HEARTBEAT = 4
+_BLIND_AFTER_HEARTBEATS = 2  # looks at the store are a heartbeat apart, give or take what a busy process adds
 _SHORTEST_WAIT_S = 0.001  # the two clocks are read one after the other and rounded: do not spin on the difference
 
 
@@ -63,6 +64,8 @@ class LeaseMonitor:
         self._next_request = 0.0  # in the past: at once
         self._next_check: float | None = None
         self._observations: dict[str, _Observation] = {}
+        self._observed_at: float | None = None
+        self._nobody_dead_before = 0.0  # in the past
 
     def next_timer(self) -> float:
         """When the caller's round is due (monotonic seconds)."""
@@ -92,7 +95,8 @@ class LeaseMonitor:
         self._next_request = now + self._heartbeat_s
 
     def store_failed(self, now: float) -> None:
-        """The store did not answer: ask again soon, a lease waits for nobody."""
+        """The store did not answer: ask again soon, a lease waits for nobody, and the next look is the first again."""
+        self._observed_at = None
         self._next_request = now + self._heartbeat_s / _RETRIES_PER_HEARTBEAT
 
     def holds_lease(self, now: float) -> bool:
@@ -108,13 +112,17 @@ class LeaseMonitor:
         """The other agents that are dead: their lease ran out and was not renewed before our eyes either.
 
         A dead agent is returned in every round until its lease is claimed or renewed, so a claim that failed is tried
-        again.
+        again. After a time in which the store could not be looked at, nobody is dead for one heartbeat: the others
+        could not renew either, and who asks first must not take what the rest serve.
 
         Args:
             leases: all in the store.
             now: monotonic seconds.
             wall_now: seconds since the epoch.
         """
+        if self._observed_at is None or now - self._observed_at > _BLIND_AFTER_HEARTBEATS * self._heartbeat_s:
+            self._nobody_dead_before = now + self._heartbeat_s
+        self._observed_at = now
         lapsed = []
         checks = []
         seen: dict[str, _Observation] = {}
@@ -143,4 +151,4 @@ class LeaseMonitor:
         """
         by_wall_clock = observation.record.expires_at - wall_now
         by_our_watch = observation.unchanged_since + self._lease_s - self._heartbeat_s - now
-        return max(by_wall_clock, by_our_watch)
+        return max(by_wall_clock, by_our_watch, self._nobody_dead_before - now)

@@ -103,7 +103,35 @@ def test_the_longest_dead_comes_first() -> None:
     watch = monitor()
     later = replace(OTHER, home_agent="ha0", expires_at=EPOCH + 4.0)
     watch.observe([later, OTHER], 100.0, EPOCH)
+    assert watch.observe([later, OTHER], 109.0, EPOCH + 9.0) == []
     assert watch.observe([later, OTHER], 110.0, EPOCH + 10.0) == [OTHER, later]
+
+
+def test_who_first_reaches_a_store_that_was_away_takes_nobody_for_dead() -> None:
+    """All had no store for longer than a lease; the other one renews a moment after our look."""
+    watch = monitor()
+    watch.observe([OTHER], 100.0, EPOCH)
+    for now in (101.0, 104.0, 110.0):
+        watch.store_failed(now)
+    assert watch.observe([OTHER], 110.25, EPOCH + 10.25) == []
+    assert watch.next_timer() <= 111.25
+    renewed = replace(OTHER, expires_at=EPOCH + 10.5 + 3.0)
+    assert watch.observe([renewed], 111.25, EPOCH + 11.25) == []
+
+
+def test_who_died_while_the_store_was_away_is_noticed_a_heartbeat_after_it_is_back() -> None:
+    watch = monitor()
+    watch.observe([OTHER], 100.0, EPOCH)
+    watch.store_failed(101.0)
+    assert watch.observe([OTHER], 110.0, EPOCH + 10.0) == []
+    assert watch.observe([OTHER], 111.0, EPOCH + 11.0) == [OTHER]
+
+
+def test_who_was_not_run_for_long_takes_nobody_for_dead() -> None:
+    watch = monitor()
+    watch.observe([OTHER], 100.0, EPOCH)
+    assert watch.observe([OTHER], 110.0, EPOCH + 10.0) == []
+    assert watch.observe([OTHER], 111.0, EPOCH + 11.0) == [OTHER]
 
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=30), st.floats(0.0, 2.9))

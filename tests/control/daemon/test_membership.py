@@ -8,7 +8,7 @@ from ipaddress import IPv6Address, IPv6Network
 import pytest
 
 from control.cluster.sqlite_store import SqliteStore
-from control.cluster.store import BindingRecord
+from control.cluster.store import BindingRecord, StoreError
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.store_thread import StoreThread
 from control.eap.account import EapAccount
@@ -19,6 +19,17 @@ from control.home_agent.events import TimelineEvent
 PREFIX = IPv6Network("2001:db8:100::/64")
 OTHER_PREFIX = IPv6Network("2001:db8:200::/64")
 LEASE_S = 3.0
+
+
+class StoreOnANetwork(StoreThread):
+    """A store that can be out of reach."""
+
+    away = False
+
+    async def run(self, operation):
+        if self.away:
+            raise StoreError("unreachable", "The test has taken the store away.", "Wait.")
+        return await super().run(operation)
 
 
 class Member:
@@ -38,9 +49,10 @@ class Member:
         nodes = accounts or [
             AuthorisedNode(f"{node}@example.org", PREFIX[index], b"key") for index, node in enumerate(authorised, 1)
         ]
+        self.thread = StoreOnANetwork(self.store)
         self.membership = Membership(
             MembershipSettings(name, IPv6Address(f"2001:db8:a{name[-1]}::1"), LEASE_S, 1.0, take_over, capacity),
-            StoreThread(self.store),
+            self.thread,
             NodeDirectory(nodes, [prefix]),
             Clocks(lambda: self.now, lambda: self.now + self.wall_step),
             happened=self.happenings.extend,
@@ -218,6 +230,24 @@ def test_a_lease_that_cannot_be_renewed_stops_being_one(path):
     assert first.stood_down == 0  # the nodes are still served: nobody is known to have claimed them
 
 
+def test_who_first_reaches_a_store_that_was_away_leaves_the_others_what_they_serve(path):
+    first = serving_first(path, binding(1))
+    second = Member("ha2", path, authorised=("mn1",))
+    second.join()
+    second.beat(1.0)
+    first.thread.away = second.thread.away = True
+    for now in (2.0, 4.0, 8.0):
+        second.beat(now)
+        first.beat(now)
+    first.thread.away = second.thread.away = False
+    second.beat(8.3)
+    first.beat(8.4)
+    second.beat(9.3)
+    assert first.membership.lease is not None
+    assert first.stood_down == 0
+    assert TimelineEvent.NODES_CLAIMED not in second.events()
+
+
 def test_a_node_with_a_password_is_brought_back_only_by_a_shared_key(path):
     serving_first(path, binding(1), binding(2))
     account = EapAccount(EapType.MSCHAPV2, "mn", "secret")
@@ -253,8 +283,8 @@ def identities(member):
 
 def test_survivors_divide_the_nodes_by_capacity_though_they_come_one_after_the_other(path):
     _, (large, small) = failed_with_many(path, ("ha2", 200), ("ha3", 100))
-    large.beat(4.0)
-    small.beat(4.2)
+    large.beat(3.8)
+    small.beat(4.0)
     assert (len(large.recovered), len(small.recovered)) == (6, 3)
     assert identities(large) | identities(small) == {f"{name}@example.org" for name in MANY}
     for now in (5.0, 6.1, 7.0):
