@@ -30,11 +30,11 @@ unit: setup ## tests that need no privilege, on all cores
 
 # Three files at a time, in namespaces and with pins of their own: most of the tests wait for something most of the time.
 namespaces: setup ## tests with real XDP and sockets in network namespaces (root)
-	@$(python) -m pytest -q -n 3 --dist loadfile -m namespaces $(ARGS)
+	@.ci/tier $(python) namespaces -n 3 --dist loadfile $(ARGS)
 
 # Its 2 processors are emulated: about 4 minutes at most, of which the machine itself takes 20 seconds to start.
 kernel: setup machine ## tests inside Debian's own kernel, under QEMU (root)
-	@$(python) -m pytest -q -m kernel $(ARGS)
+	@.ci/tier $(python) kernel $(ARGS)
 
 # One after the other: an emulated machine beside other tests takes more than twice as long, and they wait in vain.
 system: machine namespaces kernel ## the two tiers above (root)
