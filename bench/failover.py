@@ -137,29 +137,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Rehearse; 0 only if every reachable node was recovered, when comparing by every policy but `unlimited`."""
     options = parse_options(arguments)
     console = Console(stderr=True)
+    reports: list[dict[str, Any]] = []
+    failed: int | None = None
     try:
         rehearse = _simulation(options) if options.simulate else _rehearsal(console)
-        reports = []
         for policy in POLICIES if options.compare else (options.policy,):
             if options.compare:
                 console.print(f"policy {policy}", highlight=False)
             reports.append(rehearse(replace(options, policy=policy)))
+            _keep(reports, options)
     except LabInterrupted as interrupt:
         console.print("Interrupted; everything was removed.")
-        return 128 + interrupt.signal_number
+        failed = 128 + interrupt.signal_number
     except LabError as error:
         console.print(f"The rehearsal could not be completed: {error}", style="red", markup=False, soft_wrap=True)
-        return 1
+        failed = 1
+    if reports:
+        _show(reports, options)
+    if failed is not None:
+        return failed
+    expected = [report for report in reports if not options.compare or report["parameters"]["policy"] != "unlimited"]
+    return 0 if all(report["recovered"] == report["reachable"] for report in expected) else 1
+
+
+def _keep(reports: list[dict[str, Any]], options: FailoverOptions) -> None:
+    """Writes what there is so far: a comparison takes long, and its last policy may not come to an end."""
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(reports if options.compare else reports[0], indent=2) + "\n")
+
+
+def _show(reports: list[dict[str, Any]], options: FailoverOptions) -> None:
     if options.plot_file is not None:
         draw(reports, options.plot_file)
     if options.compare:
         print_comparison(reports, Console())
     else:
         print_report(reports[0], Console())
-    expected = [report for report in reports if not options.compare or report["parameters"]["policy"] != "unlimited"]
-    return 0 if all(report["recovered"] == report["reachable"] for report in expected) else 1
 
 
 def _rehearsal(console: Console) -> Callable[[FailoverOptions], dict[str, Any]]:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.failover import main
+from bench.lab.errors import LabError
 from bench.rehearsal.cost_model import CostModel, calibrated
 from bench.rehearsal.options import POLICIES, FailoverOptions
 from bench.rehearsal.simulate import deviation, options_of, simulate
@@ -98,6 +99,23 @@ def test_a_file_that_is_no_rehearsal_is_refused(text: str, tmp_path: Path, capsy
     file.write_text(text)
     assert main(["--simulate", "--calibrate", str(file)]) == 1
     assert "real.json" in capsys.readouterr().err.replace("\n", "")
+
+
+def test_a_comparison_that_breaks_off_keeps_what_it_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks_off(options, model):
+        if options.policy != POLICIES[0]:
+            raise LabError("the other end of the cable is in the canteen")
+        return simulate(options, model)
+
+    monkeypatch.setattr("bench.failover.simulate", breaks_off)
+    result = tmp_path / "result.json"
+    assert main(f"--simulate --compare --mobile-nodes 50 --json {result}".split()) == 1
+    assert [report["parameters"]["policy"] for report in json.loads(result.read_text())] == [POLICIES[0]]
+    output = capsys.readouterr()
+    assert "canteen" in output.err
+    assert POLICIES[0] in output.out
 
 
 def test_a_run_without_bounds_is_nothing_to_calibrate_from() -> None:
