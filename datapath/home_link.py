@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from ipaddress import IPv6Network
 from pathlib import Path
@@ -19,7 +19,10 @@ from typing import Any
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from datapath.errors import AttachFailed, InterfaceBusy, PrivilegeRequired
+from datapath import own_devices
+from datapath.errors import InterfaceBusy
+from datapath.layout import HOME_LINK_PROGRAM_NAME
+from datapath.own_devices import MULTICAST, NOARP, UP, WITHOUT_ADDRESS, Direction
 
 DEVICE = "mip0"
 TABLE = 109
@@ -29,12 +32,6 @@ ROUTING_HEADER_SIZE = 24
 _OTHER_END = f"{DEVICE}-end"
 _LEAST_MTU = 1280
 _RULE_PRIORITY = 109
-_EGRESS = 0xFFFFFFF3
-_PRIORITY_OF_FILTER = 1
-_HANDLE = 1
-_ETH_P_ALL = 0x0003
-_UP, _NOARP, _MULTICAST = 0x1, 0x80, 0x1000
-_WITHOUT_ADDRESS = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +71,8 @@ def set_up(program: int, prefixes: Sequence[IPv6Network], pin_path: Path, narrow
     mtu = max(narrowest - ROUTING_HEADER_SIZE, _LEAST_MTU)
     with _errors(), IPRoute() as route:
         index = _make_device(route, pin_path)
-        route.link("set", index=index, mtu=mtu, flags=_UP | _NOARP, change=_UP | _NOARP | _MULTICAST)
-        with _passing_over(errno.EEXIST):
-            route.tc("add", "clsact", index)
-        route.tc(
-            "replace-filter",
-            "bpf",
-            index,
-            handle=_HANDLE,
-            fd=program,
-            name="home_link",
-            parent=_EGRESS,
-            prio=_PRIORITY_OF_FILTER,
-            protocol=_ETH_P_ALL,
-            direct_action=True,
-        )
+        route.link("set", index=index, mtu=mtu, flags=UP | NOARP, change=UP | NOARP | MULTICAST)
+        own_devices.put_program_on(route, index, program, HOME_LINK_PROGRAM_NAME, Direction.EGRESS)
         _send_there(route, index, prefixes)
         return _read(route, index)
 
@@ -117,8 +101,7 @@ def _index(route: IPRoute) -> int | None:
 
 
 def _is_ours(route: IPRoute, index: int, pin_path: Path) -> bool:
-    (link,) = route.get_links(index)
-    return bool(link.get_attr("IFLA_IFALIAS") == _alias(pin_path))
+    return own_devices.has_alias(route, index, _alias(pin_path))
 
 
 def _alias(pin_path: Path) -> str:
@@ -141,10 +124,10 @@ def _make_device(route: IPRoute, pin_path: Path) -> int:
             raise
         route.link("add", ifname=DEVICE, kind="veth", peer=_OTHER_END)
         (other,) = route.link_lookup(ifname=_OTHER_END)
-        route.link("set", index=other, IFLA_AF_SPEC=_WITHOUT_ADDRESS)
-        route.link("set", index=other, flags=_UP | _NOARP, change=_UP | _NOARP)
+        route.link("set", index=other, IFLA_AF_SPEC=WITHOUT_ADDRESS)
+        route.link("set", index=other, flags=UP | NOARP, change=UP | NOARP)
     (made,) = route.link_lookup(ifname=DEVICE)
-    route.link("set", index=made, ifalias=_alias(pin_path), IFLA_AF_SPEC=_WITHOUT_ADDRESS)
+    route.link("set", index=made, ifalias=_alias(pin_path), IFLA_AF_SPEC=WITHOUT_ADDRESS)
     return int(made)
 
 
@@ -184,25 +167,8 @@ def _change_rule(route: IPRoute, command: str, prefix: IPv6Network) -> None:
     )
 
 
-@contextmanager
-def _passing_over(code: int) -> Iterator[None]:
-    try:
-        yield
-    except NetlinkError as error:
-        if error.code != code:
-            raise
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except NetlinkError as error:
-        if error.code in (errno.EPERM, errno.EACCES):
-            raise PrivilegeRequired(
-                "Making the home link's device is not permitted: run as root, or with CAP_NET_ADMIN."
-            ) from error
-        raise AttachFailed(
-            f"The home link's device cannot be made ({error}): the kernel needs dummy or veth devices, clsact and IPv6 "
-            'rules; or set ipsec.back_end = "userspace".'
-        ) from error
+def _errors() -> AbstractContextManager[None]:
+    return own_devices.errors_told(
+        "the home link's device",
+        'the kernel needs dummy or veth devices, clsact and IPv6 rules; or set ipsec.back_end = "userspace".',
+    )

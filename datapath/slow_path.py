@@ -13,27 +13,22 @@ import errno
 import fcntl
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
-from datapath.errors import AttachFailed, InterfaceBusy, PrivilegeRequired
-from datapath.layout import SLOW_PATH_EXIT_ADDRESS, SLOW_PATH_MTU, slow_path_devices
+from datapath import own_devices
+from datapath.errors import InterfaceBusy
+from datapath.layout import FRAGMENTATION_PROGRAM_NAME, SLOW_PATH_EXIT_ADDRESS, SLOW_PATH_MTU, slow_path_devices
+from datapath.own_devices import MULTICAST, NOARP, UP, WITHOUT_ADDRESS, Direction
 
 PORT = 0
 """Key of the map ``ports`` that leads to the entrance: no interface has this index."""
 
 _ENTRANCE_ADDRESS = bytes.fromhex("026d69700002")
-_UP, _NOARP, _MULTICAST = 0x1, 0x80, 0x1000
-_INGRESS = 0xFFFFFFF2
-_PRIORITY_OF_FILTER = 1
-_HANDLE = 1
-_ETH_P_ALL = 0x0003
-_WITHOUT_ADDRESS = {"attrs": [("AF_INET6", {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", 1)]})]}
 _SIOCETHTOOL, _SET_GRO = 0x8946, 0x2C
 
 
@@ -57,23 +52,7 @@ def set_up(program: int, pin_path: Path) -> SlowPath:
     with _errors(), IPRoute() as route:
         ends = _ensure_devices(route, pin_path)
         (entrance,) = route.link_lookup(ifname=ends.entrance)
-        try:
-            route.tc("add", "clsact", entrance)
-        except NetlinkError as error:
-            if error.code != errno.EEXIST:
-                raise
-        route.tc(
-            "replace-filter",
-            "bpf",
-            entrance,
-            handle=_HANDLE,
-            fd=program,
-            name="fragmentation",
-            parent=_INGRESS,
-            prio=_PRIORITY_OF_FILTER,
-            protocol=_ETH_P_ALL,
-            direct_action=True,
-        )
+        own_devices.put_program_on(route, entrance, program, FRAGMENTATION_PROGRAM_NAME, Direction.INGRESS)
         return ends
 
 
@@ -100,8 +79,7 @@ def _alias(pin_path: Path) -> str:
 def _find(route: IPRoute, pin_path: Path) -> SlowPath | None:
     name, entrance = slow_path_devices(pin_path)
     for index in route.link_lookup(ifname=name):
-        (link,) = route.get_links(index)
-        if link.get_attr("IFLA_IFALIAS") == _alias(pin_path):
+        if own_devices.has_alias(route, index, _alias(pin_path)):
             return SlowPath(name, entrance, int(index))
     return None
 
@@ -122,17 +100,17 @@ def _ensure_devices(route: IPRoute, pin_path: Path) -> SlowPath:
     try:
         for end, address in ((name, SLOW_PATH_EXIT_ADDRESS), (entrance, _ENTRANCE_ADDRESS)):
             (index,) = route.link_lookup(ifname=end)
-            route.link("set", index=index, address=address.hex(":"), mtu=SLOW_PATH_MTU, IFLA_AF_SPEC=_WITHOUT_ADDRESS)
+            route.link("set", index=index, address=address.hex(":"), mtu=SLOW_PATH_MTU, IFLA_AF_SPEC=WITHOUT_ADDRESS)
             # A router without multicast is in no group it would report: leave them, in silence, then take it away.
             _set(end, "force_mld_version", 1)
             _set(end, "forwarding", 0)
-            route.link("set", index=index, flags=_NOARP, change=_NOARP | _MULTICAST)
+            route.link("set", index=index, flags=NOARP, change=NOARP | MULTICAST)
             _set(end, "forwarding", 1)
         # Frames redirected to a veth device arrive only where NAPI runs, and that starts with GRO.
         _switch_gro_on(entrance)
         for end in (entrance, name):
             (index,) = route.link_lookup(ifname=end)
-            route.link("set", index=index, flags=_UP, change=_UP)
+            route.link("set", index=index, flags=UP, change=UP)
         (index,) = route.link_lookup(ifname=name)
         route.link("set", index=index, ifalias=_alias(pin_path))
     except BaseException:
@@ -153,16 +131,5 @@ def _switch_gro_on(device: str) -> None:
         fcntl.ioctl(channel, _SIOCETHTOOL, struct.pack("@16sP16x", device.encode(), address))
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except (NetlinkError, OSError) as error:
-        code = error.code if isinstance(error, NetlinkError) else error.errno
-        if code in (errno.EPERM, errno.EACCES):
-            raise PrivilegeRequired(
-                "Making the slow path's devices is not permitted: run as root, or with CAP_NET_ADMIN."
-            ) from error
-        raise AttachFailed(
-            f"The slow path's devices cannot be made ({error}): the kernel needs veth devices, clsact and IPv6."
-        ) from error
+def _errors() -> AbstractContextManager[None]:
+    return own_devices.errors_told("the slow path's devices", "the kernel needs veth devices, clsact and IPv6.")
