@@ -7,9 +7,8 @@ import struct
 import time
 
 from datapath.bpf_syscall import program_test_run
-from datapath.program_loading import program_load
+from datapath.program_loading import ProgramType, program_load
 
-_SOCKET_FILTER = 1
 _INSTRUCTION = struct.Struct("=BBhi")
 # Opcodes of eBPF: call a helper, shift register 0 right, return.
 _CALL, _SHIFT_RIGHT, _EXIT = 0x85, 0x77, 0x95
@@ -39,7 +38,7 @@ def _ticks_shifted_by(bits: int) -> int:
         _INSTRUCTION.pack(*instruction)
         for instruction in ((_CALL, 0, 0, _HELPER_JIFFIES), (_SHIFT_RIGHT, 0, 0, bits), (_EXIT, 0, 0, 0))
     )
-    descriptor = program_load(_SOCKET_FILTER, program, "jiffies")
+    descriptor = program_load(ProgramType.SOCKET_FILTER, program, "jiffies")
     try:
         return program_test_run(descriptor, _SHORTEST_FRAME).verdict
     finally:

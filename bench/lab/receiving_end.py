@@ -11,15 +11,15 @@ import os
 import sys
 
 from datapath import netlink
-from datapath.program_loading import program_load
+from datapath.program_loading import ProgramType, program_load
 
-_XDP = 6  # BPF_PROG_TYPE_XDP
-_PASS = bytes.fromhex("b700000002000000 9500000000000000")  # r0 = XDP_PASS; exit
+PASS_EVERYTHING = bytes.fromhex("b700000002000000 9500000000000000")
+"""The program's instructions: ``r0 = XDP_PASS; exit``."""
 
 
 def main(device: str) -> int:
     """Attach the program."""
-    descriptor = program_load(_XDP, _PASS, "pass")
+    descriptor = program_load(ProgramType.XDP, PASS_EVERYTHING, "pass")
     try:
         netlink.attach(netlink.interface_state(device).index, descriptor, netlink.XdpMode.NATIVE)
     finally:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from bench.lab.addresses import HOME_AGENT_HOST, router_address
 from bench.lab.laboratory import Laboratory
 from bench.lab.namespaces import Namespace
+from bench.lab.product import bench_command
 
 #: Preferred and floating metric of a home prefix's route in the core; less is better.
 PRIMARY_METRIC = 100
@@ -94,7 +94,7 @@ class RoutedCore:
         a packet to an unbound home address ends here with an ICMPv6 error instead of circling between it and the core.
         """
         host = self.attach(role, prefix, "core0", host=HOME_AGENT_HOST)
-        self.namespace.run([sys.executable, "-m", "bench.lab.receiving_end", host.core_device])
+        self.namespace.run(bench_command("receiving_end", host.core_device))
         host.namespace.sysctl(_FORWARDING)
         host.namespace.ip([f"route add unreachable {home_prefix}" for home_prefix in home_prefixes])
         return host

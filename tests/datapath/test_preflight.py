@@ -7,12 +7,10 @@ import re
 
 import pytest
 
+from bench.lab import receiving_end
 from datapath import ethtool, netlink, preflight
-from datapath.netlink import XdpMode
 from datapath.preflight import ONE_BUFFER_MTU, examine_interface
-from datapath.program_loading import program_load
 from tests.datapath.conftest import run
-from tests.datapath.test_upgrade import _PASS, _XDP
 
 pytestmark = pytest.mark.namespaces
 
@@ -46,9 +44,7 @@ def test_the_other_end_of_a_veth_needs_gro_or_a_program(network):
     assert told("core") == {}
 
     run("ethtool -K core-peer gro off")
-    program = program_load(_XDP, _PASS, "pass")
-    netlink.attach(netlink.interface_state("core-peer").index, program, XdpMode.NATIVE)
-    os.close(program)
+    receiving_end.main("core-peer")
     assert told("core") == {}
 
 

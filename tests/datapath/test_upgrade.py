@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.receiving_end import PASS_EVERYTHING
 from datapath import generations, netlink
 from datapath import upgrade as upgrading
 from datapath.bindings import BindingMap, Tunnel
@@ -34,7 +35,7 @@ from datapath.layout import ATTACHMENT, MAX_PORTS, MAX_REASONS, PROGRAM_NAME, SC
 from datapath.loader import LoaderOptions, load
 from datapath.mobile_networks import MobileNetworkMap
 from datapath.netlink import XdpMode
-from datapath.program_loading import program_load
+from datapath.program_loading import ProgramType, program_load
 from datapath.reasons import Reason
 from datapath.show import show
 from datapath.unload import unload
@@ -346,9 +347,6 @@ def test_what_the_old_program_counts_after_the_copy_is_counted(options, monkeypa
 
 # --- from earlier schema versions -----------------------------------------------------------------------------------
 
-_XDP = 6
-_PASS = struct.pack("=BBhi", 0xB7, 0, 0, 2) + struct.pack("=BBhi", 0x95, 0, 0, 0)
-
 
 def pin_map(path: Path, kind: MapType, key_size: int, value_size: int, entries: int, flags: int = 0) -> Map:
     descriptor = map_create(kind, key_size, value_size, entries, path.name, flags)
@@ -418,7 +416,7 @@ def serve(options: LoaderOptions, directory: Path) -> int:
     ports = pin_map(directory / "ports", MapType.DEVMAP, 4, 4, MAX_PORTS)
     local.update(AGENT.packed, struct.pack("=I", 1))
     config.update(bytes(4), struct.pack("=IIQ16s", int(directory.name[1:]), 32, 0, b""))
-    program = program_load(_XDP, _PASS, PROGRAM_NAME)
+    program = program_load(ProgramType.XDP, PASS_EVERYTHING, PROGRAM_NAME)
     object_pin(program, directory / PROGRAM_NAME)
     for name in options.interfaces:
         index = netlink.interface_state(name).index

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable
 from ipaddress import IPv6Address
@@ -16,20 +15,13 @@ from bench.lab.home_agent import HomeAgentOptions, HomeAgentUnderTest
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.namespaces import Namespace
+from bench.lab.product import bench_command
 from bench.lab.topology import RoutedCore
 
 pytestmark = pytest.mark.namespaces
 
 TIMEOUT_S = 60.0
 LINK = "home0"
-PASS_ALL = """
-import struct, sys
-from datapath import netlink
-from datapath.program_loading import program_load
-instructions = struct.pack("=BBhiBBhi", 0xb7, 0, 0, 2, 0x95, 0, 0, 0)  # return XDP_PASS
-index = netlink.interface_state(sys.argv[1]).index
-netlink.attach(index, program_load(6, instructions, "pass_all"), netlink.XdpMode.NATIVE)
-"""
 
 
 def wait(condition: Callable[[], bool], what: str) -> None:
@@ -86,8 +78,7 @@ class HomeNetwork:
         self.bridge.offloads(port, tx=False, gro=True)
         namespace.ip([f"link set {device} up", f"address add {address}/64 dev {device} nodad"])
         self.bridge.ip([f"link set {port} up master br0"])
-        # What XDP sends back where it came from is seen by a veth peer only if that has XDP itself.
-        self.bridge.run([sys.executable, "-c", PASS_ALL, port])
+        self.bridge.run(bench_command("receiving_end", port))
 
 
 def neighbour(host: Namespace, address: IPv6Address) -> str:
