@@ -31,11 +31,7 @@ def into_a_tunnel(site: Site, sent: bytes, packet: Ip) -> Expected | None:
         return {Reason.PASS_NEIGHBOUR_DISCOVERY: sent}
     if not is_forwardable(packet.source):
         return {Reason.PASS_UNROUTABLE_SOURCE: sent}
-    trouble = _trouble(sent, packet, bound, None)
-    if trouble is not None:
-        return trouble
-    inner = packet.with_hop_limit(packet.hop_limit - 1)
-    return {Reason.FORWARD_ENCAPSULATED: in_tunnel(bound.link, bound, packet.length, inner)}
+    return _passed_on(Reason.FORWARD_ENCAPSULATED, sent, packet, bound, None)
 
 
 def in_tunnel(link: bytes, bound: Bound, length: int, inner: bytes) -> bytes | Check:
@@ -66,7 +62,7 @@ def in_tunnel(link: bytes, bound: Bound, length: int, inner: bytes) -> bytes | C
 
 
 def _trouble(sent: bytes, packet: Ip, receiver: Bound, sender: Bound | None) -> Expected | None:
-    """What keeps a packet out of a tunnel; the error returns through the tunnel that the packet came by, if any."""
+    """What keeps a packet out of a tunnel."""
     largest = LINK_MTU - receiver.overhead
     home_agent = (sender or receiver).home_agent
     if packet.hop_limit > 1 and packet.length <= largest:
@@ -134,11 +130,15 @@ def leaving(site: Site, sent: bytes, origin: bytes | Ipv4End, outside: int, room
 def _into_another_tunnel(site: Site, sent: bytes, inner: Ip, sender: Bound, receiver: Bound) -> Expected:
     if site.networks is not None and receiver == sender:
         return {Reason.DROP_TUNNEL_BACK: None}
-    trouble = _trouble(sent, inner, receiver, sender)
+    return _passed_on(Reason.FORWARD_REENCAPSULATED, sent, inner, receiver, sender)
+
+
+def _passed_on(reason: Reason, sent: bytes, packet: Ip, receiver: Bound, sender: Bound | None) -> Expected:
+    """A packet into the receiver's tunnel, or an error, through the sender's tunnel if the packet came by one."""
+    trouble = _trouble(sent, packet, receiver, sender)
     if trouble is not None:
         return trouble
-    passed_on = inner.with_hop_limit(inner.hop_limit - 1)
-    return {Reason.FORWARD_REENCAPSULATED: in_tunnel(receiver.link, receiver, inner.length, passed_on)}
+    return {reason: in_tunnel(receiver.link, receiver, packet.length, packet.with_hop_limit(packet.hop_limit - 1))}
 
 
 def _mark(inside: int, outside: int) -> int | None:
