@@ -13,9 +13,9 @@ from datapath.bpffs import version_directories
 from datapath.errors import AttachFailed, DatapathError, InterfaceBusy, InterfaceMissing, NotLoaded, PrivilegeRequired
 from datapath.layout import ATTACHMENT, INDEX, PROGRAM_NAME, pin_directory
 from datapath.netlink import InterfaceState, NetlinkRefused, XdpMode
+from datapath.program_pins import program_pins
 
-PROGRAM_PINS = (PROGRAM_NAME, f"{PROGRAM_NAME}_next")
-"""The program in force, and the one a loader is about to put in its place."""
+PROGRAM_PINS = program_pins(PROGRAM_NAME)
 
 _MODES = (XdpMode.AUTO, XdpMode.NATIVE, XdpMode.GENERIC)
 
@@ -128,7 +128,7 @@ def restore(before: InterfaceState, program: int, own: OwnPrograms) -> None:
     """Undoes :func:`attach`: the interface is as ``before``, whatever else went wrong meanwhile."""
     try:
         now = netlink.interface_state(before.index)
-        if now.mode is None:
+        if now.mode is None or now.program == before.program:
             return
         if before.mode == now.mode:
             netlink.attach(before.index, own.descriptors[before.program], now.mode, program)

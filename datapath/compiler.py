@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib
 import importlib.util
 import os
 import platform
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -41,7 +42,6 @@ _TEXTS = {
     HOME_LINK_PROGRAM_NAME: {HOME_LINK_PROGRAM_NAME: ProgramType.SCHED_CLS},
 }
 """Programs of each text, with their types: those that every data path has are in one, to be compiled in one run."""
-_TEXT_OF = {program: text for text, programs in _TEXTS.items() for program in programs}
 _TYPE_OF = {program: kind for programs in _TEXTS.values() for program, kind in programs.items()}
 _FIRST_FUNCTION = b"cold"
 """Of the section of functions (``bpf/cold.h``)."""
@@ -66,56 +66,91 @@ def source_directory() -> Path:
     raise CompileFailed(f"The program's source is missing beside {package}: install homeagent again.")
 
 
-def program_text(specialisation: Specialisation, program: str = PROGRAM_NAME) -> str:
+def program_text(specialisation: Specialisation, name: str = PROGRAM_NAME) -> str:
     """One text with every header in place (bcc rewrites map access in the main file only) behind the macros."""
     directory = source_directory()
     macros = specialisation.macros()
-    defines = "".join(f"#define {name} {value}\n" for name, value in macros.items())
-    main = (directory / f"{program}.c").read_text(encoding="utf-8")
+    defines = "".join(f"#define {macro} {value}\n" for macro, value in macros.items())
+    main = (directory / f"{name}.c").read_text(encoding="utf-8")
 
     def include(match: re.Match[str]) -> str:
         text = (directory / match["name"]).read_text(encoding="utf-8").replace("#pragma once\n", "")
         return f'#line 1 "{match["name"]}"\n{text}'
 
-    return f'{defines}#line 1 "{program}.c"\n{_INCLUDE.sub(include, main)}'
+    return f'{defines}#line 1 "{name}.c"\n{_INCLUDE.sub(include, main)}'
 
 
-@contextmanager
-def compile_program(
-    specialisation: Specialisation, program: str = PROGRAM_NAME, *, cache: Path = CACHE
-) -> Iterator[CompiledProgram]:
-    """Has the kernel verify a program, compiled now or earlier; the pinned maps must exist.
+class CompiledText:
+    """A text for one data path: read once, and found compiled or compiled once, for all its programs."""
 
-    Raises:
-        CompilerUnavailable: bcc cannot be imported.
-        KernelHeadersMissing: nothing to compile against.
-        CompileFailed: the compiler or the verifier says no.
-    """
-    text = program_text(specialisation, _TEXT_OF[program])
-    name = _name_in_cache(text, program, specialisation.pin_directory)
-    found = _cached(name, cache, specialisation, program)
-    if found is None:
-        with alone(_name_in_cache(text, _TEXT_OF[program], specialisation.pin_directory), cache):
-            found = _cached(name, cache, specialisation, program)
-            if found is None:
-                compiled = _compile(text, tuple(_TEXTS[_TEXT_OF[program]]), specialisation)
-                found = compiled[program], _load(compiled[program], specialisation, program)
-                for each, code in compiled.items():
-                    keep(_name_in_cache(text, each, specialisation.pin_directory), code, cache)
-    code, descriptor = found
-    try:
-        yield CompiledProgram(descriptor, specialisation.digest(text), code.compiled_with)
-    finally:
-        os.close(descriptor)
+    def __init__(self, specialisation: Specialisation, name: str = PROGRAM_NAME, *, cache: Path = CACHE) -> None:
+        """Reads the text.
+
+        Args:
+            specialisation: the data path's constants.
+            name: the text's, without its suffix.
+            cache: directory of programs compiled before.
+        """
+        self._specialisation = specialisation
+        self._name = name
+        self._cache = cache
+        self._text = program_text(specialisation, name)
+        self._digest = specialisation.digest(self._text)
+        self._key = _cache_key(self._text, specialisation.pin_directory)
+        self._compiled: Mapping[str, ObjectCode] = {}
+
+    @contextmanager
+    def loaded(self, program: str) -> Iterator[CompiledProgram]:
+        """Has the kernel verify one of the programs; the pinned maps must exist.
+
+        Raises:
+            CompilerUnavailable: bcc cannot be imported.
+            KernelHeadersMissing: nothing to compile against.
+            CompileFailed: the compiler or the verifier says no.
+        """
+        found = self._present(program)
+        if found is None:
+            with alone(self._file(self._name), self._cache):
+                found = self._present(program) or self._compile(program)
+        code, descriptor = found
+        try:
+            yield CompiledProgram(descriptor, self._digest, code.compiled_with)
+        finally:
+            os.close(descriptor)
+
+    def _file(self, name: str) -> str:
+        return f"{name}-{self._key}"
+
+    def _present(self, program: str) -> tuple[ObjectCode, int] | None:
+        """What was compiled before, and its descriptor; None if there is nothing, or nothing the verifier accepts."""
+        code = self._compiled.get(program) or cached(self._file(program), self._cache)
+        if code is None:
+            return None
+        try:
+            return code, _load(code, self._specialisation, program)
+        except (CompileFailed, NotLoaded):
+            return None
+
+    def _compile(self, program: str) -> tuple[ObjectCode, int]:
+        self._compiled = _compile(self._text, tuple(_TEXTS[self._name]), self._specialisation)
+        code = self._compiled[program]
+        descriptor = _load(code, self._specialisation, program)
+        for each, kept in self._compiled.items():
+            keep(self._file(each), kept, self._cache)
+        return code, descriptor
 
 
-def _name_in_cache(text: str, program: str, directory: Path) -> str:
-    """One name for all that comes out alike, wherever its maps are pinned, of one version of the compiler."""
+def _cache_key(text: str, directory: Path) -> str:
+    """The same for all that comes out alike, wherever its maps are pinned."""
+    everything = "\0".join((text.replace(str(directory), ""), platform.machine(), _compiler_version()))
+    return sha256(everything.encode()).hexdigest()[:32]
+
+
+@functools.cache
+def _compiler_version() -> str:
     compiler = importlib.util.find_spec("bcc")
     version = Path(compiler.origin).with_name("version.py") if compiler and compiler.origin else None
-    said = version.read_text(encoding="utf-8") if version and version.exists() else ""
-    everything = "\0".join((text.replace(str(directory), ""), program, platform.machine(), said))
-    return f"{program}-{sha256(everything.encode()).hexdigest()[:32]}"
+    return version.read_text(encoding="utf-8") if version and version.exists() else ""
 
 
 def _compile(text: str, programs: Sequence[str], specialisation: Specialisation) -> dict[str, ObjectCode]:
@@ -153,17 +188,6 @@ def _section(bcc: Any, module: Any) -> Section:
     return Section(
         module.dump_func(_FIRST_FUNCTION) if start else b"", lambda place: ctypes.string_at(start + 8 * place, 8)
     )
-
-
-def _cached(name: str, cache: Path, specialisation: Specialisation, program: str) -> tuple[ObjectCode, int] | None:
-    """What was kept, and its descriptor; None if there is nothing, or nothing that the verifier accepts."""
-    code = cached(name, cache)
-    if code is None:
-        return None
-    try:
-        return code, _load(code, specialisation, program)
-    except (CompileFailed, NotLoaded):
-        return None
 
 
 def _load(code: ObjectCode, specialisation: Specialisation, program: str) -> int:

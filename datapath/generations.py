@@ -31,6 +31,7 @@ from datapath.layout import (
     slow_path_devices,
 )
 from datapath.netlink import InterfaceState, XdpMode
+from datapath.program_pins import program_pins
 
 _NEXT = "_next"
 _AT_FDCWD = -100
@@ -154,7 +155,7 @@ def _put_back(pin_path: Path, unfinished: Path) -> bool:
             except netlink.NetlinkRefused:
                 if netlink.interface_state(state.index).program in strange:
                     raise  # or else somebody else has done it in this moment
-    if before is not None and any((unfinished / name).exists() for name in home_link_pins()):
+    if before is not None and any((unfinished / name).exists() for name in program_pins(HOME_LINK_PROGRAM_NAME)):
         _put_back_home_link(pin_path, before)
     return bool(states)
 
@@ -181,11 +182,6 @@ def _put_back_home_link(pin_path: Path, before: Path) -> None:
             home_link.set_up(program, link.prefixes, pin_path, link.mtu + home_link.ROUTING_HEADER_SIZE)
     except NotLoaded:
         home_link.tear_down(pin_path)
-
-
-def home_link_pins() -> tuple[str, str]:
-    """The home link's program in force, and the one that is about to be."""
-    return HOME_LINK_PROGRAM_NAME, f"{HOME_LINK_PROGRAM_NAME}{_NEXT}"
 
 
 def recorded_in(directory: Path) -> list[Attachment]:

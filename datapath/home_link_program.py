@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Network
 from pathlib import Path
 
 from datapath import home_link
-from datapath.bpf_syscall import object_pin, opened
-from datapath.compiler import CompiledProgram, compile_program
-from datapath.errors import DatapathError
-from datapath.generations import home_link_pins
+from datapath.bpf_syscall import opened
+from datapath.compiler import CompiledProgram, CompiledText
 from datapath.home_link import HomeLink
 from datapath.layout import HOME_LINK_PROGRAM_NAME
+from datapath.program_pins import replaced
 from datapath.specialisation import Specialisation
 
 
@@ -22,11 +20,11 @@ from datapath.specialisation import Specialisation
 def home_link_compiled(
     prefixes: Sequence[IPv6Network], specialisation: Specialisation, cache: Path
 ) -> Iterator[CompiledProgram | None]:
-    """The program, verified; None without home prefixes. Raises as :func:`datapath.compiler.compile_program`."""
+    """The program, verified; None without home prefixes. Raises as :meth:`CompiledText.loaded`."""
     if not prefixes:
         yield None
         return
-    with compile_program(specialisation, HOME_LINK_PROGRAM_NAME, cache=cache) as program:
+    with CompiledText(specialisation, HOME_LINK_PROGRAM_NAME, cache=cache).loaded(HOME_LINK_PROGRAM_NAME) as program:
         yield program
 
 
@@ -53,23 +51,18 @@ def home_link_served(
     Raises:
         DatapathError: see :func:`datapath.home_link.set_up`.
     """
-    pin, following = (directory / name for name in home_link_pins())
     if program is None:
         yield None
         home_link.tear_down(pin_path)
-        pin.unlink(missing_ok=True)
+        (directory / HOME_LINK_PROGRAM_NAME).unlink(missing_ok=True)
         return
     link_before = home_link.find(pin_path)
-    following.unlink(missing_ok=True)
-    object_pin(program.descriptor, following)
-    try:
+
+    def put_back() -> None:
+        _put_back(link_before, before / HOME_LINK_PROGRAM_NAME, pin_path)
+
+    with replaced(directory, {HOME_LINK_PROGRAM_NAME: program.descriptor}, put_back):
         yield home_link.set_up(program.descriptor, prefixes, pin_path, narrowest)
-    except BaseException:
-        following.unlink(missing_ok=True)
-        with contextlib.suppress(DatapathError):  # what went wrong first is what the operator needs to know
-            _put_back(link_before, before / HOME_LINK_PROGRAM_NAME, pin_path)
-        raise
-    following.rename(pin)
 
 
 def _put_back(before: HomeLink | None, pin: Path, pin_path: Path) -> None:

@@ -20,7 +20,7 @@ from datapath import attachments as attaching
 from datapath import bpffs, generations, netlink
 from datapath.attachments import Attachment, OwnPrograms
 from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, MAP_NOT_PREALLOCATED, Map, map_create, object_pin, program_info
-from datapath.compiler import CompiledProgram, compile_program
+from datapath.compiler import CompiledProgram, CompiledText
 from datapath.errors import DatapathError, NotLoaded, StalePin
 from datapath.home_link import HomeLink
 from datapath.home_link_program import home_link_compiled, home_link_served
@@ -29,6 +29,7 @@ from datapath.layout import (
     HASH_KEY,
     INDEX,
     MAX_HOME_AGENTS,
+    PROGRAM_NAME,
     SCHEMA_VERSION,
     MapSpecification,
     local_key,
@@ -262,9 +263,10 @@ def load_program(
         stranger_limits=options.stranger_limits,
     )
     cache = options.program_cache
+    text = CompiledText(specialisation, cache=cache)
     with (
-        compile_program(specialisation, cache=cache) as program,
-        slow_path_compiled(specialisation, cache) as slow_path_programs,
+        text.loaded(PROGRAM_NAME) as program,
+        slow_path_compiled(text) as slow_path_programs,
         home_link_compiled(options.home_prefixes, specialisation, cache) as link,
     ):
         compile_s = time.monotonic() - started

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from datapath import attachments, netlink, slow_path
 from datapath.attachments import OwnPrograms
-from datapath.bpf_syscall import Map, object_pin, opened
-from datapath.compiler import CompiledProgram, compile_program
-from datapath.errors import DatapathError
+from datapath.bpf_syscall import Map, opened
+from datapath.compiler import CompiledProgram, CompiledText
 from datapath.layout import FRAGMENTATION_PROGRAM_NAME, INDEX, SLOW_PATH_PROGRAM_NAMES
-from datapath.netlink import InterfaceState, XdpMode
+from datapath.netlink import XdpMode
+from datapath.program_pins import replaced
 from datapath.slow_path import SlowPath
-from datapath.specialisation import Specialisation
 
 
 @contextmanager
-def slow_path_compiled(specialisation: Specialisation, cache: Path) -> Iterator[Mapping[str, CompiledProgram]]:
-    """The programs beside ``home_agent``, verified, by name; raises as :func:`datapath.compiler.compile_program`."""
+def slow_path_compiled(text: CompiledText) -> Iterator[Mapping[str, CompiledProgram]]:
+    """The programs beside ``home_agent``, verified, by name; raises as :meth:`CompiledText.loaded`."""
     with ExitStack() as compiled:
-        yield {
-            name: compiled.enter_context(compile_program(specialisation, name, cache=cache))
-            for name in SLOW_PATH_PROGRAM_NAMES
-        }
+        yield {name: compiled.enter_context(text.loaded(name)) for name in SLOW_PATH_PROGRAM_NAMES}
 
 
 @contextmanager
@@ -52,12 +47,17 @@ def slow_path_served(
         DatapathError: see :func:`datapath.slow_path.set_up`.
     """
     ends_before = slow_path.find(pin_path)
-    following = {name: directory / f"{name}_next" for name in programs}
-    state: InterfaceState | None = None
-    try:
-        for name, path in following.items():
-            path.unlink(missing_ok=True)
-            object_pin(programs[name].descriptor, path)
+    state_before = None if ends_before is None else netlink.interface_state(ends_before.exit_index)
+
+    def put_back() -> None:
+        if state_before is None:
+            slow_path.tear_down(pin_path)
+            return
+        attachments.restore(state_before, program.descriptor, own)
+        with opened(before / FRAGMENTATION_PROGRAM_NAME) as descriptor:
+            slow_path.set_up(descriptor, pin_path)
+
+    with replaced(directory, {name: each.descriptor for name, each in programs.items()}, put_back):
         ends = slow_path.set_up(programs[FRAGMENTATION_PROGRAM_NAME].descriptor, pin_path)
         state = netlink.interface_state(ends.exit_index)
         # Generic, because native XDP refuses packets as long as those that come in fragments.
@@ -65,28 +65,3 @@ def slow_path_served(
         with Map.open(directory / "ports") as ports:
             ports.update(INDEX.pack(slow_path.PORT), INDEX.pack(ends.exit_index))
         yield ends
-    except BaseException:
-        for path in following.values():
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(DatapathError):  # what went wrong first is what the operator needs to know
-            _put_back(ends_before, state, program.descriptor, own, before, pin_path)
-        raise
-    for name, path in following.items():
-        path.rename(directory / name)
-
-
-def _put_back(
-    ends_before: SlowPath | None,
-    state: InterfaceState | None,
-    program: int,
-    own: OwnPrograms,
-    before: Path,
-    pin_path: Path,
-) -> None:
-    if ends_before is None:
-        slow_path.tear_down(pin_path)
-        return
-    if state is not None:
-        attachments.restore(state, program, own)
-    with opened(before / FRAGMENTATION_PROGRAM_NAME) as descriptor:
-        slow_path.set_up(descriptor, pin_path)

@@ -13,7 +13,7 @@ from typing import Any
 
 from datapath import bpffs, generations
 from datapath.bpf_syscall import program_info
-from datapath.compiler import compile_program
+from datapath.compiler import CompiledText
 from datapath.errors import CompileFailed
 from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME, PROGRAM_NAME, SLOW_PATH_PROGRAM_NAMES
 from datapath.loader import create_maps
@@ -84,16 +84,18 @@ def verify(
         plain = Specialisation(directory, _MAX_BINDINGS, secrets.token_bytes(HASH_KEY.size), home_agent_addresses)
         for chosen in feature_sets() if chosen_sets is None else chosen_sets:
             switched: dict[str, Any] = {name: _SWITCHED_ON.get(name, True) for name in chosen}
-            yield _verify(replace(plain, **switched), PROGRAM_NAME, chosen)
-        for name in (*SLOW_PATH_PROGRAM_NAMES, HOME_LINK_PROGRAM_NAME):
-            yield _verify(plain, name, ())
+            yield _verify(CompiledText(replace(plain, **switched)), PROGRAM_NAME, chosen)
+        text = CompiledText(plain)
+        for name in SLOW_PATH_PROGRAM_NAMES:
+            yield _verify(text, name, ())
+        yield _verify(CompiledText(plain, HOME_LINK_PROGRAM_NAME), HOME_LINK_PROGRAM_NAME, ())
     finally:
         generations.discard(directory)
 
 
-def _verify(specialisation: Specialisation, name: str, chosen: tuple[str, ...]) -> Verified:
+def _verify(text: CompiledText, name: str, chosen: tuple[str, ...]) -> Verified:
     try:
-        with compile_program(specialisation, name) as program:
+        with text.loaded(name) as program:
             info = program_info(program.descriptor)
     except CompileFailed as error:
         return Verified(name, chosen, 0, 0, str(error).splitlines()[-1])

@@ -13,7 +13,7 @@ import pytest
 from datapath import attachments, loader, netlink
 from datapath.bindings import BindingMap
 from datapath.bpf_syscall import Map, MapType, map_create, object_pin, program_info
-from datapath.compiler import compile_program
+from datapath.compiler import CompiledText
 from datapath.counters import Counters, read_counters
 from datapath.errors import (
     AttachFailed,
@@ -281,7 +281,7 @@ def test_a_loader_killed_before_the_last_step_is_recovered_from(options, monkeyp
     specialisation = Specialisation(
         pin_directory(options.pin_path), options.max_bindings, bytes(HASH_KEY.size), [AGENT]
     )
-    with compile_program(specialisation) as program:
+    with CompiledText(specialisation).loaded(PROGRAM_NAME) as program:
         object_pin(program.descriptor, next_pin)
         state = netlink.interface_state("core")
         with attachments.OwnPrograms(options.pin_path) as own:
@@ -365,16 +365,16 @@ def test_a_program_is_compiled_once_and_serves_home_agents_with_other_keys_and_a
     one = Specialisation(directory, 32, testbed_key, [AGENT])
     other = Specialisation(directory, 32, other_key, [IPv6Address("2001:db8:f::2")])
 
-    with compile_program(one, cache=tmp_path) as program:
+    with CompiledText(one, cache=tmp_path).loaded(PROGRAM_NAME) as program:
         first = program.digest, program_info(program.descriptor).tag
     written = compiled(tmp_path).read_bytes()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("datapath.compiler._compile", None)
-        with compile_program(other, cache=tmp_path) as program:
+        with CompiledText(other, cache=tmp_path).loaded(PROGRAM_NAME) as program:
             second = program.digest, program_info(program.descriptor).tag
-        with compile_program(one, FRAGMENTATION_PROGRAM_NAME, cache=tmp_path):
+        with CompiledText(one, cache=tmp_path).loaded(FRAGMENTATION_PROGRAM_NAME):
             pass  # of the same text
-        with compile_program(one, cache=tmp_path) as program:
+        with CompiledText(one, cache=tmp_path).loaded(PROGRAM_NAME) as program:
             assert (program.digest, program_info(program.descriptor).tag) == first
 
     assert first[0] != second[0]
@@ -387,12 +387,12 @@ def test_a_program_is_compiled_once_and_serves_home_agents_with_other_keys_and_a
 def test_what_was_kept_and_is_refused_by_the_verifier_is_compiled_anew(network, pin_path, tmp_path):
     load(LoaderOptions(["cn0"], pin_path, [AGENT], max_bindings=32))
     specialisation = Specialisation(pin_directory(pin_path), 32, bytes(HASH_KEY.size), [AGENT])
-    with compile_program(specialisation, cache=tmp_path):
+    with CompiledText(specialisation, cache=tmp_path).loaded(PROGRAM_NAME):
         good = compiled(tmp_path).read_bytes()
     endless = ObjectCode(bytes.fromhex("0500ffff00000000"), {}, "headers")  # jumps to itself
     compiled(tmp_path).write_bytes(endless.to_bytes())
 
-    with compile_program(specialisation, cache=tmp_path) as program:
+    with CompiledText(specialisation, cache=tmp_path).loaded(PROGRAM_NAME) as program:
         assert program_info(program.descriptor).verified_instructions > 1000
 
     assert compiled(tmp_path).read_bytes() == good

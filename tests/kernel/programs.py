@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from datapath import bpffs, generations
-from datapath.compiler import compile_program
+from datapath.compiler import CompiledText
 from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME, PROGRAM_NAME
 from datapath.loader import create_maps
 from datapath.specialisation import Specialisation
@@ -52,7 +52,7 @@ def compile_ahead() -> None:
         try:
             create_maps(directory, max_bindings)
             specialisation = Specialisation(directory, max_bindings, bytes(HASH_KEY.size), [AGENT], **features)
-            with compile_program(specialisation, name):
+            with CompiledText(specialisation, name).loaded(name):
                 pass
         finally:
             generations.discard(directory)

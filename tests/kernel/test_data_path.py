@@ -11,7 +11,7 @@ import pytest
 
 from datapath import bpffs, generations
 from datapath.bpf_syscall import program_info
-from datapath.compiler import compile_program
+from datapath.compiler import CompiledText
 from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME
 from datapath.loader import LoaderOptions, create_maps, load
 from datapath.show import show
@@ -49,7 +49,8 @@ def test_the_compiler_works_here_too(tmp_path: Path) -> None:
     try:
         create_maps(PIN_PATH, SMALL)
         specialisation = Specialisation(PIN_PATH, SMALL, bytes(HASH_KEY.size), [AGENT])
-        with compile_program(specialisation, HOME_LINK_PROGRAM_NAME, cache=tmp_path) as program:
+        text = CompiledText(specialisation, HOME_LINK_PROGRAM_NAME, cache=tmp_path)
+        with text.loaded(HOME_LINK_PROGRAM_NAME) as program:
             assert program_info(program.descriptor).verified_instructions > 0
     finally:
         generations.discard(PIN_PATH)
