@@ -9,7 +9,8 @@ from ipaddress import IPv6Address
 from typing import Protocol
 
 from control.ikev2.address import Datagram, SocketAddress
-from control.sockets.ike_udp import IkeSocket, enlarge_receive_buffer
+from control.sockets.ike_udp import IkeSocket
+from control.sockets.kernel_socket import enlarge_receive_buffer
 
 _LOOPBACK = IPv6Address("::1")
 _BUFFER_BYTES = 8 * 1024 * 1024

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv6Address
 from typing import Protocol
 
-from control.sockets.ike_udp import enlarge_receive_buffer
+from control.sockets.kernel_socket import enlarge_receive_buffer
 from control.sockets.packet import CareOfPacketSocket
 from control.wire import internet_checksum, ipv6_pseudo_header
 

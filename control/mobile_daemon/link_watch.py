@@ -9,6 +9,7 @@ from typing import Any
 
 from control.mobile_daemon.iproute import query, routes_with_hops
 from control.mobile_node.care_of_selection import Candidate
+from control.sockets.kernel_socket import KernelSocket
 
 # linux/rtnetlink.h: groups of notifications.
 _LINK = 0x1
@@ -18,7 +19,7 @@ _BUFFER = 65_536
 _UNFIT = ("tentative", "dadfailed", "deprecated")
 
 
-class LinkWatch:
+class LinkWatch(KernelSocket):
     """Becomes readable when a link, an IPv6 address or a route changes."""
 
     def __init__(self) -> None:
@@ -27,16 +28,9 @@ class LinkWatch:
         Raises:
             OSError: the kernel refuses.
         """
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE)
-        try:
+        super().__init__(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE))
+        with self._closed_on_failure():
             self._socket.bind((0, _LINK | _IPV6_ADDRESS | _IPV6_ROUTE))
-        except OSError:
-            self._socket.close()
-            raise
-
-    def fileno(self) -> int:
-        """The descriptor, for the event loop."""
-        return self._socket.fileno()
 
     def drain(self) -> None:
         """Take the notifications away. What they say is looked up afresh, so it does not matter if some were lost."""
@@ -48,10 +42,6 @@ class LinkWatch:
             except OSError:
                 # ENOBUFS: there were more than fit; what is left can be read.
                 continue
-
-    def close(self) -> None:
-        """Unsubscribe."""
-        self._socket.close()
 
 
 def care_of_candidates(interfaces: Iterable[str], address: IPv6Address | None) -> list[Candidate]:

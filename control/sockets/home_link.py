@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
+from control.sockets.kernel_socket import KernelSocket
 from control.sockets.packet import ACCEPT_ALL_BYTES, IGNORE, Instruction, attach_filter, ignore_outgoing
 
 _ETHERTYPE_IPV6 = 0x86DD
@@ -30,7 +31,7 @@ _FILTER = (
 )
 
 
-class HomeLinkSocket:
+class HomeLinkSocket(KernelSocket):
     """One interface. Sees solicitations and advertisements to any group, whether this host has joined it or not.
 
     Attributes:
@@ -46,18 +47,11 @@ class HomeLinkSocket:
         self.dropped = 0
         self._interface = interface
         # Bound only once the filter is on: nothing else gets in between.
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
-        try:
+        super().__init__(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0))
+        with self._closed_on_failure():
             attach_filter(self._socket, _FILTER)
             ignore_outgoing(self._socket)
             self._socket.bind((interface, _ETHERTYPE_IPV6))
-        except OSError:
-            self._socket.close()
-            raise
-
-    def fileno(self) -> int:
-        """The descriptor, for the event loop."""
-        return self._socket.fileno()
 
     def receive(self) -> Iterator[bytes]:
         """Whole IPv6 packets that have arrived, at most a batch of them."""
@@ -76,7 +70,3 @@ class HomeLinkSocket:
             self._socket.sendto(packet, (self._interface, _ETHERTYPE_IPV6, 0, 0, group))
         except OSError:
             self.dropped += 1
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()

@@ -14,6 +14,7 @@ from struct import Struct
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, Datagram, IpAddress, SocketAddress
 from control.ipsec.udp_encapsulation import KEEPALIVE, NON_ESP_MARKER, UdpContent, content_of
 from control.mobility.extension_headers import parse_swapped_destination_options
+from control.sockets.kernel_socket import KernelSocket, enlarge_receive_buffer
 from control.wire import WireError
 
 _RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
@@ -22,7 +23,7 @@ _BATCH = 256
 _ANCILLARY_SPACE = 2_048
 
 
-class IkeSocket:
+class IkeSocket(KernelSocket):
     """IKE datagrams in and out of one local address and port.
 
     Attributes:
@@ -48,20 +49,13 @@ class IkeSocket:
         self._buffer = bytearray(_LARGEST_DATAGRAM)
         self._address_type: type[IPv4Address | IPv6Address] = type(address)
         family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
-        self._socket = bound or socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        try:
+        super().__init__(bound or socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK))
+        with self._closed_on_failure():
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
             if bound is None:
                 self._socket.bind((str(address), port))
             self.local = SocketAddress(address, self._socket.getsockname()[1])
-        except OSError:
-            self._socket.close()
-            raise
-
-    def fileno(self) -> int:
-        """The descriptor, for the event loop."""
-        return self._socket.fileno()
 
     def receive(self) -> Iterator[tuple[bytes, SocketAddress]]:
         """What has arrived, at most a batch of it, so that one flood does not starve everything else."""
@@ -89,10 +83,6 @@ class IkeSocket:
         """Send, counting in ``dropped`` what the kernel does not take: IKEv2 repeats what matters."""
         for datagram in datagrams:
             self._send(datagram.data, datagram.remote)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
     def _send(self, data: bytes, remote: SocketAddress) -> None:
         try:
@@ -266,16 +256,7 @@ def care_of_address_in(ancillary: list[tuple[int, int, bytes]]) -> IPv6Address |
     return None
 
 
-def enlarge_receive_buffer(sock: socket.socket, size: int) -> None:
-    """Ask for a receive buffer of ``size`` bytes, beyond the system's limit where our privileges allow it."""
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, size)
-    except PermissionError:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
-
-
 # asm-generic/socket.h and linux/udp.h; the socket module has no names for them.
-_SO_RCVBUFFORCE = 33
 _SO_TIMESTAMPNS = 35
 _TIMESPEC = Struct("@qq")
 UDP_ENCAP = 100

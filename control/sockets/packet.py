@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
-from control.sockets.ike_udp import enlarge_receive_buffer
+from control.sockets.kernel_socket import KernelSocket, enlarge_receive_buffer
 from control.wire import internet_checksum
 
 PROTOCOL_TCP = 6
@@ -105,7 +105,7 @@ def tc_bytecode(program: tuple[Instruction, ...]) -> str:
     return ",".join((str(len(program)), *(" ".join(map(str, instruction)) for instruction in program)))
 
 
-class CareOfPacketSocket:
+class CareOfPacketSocket(KernelSocket):
     """Receives whole IPv6 packets that the mobility filter finds on one interface."""
 
     def __init__(self, interface: str, care_of_address: IPv6Address) -> None:
@@ -115,22 +115,15 @@ class CareOfPacketSocket:
             OSError: no CAP_NET_RAW, or no such interface.
         """
         # Bound to one protocol it would see packets only after traffic control, which is where they are dropped.
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+        super().__init__(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0))
         self._buffer = bytearray(_LARGEST_PACKET)
         self._view = memoryview(self._buffer)
-        try:
+        with self._closed_on_failure():
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
             self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
             ignore_outgoing(self._socket)
             attach_filter(self._socket, mobility_filter(care_of_address, ACCEPT_ALL_BYTES, IGNORE))
             self._socket.bind((interface, _ETHERTYPE_ALL))
-        except OSError:
-            self._socket.close()
-            raise
-
-    def fileno(self) -> int:
-        """The descriptor, for the event loop."""
-        return self._socket.fileno()
 
     def receive(self, batch: int = _BATCH) -> Iterator[bytes]:
         """What has arrived, at most ``batch`` packets of it."""
@@ -145,12 +138,8 @@ class CareOfPacketSocket:
             packet = bytes(self._view[:size])
             yield finish_inner_checksum(packet) if _checksum_is_missing(ancillary) else packet
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
-
-class CareOfSender:
+class CareOfSender(KernelSocket):
     """Sends whole IPv6 packets out of one interface, whatever the routing table prefers.
 
     Attributes:
@@ -164,13 +153,10 @@ class CareOfSender:
             OSError: no CAP_NET_RAW, no such interface or address.
         """
         self.dropped = 0
-        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
-        try:
+        super().__init__(socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW))
+        with self._closed_on_failure():
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
             self._socket.bind((str(care_of_address), 0))
-        except OSError:
-            self._socket.close()
-            raise
 
     def send(self, packet: bytes) -> None:
         """Send one packet to the destination in its header; counted in ``dropped`` if the kernel refuses it."""
@@ -178,10 +164,6 @@ class CareOfSender:
             self._socket.sendto(packet, (socket.inet_ntop(socket.AF_INET6, packet[24:40]), 0))
         except OSError:
             self.dropped += 1
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
 
 def finish_inner_checksum(packet: bytes) -> bytes:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from control.sockets.ike_udp import care_of_address_in, enlarge_receive_buffer
+from control.sockets.ike_udp import care_of_address_in
+from control.sockets.kernel_socket import KernelSocket, enlarge_receive_buffer
 from control.wire import WireError
 from datapath.xfrm.probe import SO_RCVMARK
 
@@ -37,7 +38,7 @@ class SignallingPacket:
     mark: int = 0
 
 
-class SignallingSocket:
+class SignallingSocket(KernelSocket):
     """Receives one IP protocol (ESP 50, Mobility Header 135) addressed to the home agent.
 
     Attributes:
@@ -56,20 +57,13 @@ class SignallingSocket:
             OSError: no CAP_NET_RAW, or the address is not on this machine.
         """
         self.statistics: Counter[str] = Counter()
-        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol)
-        try:
+        super().__init__(socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol))
+        with self._closed_on_failure():
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVDSTOPTS, 1)
             if marks:
                 self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVMARK, 1)
             self._socket.bind((str(address), 0))
-        except OSError:
-            self._socket.close()
-            raise
-
-    def fileno(self) -> int:
-        """The descriptor, for the event loop."""
-        return self._socket.fileno()
 
     def receive(self) -> Iterator[SignallingPacket]:
         """What has arrived, at most a batch of it."""
@@ -98,12 +92,8 @@ class SignallingSocket:
             return False
         return True
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
-
-class PacketSender:
+class PacketSender(KernelSocket):
     """Sends whole IPv6 packets, headers included (IPPROTO_RAW)."""
 
     def __init__(self) -> None:
@@ -113,7 +103,7 @@ class PacketSender:
             OSError: no CAP_NET_RAW.
         """
         self.dropped = 0
-        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW)
+        super().__init__(socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW))
 
     def send(self, packet: bytes) -> None:
         """Send one packet to the destination in its header; counted in ``dropped`` if the kernel refuses it."""
@@ -122,10 +112,6 @@ class PacketSender:
             self._socket.sendto(packet, (destination, 0))
         except OSError:
             self.dropped += 1
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
 
 
 def _mark(ancillary: list[tuple[int, int, bytes]]) -> int:

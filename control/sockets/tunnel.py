@@ -8,7 +8,7 @@ from ipaddress import IPv6Address
 
 from control.home_agent.tunnel_slow_path import TunnelledPacket
 from control.mobility.extension_headers import PROTOCOL_IPV6
-from control.sockets.ike_udp import enlarge_receive_buffer
+from control.sockets.kernel_socket import KernelSocket, enlarge_receive_buffer
 
 _RECEIVE_BUFFER_BYTES = 1024 * 1024
 _LARGEST_PACKET = 65_535
@@ -17,7 +17,7 @@ _ETHERTYPE_IPV6 = 0x86DD
 _SO_ATTACH_BPF = 50  # asm-generic/socket.h; the socket module lacks the name
 
 
-class TunnelSocket:
+class TunnelSocket(KernelSocket):
     """Receives what was tunnelled to the home agent, once the kernel has put fragments together and read options."""
 
     def __init__(self, address: IPv6Address, program: int, slow_path: str) -> None:
@@ -32,20 +32,13 @@ class TunnelSocket:
             OSError: no CAP_NET_RAW, or the address is not on this machine.
         """
         self._slow_path = slow_path
-        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL_IPV6)
-        try:
+        super().__init__(socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL_IPV6))
+        with self._closed_on_failure():
             self.filter(program)
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
             self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
             self._socket.bind((str(address), 0))
-        except OSError:
-            self._socket.close()
-            raise
-
-    def fileno(self) -> int:
-        """The descriptor, for the event loop."""
-        return self._socket.fileno()
 
     def filter(self, program: int) -> None:
         """Let packets through as another program says, from now on; raises OSError."""
@@ -69,10 +62,6 @@ class TunnelSocket:
             source = IPv6Address(peer[0].partition("%")[0])
             return TunnelledPacket(inner, source, traffic_class, self._is_slow_path(interface))
 
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-
     def _is_slow_path(self, interface: int) -> bool:
         try:
             return socket.if_indextoname(interface) == self._slow_path
@@ -80,7 +69,7 @@ class TunnelSocket:
             return False
 
 
-class SlowPathEntrance:
+class SlowPathEntrance(KernelSocket):
     """Sends whole IPv6 packets into the slow path.
 
     Attributes:
@@ -100,7 +89,7 @@ class SlowPathEntrance:
         self.refused = 0
         # By name each time: whoever unloads the data path and loads it again makes another device.
         self._to = (device, _ETHERTYPE_IPV6, 0, 0, exit_address)
-        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+        super().__init__(socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0))
 
     def send(self, packet: bytes) -> None:
         """Send one packet; counted in ``refused`` if the kernel does not take it."""
@@ -108,7 +97,3 @@ class SlowPathEntrance:
             self._socket.sendto(packet, self._to)
         except OSError:
             self.refused += 1
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
