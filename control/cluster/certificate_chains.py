@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
@@ -14,10 +15,15 @@ def pack_chain(chain: Sequence[bytes]) -> bytes:
     return msgspec.msgpack.encode(tuple(chain))
 
 
-def unpack_chain(packed: bytes) -> tuple[bytes, ...]:
-    """The reverse of :func:`pack_chain`.
+def read_chain(packed: bytes | None, refused: Counter[str]) -> tuple[bytes, ...]:
+    """What :func:`pack_chain` has made; none if the store has no value, or one that is something else.
 
-    Raises:
-        ValueError: it is something else.
+    Args:
+        packed: the value, None for no such value.
+        refused: counts records that cannot be understood, by kind.
     """
-    return _DECODER.decode(packed)
+    try:
+        return () if packed is None else _DECODER.decode(packed)
+    except ValueError:
+        refused["certificates"] += 1
+        return ()

@@ -18,14 +18,8 @@ class BadRecord(ValueError):
     """A record is not what this version writes."""
 
 
-def node_to_text(node: NodeRecord, fence: int) -> str:
-    """A node but for its identity and owner, which are where it is kept."""
-    care_of = _NO_ADDRESS if node.care_of_address is None else address_text(node.care_of_address)
-    return f"{fence} {node.last_seen!r} {address_text(node.home_address)} {care_of}"
-
-
 def node_from_text(identity: str, owner: str, text: str) -> NodeRecord:
-    """The reverse of :func:`node_to_text`.
+    """A node as the scripts write it.
 
     Raises:
         BadRecord: see there.

@@ -14,7 +14,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Any, TypeVar
 
-from control.cluster.certificate_chains import pack_chain, unpack_chain
+from control.cluster.certificate_chains import pack_chain, read_chain
 from control.cluster.redis_address import RedisAddress
 from control.cluster.redis_connection import RedisConnection
 from control.cluster.redis_records import (
@@ -22,7 +22,6 @@ from control.cluster.redis_records import (
     binding_to_text,
     lease_from_text,
     node_from_text,
-    node_to_text,
     traffic_from_text,
 )
 from control.cluster.store import (
@@ -106,10 +105,6 @@ class RedisStore:
         """See :meth:`control.cluster.store.StateStore.release_lease`."""
         self._run("release_lease", lease.home_agent, lease.token)
 
-    def lapsed_leases(self, now: float) -> list[LeaseRecord]:
-        """See :meth:`control.cluster.store.StateStore.lapsed_leases`."""
-        return sorted((lease for lease in self.leases() if lease.expires_at <= now), key=lambda lease: lease.expires_at)
-
     def leases(self) -> list[LeaseRecord]:
         """See :meth:`control.cluster.store.StateStore.leases`."""
         return sorted(self._hash(":leases", "lease", lease_from_text), key=lambda lease: lease.home_agent)
@@ -149,13 +144,6 @@ class RedisStore:
         found = self._hash(f":bindings:{owner}", "binding", lambda key, text: binding_from_text(key, owner, text))
         return sorted(found, key=lambda binding: binding.home_address)
 
-    def upsert_nodes(self, lease: Lease, nodes: Iterable[NodeRecord]) -> None:
-        """See :meth:`control.cluster.store.StateStore.upsert_nodes`."""
-        arguments: list[str | int] = []
-        for node in nodes:
-            arguments += (node.identity, node_to_text(node, lease.token))
-        self._write("upsert_nodes", lease, arguments)
-
     def note_traffic(self, lease: Lease, last_traffic: Mapping[str, float]) -> None:
         """See :meth:`control.cluster.store.StateStore.note_traffic`."""
         arguments: list[str | int] = []
@@ -175,14 +163,10 @@ class RedisStore:
         lowest = f"({after}" if after else "-"
         found = self._connection.command("ZRANGEBYLEX", f":members:{owner}", lowest, "+", "LIMIT", 0, limit)
         packed = self._connection.command("HMGET", ":certificates", *found) if found else []
-        return [(_text(identity), self._chain(each)) for identity, each in zip(found, packed, strict=True)]
-
-    def _chain(self, packed: bytes | None) -> tuple[bytes, ...]:
-        try:
-            return () if packed is None else unpack_chain(packed)
-        except ValueError:
-            self.refused_records["certificates"] += 1
-            return ()
+        return [
+            (_text(identity), read_chain(each, self.refused_records))
+            for identity, each in zip(found, packed, strict=True)
+        ]
 
     def nodes(self, owner: str) -> list[NodeRecord]:
         """See :meth:`control.cluster.store.StateStore.nodes`."""

@@ -15,7 +15,7 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from control.cluster.certificate_chains import pack_chain, unpack_chain
+from control.cluster.certificate_chains import pack_chain, read_chain
 from control.cluster.sqlite_errors import typed_error
 from control.cluster.sqlite_schema import prepare_schema
 from control.cluster.store import (
@@ -43,16 +43,8 @@ _UPSERT_NODE = f"""
     INSERT INTO nodes ({_NODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (identity) DO UPDATE SET
         home_address = excluded.home_address, care_of_address = excluded.care_of_address, owner = excluded.owner,
-        fence = excluded.fence, last_seen = excluded.last_seen
-"""
-_UPSERT_NODE_OF_BINDING = f"""
-    INSERT INTO nodes ({_NODE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (identity) DO UPDATE SET
-        home_address = excluded.home_address, care_of_address = excluded.care_of_address, owner = excluded.owner,
         fence = excluded.fence, last_seen = max(last_seen, excluded.last_seen)
 """
-
-
 # A claimed binding that its node has replaced by one with this agent, perhaps under another home address.
 _DELETE_SUPERSEDED = "DELETE FROM bindings WHERE identity = ? AND home_agent = ? AND home_agent_address != ?"
 # Whether a home address or a node is another agent's by now.
@@ -141,10 +133,6 @@ class SqliteStore:
         with self._transaction() as connection:
             connection.execute("DELETE FROM leases WHERE home_agent = ? AND token = ?", (lease.home_agent, lease.token))
 
-    def lapsed_leases(self, now: float) -> list[LeaseRecord]:
-        """See :meth:`control.cluster.store.StateStore.lapsed_leases`."""
-        return sorted((lease for lease in self.leases() if lease.expires_at <= now), key=lambda lease: lease.expires_at)
-
     def leases(self) -> list[LeaseRecord]:
         """See :meth:`control.cluster.store.StateStore.leases`."""
         query = "SELECT home_agent, address, token, expires_at, capacity FROM leases ORDER BY home_agent"
@@ -195,12 +183,6 @@ class SqliteStore:
         with self._typed_errors():
             return [_binding(row) for row in self._connection.execute(query, (owner,))]
 
-    def upsert_nodes(self, lease: Lease, nodes: Iterable[NodeRecord]) -> None:
-        """See :meth:`control.cluster.store.StateStore.upsert_nodes`."""
-        rows = [_node_row(node, lease) for node in nodes]
-        with self._fenced_transaction(lease) as connection:
-            connection.executemany(_UPSERT_NODE, rows)
-
     def note_traffic(self, lease: Lease, last_traffic: Mapping[str, float]) -> None:
         """See :meth:`control.cluster.store.StateStore.note_traffic`."""
         rows = [(at, identity, lease.home_agent) for identity, at in last_traffic.items()]
@@ -217,14 +199,7 @@ class SqliteStore:
         """See :meth:`control.cluster.store.StateStore.certificates`."""
         with self._typed_errors():
             rows = self._connection.execute(_SELECT_CERTIFICATES, (owner, after, limit)).fetchall()
-        return [(identity, self._chain(packed)) for identity, packed in rows]
-
-    def _chain(self, packed: bytes | None) -> tuple[bytes, ...]:
-        try:
-            return () if packed is None else unpack_chain(packed)
-        except ValueError:
-            self.refused_records["certificates"] += 1
-            return ()
+        return [(identity, read_chain(packed, self.refused_records)) for identity, packed in rows]
 
     def nodes(self, owner: str) -> list[NodeRecord]:
         """See :meth:`control.cluster.store.StateStore.nodes`."""
@@ -301,7 +276,7 @@ def _put_bindings(
     superseded = [(b.identity, lease.home_agent, b.home_agent_address.packed) for b in records]
     connection.executemany(_DELETE_SUPERSEDED, superseded)
     connection.executemany(_UPSERT_BINDING, [_binding_row(b, lease.home_agent) for b in records])
-    connection.executemany(_UPSERT_NODE_OF_BINDING, node_rows)
+    connection.executemany(_UPSERT_NODE, node_rows)
 
 
 def _is_taken(connection: sqlite3.Connection, lease: Lease, record: BindingRecord) -> bool:
@@ -351,11 +326,6 @@ def _node(row: tuple[Any, ...]) -> NodeRecord:
     identity, home_address, care_of_address, owner, fence, last_seen, last_traffic = row
     care_of = None if care_of_address is None else IPv6Address(care_of_address)
     return NodeRecord(identity, IPv6Address(home_address), care_of, owner, fence, last_seen, last_traffic)
-
-
-def _node_row(node: NodeRecord, lease: Lease) -> tuple[object, ...]:
-    care_of = None if node.care_of_address is None else node.care_of_address.packed
-    return (node.identity, node.home_address.packed, care_of, lease.home_agent, lease.token, node.last_seen)
 
 
 def _binding(row: tuple[Any, ...]) -> BindingRecord:

@@ -202,9 +202,6 @@ class StateStore(Protocol):
         Without effect if the lease is gone already.
         """
 
-    def lapsed_leases(self, now: float) -> list[LeaseRecord]:
-        """Leases that ran out and were not claimed yet, the longest dead first."""
-
     def leases(self) -> list[LeaseRecord]:
         """All leases that were neither released nor claimed, by name."""
 
@@ -271,13 +268,6 @@ class StateStore(Protocol):
 
     def bindings(self, owner: str) -> list[BindingRecord]:
         """The bindings of one home agent, by home address; see :attr:`BindingRecord.home_agent_address`."""
-
-    def upsert_nodes(self, lease: Lease, nodes: Iterable[NodeRecord]) -> None:
-        """Add or replace nodes, all or none; they become the lease holder's.
-
-        Raises:
-            FencedOut: the lease is void.
-        """
 
     def note_traffic(self, lease: Lease, last_traffic: Mapping[str, float]) -> None:
         """Note of nodes, by identity, when they had traffic last; those that are not the lease holder's are left alone.

@@ -1,4 +1,0 @@
--- ARGV: home agent, token; then for each node: identity, its value. Returns "fenced-out" if the lease is void.
-if not holds(ARGV[1], ARGV[2]) then return {'fenced-out'} end
-for i = 3, #ARGV, 2 do put_node(ARGV[1], ARGV[i], ARGV[i + 1]) end
-return {'done'}
