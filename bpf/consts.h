@@ -85,3 +85,4 @@
 #define OPTION_CARE_OF_ADDRESS 0x1E /* experimental (RFC 4727), skipped by a node that does not know it */
 #define OPTION_ADDRESS_LENGTH 16
 #define MAX_OPTIONS 8 /* options looked at in one header */
+#define MAX_HEADERS_BEFORE 4 /* extension headers looked behind */

@@ -45,6 +45,13 @@ struct options_header {
 	__u8 length; /* in units of 8 bytes, not counting the first */
 };
 
+/* The beginning of a routing header, and of other extension headers as far as they are alike. */
+struct routing_type {
+	struct options_header options;
+	__u8 type;
+	__u8 segments_left;
+};
+
 /* A destination option that holds an address, as the Home Address option does. In the frame it begins with the type. */
 struct address_option {
 	__u8 alignment[6];

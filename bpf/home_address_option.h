@@ -1,9 +1,10 @@
 /* Packets that a mobile node sends to the home agent under its home address: IPv6 (care-of address -> home agent),
- * Destination Options with a Home Address option (RFC 6275 section 6.3), and what they are about. A kernel without Mobile
- * IPv6 discards them. So the program does what RFC 6275 section 9.3.1 asks of the receiver: it exchanges source address
- * and option. The option becomes one that is skipped, and tells the control plane the care-of address. Length and
- * checksums stay right, because upper layers compute them over the home address. Signalling may come before there is a
- * binding, and says who sends it; everything else is believed only from the care-of address that is bound. */
+ * perhaps other extension headers, Destination Options with a Home Address option (RFC 6275 section 6.3), and what they
+ * are about. A kernel without Mobile IPv6 discards them. So the program does what RFC 6275 section 9.3.1 asks of the
+ * receiver: it exchanges source address and option. The option becomes one that is skipped, and tells the control plane
+ * the care-of address. Length and checksums stay right, because upper layers compute them over the home address.
+ * Signalling may come before there is a binding, and says who sends it; everything else is believed only from the care-of
+ * address that is bound. */
 #pragma once
 
 /* Where the frame is read by offsets, the verifier tells no ways to them apart. */
@@ -14,16 +15,11 @@ struct option_position {
 	__u32 end; /* of the packet */
 };
 
-/* Looks for the option. PASS_HOME_ADDRESS_SWAPPED: it was found; else what becomes of the packet. */
-INLINE enum reason find_home_address_option(struct xdp_md *ctx, const struct ipv6_header *packet,
-					    const struct options_header *options, struct option_position *at,
-					    struct address_option *found)
+/* Looks for the option among those of one header. PASS_HOME_ADDRESS_SWAPPED: it was found; PASS_DESTINATION_OPTIONS: it
+ * is not there; else what becomes of the packet. */
+INLINE enum reason search_options(struct xdp_md *ctx, struct option_position *at, struct address_option *found)
 {
-	at->option = at->options + sizeof(*options);
-	at->upper_layer = at->options + (options->length + 1) * 8;
-	at->end = at->options + length_of(packet->payload_length);
-	if (at->upper_layer > at->end)
-		return PASS_DESTINATION_OPTIONS;
+	at->option = at->options + sizeof(struct options_header);
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < MAX_OPTIONS; i++) {
 		if (at->option + 2 > at->upper_layer || bpf_xdp_load_bytes(ctx, at->option, &found->type, 2))
@@ -40,6 +36,45 @@ INLINE enum reason find_home_address_option(struct xdp_md *ctx, const struct ipv
 		at->option += found->type == OPTION_PAD1 ? 1 : 2 + found->length;
 	}
 	return PASS_DESTINATION_OPTIONS;
+}
+
+/* Looks for the option behind the headers that may be in front of it (RFC 6275 section 6.3): hop-by-hop options, routing
+ * headers, and destination options for those. PASS_HOME_ADDRESS_SWAPPED: it was found, in the header `options`; else
+ * what becomes of the packet. `at->options` is the first header. */
+INLINE enum reason find_home_address_option(struct xdp_md *ctx, const struct ipv6_header *packet,
+					    struct options_header *options, struct option_position *at,
+					    struct address_option *found)
+{
+	const enum reason not_found = packet->next_header == NEXT_HEADER_DESTINATION_OPTIONS ? PASS_DESTINATION_OPTIONS :
+											       PASS_EXTENSION_HEADERS;
+	__u8 next_header = packet->next_header;
+	struct routing_type header;
+	enum reason reason;
+
+	at->end = at->options + length_of(packet->payload_length);
+	at->upper_layer = at->options;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i <= MAX_HEADERS_BEFORE; i++) {
+		if (next_header != NEXT_HEADER_DESTINATION_OPTIONS && next_header != NEXT_HEADER_HOP_BY_HOP &&
+		    next_header != NEXT_HEADER_ROUTING)
+			break;
+		at->options = at->upper_layer;
+		if (bpf_xdp_load_bytes(ctx, at->options, &header, sizeof(header)))
+			break;
+		at->upper_layer += (header.options.length + 1) * 8;
+		if (at->upper_layer > at->end)
+			break;
+		if (next_header == NEXT_HEADER_ROUTING && header.segments_left)
+			break; /* it is not at its end yet, and the kernel answers */
+		*options = header.options;
+		if (next_header == NEXT_HEADER_DESTINATION_OPTIONS) {
+			reason = search_options(ctx, at, found);
+			if (reason != PASS_DESTINATION_OPTIONS)
+				return reason;
+		}
+		next_header = options->next_header;
+	}
+	return not_found;
 }
 
 /* Whether the packet may be processed without a binding. */
@@ -79,8 +114,6 @@ COLD long receive_from_home_address(struct xdp_md *ctx, __u64 one, __u64 two, __
 	frame = cursor_of(ctx);
 	packet = take_packet(&frame, &link);
 	if (!packet)
-		return PASS_MALFORMED;
-	if (bpf_xdp_load_bytes(ctx, at.options, &options, sizeof(options)))
 		return PASS_MALFORMED;
 	reason = find_home_address_option(ctx, packet, &options, &at, &option);
 	if (reason != PASS_HOME_ADDRESS_SWAPPED)

@@ -97,14 +97,13 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 	if (answer != PASS_HOME_AGENT)
 		return answer;
 #endif
-	if (next_header == NEXT_HEADER_DESTINATION_OPTIONS)
+	if (next_header == NEXT_HEADER_DESTINATION_OPTIONS || next_header == NEXT_HEADER_HOP_BY_HOP ||
+	    next_header == NEXT_HEADER_ROUTING)
 		return receive_from_home_address(ctx, 0, 0, 0);
 	if (next_header == NEXT_HEADER_ICMPV6)
 		return receive_icmpv6(ctx, 0, 0, 0);
 	if (next_header == NEXT_HEADER_FRAGMENT)
 		return PASS_FRAGMENT;
-	if (next_header == NEXT_HEADER_HOP_BY_HOP || next_header == NEXT_HEADER_ROUTING)
-		return PASS_EXTENSION_HEADERS;
 	return PASS_HOME_AGENT;
 }
 

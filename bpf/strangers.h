@@ -36,8 +36,6 @@
 #define ALL_NEW_NETWORKS 0
 #define ALL_MOBILITY 1
 
-#define MAX_HEADERS_BEFORE 4 /* extension headers looked behind */
-
 /* The header of an IKE message (RFC 7296 section 3.1), behind that of UDP but for the marker of port 4500. */
 #define IKE_HEADER                                                                                                     \
 	__u64 initiator_spi;                                                                                           \

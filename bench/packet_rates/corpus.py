@@ -24,6 +24,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
     IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
     PadN,
     in6_getnsma,
     in6_getnsmac,
@@ -253,6 +254,19 @@ _SAMPLES: dict[str, tuple[bytes, Reason] | tuple[bytes, Reason, Reason | None]] 
         Reason.PASS_HOME_ADDRESS_SWAPPED,
     ),
     "home-address-and-echo": (_to_agent(_option(), ICMPv6EchoRequest()), Reason.PASS_HOME_ADDRESS_SWAPPED),
+    "home-address-behind-hop-by-hop-options": (
+        _to_agent(IPv6ExtHdrHopByHop(options=[PadN(optdata=bytes(4))]), _option(nh=50), Raw(bytes(40))),
+        Reason.PASS_HOME_ADDRESS_SWAPPED,
+    ),
+    "home-address-behind-other-options-and-a-routing-header": (
+        _to_agent(
+            IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))]),
+            IPv6ExtHdrRouting(type=200, segleft=0, addresses=[]),
+            _option(nh=50),
+            Raw(bytes(40)),
+        ),
+        Reason.PASS_HOME_ADDRESS_SWAPPED,
+    ),
     "home-address-unbound": (_to_agent(_option(UNBOUND_HOME), _UDP), Reason.REPLY_BINDING_ERROR),
     "home-address-unbound-and-esp-in-a-fragment": (
         _to_agent(_option(UNBOUND_HOME), IPv6ExtHdrFragment(nh=50, offset=5), Raw(bytes(40))),

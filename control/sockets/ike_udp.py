@@ -247,12 +247,16 @@ class IkeSockets:
 def care_of_address_in(ancillary: list[tuple[int, int, bytes]]) -> IPv6Address | None:
     """The care-of address in what a socket with ``IPV6_RECVDSTOPTS`` says of a packet, None if it is not there.
 
+    A packet may have more than one such header (RFC 8200 section 4.1).
+
     Raises:
         WireError: the options are malformed.
     """
     for level, kind, data in ancillary:
         if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_DSTOPTS:
-            return parse_swapped_destination_options(data)
+            care_of_address = parse_swapped_destination_options(data)
+            if care_of_address is not None:
+                return care_of_address
     return None
 
 

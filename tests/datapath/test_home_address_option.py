@@ -15,6 +15,8 @@ from scapy.layers.inet6 import (
     IPv6,
     IPv6ExtHdrDestOpt,
     IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
     PadN,
 )
 from scapy.layers.l2 import Ether
@@ -66,6 +68,60 @@ UPPER_LAYERS = {
     "nothing": NoPayload(),
     "fragment-of-udp": IPv6ExtHdrFragment(nh=17, offset=0, m=1, id=5) / Raw(bytes(16)),
 }
+
+
+_PADDING = PadN(optdata=bytes(4))
+BEHIND = {
+    "hop-by-hop": IPv6ExtHdrHopByHop(options=[_PADDING]),
+    "routing": IPv6ExtHdrRouting(type=200, segleft=0, addresses=["2001:db8::1"]),
+    "options-and-routing": IPv6ExtHdrDestOpt(options=[_PADDING]) / IPv6ExtHdrRouting(type=2, segleft=0),
+    "four": IPv6ExtHdrHopByHop(options=[_PADDING])
+    / IPv6ExtHdrDestOpt(options=[_PADDING])
+    / IPv6ExtHdrRouting(type=200, segleft=0)
+    / IPv6ExtHdrDestOpt(options=[_PADDING]),
+}
+
+
+def behind(sent: bytes, headers: Packet) -> bytes:
+    """The frame with extension headers in front of the one with the option."""
+    packet = IPv6(sent[14:])
+    option = packet.payload
+    packet.remove_payload()
+    del packet.nh, packet.plen
+    return sent[:14] + bytes(packet / headers / option)
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_signalling_behind_other_headers_arrives_whole(testbed, name):
+    option = bytearray(frame(testbed, Raw(b"\x11" * 40), "2001:db8:100::99"))
+    option[54] = 50
+    sent = behind(bytes(option), BEHIND[name])
+
+    outcome = testbed.run(sent, "core")
+
+    assert (outcome.verdict, outcome.reason) == ("pass", Reason.PASS_HOME_ADDRESS_SWAPPED)
+    assert outcome.frame == swapped(testbed, sent)
+
+
+@pytest.mark.parametrize("name", BEHIND)
+def test_behind_other_headers_nobody_is_believed_more(testbed, name):
+    unbound = testbed.run(behind(frame(testbed, UPPER_LAYERS["udp"], "2001:db8:100::99"), BEHIND[name]), "core")
+    forged = testbed.run(
+        behind(frame(testbed, UPPER_LAYERS["udp"]).replace(b"\xc9\x10", b"\x1e\x10"), BEHIND[name]), "core"
+    )
+
+    assert (unbound.reason, forged.reason) == (Reason.REPLY_BINDING_ERROR, Reason.DROP_FORGED_CARE_OF_ADDRESS)
+    assert unbound.frame == binding_error(testbed, "2001:db8:100::99")
+
+
+def test_a_routing_header_that_is_not_at_its_end_is_the_kernels(testbed):
+    routing = IPv6ExtHdrRouting(type=200, segleft=1, addresses=["2001:db8::1"])
+    sent = behind(frame(testbed, UPPER_LAYERS["udp"]), routing)
+
+    outcome = testbed.run(sent, "core")
+
+    assert (outcome.verdict, outcome.reason) == ("pass", Reason.PASS_EXTENSION_HEADERS)
+    assert outcome.frame == sent
 
 
 PADDINGS = [(), (PadN(optdata=bytes(6)),), (PadN(optdata=bytes(250)), PadN(optdata=bytes(40)))]

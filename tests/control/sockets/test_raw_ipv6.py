@@ -19,6 +19,7 @@ pytestmark = pytest.mark.namespaces
 LOOPBACK = IPv6Address("::1")
 CARE_OF_ADDRESS = IPv6Address("2001:db8:c::1")
 MOBILITY, DESTINATION_OPTIONS, CLONE_NEWNET = 135, 60, 0x40000000
+HOP_BY_HOP, ROUTING = 0, 43
 SWAPPED = 0x1E
 # A Binding Refresh Request with its checksum over ::1 and ::1, which the kernel verifies.
 MESSAGE = bytes.fromhex("3b00000000000000")
@@ -50,11 +51,11 @@ def mobility_message() -> bytes:
     return MESSAGE[:4] + struct.pack("!H", checksum) + MESSAGE[6:]
 
 
-def packet(options: bytes) -> bytes:
+def packet(options: bytes, before: bytes = b"", first: int = DESTINATION_OPTIONS) -> bytes:
     header = bytes((MOBILITY, (len(options) + 2) // 8 - 1)) + options
     assert len(header) % 8 == 0
-    payload = header + mobility_message()
-    return struct.pack("!IHBB", 6 << 28, len(payload), DESTINATION_OPTIONS, 64) + LOOPBACK.packed * 2 + payload
+    payload = before + header + mobility_message()
+    return struct.pack("!IHBB", 6 << 28, len(payload), first, 64) + LOOPBACK.packed * 2 + payload
 
 
 def received(receiver: SignallingSocket) -> list:
@@ -73,3 +74,15 @@ def test_what_was_swapped_is_the_care_of_address_and_nonsense_is_counted(both_en
     assert (only.source, only.care_of_address) == (LOOPBACK, CARE_OF_ADDRESS)
     assert sum(receiver.statistics.values()) == 1
     assert all(slug.startswith("destination-options-") for slug in receiver.statistics)
+
+
+def test_the_care_of_address_is_found_behind_other_headers(both_ends) -> None:
+    receiver, sender = both_ends
+    padding = b"\x01\x04\0\0\0\0"
+    before = bytes((DESTINATION_OPTIONS, 0)) + padding + bytes((ROUTING, 0)) + padding
+    before += bytes((DESTINATION_OPTIONS, 0, 200, 0, 0, 0, 0, 0))  # a routing header at its end
+    sent = packet(b"\x01\x02\0\0" + bytes((SWAPPED, 16)) + CARE_OF_ADDRESS.packed, before, HOP_BY_HOP)
+
+    sender.sendto(sent, (str(LOOPBACK), 0))
+
+    assert [each.care_of_address for each in received(receiver)] == [CARE_OF_ADDRESS]

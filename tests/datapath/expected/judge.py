@@ -22,11 +22,6 @@ from tests.datapath.expected.tunnels import into_a_tunnel, out_of_a_tunnel
 Rule = Callable[[Site, bytes, Ip], Expected | None]
 _TUNNELS: tuple[Rule, ...] = (into_a_tunnel, out_of_a_tunnel)
 _TO_THE_HOME_AGENT: tuple[Rule, ...] = (home_address, tunnel_error)
-_OF_THE_KERNEL = {
-    0: Reason.PASS_EXTENSION_HEADERS,
-    43: Reason.PASS_EXTENSION_HEADERS,
-    44: Reason.PASS_FRAGMENT,
-}
 
 
 def judge(site: Site, sent: bytes) -> Expected:
@@ -68,7 +63,7 @@ def _to_the_home_agent(site: Site, sent: bytes, packet: Ip) -> Expected:
         expected = rule(site, sent, packet)
         if expected is not None:
             return expected
-    return {_OF_THE_KERNEL.get(packet.next_header, Reason.PASS_HOME_AGENT): sent}
+    return {Reason.PASS_FRAGMENT if packet.next_header == 44 else Reason.PASS_HOME_AGENT: sent}
 
 
 def check(site: Site, sent: bytes, verdict: str, reason: Reason, came: bytes) -> None:
