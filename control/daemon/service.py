@@ -257,7 +257,7 @@ class Daemon:
     def _open_signalling(self, address: IPv6Address) -> SignallingSockets:
         if self._kernel is None or self._replies is None:
             return UserspaceSockets(address, self._agent)
-        return KernelSockets(address, self._agent, self._kernel, self._replies)
+        return KernelSockets(address, self._agent, self._kernel, self._replies, self._gate, self._loop.time)
 
     def _make_membership(self) -> Membership:
         configuration = self._configuration

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from functools import partial
 from ipaddress import IPv6Address
 from typing import ClassVar, Protocol
 
 from control.daemon.kernel_ipsec import KernelIpsec
+from control.daemon.write_gate import WriteGate
 from control.home_agent.engine import HomeAgent
 from control.home_agent.signalling import PROTOCOL_ESP, MessageToNode, Outgoing
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
@@ -110,7 +112,15 @@ class KernelSockets:
 
     kernel_opens_esp: ClassVar[bool] = True
 
-    def __init__(self, address: IPv6Address, agent: HomeAgent, ipsec: KernelIpsec, replies: ReplyAddresses) -> None:
+    def __init__(
+        self,
+        address: IPv6Address,
+        agent: HomeAgent,
+        ipsec: KernelIpsec,
+        replies: ReplyAddresses,
+        gate: WriteGate,
+        clock: Callable[[], float],
+    ) -> None:
         """Open.
 
         Args:
@@ -118,6 +128,8 @@ class KernelSockets:
             agent: the engine.
             ipsec: its back end.
             replies: where the home link sends what leaves; the caller closes it.
+            gate: what changes of that go through. Messages wait with them.
+            clock: monotonic seconds.
 
         Raises:
             OSError: the address is not on this machine, or a privilege is missing.
@@ -127,6 +139,8 @@ class KernelSockets:
         self._agent = agent
         self._ipsec = ipsec
         self._replies = replies
+        self._gate = gate
+        self._clock = clock
         with ExitStack() as stack:
             self._mobility = SignallingSocket(address, PROTOCOL_MOBILITY, marks=True)
             stack.callback(self._mobility.close)
@@ -152,10 +166,11 @@ class KernelSockets:
 
     def send(self, packets: Iterable[Outgoing], now: float) -> None:
         """See :class:`SignallingSockets`."""
-        self._replies.expire(now)
+        if not self._gate.is_closed:
+            self._replies.expire(now)
         for packet in packets:
             if isinstance(packet, MessageToNode):
-                self._send_protected(packet, now)
+                self._gate.change(partial(self._send_protected, packet))
             else:
                 self._sender.send(packet)
 
@@ -163,9 +178,9 @@ class KernelSockets:
         """See :class:`SignallingSockets`."""
         self._sockets.close()
 
-    def _send_protected(self, message: MessageToNode, now: float) -> None:
+    def _send_protected(self, message: MessageToNode) -> None:
         try:
-            self._replies.put(message.home_address, message.care_of_address, now)
+            self._replies.put(message.home_address, message.care_of_address, self._clock())
         except DatapathError:
             self._refused += 1
             return

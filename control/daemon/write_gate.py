@@ -8,13 +8,18 @@ from contextlib import asynccontextmanager
 
 
 class WriteGate:
-    """What every change of the bindings goes through."""
+    """What every change of the maps goes through, but for what the program itself finds out again."""
 
     def __init__(self) -> None:
         """Open."""
         self._lock = asyncio.Lock()
         self._is_closed = False
         self._left: list[Callable[[], None]] = []
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether maps are being exchanged."""
+        return self._is_closed
 
     def change(self, change: Callable[[], None]) -> None:
         """Makes a change that nobody waits for: now, or once the gate is open again."""
