@@ -12,7 +12,15 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6PacketTooBig, ICMPv6TimeExceeded, IPv6
+from scapy.layers.inet6 import (
+    ICMPv6EchoRequest,
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6PacketTooBig,
+    ICMPv6TimeExceeded,
+    IPv6,
+    IPv6ExtHdrFragment,
+)
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
@@ -169,6 +177,31 @@ def test_other_tags_are_the_kernels(bed, tags):
     assert outcome.verdict == "pass"
     assert outcome.reason in (Reason.PASS_UNKNOWN_VLAN, Reason.PASS_NOT_IPV6)
     assert outcome.frame == frame
+
+
+def test_what_leaves_in_fragments_has_no_tag_on_its_way_to_them(bed):
+    """The kernel, which sends both of them, adds it then."""
+    run("ip -6 route add 2001:db8:e:2::/64 via 2001:db8:bb::5 dev vlan20 mtu lock 1280")
+    bed.bindings.install(bed.home, type(bed.care_of)("2001:db8:e:2::7"), bed.home_agent)
+    packet = request(bed) / Raw(bytes(1280 - 53))
+    frame = Ether(src=CORRESPONDENT_MAC, dst=MAC_OF["vlan10"]) / Dot1Q(vlan=INNER_VLAN, prio=5) / packet
+
+    outcome = bed.run(bytes(frame))
+
+    came = Ether(outcome.frame)
+    assert (outcome.verdict, outcome.reason) == ("redirect", Reason.FORWARD_IN_FRAGMENTS)
+    assert (came.type, came[IPv6].dst) == (0x86DD, "2001:db8:e:2::7")
+    assert bytes(came[IPv6ExtHdrFragment].payload) == bytes(forwarded(packet))
+
+
+def test_a_fragment_out_of_a_vlan_is_the_kernels_with_its_tag(bed):
+    fragment = IPv6(src=CARE_OF, dst=str(bed.home_agent), hlim=60) / IPv6ExtHdrFragment(nh=41, m=1, id=5)
+    link = Ether(src=CARE_OF_MAC, dst=MAC_OF["vlan20"]) / Dot1Q(vlan=OUTER_VLAN, prio=5)
+    frame = bytes(link / fragment / Raw(bytes(64)))
+
+    outcome = bed.run(frame, "core")
+
+    assert (outcome.verdict, outcome.reason, outcome.frame) == ("pass", Reason.PASS_FRAGMENT, frame)
 
 
 def test_a_tag_for_the_priority_only_makes_no_vlan(bed):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bench.lab import receiving_end
+from control.daemon.tunnel_relay import TunnelRelay
 from control.mobility.extension_headers import build_ipv6
 from datapath.bindings import BindingMap
 from datapath.counters import read_counters
@@ -33,7 +36,9 @@ pytestmark = pytest.mark.kernel
 PIN_PATH = Path("/sys/fs/bpf/homeagent-vlan")
 AGENT, HOME = IPv6Address("2001:db8:f::1"), IPv6Address("2001:db8:100::5")
 CORRESPONDENT, CARE_OF = IPv6Address("2001:db8:c::2"), IPv6Address("2001:db8:f::5")
-NO_NEXT_HEADER, IPV6_IN_IPV6 = 59, 41
+NARROW = IPv6Address("2001:db8:e::5")
+"""A care-of address with a path of the least MTU."""
+NO_NEXT_HEADER, IPV6_IN_IPV6, FRAGMENT = 59, 41, 44
 ETHERTYPE_IPV6 = 0x86DD
 
 
@@ -138,6 +143,39 @@ def test_packets_come_in_by_one_vlan_and_leave_by_the_other(trunk: LoadReport) -
     assert echo[40 + 24 : 40 + 40] == HOME.packed
     with inside("agent"):
         assert read_counters(PIN_PATH)[Reason.REPLY_NEIGHBOUR_ADVERTISEMENT] >= 1
+
+
+def test_fragments_come_in_by_one_vlan_and_leave_by_the_other(trunk: LoadReport) -> None:
+    with inside("agent"):
+        run(f"ip -6 route add {NARROW} via {CARE_OF} dev trunk.20 mtu lock 1280")
+        with contextlib.closing(BindingMap.open(PIN_PATH)) as bindings:
+            bindings.install(HOME, NARROW, AGENT)
+        before = read_counters(PIN_PATH)
+        relay_loop = asyncio.new_event_loop()
+        relay = TunnelRelay(AGENT, PIN_PATH, relay_loop)
+    there, back = (link_address("agent", f"trunk.{identifier}") for identifier in (10, 20))
+    inner = build_ipv6(CORRESPONDENT, HOME, NO_NEXT_HEADER, bytes(range(248)) * 5, hop_limit=61)
+    answer = build_ipv6(HOME, CORRESPONDENT, NO_NEXT_HEADER, bytes(range(240)) * 6, hop_limit=33)
+    with inside("others"), tap("trunk.10") as correspondent, tap("trunk.20") as node:
+        correspondent.sendto(inner, ("trunk.10", ETHERTYPE_IPV6, 0, 0, there))
+        fragments = [heard(node, AGENT, FRAGMENT) for _ in range(2)]
+        for at, more in ((0, 1), (1232, 0)):
+            header = struct.pack("!BBHI", IPV6_IN_IPV6, 0, at | more, 7)
+            fragment = build_ipv6(NARROW, AGENT, FRAGMENT, header + answer[at:][: 1232 if more else None])
+            node.sendto(fragment, ("trunk.20", ETHERTYPE_IPV6, 0, 0, back))
+        with inside("agent"), contextlib.closing(relay):
+            deadline = time.monotonic() + 20
+            while not relay.statistics["tunnel-returned"] and time.monotonic() < deadline:
+                relay_loop.run_until_complete(asyncio.sleep(0.05))
+        relay_loop.close()
+        stripped = heard(correspondent, HOME, NO_NEXT_HEADER)
+    assert b"".join(fragment[48:] for fragment in fragments) == inner[:7] + bytes((60,)) + inner[8:]
+    assert {fragment[24:40] for fragment in fragments} == {NARROW.packed}
+    assert stripped == answer[:7] + bytes((32,)) + answer[8:]
+    with inside("agent"):
+        after = read_counters(PIN_PATH)
+    wanted = {Reason.FORWARD_IN_FRAGMENTS: 1, Reason.PASS_FRAGMENT: 2, Reason.FORWARD_DECAPSULATED: 1}
+    assert {reason: after[reason] - before[reason] for reason in wanted} == wanted
 
 
 def test_a_device_made_anew_is_found_again(trunk: LoadReport) -> None:
