@@ -124,7 +124,7 @@ class ControlStream:
 
 
 def control_request(
-    path: Path, command: str, arguments: Mapping[str, object] | None = None, timeout_s: float = 10.0
+    path: Path, command: str, arguments: Mapping[str, object] | None = None, timeout_s: float = 60.0
 ) -> tuple[list[JsonObject], JsonObject]:
     """Run a command to its end: its rows and what "done" carried.
 
