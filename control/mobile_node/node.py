@@ -20,18 +20,15 @@ from control.ikev2.sa import IkeSa
 from control.ipsec.userspace import UserspaceIpsec
 from control.mobile_node.associations import Association, Associations, InstalledCallback
 from control.mobile_node.attempts import Attempts, WantedHomeAgent
-from control.mobile_node.contact import connect
+from control.mobile_node.enrolment import Enrolment
 from control.mobile_node.events import (
-    Deregistered,
     HomeAddressAssigned,
     HomeAgentSwitched,
     IkeEstablished,
-    IkeStarted,
     NameServersAssigned,
     NodeEvent,
     RegistrationFailed,
 )
-from control.mobile_node.mobile_network import ROUTER_REFUSED
 from control.mobile_node.policy import (
     MOBILITY_CHILD,
     MobileNodePolicy,
@@ -40,7 +37,7 @@ from control.mobile_node.policy import (
 )
 from control.mobile_node.reception import open_signalling
 from control.mobile_node.registrar import Registrar
-from control.mobile_node.registration import RegistrationState, Step, Verdict, status_slug
+from control.mobile_node.registration import RegistrationState
 from control.mobile_node.settings import NodeSettings
 from control.mobile_node.signalling import MobileSignalling
 from control.mobile_node.whereabouts import Whereabouts
@@ -54,7 +51,6 @@ from control.mobility.messages import (
     MobilityMessage,
     UnknownMobilityMessage,
 )
-from control.mobility.messages.binding_acknowledgement import BindingAcknowledgementStatus
 from control.mobility.messages.binding_error import BindingErrorStatus
 
 _NEXT_HEADER_IPV6 = bytes((PROTOCOL_IPV6,))
@@ -105,7 +101,17 @@ class MobileNode:
         broad = not settings.needs_identity
         self._attempts = Attempts(settings.retry, random, settings.home_agent_identities, broad=broad)
         self._whereabouts = Whereabouts(settings.care_of_address, self._events)
-        self._next_home_agent: WantedHomeAgent | None = None
+        self._enrolment = Enrolment(
+            settings,
+            self._policy,
+            self.endpoint,
+            self._associations,
+            self._registrar,
+            self._attempts,
+            self._whereabouts,
+            self.statistics,
+            self._events,
+        )
 
     @property
     def home_address(self) -> IPv6Address:
@@ -137,9 +143,7 @@ class MobileNode:
             identity: the IKE identity it has to prove; None for any trusted one.
             now: monotonic seconds.
         """
-        self._attempts.give_up(now)
-        self._attempts.wanted = WantedHomeAgent(home_agent, identity)
-        self._attempt(now)
+        self._enrolment.go_to(WantedHomeAgent(home_agent, identity), now)
 
     def deregister(self, now: float) -> None:
         """Give the registration up and stay away; where there is one, Deregistered follows."""
@@ -147,7 +151,7 @@ class MobileNode:
         self._attempts.wanted = None
         if self._registrar.registration is not None:
             self._registrar.registration.leave(now)
-            self._run_registration(now)
+            self._enrolment.run(now)
 
     def close(self, now: float) -> None:
         """Tell all home agents that their IKE SAs are over; the last thing to do before the node goes."""
@@ -173,9 +177,9 @@ class MobileNode:
         for sa in tuple(self.endpoint.sas()):
             self._whereabouts.take_along(sa, now)
         self._process_ike_events(now)
-        self._run_registration(now)
+        self._enrolment.run(now)
         if is_begun or waits:
-            self._attempt(now)
+            self._enrolment.attempt(now)
 
     def receive_ike(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
         """A datagram on the IKE port of the care-of address."""
@@ -210,9 +214,9 @@ class MobileNode:
             return
         self.endpoint.handle_timer(now)
         self._process_ike_events(now)
-        self._run_registration(now)
+        self._enrolment.run(now)
         if self._attempts.due(now):
-            self._attempt(now)
+            self._enrolment.attempt(now)
 
     # Outputs
 
@@ -238,32 +242,6 @@ class MobileNode:
         self._events.clear()
         return events
 
-    # The node's own attempts
-
-    def _attempt(self, now: float) -> None:
-        """Turn to the wanted home agent: over security associations that exist, else with a new IKE SA."""
-        wanted = self._attempts.wanted
-        if wanted is None:
-            return
-        self._attempts.retry_at = None
-        association = self._associations.protecting(wanted.address, self.home_address)
-        if association is not None:
-            self._register_over(association, now)
-            return
-        sa = connect(self.endpoint, self.settings, wanted, self.home_address, self.care_of_address, now)
-        if sa is None:
-            self._attempts.wanted = None
-            self._events.append(RegistrationFailed(wanted.address, "home-agent-identity-unknown"))
-            return
-        self._attempts.begun(sa)
-        self._events.append(IkeStarted(wanted.address, initiated_here=True))
-
-    def _attempt_failed(self, home_agent: IPv6Address, reason: str, now: float, *, for_good: bool = False) -> None:
-        self._events.append(RegistrationFailed(home_agent, reason))
-        if for_good and self._attempts.refused() is None:
-            return
-        self._attempts.failed(now, unanswered=reason == "timeout")
-
     # IKE events
 
     def _process_ike_events(self, now: float) -> None:
@@ -279,19 +257,19 @@ class MobileNode:
                 self._child_established(sa, event, own_attempt, now)
             case ike.ChildFailed(reason=reason):
                 if own_attempt:
-                    self._attempt_failed(sa.remote.ipv6_address, f"child-{reason}", now)
+                    self._enrolment.attempt_failed(sa.remote.ipv6_address, f"child-{reason}", now)
                     sa.delete(now)
             case ike.ChildClosed(child=child):
                 self._associations.child_closed(child)
             case ike.IkeFailed(reason=reason):
                 self.statistics[f"ike-{reason}"] += 1
                 if own_attempt:
-                    self._attempt_failed(sa.remote.ipv6_address, reason, now)
+                    self._enrolment.attempt_failed(sa.remote.ipv6_address, reason, now)
             case ike.PeerAddressChanged():
                 self._associations.rerouted(sa)
             case ike.IkeRedirected():
                 if self._attempts.redirected(sa, event, self.statistics, now):
-                    self._attempt(now)
+                    self._enrolment.attempt(now)
             case ike.IkeRekeyed(successor=successor):
                 self._associations.rekeyed(sa, successor)
                 self._attempts.rekeyed(sa, successor)
@@ -300,7 +278,7 @@ class MobileNode:
                 if association is not None and isinstance(event, ike.AddressUpdated):
                     association.known_at = self.care_of_address
                 elif association is not None:
-                    self._leave_behind(association, now)
+                    self._enrolment.leave_behind(association, now)
             case ike.IkeClosed(reason=reason):
                 self._ike_closed(sa, reason, now)
 
@@ -317,7 +295,7 @@ class MobileNode:
         if servers:
             self._events.append(NameServersAssigned(association.home_agent, servers))
         if own_attempt and home_address == UNSPECIFIED:
-            self._attempt_failed(association.home_agent, "no-home-address-assigned", now)
+            self._enrolment.attempt_failed(association.home_agent, "no-home-address-assigned", now)
             sa.delete(now)
         elif own_attempt:
             self._use_home_address(association)
@@ -336,15 +314,15 @@ class MobileNode:
         if failure is not None:
             self.statistics[f"child-{failure}"] += 1
             if own_attempt:
-                self._attempt_failed(association.home_agent, f"child-{failure}", now)
+                self._enrolment.attempt_failed(association.home_agent, f"child-{failure}", now)
             sa.delete(now)
         elif own_attempt and child.name == MOBILITY_CHILD and event.replaces is None:
-            self._register_over(association, now)
+            self._enrolment.register_over(association, now)
 
     def _ike_closed(self, sa: IkeSa, reason: str, now: float) -> None:
         association = self._associations.closed(sa)
         if sa is self._attempts.sa:
-            self._attempt_failed(sa.remote.ipv6_address, reason, now)
+            self._enrolment.attempt_failed(sa.remote.ipv6_address, reason, now)
             return
         registration = self._registrar.registration
         if association is None or registration is None or association.home_agent != registration.home_agent:
@@ -365,7 +343,7 @@ class MobileNode:
                 else:
                     self._sent_elsewhere(association, message, now)
             case BindingAcknowledgement():
-                self._acknowledged(association, message, now)
+                self._enrolment.acknowledged(association, message, now)
             case BindingRefreshRequest():
                 self._refresh_asked_for(association, "binding-refresh-request", now)
             case BindingError(status=BindingErrorStatus.UNKNOWN_BINDING):
@@ -387,18 +365,18 @@ class MobileNode:
         old = self.home_agent
         if association.switched and old == association.home_agent:
             self.statistics["repeated-home-agent-switch"] += 1
-            self._register_over(association, now)
+            self._enrolment.register_over(association, now)
             return
         association.switched = True
         self._attempts.give_up(now)
         # Should the registration fail now, the old home agent is no longer the one to turn to.
         self._attempts.wanted = WantedHomeAgent(association.home_agent, association.identity)
-        self._next_home_agent = None
+        self._enrolment.next_home_agent = None
         self._registrar.drop()
         self._associations.forget_all_but(association, now)
         self._events.append(HomeAgentSwitched(old, association.home_agent, bootstrap=True))
         self._use_home_address(association)
-        self._register_over(association, now)
+        self._enrolment.register_over(association, now)
 
     def _sent_elsewhere(self, association: Association, message: HomeAgentSwitch, now: float) -> None:
         """The home agent sends its node away: de-register, then turn to one it names (RFC 5142 section 5)."""
@@ -414,12 +392,12 @@ class MobileNode:
         self._attempts.wanted = None
         if others:
             chosen = self._random.choice(others)
-            self._next_home_agent = WantedHomeAgent(chosen, None)
+            self._enrolment.next_home_agent = WantedHomeAgent(chosen, None)
             self._events.append(HomeAgentSwitched(registration.home_agent, chosen, bootstrap=False))
         else:
             self._events.append(RegistrationFailed(registration.home_agent, "no-home-agent-named"))
         registration.leave(now)
-        self._run_registration(now)
+        self._enrolment.run(now)
 
     def _refresh_asked_for(self, association: Association, slug: str, now: float) -> None:
         self.statistics[slug] += 1
@@ -428,72 +406,4 @@ class MobileNode:
             return
         if registration.state is RegistrationState.REGISTERED:
             registration.update_now(now)
-            self._run_registration(now)
-
-    # The registration
-
-    def _register_over(self, association: Association, now: float) -> None:
-        self._registrar.register(association.home_agent, association.home_address, now)
-        self._run_registration(now)
-
-    def _run_registration(self, now: float) -> None:
-        home_agent = self._registrar.home_agent
-        step = self._registrar.run(now)
-        if home_agent is None or step is None:
-            return
-        if step is Step.LEFT_UNANSWERED:
-            self._left(home_agent, acknowledged=False, now=now)
-            return
-        # The home agent does not answer, so what is shared with it is of no use any more.
-        association = self._associations.protecting(home_agent, self.home_address)
-        if association is not None:
-            self._associations.forget(association, now)
-        self._attempt_failed(home_agent, "no-acknowledgement", now)
-
-    def _acknowledged(self, association: Association, message: BindingAcknowledgement, now: float) -> None:
-        if association.home_agent != self._registrar.home_agent:
-            self.statistics["unexpected-acknowledgement"] += 1
-            return
-        match self._registrar.acknowledge(message, now):
-            case Verdict.ACCEPTED:
-                self._attempts.succeeded(WantedHomeAgent(association.home_agent, association.identity))
-                self._follow_up(association, message, now)
-            case Verdict.DEREGISTERED:
-                self._left(association.home_agent, acknowledged=True, now=now)
-            case Verdict.RESEND:
-                self._run_registration(now)
-            case Verdict.REFUSED:
-                self._refused(association, message.status, now)
-            case Verdict.NO_ROUTERS:
-                self._events.append(RegistrationFailed(association.home_agent, "mobile-routers-not-supported"))
-                self._next_home_agent = self._attempts.refused()
-                self._run_registration(now)
-            case Verdict.UNEXPECTED:
-                self.statistics["unexpected-acknowledgement"] += 1
-
-    def _refused(self, association: Association, status: int, now: float) -> None:
-        reason = f"refused-{status_slug(status)}"
-        self._attempt_failed(association.home_agent, reason, now, for_good=status in ROUTER_REFUSED)
-        if status == BindingAcknowledgementStatus.REGISTRATION_TYPE_CHANGE_DISALLOWED:
-            # What is bound there is the host that the router was before, or the other way round: it goes first.
-            self._registrar.leave(association.home_agent, association.home_address, now)
-            self._run_registration(now)
-
-    def _left(self, home_agent: IPv6Address, *, acknowledged: bool, now: float) -> None:
-        """The registration was given up; turn to the home agent the node was sent to, if any."""
-        self._events.append(Deregistered(home_agent, acknowledged))
-        following, self._next_home_agent = self._next_home_agent, None
-        if following is not None:
-            self.register(following.address, following.identity, now)
-
-    def _follow_up(self, association: Association, message: BindingAcknowledgement, now: float) -> None:
-        """Without the K bit the home agent has left the IKE SA behind (RFC 6275 section 11.7.3)."""
-        if message.key_management:
-            association.known_at = self.care_of_address
-        elif association.known_at != self.care_of_address and not self._whereabouts.tell_by_mobike(association.sa, now):
-            self._leave_behind(association, now)
-
-    def _leave_behind(self, association: Association, now: float) -> None:
-        self.statistics["ike-left-behind"] += 1
-        self._associations.forget(association, now)
-        self._attempt(now)
+            self._enrolment.run(now)

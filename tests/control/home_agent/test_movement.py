@@ -156,7 +156,7 @@ def test_a_node_without_the_capability_that_makes_no_new_ike_sa_loses_the_old_on
     monkeypatch.setattr(
         Registration, "binding_update", lambda *arguments: replace(original(*arguments), key_management=False)
     )
-    monkeypatch.setattr(scene.nodes[0], "_follow_up", lambda *_: None)
+    monkeypatch.setattr(scene.nodes[0]._enrolment, "_follow_up", lambda *_: None)
     agent, _ = both_ends(scene)
     scene.network.move(scene.nodes[0], THERE)
     pass_time(scene, 10.0)

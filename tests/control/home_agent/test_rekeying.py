@@ -34,7 +34,7 @@ def refresh(scene, agent=None):
     agent, node = agent or scene.ha1, scene.nodes[0]
     accepted = agent.registrations.messages["out", "binding-acknowledgement", "0"]
     node._registrar.registration.update_now(scene.network.now)
-    node._run_registration(scene.network.now)
+    node._enrolment.run(scene.network.now)
     assert scene.network.run(
         lambda: agent.registrations.messages["out", "binding-acknowledgement", "0"] == accepted + 1, seconds=1
     )

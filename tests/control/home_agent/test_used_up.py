@@ -39,7 +39,7 @@ def test_a_child_at_its_hard_limit_is_closed_and_the_node_comes_back(make_scene)
     outbound.usage.packets = 2**32 - 1
     node = scene.nodes[0]
     node._registrar.registration.update_now(scene.network.now)
-    node._run_registration(scene.network.now)
+    node._enrolment.run(scene.network.now)
     scene.network.run(lambda: inbound.spi not in agent.children, seconds=1)
     assert inbound.spi not in agent.children
     assert scene.ha1.statistics["child-hard-limit"] == 1

@@ -140,7 +140,7 @@ def test_registrations_outlive_the_keys_of_workers(make_scene, side, lifetimes):
         assert set(sa.children) == {outbound.spi for _, outbound in node.ipsec.list()}
         accepted = scene.ha1.registrations.messages["out", "binding-acknowledgement", "0"]
         node._registrar.registration.update_now(scene.network.now)
-        node._run_registration(scene.network.now)
+        node._enrolment.run(scene.network.now)
         assert scene.network.run(
             lambda accepted=accepted: (
                 scene.ha1.registrations.messages["out", "binding-acknowledgement", "0"] == accepted + 1
