@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from datapath import netlink
@@ -231,8 +231,3 @@ def remove_row(attachments: Map, ports: Map, index: int) -> None:
     attachments.delete(key)
     if index < ports.info.max_entries:
         ports.delete(key)
-
-
-def with_note(attachment: Attachment, note: str) -> Attachment:
-    """The attachment with ``note`` added to its note."""
-    return replace(attachment, note="; ".join(part for part in (attachment.note, note) if part))

@@ -26,7 +26,6 @@ class Command(IntEnum):
     OBJ_GET_INFO_BY_FD = 15
     BTF_LOAD = 18
     MAP_LOOKUP_BATCH = 24
-    MAP_UPDATE_BATCH = 26
     MAP_DELETE_BATCH = 27
 
 

@@ -300,21 +300,6 @@ class Map:
                 return
             token, is_first = following, False
 
-    def update_batch(self, keys: bytes, values: bytes) -> None:
-        """Stores many entries in one call; raises MapFull with part of them stored when there is no room."""
-        count = len(keys) // self.key_size
-        if count == 0:
-            return
-        self._check(keys, count * self.key_size, "keys")
-        self._check(values, count * self.value_size, "values")
-        key_buffer, value_buffer = input_buffer(keys), input_buffer(values)
-        attributes = struct.pack(
-            "=QQQQIIQQ", 0, 0, address(key_buffer), address(value_buffer), count, self.descriptor, 0, 0
-        )
-        result, _ = call(Command.MAP_UPDATE_BATCH, attributes)
-        if result < 0:
-            raise self._fail(-result, "Writing")
-
     def delete_batch(self, keys: bytes) -> None:
         """Removes many keys; those that are not there are passed over."""
         start, total = 0, len(keys) // self.key_size

@@ -149,12 +149,6 @@ class BindingCache:
                 expired.append(binding)
         return expired
 
-    def next_expiry(self) -> float | None:
-        """When the next binding ends, wall-clock seconds since the epoch; None for an empty cache."""
-        while self._ends and self._current(self._ends[0]) is None:
-            heapq.heappop(self._ends)
-        return self._ends[0][0] if self._ends else None
-
     def _current(self, end: tuple[float, int]) -> Binding | None:
         """The binding a heap entry speaks of, None if the entry is out of date."""
         binding = self._bindings.get(IPv6Address(end[1]))

@@ -52,19 +52,15 @@ def test_bindings_end_in_their_order_and_at_the_moment_itself() -> None:
     cache = BindingCache(10)
     for number, end in ((1, 30.0), (2, 10.0), (3, 20.0)):
         cache.put(binding(number, end))
-    assert cache.next_expiry() == 10.0
     assert cache.expire(9.999) == []
     assert cache.expire(20.0) == [binding(2, 10.0), binding(3, 20.0)]
-    assert cache.next_expiry() == 30.0
     assert cache.expire(1000.0) == [binding(1, 30.0)]
-    assert cache.next_expiry() is None
 
 
 def test_a_refreshed_binding_ends_when_the_last_update_says() -> None:
     cache = BindingCache(10)
     cache.put(binding(1, 10.0))
     cache.put(binding(1, 50.0))
-    assert cache.next_expiry() == 50.0
     assert cache.expire(49.0) == []
     cache.put(binding(1, 20.0))
     assert cache.expire(20.0) == [binding(1, 20.0)]
@@ -76,7 +72,6 @@ def test_many_refreshes_leave_no_litter() -> None:
     for second in range(10_000):
         cache.put(binding(1, 100.0 + second))
     assert len(cache._ends) <= 2 * len(cache) + 64
-    assert cache.next_expiry() == 10_099.0
 
 
 def test_a_deregistered_number_is_remembered_for_ten_seconds_and_for_its_owner() -> None:
@@ -127,4 +122,3 @@ def test_against_a_plain_dictionary(steps: list[tuple[str, int, int]]) -> None:
             assert {one.home_address for one in cache.expire(float(time))} == ended
             model = {address: one for address, one in model.items() if address not in ended}
         assert len(cache) == len(model)
-        assert cache.next_expiry() == min((one.lifetime_expires_at for one in model.values()), default=None)
