@@ -251,17 +251,7 @@ def load_program(
         DatapathError: it failed; what is attached is as it was.
     """
     started = time.monotonic()
-    specialisation = Specialisation(
-        directory,
-        options.max_bindings,
-        _hash_key(directory),
-        tuple(options.home_agent_addresses),
-        mobile_networks=options.mobile_networks,
-        home_links=bool(options.home_links),
-        vlans=options.vlans,
-        home_agent_ipv4_addresses=tuple(options.home_agent_ipv4_addresses),
-        stranger_limits=options.stranger_limits,
-    )
+    specialisation = _specialisation(options, directory)
     cache = options.program_cache
     text = CompiledText(specialisation, cache=cache)
     with (
@@ -310,6 +300,20 @@ def load_program(
             compile_s=compile_s,
             home_link=served_home_link,
         )
+
+
+def _specialisation(options: LoaderOptions, directory: Path) -> Specialisation:
+    return Specialisation(
+        directory,
+        options.max_bindings,
+        _hash_key(directory),
+        tuple(options.home_agent_addresses),
+        mobile_networks=options.mobile_networks,
+        home_links=bool(options.home_links),
+        vlans=options.vlans,
+        home_agent_ipv4_addresses=tuple(options.home_agent_ipv4_addresses),
+        stranger_limits=options.stranger_limits,
+    )
 
 
 def _hash_key(directory: Path) -> bytes:

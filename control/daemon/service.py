@@ -121,17 +121,7 @@ class Daemon:
         self._first_packets = FirstPackets(self._tunnels.bindings)
         self._membership = self._make_membership()
         self._idle_work = IdleWork(self._agent, self._store, self._membership, self._tunnels.packets)
-        self._writer = BindingWriter(
-            configuration.home_agent.name,
-            self._agent,
-            self._store,
-            self._tunnels,
-            self._gate,
-            lease=lambda: self._membership.lease,
-            fenced_out=self._membership.lost,
-            flush=self._flush,
-            observe_latency=self._instruments.binding_update.observe,
-        )
+        self._writer = self._make_writer()
         self._vlans = VlanMaps.open(configuration.datapath.pin_path) if configuration.datapath.vlans else None
         self._home_links = HomeLinkTraffic(
             configuration.datapath.home_links, configuration.datapath.pin_path, self._agent, self._gate.change
@@ -145,21 +135,7 @@ class Daemon:
             self._open_signalling,
             self._home_links,
         )
-        self._status = Status(
-            configuration,
-            self._assembly,
-            self._membership,
-            self._tunnels,
-            self._counters,
-            self._writer,
-            self._store,
-            self._instruments,
-            self._takeover_record,
-            self._loop.time,
-            self._back_end,
-            self._socket_statistics,
-            self._workers,
-        )
+        self._status = self._make_status()
 
     async def run(self) -> None:
         """Serve until told to stop.
@@ -278,6 +254,36 @@ class Daemon:
             stand_down=self._stand_down,
             resume=self._restore,
             republish=self._republish,
+        )
+
+    def _make_writer(self) -> BindingWriter:
+        return BindingWriter(
+            self._configuration.home_agent.name,
+            self._agent,
+            self._store,
+            self._tunnels,
+            self._gate,
+            lease=lambda: self._membership.lease,
+            fenced_out=self._membership.lost,
+            flush=self._flush,
+            observe_latency=self._instruments.binding_update.observe,
+        )
+
+    def _make_status(self) -> Status:
+        return Status(
+            self._configuration,
+            self._assembly,
+            self._membership,
+            self._tunnels,
+            self._counters,
+            self._writer,
+            self._store,
+            self._instruments,
+            self._takeover_record,
+            self._loop.time,
+            self._back_end,
+            self._socket_statistics,
+            self._workers,
         )
 
     async def _restore(self) -> None:
