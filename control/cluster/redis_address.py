@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import import_module
 from urllib.parse import parse_qs, unquote, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
@@ -45,8 +44,9 @@ class RedisAddress:
         if parts.scheme != "redis+sentinel":
             query = "&".join(f"{key}={value}" for key, values in parameters.items() for value in values)
             plain = f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
-            check = import_module("redis").ConnectionPool.from_url
-            check(plain)  # does not connect; knows what else can be wrong
+            import redis  # large
+
+            redis.ConnectionPool.from_url(plain)  # does not connect; knows what else can be wrong
             return cls(plain, minimum_replicas=int(wanted))
         login, _, hosts = parts.netloc.rpartition("@")
         path = [part for part in parts.path.split("/") if part]
