@@ -2,7 +2,8 @@
  * to the program under test. The kernel does not restore the frame between the runs of one BPF_PROG_TEST_RUN.
  *
  * bench/packet_rates/programs.py compiles this text and gives the addresses as macros (two halves each, in host byte
- * order): HOME_HIGH, CARE_OF_HIGH, CHANGED_CARE_OF_HIGH, ROUTED_HIGH, HOME_AGENT_*, CORRESPONDENT_*; and HOME_MULTIPLIER, ROUTER_MAC_WORD. */
+ * order): HOME_HIGH, CARE_OF_HIGH, CHANGED_CARE_OF_HIGH, ROUTED_HIGH, HOME_AGENT_*, CORRESPONDENT_*; and
+ * HOME_MULTIPLIER, ROUTER_MAC_WORD. */
 #include <uapi/linux/bpf.h>
 
 #include "consts.h"
