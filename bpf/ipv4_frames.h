@@ -1,5 +1,5 @@
 /* IPv4 frames, among which those of tunnels that end here: IPv6 in IPv4, and IPv6 in UDP in IPv4. All else is the
- * kernel's, and so is what comes in fragments or with options, as no tunnel of a mobile node does. */
+ * kernel's, and so is what comes in fragments or with options, until the slow path brings it back whole and without. */
 #pragma once
 
 INLINE int is_home_agent_ipv4(__be32 address)

@@ -163,7 +163,10 @@ class Daemon:
             self._packets.open(self._configuration.home_agent.address)
             stack.callback(self._packets.close)
             self._tunnel_relay = TunnelRelay(
-                self._configuration.home_agent.address, self._configuration.datapath.pin_path, self._loop
+                self._configuration.home_agent.address,
+                self._configuration.datapath.pin_path,
+                self._loop,
+                self._configuration.home_agent.ipv4_addresses,
             )
             stack.callback(self._tunnel_relay.close)
             control = ControlServer(

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from control.home_agent.tunnel_slow_path import TunnelSlowPath
-from control.sockets.tunnel import SlowPathEntrance, TunnelSocket
+from control.sockets.tunnel import (
+    Ipv4TunnelSocket,
+    Ipv6TunnelSocket,
+    SlowPathEntrance,
+    TunnelSocket,
+    UdpTunnelSocket,
+)
 from datapath.bpf_syscall import opened
 from datapath.layout import (
     SLOW_PATH_EXIT_ADDRESS,
@@ -24,15 +31,22 @@ _PAUSE_S = 0.01
 
 
 class TunnelRelay:
-    """From the kernel's socket to the slow path's entrance. Close it when the daemon stops."""
+    """From the kernel's sockets to the slow path's entrance. Close it when the daemon stops."""
 
-    def __init__(self, address: IPv6Address, pin_path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        address: IPv6Address,
+        pin_path: Path,
+        loop: asyncio.AbstractEventLoop,
+        ipv4_addresses: Sequence[IPv4Address] = (),
+    ) -> None:
         """Open the sockets and begin.
 
         Args:
             address: the home agent's.
             pin_path: of its data path, which is loaded.
             loop: runs this.
+            ipv4_addresses: the home agent's, where tunnels over IPv4 end.
 
         Raises:
             OSError: the address is not on this machine, or a privilege is missing.
@@ -40,13 +54,17 @@ class TunnelRelay:
         """
         self._loop = loop
         self._filter = pin_directory(pin_path) / TUNNEL_FILTER_PROGRAM_NAME
-        self._slow_path = TunnelSlowPath(address, SLOW_PATH_MTU)
+        self._slow_path = TunnelSlowPath(SLOW_PATH_MTU)
         self._pause: asyncio.TimerHandle | None = None
         leaves, enters = slow_path_devices(pin_path)
         with ExitStack() as stack:
             with opened(self._filter) as program:
-                self._socket = TunnelSocket(address, program, leaves)
-            stack.callback(self._socket.close)
+                self._tunnels: list[TunnelSocket] = [Ipv6TunnelSocket(address, program, leaves)]
+                stack.callback(self._tunnels[0].close)
+                for each in ipv4_addresses:
+                    for kind in (Ipv4TunnelSocket, UdpTunnelSocket):
+                        self._tunnels.append(kind(each, program, leaves))
+                        stack.callback(self._tunnels[-1].close)
             self._entrance = SlowPathEntrance(enters, SLOW_PATH_EXIT_ADDRESS)
             stack.callback(self._entrance.close)
             self._sockets = stack.pop_all()
@@ -55,7 +73,8 @@ class TunnelRelay:
     def follow(self) -> None:
         """Use the filter in force, once the data path was upgraded; raises DatapathError."""
         with opened(self._filter) as program:
-            self._socket.filter(program)
+            for tunnel in self._tunnels:
+                tunnel.filter(program)
 
     @property
     def statistics(self) -> Counter[str]:
@@ -66,23 +85,29 @@ class TunnelRelay:
         """Stop and close the sockets."""
         if self._pause is not None:
             self._pause.cancel()
-        self._loop.remove_reader(self._socket)
+        self._stop_reading()
         self._sockets.close()
 
     def _resume(self) -> None:
         self._pause = None
-        self._loop.add_reader(self._socket, self._read)
+        for tunnel in self._tunnels:
+            self._loop.add_reader(tunnel, self._read, tunnel)
 
-    def _read(self) -> None:
+    def _stop_reading(self) -> None:
+        for tunnel in self._tunnels:
+            self._loop.remove_reader(tunnel)
+
+    def _read(self, tunnel: TunnelSocket) -> None:
         now = self._loop.time()
         for _ in range(_BATCH):
             if not self._slow_path.may_take(now):
-                # What does not fit the socket's buffer meanwhile, the kernel drops.
-                self._slow_path.statistics["tunnel-paused"] += 1
-                self._loop.remove_reader(self._socket)
-                self._pause = self._loop.call_later(_PAUSE_S, self._resume)
+                # What does not fit the sockets' buffers meanwhile, the kernel drops.
+                if self._pause is None:
+                    self._slow_path.statistics["tunnel-paused"] += 1
+                    self._stop_reading()
+                    self._pause = self._loop.call_later(_PAUSE_S, self._resume)
                 return
-            packet = self._socket.receive()
+            packet = tunnel.receive()
             if packet is None:
                 return
             returned = self._slow_path.packet_to_return(packet)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import select
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from ipaddress import IPv6Address
 
 import pytest
@@ -31,12 +28,12 @@ from control.daemon.tunnel_relay import TunnelRelay
 from datapath.bpf_syscall import Map
 from datapath.layout import INDEX, pin_directory, slow_path_devices
 from datapath.reasons import Reason
+from tests.datapath.wire import Wire, is_to, relaying, wire
 
 pytestmark = pytest.mark.namespaces
 
 NARROW = IPv6Address("2001:db8:e:2::7")  # a care-of address with a path of the least MTU
 NARROW_ROUTE = "2001:db8:e:2::/64 via 2001:db8:f::5 dev core mtu lock 1280"
-WAIT_S = 10.0
 
 
 @pytest.fixture(autouse=True)
@@ -191,54 +188,6 @@ def test_fragments_to_the_home_agent_are_the_kernels(testbed, next_header, offse
 # With the kernel and the daemon's part of the slow path
 
 
-class Wire:
-    """Sends to one interface and sees what leaves by another, from the other ends of their cables."""
-
-    def __init__(self, testbed, into: str, out_of: str) -> None:
-        self._testbed = testbed
-        self._sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        self._sender.bind((f"{into}-peer", 0))
-        self._receiver = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD))
-        self._receiver.bind((f"{out_of}-peer", 0))
-        self.before = testbed.counters.read()
-
-    def close(self) -> None:
-        self._sender.close()
-        self._receiver.close()
-
-    def send(self, *frames: Packet | bytes) -> None:
-        for frame in frames:
-            self._sender.send(bytes(frame))
-
-    def receive(self, wanted: Callable[[Packet], bool]) -> Ether:
-        """The next frame that came out and is wanted."""
-        while True:
-            assert select.select([self._receiver], [], [], WAIT_S)[0], self.counted()
-            data, address = self._receiver.recvfrom(65535)
-            frame = Ether(data)
-            if address[2] != socket.PACKET_OUTGOING and wanted(frame):
-                return frame
-
-    def counted(self) -> dict[Reason, int]:
-        """What the programs counted, without the kernel's own neighbour discovery."""
-        after = self._testbed.counters.read()
-        changed = {reason: after[reason] - self.before[reason] for reason in Reason}
-        return {reason: count for reason, count in changed.items() if count and reason is not Reason.PASS_GROUP_FRAME}
-
-
-@contextmanager
-def wire(testbed, into: str, out_of: str) -> Iterator[Wire]:
-    made = Wire(testbed, into, out_of)
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def is_to(address: IPv6Address) -> Callable[[Packet], bool]:
-    return lambda frame: IPv6 in frame and frame[IPv6].dst == str(address)
-
-
 @pytest.mark.parametrize("length", [1241, 1279, 1280])
 def test_two_fragments_leave_for_the_care_of_address(testbed, length):
     frame = from_correspondent(testbed, udp(length), dst=str(testbed.other_home), tc=0x02)
@@ -258,23 +207,6 @@ def test_two_fragments_leave_for_the_care_of_address(testbed, length):
     packet.hlim = 60
     assert outer.nh == 41
     assert bytes(outer.payload) == bytes(packet)
-
-
-@contextmanager
-def relaying(testbed) -> Iterator[Callable[[], TunnelRelay]]:
-    """The daemon's relay; each call lets it do what there is to do."""
-    loop = asyncio.new_event_loop()
-    relay = TunnelRelay(testbed.home_agent, testbed.pin_path, loop)
-
-    def run() -> TunnelRelay:
-        loop.run_until_complete(asyncio.sleep(0.05))
-        return relay
-
-    try:
-        yield run
-    finally:
-        relay.close()
-        loop.close()
 
 
 def in_fragments(frame: Packet, size: int = 1280) -> list[Packet]:

@@ -84,6 +84,15 @@ def test_an_inner_packet_longer_than_the_tunnel_is_dropped(testbed):
     assert testbed.run(frame + bytes(300), "core").reason is Reason.DROP_TUNNEL_MALFORMED
 
 
+def test_one_byte_more_is_not_the_tunnels(testbed):
+    inner = from_home(testbed)
+    length = len(inner) - 40
+
+    for plen, reason in ((length, Reason.FORWARD_DECAPSULATED), (length + 1, Reason.DROP_TUNNEL_MALFORMED)):
+        frame = tunnelled(testbed, from_home(testbed, plen=plen), plen=len(inner)) + b"trailer"
+        assert testbed.run(frame, "core").reason is reason
+
+
 @pytest.mark.parametrize("version", [0, 4, 15])
 def test_something_else_than_ipv6_inside_is_dropped(testbed, version):
     outcome = testbed.run(tunnelled(testbed, from_home(testbed, version=version)), "core")
@@ -104,6 +113,8 @@ def test_to_the_home_agent_itself_it_is_passed_up_decapsulated(testbed):
 
     assert (outcome.verdict, outcome.reason) == ("pass", Reason.PASS_DECAPSULATED_LOCAL)
     assert outcome.frame == bytes(link(testbed) / inner)
+    usage = testbed.bindings.usage(testbed.home)
+    assert (usage.decapsulated_packets, usage.decapsulated_bytes) == (1, len(inner))
 
 
 def test_neighbour_discovery_out_of_a_tunnel_never_looks_on_link(testbed):
@@ -163,8 +174,9 @@ def test_from_one_mobile_node_to_another(testbed):
     )
     assert (outcome.verdict, outcome.reason) == ("redirect", Reason.FORWARD_REENCAPSULATED)
     assert outcome.frame == bytes(expected) + b"pad"
-    assert testbed.bindings.usage(testbed.home).decapsulated_packets == 1
-    assert testbed.bindings.usage(testbed.other_home).encapsulated_packets == 1
+    sender, receiver = (testbed.bindings.usage(home) for home in (testbed.home, testbed.other_home))
+    assert (sender.decapsulated_packets, sender.decapsulated_bytes) == (1, len(inner))
+    assert (receiver.encapsulated_packets, receiver.encapsulated_bytes) == (1, len(inner))
 
 
 def test_between_mobile_nodes_an_error_returns_through_the_tunnel(testbed):

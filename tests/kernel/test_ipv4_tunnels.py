@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.lab import receiving_end
+from control.daemon.tunnel_relay import TunnelRelay
 from datapath.bindings import BindingMap, IPv4CareOfAddress
 from datapath.counters import read_counters
 from datapath.loader import LoaderOptions, load
@@ -36,6 +40,13 @@ class Node:
     care_of: IPv4CareOfAddress
     mtu: int
 
+    @property
+    def tunnel(self) -> str:
+        ends = f"type sit local {self.care_of.address} remote {AGENT_IPV4}"
+        if self.care_of.udp_port is None:
+            return ends
+        return f"{ends} encap fou encap-sport {self.care_of.udp_port} encap-dport 4191"
+
     def start(self) -> None:
         run(f"ip netns add {self.name}")
         run(f"ip -n agent link add {self.name} type veth peer name eth0 netns {self.name}")
@@ -45,11 +56,9 @@ class Node:
             run(f"ip -n {place} link set {device} up")
         run(f"nsenter --net=/run/netns/{self.name} ethtool -K eth0 tx off gro on")
         run(f"ip -n {self.name} route add default via {address - 1}")
-        device = f"ip -n {self.name} link add mip type sit local {address} remote {AGENT_IPV4} ttl 64"
         if self.care_of.udp_port is not None:
             run(f"ip -n {self.name} fou add port {self.care_of.udp_port} ipproto 41")
-            device += f" encap fou encap-sport {self.care_of.udp_port} encap-dport 4191"
-        run(device)
+        run(f"ip -n {self.name} link add mip {self.tunnel} ttl 64")
         run(f"ip -n {self.name} link set mip up")
         run(f"ip -n {self.name} addr add {self.home}/128 dev mip nodad")
         run(f"ip -n {self.name} -6 route add default dev mip")
@@ -101,11 +110,15 @@ def scene() -> Iterator[None]:
             run(f"ip netns del {name}")
 
 
-def ping(place: str, destination: IPv6Address, size: int = 56, *options: str) -> str:
-    """Sends three and returns what ping says."""
+def pinging(place: str, destination: IPv6Address, size: int = 56, *options: str) -> list[str]:
+    """The command that sends three."""
     command = ["nsenter", f"--net=/run/netns/{place}", "ping", "-6", "-n", "-c3", "-i0.5", "-W30", "-w60", f"-s{size}"]
-    done = subprocess.run([*command, *options, str(destination)], capture_output=True, text=True, check=False)
-    return done.stdout
+    return [*command, *options, str(destination)]
+
+
+def ping(*arguments: Any) -> str:
+    """Sends three and returns what ping says."""
+    return subprocess.run(pinging(*arguments), capture_output=True, text=True, check=False).stdout
 
 
 def all_came_back(said: str) -> bool:
@@ -161,3 +174,22 @@ def test_the_smallest_ipv6_packet_passes_a_link_that_is_too_small_for_the_tunnel
 
     run(f"ip -n agent route del {node.care_of.address}/32 dev {node.name}")
     assert Reason.PASS_ENCAPSULATED_TO_FRAGMENT in counted(before)
+
+
+@NODES
+def test_what_a_node_sends_in_fragments_is_put_together(scene: None, node: Node) -> None:
+    run(f"ip -n {node.name} link set mip {node.tunnel} ttl inherit nopmtudisc")
+    run(f"ip -n {node.name} route replace {AGENT_IPV4} via {node.care_of.address - 1} mtu lock 800")
+    before = read_counters(PIN_PATH)
+    loop = asyncio.new_event_loop()
+    with inside("agent"), closing(loop), closing(TunnelRelay(AGENT, PIN_PATH, loop, [AGENT_IPV4])):
+        command = pinging(node.name, CORRESPONDENT, 1200)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+            while running.poll() is None:
+                loop.run_until_complete(asyncio.sleep(0.05))
+            said = running.communicate()[0]
+
+    assert all_came_back(said), said
+    after = read_counters(PIN_PATH)
+    assert after[Reason.PASS_IPV4_FRAGMENT] - before[Reason.PASS_IPV4_FRAGMENT] == 6
+    assert after[Reason.FORWARD_DECAPSULATED] - before[Reason.FORWARD_DECAPSULATED] == 3
