@@ -372,8 +372,6 @@ class HomeAgent:
     def _process_ike_event(self, sa: NodeIkeSa, event: ike.Event, now: float) -> None:
         job = sa.context if isinstance(sa.context, RebootstrapJob) else None
         match event:
-            case ike.ExchangeSent():  # most of them, and nothing to do
-                pass
             case ike.IkeEstablished():
                 self._ike_established(sa, job, now)
             case ike.ChildEstablished():

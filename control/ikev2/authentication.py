@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -17,7 +17,7 @@ from control.ikev2.numbers import AuthenticationMethod, HashAlgorithm, Prf
 from control.ikev2.payloads.authentication import AuthenticationPayload, DigitalSignature
 from control.ikev2.policy import Credentials
 from control.ikev2.prf import prf
-from control.ikev2.signature_schemes import SignatureKind, SignatureScheme, pss_scheme
+from control.ikev2.signature_schemes import ECDSA_SCHEMES, SignatureKind, SignatureScheme, pss_scheme
 from control.wire import WireError
 
 PublicKey = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
@@ -36,6 +36,8 @@ _PREFERRED_HASHES = {
     "secp384r1": (HashAlgorithm.SHA2_384, HashAlgorithm.SHA2_512, HashAlgorithm.SHA2_256),
 }
 _RSA_HASHES = _PREFERRED_HASHES["secp256r1"]
+_RSA_KINDS = (SignatureKind.RSA_PKCS1, SignatureKind.RSA_PSS)
+_ECDSA = {scheme.hash: ec.ECDSA(scheme.hash_algorithm) for scheme in ECDSA_SCHEMES}
 _CLASSIC_ECDSA: dict[int, tuple[str, int, hashes.HashAlgorithm]] = {
     AuthenticationMethod.ECDSA_256: ("secp256r1", 32, hashes.SHA256()),
     AuthenticationMethod.ECDSA_384: ("secp384r1", 48, hashes.SHA384()),
@@ -110,25 +112,29 @@ def authenticate_with_signature(
 
 def _scheme_for(credentials: Credentials, peer_hashes: Collection[int]) -> SignatureScheme:
     key = credentials.private_key
+    if isinstance(key, EllipticCurvePrivateKey):
+        return SignatureScheme(SignatureKind.ECDSA, _first_of(_PREFERRED_HASHES[key.curve.name], peer_hashes))
     if isinstance(key, Ed25519PrivateKey):
         if HashAlgorithm.IDENTITY in peer_hashes:
             return SignatureScheme(SignatureKind.ED25519, HashAlgorithm.IDENTITY)
         raise AuthenticationError("no-common-signature", "peer does not take Ed25519")
-    preferred = _PREFERRED_HASHES[key.curve.name] if isinstance(key, EllipticCurvePrivateKey) else _RSA_HASHES
-    chosen = next((algorithm for algorithm in preferred if algorithm in peer_hashes), None)
-    if chosen is None:
-        raise AuthenticationError("no-common-signature", "peer takes no SHA-2 hash")
-    if isinstance(key, EllipticCurvePrivateKey):
-        return SignatureScheme(SignatureKind.ECDSA, chosen)
+    chosen = _first_of(_RSA_HASHES, peer_hashes)
     return pss_scheme(chosen) if credentials.rsa_pss else SignatureScheme(SignatureKind.RSA_PKCS1, chosen)
+
+
+def _first_of(preferred: Iterable[HashAlgorithm], peer_hashes: Collection[int]) -> HashAlgorithm:
+    for algorithm in preferred:
+        if algorithm in peer_hashes:
+            return algorithm
+    raise AuthenticationError("no-common-signature", "peer takes no SHA-2 hash")
 
 
 def _sign(credentials: Credentials, scheme: SignatureScheme, octets: bytes) -> bytes:
     key = credentials.private_key
+    if isinstance(key, EllipticCurvePrivateKey):
+        return key.sign(octets, _ECDSA[scheme.hash])
     if isinstance(key, Ed25519PrivateKey):
         return key.sign(octets)
-    if isinstance(key, EllipticCurvePrivateKey):
-        return key.sign(octets, ec.ECDSA(scheme.hash_algorithm))
     return key.sign(octets, _rsa_padding(scheme), scheme.hash_algorithm)
 
 
@@ -171,11 +177,12 @@ def verify_signature(payload: AuthenticationPayload, key: PublicKey, octets: byt
 def _verify_digital_signature(data: bytes, key: PublicKey, octets: bytes) -> None:
     proof = DigitalSignature.from_wire(data)
     scheme = SignatureScheme.from_algorithm_identifier(proof.algorithm_identifier)
-    if isinstance(key, Ed25519PublicKey) and scheme.kind is SignatureKind.ED25519:
+    # The kind first: to ask what a key is an instance of takes longer.
+    if scheme.kind is SignatureKind.ECDSA and isinstance(key, EllipticCurvePublicKey):
+        key.verify(proof.signature, octets, _ECDSA[scheme.hash])
+    elif scheme.kind is SignatureKind.ED25519 and isinstance(key, Ed25519PublicKey):
         key.verify(proof.signature, octets)
-    elif isinstance(key, EllipticCurvePublicKey) and scheme.kind is SignatureKind.ECDSA:
-        key.verify(proof.signature, octets, ec.ECDSA(scheme.hash_algorithm))
-    elif isinstance(key, RSAPublicKey) and scheme.kind in (SignatureKind.RSA_PKCS1, SignatureKind.RSA_PSS):
+    elif scheme.kind in _RSA_KINDS and isinstance(key, RSAPublicKey):
         key.verify(proof.signature, octets, _rsa_padding(scheme), scheme.hash_algorithm)
     else:
         raise AuthenticationError("wrong-method", f"{scheme.kind.value} with another kind of key")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from control.ikev2.authentication import PublicKey
-from control.ikev2.certificate_extensions import authority, extension, weakness
+from control.ikev2.certificate_extensions import Extensions, authority
 from control.ikev2.errors import CertificateError
 from control.ikev2.name_constraints import check_name_constraints
 from control.ikev2.numbers import IdentificationType
@@ -165,16 +165,18 @@ class CertificateValidator:
             path = self._path(leaf, certificates[1:], (), _Budget(_MOST_SIGNATURES))
             if path is None:
                 raise CertificateError("untrusted-certificate", leaf.issuer.rfc4514_string())
-            for flaw in (weakness(leaf), *(authority(issuer).weakness for issuer in path[1:])):
+            extensions = Extensions(leaf)
+            authorities = [authority(issuer) for issuer in path[1:]]
+            for flaw in (extensions.weakness, *[each.weakness for each in authorities]):
                 if flaw is not None:
                     raise CertificateError(*flaw)
-            _check_end_entity(leaf)
+            _check_end_entity(extensions)
             check_name_constraints(path)
             return _Validated(
                 _public_key(leaf),
-                frozenset(_identities(leaf)),
-                max(certificate.not_valid_before_utc.timestamp() for certificate in path),
-                min(certificate.not_valid_after_utc.timestamp() for certificate in path),
+                frozenset(_identities(extensions)),
+                max([leaf.not_valid_before_utc.timestamp(), *[each.not_before for each in authorities]]),
+                min([leaf.not_valid_after_utc.timestamp(), *[each.not_after for each in authorities]]),
                 self._issued(path),
             )
         except _MALFORMED as error:
@@ -227,11 +229,11 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate, below: int)
     return True
 
 
-def _check_end_entity(leaf: x509.Certificate) -> None:
-    usage = extension(leaf, x509.KeyUsage)
+def _check_end_entity(extensions: Extensions) -> None:
+    usage = extensions.get(x509.KeyUsage)
     if usage is not None and not (usage.digital_signature or usage.content_commitment):
         raise CertificateError("wrong-key-usage")
-    purposes = extension(leaf, x509.ExtendedKeyUsage)
+    purposes = extensions.get(x509.ExtendedKeyUsage)
     if purposes is not None and _ACCEPTED_PURPOSES.isdisjoint(purposes):
         raise CertificateError("wrong-key-usage", "extended key usage")
 
@@ -249,12 +251,12 @@ def _public_key(leaf: x509.Certificate) -> PublicKey:
     raise CertificateError("unsupported-certificate", type(key).__name__)
 
 
-def _identities(leaf: x509.Certificate) -> Iterable[tuple[int, bytes]]:
+def _identities(extensions: Extensions) -> Iterable[tuple[int, bytes]]:
     """The alternative names, which the certificate proves (RFC 4945 section 3.1), in the form of ``_identity_key``.
 
     The subject is missing: to read it takes longer than all that is here, and few peers call themselves by it.
     """
-    for name in extension(leaf, x509.SubjectAlternativeName) or ():
+    for name in extensions.get(x509.SubjectAlternativeName) or ():
         if isinstance(name, x509.DNSName):
             yield int(IdentificationType.FQDN), name.value.encode().lower()
         elif isinstance(name, x509.RFC822Name):

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from control.ikev2.address import SocketAddress
 from control.ikev2.child import ChildSa
-from control.ikev2.numbers import ExchangeType
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.redirect import Gateway, RedirectStage
@@ -162,19 +161,6 @@ class PeerAlive:
     """The peer answered a liveness probe."""
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeSent:
-    """A request of this side was handed out for sending.
-
-    Attributes:
-        exchange: which exchange it opens.
-        retransmission: whether it is a repetition.
-    """
-
-    exchange: ExchangeType
-    retransmission: bool
-
-
 Event = (
     IkeEstablished
     | ChildEstablished
@@ -188,5 +174,4 @@ Event = (
     | AddressUpdated
     | AddressUpdateRefused
     | PeerAlive
-    | ExchangeSent
 )

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from control.ikev2.events import ExchangeSent
 from control.ikev2.exchanges.base import Exchange
 from control.ikev2.message import Message, encode_message
 from control.ikev2.numbers import ExchangeType
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
 
 _LAST_MESSAGE_ID = 0xFFFFFFFF
 _SENT_SLUGS = {exchange: f"sent-{exchange.name.lower().replace('_', '-')}-request" for exchange in ExchangeType}
-
-
-_SENT_EVENTS = {
-    (exchange, repeated): ExchangeSent(exchange, repeated) for exchange in ExchangeType for repeated in (False, True)
-}
 
 
 class _Outstanding:
@@ -212,11 +206,8 @@ class ExchangeManager:
     def _transmit(self, outstanding: _Outstanding, now: float) -> None:
         sa = self._sa
         environment = sa.environment
-        exchange_type = outstanding.exchange.exchange_type
-        repeated = outstanding.tries > 0
         sa.send(outstanding.datagrams, sa.local, sa.remote, now)
-        environment.emit(sa, _SENT_EVENTS[exchange_type, repeated])
-        environment.count("retransmissions" if repeated else _SENT_SLUGS[exchange_type])
+        environment.count("retransmissions" if outstanding.tries else _SENT_SLUGS[outstanding.exchange.exchange_type])
         outstanding.tries += 1
         policy = environment.retransmission
         outstanding.next_at = now + outstanding.waiting_s * (1 + policy.jitter * environment.fraction())

@@ -12,7 +12,7 @@ from ipaddress import IPv4Network, IPv6Network
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from control.ikev2.certificate_extensions import authority, extension
+from control.ikev2.certificate_extensions import Extensions, authority
 from control.ikev2.errors import CertificateError
 
 _MOST_COMPARISONS = 20_000
@@ -49,7 +49,7 @@ def check_name_constraints(path: Sequence[x509.Certificate]) -> None:
 
 def _names(certificate: x509.Certificate) -> Iterator[x509.GeneralName]:
     """The subject, if there is one, and all alternative names; mailboxes in the subject where there are no others."""
-    alternatives = list(extension(certificate, x509.SubjectAlternativeName) or ())
+    alternatives = list(Extensions(certificate).get(x509.SubjectAlternativeName) or ())
     yield from alternatives
     if certificate.subject.rdns:
         yield x509.DirectoryName(certificate.subject)

@@ -92,6 +92,8 @@ _FIXED_IDENTIFIERS: dict[tuple[SignatureKind, HashAlgorithm], bytes] = {
     (SignatureKind.ED25519, HashAlgorithm.IDENTITY): bytes.fromhex("300506032b6570"),
 }
 _BY_IDENTIFIER = {data: SignatureScheme(kind, digest) for (kind, digest), data in _FIXED_IDENTIFIERS.items()}
+ECDSA_SCHEMES = tuple(scheme for scheme in _BY_IDENTIFIER.values() if scheme.kind is SignatureKind.ECDSA)
+"""ECDSA with each hash it is used with."""
 
 
 def _element(tag: int, content: bytes) -> bytes:
