@@ -5,6 +5,7 @@ The window is one request in each direction: further requests of this side wait 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -65,9 +66,10 @@ class ExchangeManager:
         return () if self._outstanding is None else self._outstanding.datagrams
 
     @property
-    def next_at(self) -> float | None:
-        """When the outstanding request has to be repeated or given up."""
-        return None if self._outstanding is None else self._outstanding.next_at
+    def next_at(self) -> float:
+        """When the outstanding request has to be repeated or given up, infinity without one."""
+        outstanding = self._outstanding
+        return math.inf if outstanding is None else outstanding.next_at
 
     @property
     def waiting(self) -> int:

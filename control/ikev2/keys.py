@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import field
+from functools import lru_cache
+from struct import Struct
 
 from control.ikev2.numbers import Prf
 from control.ikev2.prf import prf, prf_plus, prf_size, skeyseed
@@ -67,9 +69,8 @@ class IkeKeys:
     def _expand(cls, suite: IkeSuite, seed: bytes, label: bytes) -> IkeKeys:
         prf_key, integrity_key = prf_size(suite.prf), suite.cipher.integrity_key_size
         encryption_key = suite.cipher.encryption_key_size
-        sizes = (prf_key, integrity_key, integrity_key, encryption_key, encryption_key, prf_key, prf_key)
-        material = prf_plus(suite.prf, seed, label, sum(sizes))
-        return cls(*_split(material, sizes))
+        layout = _layout(prf_key, integrity_key, integrity_key, encryption_key, encryption_key, prf_key, prf_key)
+        return cls(*layout.unpack(prf_plus(suite.prf, seed, label, layout.size)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +103,11 @@ class ChildKeys:
             shared_secret: g^ir of that exchange, empty without perfect forward secrecy.
         """
         encryption_key, integrity_key = cipher.encryption_key_size, cipher.integrity_key_size
-        sizes = (encryption_key, integrity_key, encryption_key, integrity_key)
-        material = prf_plus(prf, sk_d, shared_secret + initiator_nonce + responder_nonce, sum(sizes))
-        return cls(*_split(material, sizes))
+        layout = _layout(encryption_key, integrity_key, encryption_key, integrity_key)
+        return cls(*layout.unpack(prf_plus(prf, sk_d, shared_secret + initiator_nonce + responder_nonce, layout.size)))
 
 
-def _split(material: bytes, sizes: tuple[int, ...]) -> list[bytes]:
-    parts = []
-    offset = 0
-    for size in sizes:
-        parts.append(material[offset : offset + size])
-        offset += size
-    return parts
+@lru_cache(maxsize=128)
+def _layout(*sizes: int) -> Struct:
+    """Keys of those sizes one after the other."""
+    return Struct("".join(f"{size}s" for size in sizes))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from control.ikev2.environment import Environment
     from control.ikev2.sa import IkeSa
 
+_NEVER = math.inf
 _LIVENESS_JITTER = 0.25
 
 
@@ -31,6 +32,12 @@ class Lifetime:
 
     rekey_at: float | None
     expires_at: float
+
+    @property
+    def next_at(self) -> float:
+        """What comes first."""
+        rekey_at, expires_at = self.rekey_at, self.expires_at
+        return expires_at if rekey_at is None or rekey_at > expires_at else rekey_at
 
     def rekeying_in(self, now: float) -> float:
         """Seconds until this side rekeys it, 0 while it does so."""
@@ -57,13 +64,11 @@ class Lifetimes:
     @property
     def next_at(self) -> float:
         """When :meth:`handle` wants to be called, infinity for never."""
-        earliest = math.inf
-        for lifetime in (*self.children.values(), self.ike) if self.ike is not None else self.children.values():
-            rekey_at = lifetime.rekey_at
-            if lifetime.expires_at < earliest:
-                earliest = lifetime.expires_at
-            if rekey_at is not None and rekey_at < earliest:
-                earliest = rekey_at
+        earliest = _NEVER if self.ike is None else self.ike.next_at
+        for lifetime in self.children.values():
+            at = lifetime.next_at
+            if at < earliest:
+                earliest = at
         for at, _ in self._postponed:
             earliest = min(earliest, at)
         return earliest
@@ -173,22 +178,24 @@ class Lifetimes:
 
 def next_deadline(sa: IkeSa) -> float | None:
     """When ``sa`` wants attention next, None for never. Asked for after every message: it has to be quick."""
-    if sa.state is State.CLOSED:
+    state = sa.state
+    if state is State.CLOSED:
         return None
-    earliest = math.inf
-    for at in (sa.exchanges.next_at, sa.expires_at):
-        if at is not None and at < earliest:
-            earliest = at
-    for partial in sa.partial_messages.values():
-        earliest = min(earliest, partial.expires_at)
-    if sa.state is State.ESTABLISHED:
-        earliest = min(earliest, sa.lifetimes.next_at)
-        probe_at = _probe_at(sa)
-        if probe_at is not None:
-            earliest = min(earliest, probe_at)
-        if sa.nat is not None and (mapping_at := keepalive_at(sa)) is not None:
+    earliest = sa.exchanges.next_at
+    if sa.expires_at is not None and sa.expires_at < earliest:
+        earliest = sa.expires_at
+    if sa.partial_messages:
+        earliest = min(earliest, *[partial.expires_at for partial in sa.partial_messages.values()])
+    if state is State.ESTABLISHED:
+        renew_at = sa.lifetimes.next_at
+        if renew_at < earliest:
+            earliest = renew_at
+        # With a request under way there is no need for another one that asks for a sign of life.
+        if sa.exchanges.current is None and (probe_at := _probe_at(sa)) is not None and probe_at < earliest:
+            earliest = probe_at
+        if sa.nat is not None and sa.nat.local_behind and (mapping_at := keepalive_at(sa)) is not None:
             earliest = min(earliest, mapping_at)
-    return None if earliest == math.inf else earliest
+    return None if earliest == _NEVER else earliest
 
 
 def _probe_at(sa: IkeSa) -> float | None:

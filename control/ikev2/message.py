@@ -42,6 +42,7 @@ _NEXT_PAYLOAD = 16  # offset of the type of the first payload
 _NONE = int(PayloadType.NONE)
 _ENCRYPTED_TYPES = frozenset((PayloadType.ENCRYPTED, PayloadType.ENCRYPTED_FRAGMENT))
 _EXCHANGES = members_by_value(ExchangeType)
+_PARSERS = {payload_type: payload_class.from_wire for payload_type, payload_class in PAYLOAD_CLASSES.items()}
 
 
 class Header(NamedTuple):
@@ -289,9 +290,9 @@ def _parse_chain(next_type: int, data: bytes, offset: int) -> tuple[Payload, ...
         offset += length
         if length < PAYLOAD_HEADER_SIZE or offset > size:
             raise _bad_length(length, size - start)
-        payload_class = PAYLOAD_CLASSES.get(payload_type)
-        if payload_class is not None:
-            payloads.append(payload_class.from_wire(data[start:offset]))
+        parse = _PARSERS.get(payload_type)
+        if parse is not None:
+            payloads.append(parse(data[start:offset]))
         elif payload_type in _ENCRYPTED_TYPES:
             raise WireError("unexpected-encrypted-payload", "among payloads to be read in the clear")
         elif flags & _CRITICAL:
