@@ -23,8 +23,10 @@ from control.ikev2.offers import EspOffer, IkeOffer
 from control.ikev2.payloads import (
     CertificatePayload,
     CertificateRequestPayload,
+    IdentificationInitiator,
     Identity,
     NotifyPayload,
+    PreparedPayload,
 )
 from control.ikev2.policy import IkeConfiguration, PeerPolicy
 from control.ikev2.rate_limit import TokenBucket
@@ -96,18 +98,19 @@ class Environment:
         configuration = self.configuration
         self.ike_offer = IkeOffer(configuration.ike_proposals)
         self.esp_offer = EspOffer(configuration.esp_proposals)
-        self.signature_hashes = NotifyPayload.signature_hash_algorithms(SUPPORTED_HASHES)
-        self.fragmentation_supported: tuple[NotifyPayload, ...] = ()
+        prepared, x509 = PreparedPayload.of, CertificateEncoding.X509_SIGNATURE
+        self.identification = prepared(IdentificationInitiator(configuration.local_identity))
+        self.signature_hashes = prepared(NotifyPayload.signature_hash_algorithms(SUPPORTED_HASHES))
+        self.fragmentation_supported: tuple[PreparedPayload, ...] = ()
         if configuration.fragment_size:
-            self.fragmentation_supported = (NotifyPayload(NotifyType.FRAGMENTATION_SUPPORTED),)
-        self.certificate_request: tuple[CertificateRequestPayload, ...] = ()
+            self.fragmentation_supported = (prepared(NotifyPayload(NotifyType.FRAGMENTATION_SUPPORTED)),)
+        self.certificate_request: tuple[PreparedPayload, ...] = ()
         if self.certificates.key_hashes:
-            authorities = self.certificates.key_hashes
-            self.certificate_request = (CertificateRequestPayload(CertificateEncoding.X509_SIGNATURE, authorities),)
-        self.certificate_payloads: tuple[CertificatePayload, ...] = ()
+            self.certificate_request = (prepared(CertificateRequestPayload(x509, self.certificates.key_hashes)),)
+        self.certificate_payloads: tuple[PreparedPayload, ...] = ()
         if configuration.credentials is not None:
             self.certificate_payloads = tuple(
-                CertificatePayload(CertificateEncoding.X509_SIGNATURE, certificate.public_bytes(Encoding.DER))
+                prepared(CertificatePayload(x509, certificate.public_bytes(Encoding.DER)))
                 for certificate in configuration.credentials.certificates
             )
 

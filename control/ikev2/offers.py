@@ -5,28 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from control.ikev2.choices import ESP_SPI_SIZE, IKE_SPI_SIZE, choose_esp, choose_ike
-from control.ikev2.numbers import DiffieHellmanGroup, ExtendedSequenceNumbers, ProtocolId, TransformType
-from control.ikev2.payloads import Proposal, SecurityAssociationPayload, Transform
+from control.ikev2.numbers import (
+    DiffieHellmanGroup,
+    ExtendedSequenceNumbers,
+    PayloadType,
+    ProtocolId,
+    TransformType,
+)
+from control.ikev2.payloads import PreparedPayload, Proposal, SecurityAssociationPayload, Transform
 from control.ikev2.proposals import Encryption, EspProposal, EspSuite, IkeProposal, IkeSuite
-from control.records import dataclass
 
 _PROPOSAL_HEADER_SIZE = 8
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedOffer(SecurityAssociationPayload):
-    """An SA payload to be sent, whose body was encoded before.
-
-    Attributes:
-        proposals: left empty; nobody looks at them on the way out.
-        body: the encoded proposals.
-    """
-
-    body: bytes
-
-    def to_wire(self) -> bytes:
-        """The payload body."""
-        return self.body
 
 
 class _Template:
@@ -46,8 +35,8 @@ class _Template:
             proposal += int.from_bytes(body[proposal + 2 : proposal + 4], "big")
         self._pieces = (*pieces, body[start:])
 
-    def payload(self, spi: bytes) -> SecurityAssociationPayload:
-        return EncodedOffer((), spi.join(self._pieces))
+    def payload(self, spi: bytes) -> PreparedPayload:
+        return PreparedPayload(PayloadType.SECURITY_ASSOCIATION, spi.join(self._pieces))
 
 
 class IkeOffer:
@@ -62,7 +51,7 @@ class IkeOffer:
         self._rekeying = _Template(ProtocolId.IKE, IKE_SPI_SIZE, offered)
         self._accepted: dict[tuple[Transform, ...], IkeSuite] = {}
 
-    def rekeying(self, spi: bytes) -> SecurityAssociationPayload:
+    def rekeying(self, spi: bytes) -> PreparedPayload:
         """The offer for an IKE SA that is to take the place of another; ``spi`` is this side's of the new one."""
         return self._rekeying.payload(spi)
 
@@ -116,7 +105,7 @@ class EspOffer:
         """The most preferred group for perfect forward secrecy, None for none."""
         return next((group for proposal in self.proposals for group in proposal.groups), None)
 
-    def payload(self, spi: int, *, with_groups: bool) -> SecurityAssociationPayload:
+    def payload(self, spi: int, *, with_groups: bool) -> PreparedPayload:
         """The offer.
 
         Args:

@@ -29,6 +29,7 @@ from control.ikev2.payloads import (
     Identity,
     NotifyPayload,
     Payload,
+    PreparedPayload,
     SecurityAssociationPayload,
 )
 from control.ikev2.redirect import RedirectStage, other_gateway, redirect_payload, redirected_to
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from control.ikev2.handshake import Handshake
     from control.ikev2.sa import IkeSa
 
+_INITIAL_CONTACT = PreparedPayload.of(NotifyPayload(NotifyType.INITIAL_CONTACT))
 _AUTHENTICATION_FAILED = NotifyPayload(NotifyType.AUTHENTICATION_FAILED)
 
 
@@ -65,7 +67,7 @@ class AuthExchange:
             return None
         offer = self._offer = ChildOffer(sa, handshake.first_child)
         return (
-            IdentificationInitiator(sa.local_identity),
+            environment.identification,
             *(environment.certificate_payloads if key is None else ()),
             *initial_contact(handshake),
             *(environment.certificate_request if key is None else ()),
@@ -100,7 +102,7 @@ class AuthExchange:
 
 def initial_contact(handshake: Handshake) -> tuple[Payload, ...]:
     """The initiator's word that it has no older SAs with the peer, if that is so."""
-    return (NotifyPayload(NotifyType.INITIAL_CONTACT),) if handshake.initial_contact else ()
+    return (_INITIAL_CONTACT,) if handshake.initial_contact else ()
 
 
 def wanted_responder(handshake: Handshake) -> tuple[Payload, ...]:
@@ -181,7 +183,7 @@ def prove(sa: IkeSa, handshake: Handshake, keys: IkeKeys, key: bytes | None) -> 
         message, nonce, sk_p = handshake.init_request, handshake.responder_nonce, keys.sk_pi
     else:
         message, nonce, sk_p = handshake.init_response, handshake.initiator_nonce, keys.sk_pr
-    octets = signed_octets(message, nonce, sa.suite.prf, sk_p, sa.local_identity.to_wire())
+    octets = signed_octets(message, nonce, sa.suite.prf, sk_p, sa.environment.identification.body)
     if key is not None:
         return authenticate_with_shared_key(sa.suite.prf, key, octets)
     credentials = sa.environment.configuration.credentials

@@ -17,6 +17,7 @@ from control.ikev2.offers import EspOffer
 from control.ikev2.payloads import (
     NotifyPayload,
     Payload,
+    PreparedPayload,
     SecurityAssociationPayload,
     TrafficSelectorInitiator,
     TrafficSelectorResponder,
@@ -28,7 +29,7 @@ from control.records import dataclass
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
-_USE_TRANSPORT_MODE = NotifyPayload(NotifyType.USE_TRANSPORT_MODE)
+_USE_TRANSPORT_MODE = PreparedPayload.of(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
 
 
 class ChildRefused(Exception):
@@ -74,7 +75,7 @@ class ChildOffer:
         """The notification that asks for transport mode."""
         return (_USE_TRANSPORT_MODE,) if self.request.transport_mode else ()
 
-    def security_association(self, *, with_groups: bool) -> SecurityAssociationPayload:
+    def security_association(self, *, with_groups: bool) -> PreparedPayload:
         """The SA payload."""
         return self.offer.payload(self.inbound_spi, with_groups=with_groups)
 

@@ -22,6 +22,7 @@ from control.ikev2.payloads import (
     NoncePayload,
     NotifyPayload,
     Payload,
+    PreparedPayload,
     SecurityAssociationPayload,
 )
 from control.ikev2.redirect import (
@@ -119,7 +120,7 @@ class InitExchange:
             sa.environment.count("dropped-endless-restart")
 
 
-def _redirection(environment: Environment, handshake: Handshake) -> tuple[NotifyPayload, ...]:
+def _redirection(environment: Environment, handshake: Handshake) -> tuple[Payload, ...]:
     """Whether this side can be redirected, or who has redirected it (RFC 5685 section 3)."""
     if handshake.redirected_from is not None:
         return (redirected_from_payload(handshake.redirected_from),)
@@ -221,7 +222,7 @@ def _signature_hashes(payloads: Sequence[Payload]) -> frozenset[int] | None:
         return frozenset()
 
 
-def _agreed_fragmentation(environment: Environment, payloads: Sequence[Payload]) -> tuple[NotifyPayload, ...]:
+def _agreed_fragmentation(environment: Environment, payloads: Sequence[Payload]) -> tuple[PreparedPayload, ...]:
     """What the responder says if both sides want to use fragments (RFC 7383 section 2.3), nothing otherwise."""
     if notification(payloads, NotifyType.FRAGMENTATION_SUPPORTED) is None:
         return ()

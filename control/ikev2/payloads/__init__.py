@@ -16,6 +16,7 @@ from control.ikev2.payloads.identification import IdentificationInitiator, Ident
 from control.ikev2.payloads.key_exchange import KeyExchangePayload
 from control.ikev2.payloads.nonce import NoncePayload
 from control.ikev2.payloads.notify import NotifyPayload
+from control.ikev2.payloads.prepared import PreparedPayload
 from control.ikev2.payloads.security_association import (
     Proposal,
     SecurityAssociationPayload,
@@ -49,8 +50,9 @@ KnownPayload = (
 )
 """A payload this implementation understands."""
 
-Payload = KnownPayload | UnknownPayload
-"""Any payload of a message except the Encrypted payload, which :mod:`control.ikev2.message` takes apart itself."""
+Payload = KnownPayload | UnknownPayload | PreparedPayload
+"""Any payload of a message, and prepared ones of a message to be sent. Not the Encrypted payload, which
+:mod:`control.ikev2.message` takes apart itself."""
 
 PAYLOAD_CLASSES: dict[int, type[KnownPayload]] = {
     payload_class.payload_type: payload_class
@@ -92,6 +94,7 @@ __all__ = [
     "NoncePayload",
     "NotifyPayload",
     "Payload",
+    "PreparedPayload",
     "Proposal",
     "SecurityAssociationPayload",
     "TrafficSelectorInitiator",

@@ -43,7 +43,8 @@ def answered(monkeypatch, state, exchange, change):
 
 
 def without(*kinds):
-    return lambda payloads: tuple(payload for payload in payloads if not isinstance(payload, kinds))
+    types = {kind.payload_type for kind in kinds}
+    return lambda payloads: tuple(payload for payload in payloads if payload.payload_type not in types)
 
 
 def replaced(substitute):
