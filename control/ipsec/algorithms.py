@@ -53,6 +53,8 @@ class CipherSuite:
         encryption_key_size: bytes of encryption key material, the 4-byte salt of combined modes at its end (RFC 4106
             section 8.1, RFC 7634 section 2).
         integrity_key_size: bytes of integrity key material (RFC 4868 section 2.1.1).
+        is_complete: whether the parts go together: a key length the cipher has, and every packet authenticated exactly
+            once.
     """
 
     encryption: EncryptionAlgorithm
@@ -61,6 +63,7 @@ class CipherSuite:
     is_combined_mode: bool = field(init=False, repr=False, compare=False)
     encryption_key_size: int = field(init=False, repr=False, compare=False)
     integrity_key_size: int = field(init=False, repr=False, compare=False)
+    is_complete: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Work out once what every key derivation and security association asks for."""
@@ -69,10 +72,9 @@ class CipherSuite:
         object.__setattr__(self, "is_combined_mode", combined)
         object.__setattr__(self, "encryption_key_size", key + (_SALT_SIZE if combined else 0))
         object.__setattr__(self, "integrity_key_size", _INTEGRITY_KEY_SIZES[self.integrity])
+        object.__setattr__(self, "is_complete", self._fits_together())
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the parts go together: a key length the cipher has, and every packet authenticated exactly once."""
+    def _fits_together(self) -> bool:
         if self.encryption is EncryptionAlgorithm.NULL:
             return self.key_bits == 0 and self.integrity is not IntegrityAlgorithm.NONE
         if self.is_combined_mode is not (self.integrity is IntegrityAlgorithm.NONE):

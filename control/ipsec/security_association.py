@@ -84,27 +84,27 @@ class SecurityAssociation:
         """
         if not FIRST_SPI <= self.spi <= LAST_SPI:
             raise IpsecBackendError("bad-spi", f"{self.spi:#010x} is reserved or does not fit 32 bits")
-        if not self.suite.is_complete:
-            raise IpsecBackendError("bad-suite", f"{self.suite} does not both encrypt and authenticate as ESP needs")
-        if not self.replay_window and self.suite.encryption is EncryptionAlgorithm.AES_GCM_16:
+        suite = self.suite
+        if not suite.is_complete:
+            raise IpsecBackendError("bad-suite", f"{suite} does not both encrypt and authenticate as ESP needs")
+        if not self.replay_window and suite.encryption is EncryptionAlgorithm.AES_GCM_16:
             raise IpsecBackendError("bad-suite", "AES-GCM needs numbers that never repeat (RFC 4106 section 2)")
-        sizes = (len(self.encryption_key), len(self.integrity_key))
-        if sizes != (self.suite.encryption_key_size, self.suite.integrity_key_size):
-            raise IpsecBackendError("bad-key", f"{sizes} bytes of key material do not fit {self.suite}")
+        encryption, integrity = len(self.encryption_key), len(self.integrity_key)
+        if encryption != suite.encryption_key_size or integrity != suite.integrity_key_size:
+            raise IpsecBackendError("bad-key", f"{encryption, integrity} bytes of key material do not fit {suite}")
 
     def covers(self, protocol: int, source_port: int | None, destination_port: int | None) -> bool:
         """Whether a packet between this association's addresses falls into its selectors (RFC 4301 section 5)."""
         # Loops, as any() with a generator takes twice as long, and this runs for every packet.
+        source, destination = self.source, self.destination
         for selector in self.source_selectors:
-            if selector.matches(self.source, protocol, source_port):
+            if selector.matches_host(source, protocol) and selector.matches_port(source_port):
                 break
         else:
             return False
         has_type = protocol in PROTOCOLS_WITH_MESSAGE_TYPE
         for selector in self.destination_selectors:
-            if selector.matches_host(self.destination, protocol) and (
-                has_type or selector.matches_port(destination_port)
-            ):
+            if selector.matches_host(destination, protocol) and (has_type or selector.matches_port(destination_port)):
                 return True
         return False
 
@@ -182,32 +182,28 @@ def security_association_pair(
     if not child.transport_mode:
         raise IpsecBackendError("tunnel-mode", "only transport mode protects Mobile IPv6 signalling here")
     local, remote = tuple(child.local_selectors), tuple(child.remote_selectors)
+    common = (DEFAULT_REPLAY_WINDOW, reqid, created_at, child.encapsulation, limits)
+    # By position: thirteen names for each take longer than all that is in them.
     inbound = SecurityAssociation(
-        spi=child.inbound_spi,
-        source=remote_address,
-        destination=local_address,
-        source_selectors=remote,
-        destination_selectors=local,
-        suite=child.suite,
-        encryption_key=child.inbound_encryption_key,
-        integrity_key=child.inbound_integrity_key,
-        reqid=reqid,
-        created_at=created_at,
-        encapsulation=child.encapsulation,
-        limits=limits,
+        child.inbound_spi,
+        remote_address,
+        local_address,
+        remote,
+        local,
+        child.suite,
+        child.inbound_encryption_key,
+        child.inbound_integrity_key,
+        *common,
     )
     outbound = SecurityAssociation(
-        spi=child.outbound_spi,
-        source=local_address,
-        destination=remote_address,
-        source_selectors=local,
-        destination_selectors=remote,
-        suite=child.suite,
-        encryption_key=child.outbound_encryption_key,
-        integrity_key=child.outbound_integrity_key,
-        reqid=reqid,
-        created_at=created_at,
-        encapsulation=child.encapsulation,
-        limits=limits,
+        child.outbound_spi,
+        local_address,
+        remote_address,
+        local,
+        remote,
+        child.suite,
+        child.outbound_encryption_key,
+        child.outbound_integrity_key,
+        *common,
     )
     return inbound, outbound

@@ -64,14 +64,15 @@ class TrafficSelector(NamedTuple):
         first, last, own, _, _ = self
         if own not in (protocol, ANY_PROTOCOL):
             return False
-        # Only `<` is quick on IPv6Address; `<=` is made of it and `==` at twice the cost, and this runs per packet.
-        return (address is first and address is last) or not (address < first or last < address)
+        # As numbers: IPv6Address compares in Python, and this runs per packet.
+        return (address is first and address is last) or int(first) <= int(address) <= int(last)
 
     def matches_port(self, port: int | None) -> bool:
         """Whether the port falls into this selector; None where the packet has none."""
+        _, _, _, first, last = self
         if port is None:
-            return self.any_port or self.opaque_port
-        return self.first_port <= port <= self.last_port
+            return (first, last) in (_ALL_PORTS, _OPAQUE_PORTS)
+        return first <= port <= last
 
     def contains(self, other: TrafficSelector) -> bool:
         """Whether every packet of ``other`` falls into this selector."""

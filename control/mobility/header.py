@@ -11,7 +11,9 @@ from control.mobility.options import write_options
 from control.wire import Reader, WireError, Writer, internet_checksum
 
 _HEADER = Struct(">BBBBH")  # payload protocol, length, type, reserved, checksum
+_CHECKSUM = Struct(">H")
 _BLOCK = 8
+_MOST_BLOCKS = 255
 _LENGTH_OFFSET = 1
 _CHECKSUM_OFFSET = 4
 
@@ -28,16 +30,20 @@ def build_mobility_message(message: MobilityMessage, source: IPv6Address, destin
         WireError: a field does not fit.
     """
     writer = Writer()
-    writer.fields(_HEADER, NO_NEXT_HEADER, 0, message.message_type, 0, 0)
+    writer.put(_HEADER.pack(NO_NEXT_HEADER, 0, message.message_type, 0, 0))
     message.write_data(writer)
     if isinstance(message, UnknownMobilityMessage):
         if len(writer) % _BLOCK or len(writer) < _BLOCK:
             raise WireError("bad-field-size", f"{len(message.data)} bytes of message data")
     else:
         write_options(writer, message.options)
-    writer.patch_u8(_LENGTH_OFFSET, len(writer) // _BLOCK - 1)
-    writer.patch_u16(_CHECKSUM_OFFSET, _checksum(writer.buffer, source, destination))
-    return writer.finish()
+    header = writer.buffer
+    blocks = len(header) // _BLOCK - 1
+    if blocks > _MOST_BLOCKS:
+        raise WireError("field-overflow", f"{blocks} blocks")
+    header[_LENGTH_OFFSET] = blocks
+    _CHECKSUM.pack_into(header, _CHECKSUM_OFFSET, _checksum(header, source, destination))
+    return bytes(header)
 
 
 def parse_mobility_message(data: bytes, source: IPv6Address, destination: IPv6Address) -> MobilityMessage:

@@ -33,6 +33,7 @@ MobilityOption: TypeAlias = _KnownOption | UnknownMobilityOption
 
 _OptionT = TypeVar("_OptionT")
 
+_PAD1, _PADN = int(MobilityOptionType.PAD1), int(MobilityOptionType.PADN)
 _BLOCK = 8
 """A Mobility Header is a multiple of this many octets long."""
 
@@ -66,16 +67,21 @@ def read_options(reader: Reader) -> tuple[MobilityOption, ...]:
             Authorization Data option (``authorization-not-last``).
     """
     options: list[MobilityOption] = []
-    while reader.remaining:
-        if options and isinstance(options[-1], BindingAuthorizationData):
-            raise WireError("authorization-not-last", f"{reader.remaining} bytes follow")
-        option_type = reader.u8()
-        if option_type == MobilityOptionType.PAD1:
+    data = reader.rest()
+    offset, size = 0, len(data)
+    while offset < size:
+        if options and options[-1].option_type == MobilityOptionType.BINDING_AUTHORIZATION_DATA:
+            raise WireError("authorization-not-last", f"{size - offset} bytes follow")
+        option_type = data[offset]
+        if option_type == _PAD1:
+            offset += 1
             continue
-        data = reader.sub(reader.u8())
-        if option_type == MobilityOptionType.PADN:
-            continue
-        options.append(_read_option(option_type, data))
+        start = offset + 2
+        offset = start + data[offset + 1] if start <= size else start
+        if offset > size:
+            raise WireError("truncated", f"mobility option {option_type}")
+        if option_type != _PADN:
+            options.append(_read_option(option_type, Reader(data, start, offset)))
     return tuple(options)
 
 

@@ -76,7 +76,7 @@ def test_the_soft_limit_is_told_once_and_beyond_the_hard_one_nothing_passes(use,
 
 def test_sequence_numbers_count_as_packets() -> None:
     agent, node = back_ends(DEFAULT_USAGE_LIMITS)
-    esp = agent._outbound[HOME_AGENT, HOME_ADDRESS][0].outbound
+    esp = agent._outbound[int(HOME_AGENT), int(HOME_ADDRESS)][0].outbound
     esp.sequence_number = 2**31 - 2
     send(agent, node)
     assert agent.usage_expiries() == ()
