@@ -232,8 +232,6 @@ class UserspaceIpsec:
         Raises:
             EspError: ``usage-exceeded``.
         """
-        if not pair.told:
-            return  # not even a soft limit was reached
         limits, usage = association.limits, association.usage
         if limits is not None and limits.hard_reached(max(usage.packets, sequence_number), usage.bytes):
             self._expire(pair, hard=True)

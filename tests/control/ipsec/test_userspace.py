@@ -163,7 +163,7 @@ def test_strangers_get_the_typed_error_and_leave_nothing_behind(agent: Userspace
 
 def test_an_exhausted_association_says_so(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
     connect(node, agent)
-    esp = node._outbound[(HOME_ADDRESS, HOME_AGENT)][0].outbound
+    esp = node._outbound[int(HOME_ADDRESS), int(HOME_AGENT)][0].outbound
     esp.sequence_number = LAST_SEQUENCE_NUMBER
     assert reason_of(update, node) == "usage-exceeded"
     assert node.statistics == {"usage-exceeded": 1}
