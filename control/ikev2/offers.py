@@ -66,11 +66,11 @@ class IkeOffer:
         if len(answer.proposals) != 1:
             return None
         proposal = answer.proposals[0]
-        if proposal.protocol != ProtocolId.IKE or not _one_of_each(proposal):
+        if proposal.protocol != ProtocolId.IKE:
             return None
         suite = self._accepted.get(proposal.transforms)
         if suite is None:
-            choice = choose_ike(self.proposals, answer, None)
+            choice = choose_ike(self.proposals, answer, None) if _one_of_each(proposal) else None
             if choice is None:
                 return None
             # Only what this side has offered gets here, so the number of entries is bounded.
@@ -119,11 +119,11 @@ class EspOffer:
         if len(answer.proposals) != 1:
             return None
         proposal = answer.proposals[0]
-        if proposal.protocol != ProtocolId.ESP or len(proposal.spi) != ESP_SPI_SIZE or not _one_of_each(proposal):
+        if proposal.protocol != ProtocolId.ESP or len(proposal.spi) != ESP_SPI_SIZE:
             return None
         suite = self._accepted.get(proposal.transforms)
         if suite is None:
-            choice = choose_esp(self.proposals, answer, None)
+            choice = choose_esp(self.proposals, answer, None) if _one_of_each(proposal) else None
             if choice is None:
                 return None
             # Only what this side has offered gets here, so the number of entries is bounded.

@@ -30,6 +30,10 @@ _CACHED_TRANSFORMS_SIZE = 256
 _CACHED_SIZE = 512
 _PROTOCOL_OFFSET = 5
 _PROTOCOL_IKE = bytes((ProtocolId.IKE,))
+_NUMBER_OFFSET = 4
+_ESP_SPI = slice(_PROPOSAL.size, _PROPOSAL.size + 4)
+_NO_ESP_SPI = bytes(4)
+_ONLY_OF_ESP = bytes((1, ProtocolId.ESP, len(_NO_ESP_SPI)))  # number, protocol and size of the SPI
 
 _PROTOCOLS = members_by_value(ProtocolId)
 _TRANSFORM_TYPES = members_by_value(TransformType)
@@ -110,9 +114,13 @@ class SecurityAssociationPayload:
     @classmethod
     def from_wire(cls, body: bytes) -> Self:
         """Parse a payload body; WireError for anything whose lengths, counts and flags do not agree."""
-        # In IKE_SA_INIT there are no SPIs: peers of one kind send the same bytes each time. Child SAs never do.
-        repeats = len(body) <= _CACHED_SIZE and body[_PROTOCOL_OFFSET : _PROTOCOL_OFFSET + 1] == _PROTOCOL_IKE
-        return cls(_parse_cached(body) if repeats else _parse(body))
+        # Peers of one kind send the same bytes each time, but for the SPI of a child SA.
+        if len(body) > _CACHED_SIZE:
+            return cls(_parse(body))
+        if body.startswith(_ONLY_OF_ESP, _NUMBER_OFFSET) and body[0] == _LAST and len(body) > _ESP_SPI.stop:
+            (same,) = _parse_cached(body[: _ESP_SPI.start] + _NO_ESP_SPI + body[_ESP_SPI.stop :])
+            return cls((Proposal(same.number, same.protocol, body[_ESP_SPI], same.transforms),))
+        return cls((_parse_cached if body.startswith(_PROTOCOL_IKE, _PROTOCOL_OFFSET) else _parse)(body))
 
 
 def _parse(body: bytes) -> tuple[Proposal, ...]:

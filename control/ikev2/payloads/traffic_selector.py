@@ -18,6 +18,7 @@ MAX_SELECTORS = 64
 _FIXED = Struct(">B3x")  # number of selectors, reserved
 _SELECTOR_HEADER = Struct(">BBH")  # type, protocol, length
 _IPV6_SELECTOR = Struct(">BBHHH16s16s")  # type, protocol, length, first and last port, first and last address
+_ONE_SELECTOR = _FIXED.pack(1)
 _OPAQUE_PORTS = (0xFFFF, 0)
 _MOST_RECENT = 512
 _CACHED_SIZE = _FIXED.size + 2 * _IPV6_SELECTOR.size
@@ -65,9 +66,13 @@ class TrafficSelectorPayload:
 
     def to_wire(self) -> bytes:
         """The payload body."""
-        body = pack(_FIXED, len(self.selectors)) + b"".join(map(_encode, self.selectors))
+        selectors = self.selectors
+        if len(selectors) == 1 and isinstance(selectors[0], TrafficSelector):
+            body = _ONE_SELECTOR + _encode(selectors[0])
+        else:
+            body = pack(_FIXED, len(selectors)) + b"".join(map(_encode, selectors))
         if len(body) <= _CACHED_SIZE:
-            _remember(body, self.selectors)
+            _remember(body, selectors)
         return body
 
     @classmethod

@@ -47,6 +47,12 @@ parse_sa = p.SecurityAssociationPayload.from_wire
 
 
 class TestSecurityAssociation:
+    def test_an_only_proposal_of_esp_is_read_as_any_other_wherever_it_ends(self):
+        whole = proposal(protocol=ProtocolId.ESP, spi=b"spi1", transforms=ESP_TRANSFORM)
+        assert parse_sa(whole).proposals == security_association._parse(whole)
+        for size in range(len(whole)):
+            assert reason(parse_sa, whole[:size]) == reason(security_association._parse, whole[:size])
+
     def test_key_length_and_flags_are_laid_out_as_the_rfc_draws_them(self):
         payload = p.SecurityAssociationPayload(
             (
