@@ -2,8 +2,9 @@
 
 What a home agent cannot do without, per node, in the order in which it happens:
 
-- two random nonces of 32 bytes;
+- a random SPI of 8 bytes and two random nonces of 32;
 - X25519: one key pair with its public bytes, the peer's public bytes read, one exchange;
+- SHA-1 of SPIs, address and port for NAT detection: two to be sent, two to be compared with what came;
 - HKDF-Extract for SKEYSEED, HKDF-Expand for the keys of the IKE SA, HKDF-Expand for the keys of two child SAs;
 - AES-128-GCM: one key object for each direction; IKE_AUTH and CREATE_CHILD_SA sealed and opened, as long as they were
   in the run beside it; fragments count as one message;
@@ -17,6 +18,7 @@ Not in it: encoding, state, checks of validity and identity, replay windows, che
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import os
 from collections.abc import Sequence
@@ -34,10 +36,13 @@ from bench.key_exchange.meter import Meter
 from bench.key_exchange.methods import Trust
 from bench.lab.pki import PrivateKey
 
+_SPI_SIZE = 8
 _NONCE_SIZE = 32
+_NAT_DETECTION_HASHES = 4
 _SHA256 = hashes.SHA256()
 _PREFIX = bytes(32)  # associated data of an Encrypted payload: IKE header and generic header
 _ICV_AND_IV = 24
+_ADDRESS_AND_SPIS = bytes(8 + 8 + 16 + 2)
 _IKE_KEYS_SIZE = 3 * 32 + 2 * 20
 _CHILD_KEYS_SIZE = 2 * 20
 _IDENTITY = bytes(20)
@@ -96,7 +101,10 @@ class Floor:
         return meter
 
     def _one(self, peer: _Peer) -> None:
+        os.urandom(_SPI_SIZE)
         nonces = os.urandom(_NONCE_SIZE) + os.urandom(_NONCE_SIZE)
+        for _ in range(_NAT_DETECTION_HASHES):
+            hashlib.sha1(_ADDRESS_AND_SPIS, usedforsecurity=False).digest()
         private = x25519.X25519PrivateKey.generate()
         private.public_key().public_bytes_raw()
         secret = private.exchange(x25519.X25519PublicKey.from_public_bytes(peer.public))

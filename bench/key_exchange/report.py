@@ -28,7 +28,10 @@ _INCLUDES = {
     ),
     "initiator_prepared": "the same with a key pair for each node made before",
     "initiator_udp": "as initiator, IKE over UDP sockets on ::1, the daemon's own on this side; ESP in memory",
-    "initiator_ike_sa": "as initiator_udp, but only IKE_SA_INIT and IKE_AUTH, with a first child SA; no Mobile IPv6",
+    "initiator_ike_sa": (
+        "as initiator_udp, but only IKE_SA_INIT and IKE_AUTH, with a first child SA; no Mobile IPv6; the nodes' "
+        "certificates were verified before, as strongSwan sees one and the same"
+    ),
     "responder": (
         "the home agent's engine answers a node that registers by itself: IKE_SA_INIT, IKE_AUTH, Binding Update and "
         "Acknowledgement under ESP, binding cache; then a second child SA by CREATE_CHILD_SA, for equal work"

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from bench.key_exchange.methods import Method, Trust, make_trust
 from control.bootstrap.concurrency import FixedConcurrency
 from control.bootstrap.scheduler import Scheduler
@@ -70,8 +72,10 @@ class Scene:
     """
 
     def __init__(self, population: Population) -> None:
-        self.failed = _home_agent(population, FAILED, population.trust.home_agents[0])
-        self.survivor = _home_agent(population, SURVIVOR, population.trust.home_agents[1])
+        self._trust = population.trust
+        self._certificates = CertificateValidator(population.trust.anchors, time.time)
+        self.failed = _home_agent(population, FAILED, population.trust.home_agents[0], None)
+        self.survivor = _home_agent(population, SURVIVOR, population.trust.home_agents[1], self._certificates)
         # The nodes are other machines: nothing of theirs is measured, so they may share what they have verified.
         validator = CertificateValidator(population.trust.anchors, time.time)
         self.nodes = {
@@ -79,8 +83,17 @@ class Scene:
             for number in range(len(population.identities))
         }
 
+    def make_certificates_known(self) -> None:
+        """Have the survivor check the nodes' certificates, as its daemon does while nothing is urgent."""
+        for node, credentials in zip(self.nodes.values(), self._trust.nodes, strict=True):
+            if credentials is not None:
+                chain = [certificate.public_bytes(Encoding.DER) for certificate in credentials.certificates]
+                self._certificates.validate(chain, Identity.from_text(node.identity))
 
-def _home_agent(population: Population, identity: str, credentials: Credentials | None) -> HomeAgent:
+
+def _home_agent(
+    population: Population, identity: str, credentials: Credentials | None, certificates: CertificateValidator | None
+) -> HomeAgent:
     address, trust = ADDRESSES[identity], population.trust
     authorised = (
         AuthorisedNode(node, HOME_PREFIX[_FIRST_HOST + number], trust.shared_keys[number])
@@ -96,6 +109,7 @@ def _home_agent(population: Population, identity: str, credentials: Credentials 
         HomeAgentPolicy(address, directory),
         os.urandom,
         ipsec.allocate_spi,
+        certificates,
     )
     rules = HomeRegistration(
         address,
