@@ -57,6 +57,7 @@ class SignallingSocket(KernelSocket):
             OSError: no CAP_NET_RAW, or the address is not on this machine.
         """
         self.statistics: Counter[str] = Counter()
+        self._buffer = bytearray(_LARGEST_PACKET)
         super().__init__(socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_NONBLOCK, protocol))
         with self._closed_on_failure():
             enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER_BYTES)
@@ -69,7 +70,7 @@ class SignallingSocket(KernelSocket):
         """What has arrived, at most a batch of it."""
         for _ in range(_BATCH):
             try:
-                payload, ancillary, _, peer = self._socket.recvmsg(_LARGEST_PACKET, _ANCILLARY_SPACE)
+                size, ancillary, _, peer = self._socket.recvmsg_into([self._buffer], _ANCILLARY_SPACE)
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
@@ -79,7 +80,8 @@ class SignallingSocket(KernelSocket):
             except WireError as error:
                 self.statistics[f"destination-options-{error.reason}"] += 1
                 continue
-            yield SignallingPacket(payload, IPv6Address(peer[0].partition("%")[0]), care_of_address, _mark(ancillary))
+            source = IPv6Address(socket.inet_pton(socket.AF_INET6, peer[0].partition("%")[0]))
+            yield SignallingPacket(bytes(self._buffer[:size]), source, care_of_address, _mark(ancillary))
 
     def send(self, payload: bytes, destination: IPv6Address) -> bool:
         """Send a payload of this protocol from the home agent's address; whether the kernel has taken it.
