@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from heapq import heappop, heappush
 from ipaddress import IPv6Address
 from itertools import count
@@ -16,6 +15,7 @@ from typing import Protocol
 
 from control.bootstrap.job import JobAction, RebootstrapJob, SwitchTimeouts
 from control.bootstrap.scheduler import Progress, Scheduler
+from control.records import dataclass
 
 # An answer that says the peers do not trust each other: asking again changes nothing.
 _HOPELESS = frozenset(("authentication-failed", "certificate-invalid", "peer-refused"))

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
+
+from control.records import dataclass
 
 
 class StoreError(Exception):

@@ -11,7 +11,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address
 
@@ -23,6 +22,7 @@ from control.home_agent.engine import HomeAgent
 from control.home_agent.registrations import PendingRegistration
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change
+from control.records import dataclass
 from datapath.errors import DatapathError, MapFull
 
 _LOG = logging.getLogger(__name__)

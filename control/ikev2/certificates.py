@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import sha1
 from ipaddress import IPv6Address
 from itertools import pairwise
@@ -24,6 +23,7 @@ from control.ikev2.name_constraints import check_name_constraints
 from control.ikev2.numbers import IdentificationType
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.revocation import IssuedCertificate, RevocationLists
+from control.records import dataclass
 
 MAX_CHAIN = 8
 """Certificates of a peer looked at; more are refused."""

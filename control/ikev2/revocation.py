@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
 
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from control.ikev2.errors import CertificateError
+from control.records import dataclass
 
 
 class RevocationPolicy(Enum):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
 from cryptography.hazmat.primitives import hashes
 
 from control.ikev2.numbers import HashAlgorithm
+from control.records import dataclass
 from control.wire import Reader, WireError
 
 _SEQUENCE = 0x30

@@ -6,9 +6,9 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 
+from control.records import dataclass
 from control.sockets.ike_udp import care_of_address_in
 from control.sockets.kernel_socket import KernelSocket, enlarge_receive_buffer
 from control.wire import WireError
