@@ -67,6 +67,9 @@ class TrafficSelectorPayload:
     def to_wire(self) -> bytes:
         """The payload body."""
         selectors = self.selectors
+        known = _sent.get(id(selectors))
+        if known is not None and known[0] is selectors:
+            return known[1]
         if len(selectors) == 1 and isinstance(selectors[0], TrafficSelector):
             body = _ONE_SELECTOR + _encode(selectors[0])
         else:
@@ -128,12 +131,16 @@ def _parse(body: bytes) -> tuple[Selector, ...]:
 
 # What a peer is asked for comes back from it. Long lists are not worth the memory.
 _recent: dict[bytes, tuple[Selector, ...]] = {}
+# This side's own selectors are the same tuple each time. What stands here keeps its tuple, so that no other has its id.
+_sent: dict[int, tuple[tuple[Selector, ...], bytes]] = {}
 
 
 def _remember(body: bytes, selectors: tuple[Selector, ...]) -> None:
-    if len(_recent) >= _MOST_RECENT:
+    if len(_recent) >= _MOST_RECENT or len(_sent) >= _MOST_RECENT:
         _recent.clear()
+        _sent.clear()
     _recent[body] = selectors
+    _sent[id(selectors)] = selectors, body
 
 
 def _encode(selector: Selector) -> bytes:
