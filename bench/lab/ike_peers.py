@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import select
 import subprocess
@@ -15,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from bench.lab.entering import inside
 from bench.lab.strongswan import StrongSwan
 from control.eap.authenticator import EapAuthenticator
 from control.ikev2.address import IpAddress, SocketAddress
@@ -29,9 +29,7 @@ from control.sockets.ike_udp import IkeSockets
 OURS, THEIRS = IPv6Address("2001:db8:5::1"), IPv6Address("2001:db8:5::2")
 OUR_NAME, THEIR_NAME = "ha1.example.org", "mn1@example.org"
 SHARED_KEY = b"secret"
-_CLONE_NEWNET = 0x40000000
 _NUMBERS = count(1)  # a module's peers may be there while another fixture's are made
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Policy(PeerPolicy):
@@ -252,14 +250,3 @@ def wire(*ends: tuple[str, IPv6Address]) -> Iterator[None]:
             run("ip", "-n", name, "address", "add", f"{address}/64", "dev", "wire", "nodad")
             run("ip", "-n", name, "link", "set", "wire", "up")
         yield
-
-
-@contextlib.contextmanager
-def inside(namespace: str) -> Iterator[None]:
-    """This thread in a network namespace for the length of the block; what it opens there stays there."""
-    with open("/proc/self/ns/net") as here, open(f"/run/netns/{namespace}") as there:
-        assert _libc.setns(there.fileno(), _CLONE_NEWNET) == 0
-        try:
-            yield
-        finally:
-            assert _libc.setns(here.fileno(), _CLONE_NEWNET) == 0

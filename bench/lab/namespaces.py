@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bench.lab.entering import NETNS_DIRECTORY
 from bench.lab.errors import LabError
-
-NETNS_DIRECTORY = Path("/run/netns")
-
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
 
 #: Set before the first device exists, so that every device of the namespace inherits them.
 QUIET_IPV6_SYSCTLS: Mapping[str, str] = {
@@ -74,22 +68,6 @@ class Namespace:
         The process becomes `command` itself (no child), so its pid is the one to signal.
         """
         return ["nsenter", f"--net={self.path}", "--", *command]
-
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """This thread, and what it starts, is inside until the end of the block."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        inside = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            if _libc.setns(inside, _CLONE_NEWNET) != 0:
-                raise LabError(f"{self.name} cannot be entered: {os.strerror(ctypes.get_errno())}")
-            try:
-                yield
-            finally:
-                _libc.setns(before, _CLONE_NEWNET)
-        finally:
-            os.close(inside)
-            os.close(before)
 
     def run(self, command: Sequence[str], *, stdin: str | None = None, timeout_s: float = 60.0) -> str:
         """Run a short command inside to its end; see `run_checked`."""

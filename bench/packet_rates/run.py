@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.lab.entering import inside
 from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
 from bench.packet_rates import corpus, frames, network
@@ -77,7 +78,7 @@ def measure(options: RateOptions, reporter: Reporter) -> Measurements:
     allowed = os.sched_getaffinity(0)
     try:
         with Laboratory("rates") as laboratory, ExitStack() as stack:
-            stack.enter_context(network.build(laboratory).entered())
+            stack.enter_context(inside(network.build(laboratory).name))
             programs = MeasuringPrograms()
             stack.callback(programs.close)
             network.attach_counter(programs.descriptor("count_and_drop"))

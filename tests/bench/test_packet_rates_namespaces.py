@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from bench.lab.entering import inside
 from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
 from bench.packet_rates import frames, network
@@ -50,7 +51,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
     with Laboratory("test") as laboratory, ExitStack() as stack:
-        stack.enter_context(network.build(laboratory).entered())
+        stack.enter_context(inside(network.build(laboratory).name))
         programs = MeasuringPrograms()
         stack.callback(programs.close)
         network.attach_counter(programs.descriptor("count_and_drop"))

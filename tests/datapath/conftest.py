@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.entering import own_network
 from datapath import netlink
 from datapath.bindings import BindingMap
 from datapath.bpf_syscall import object_get, program_test_run
@@ -25,25 +25,6 @@ from datapath.reasons import Reason
 from datapath.stranger_limits import StrangerLimits
 from datapath.unload import unload
 from tests.datapath.hosts import Hosts, running_hosts
-
-_CLONE_NEWNET = 0x40000000
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-@contextlib.contextmanager
-def own_network() -> Iterator[None]:
-    """A network namespace for the length of the block; nothing of it remains."""
-    before = os.open("/proc/self/ns/net", os.O_RDONLY)
-    try:
-        if _libc.unshare(_CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "unshare")
-        try:
-            run("ip link set lo up")
-            yield
-        finally:
-            _libc.setns(before, _CLONE_NEWNET)
-    finally:
-        os.close(before)
 
 
 def run(command: str) -> str:

@@ -7,7 +7,7 @@ from ipaddress import IPv6Network
 
 import pytest
 
-from bench.lab.ike_peers import inside
+from bench.lab.entering import inside
 from bench.lab.laboratory import Laboratory
 from bench.lab.namespaces import Namespace
 from datapath.announced_routes import AnnouncedRoutes, RouteRefused

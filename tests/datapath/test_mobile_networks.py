@@ -14,6 +14,7 @@ from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
+from bench.lab.entering import own_network
 from datapath.bindings import Usage
 from datapath.bpf_syscall import MAP_NOT_PREALLOCATED, Map, MapType, map_create
 from datapath.errors import MapFull, NotLoaded, StalePin
@@ -24,7 +25,7 @@ from datapath.reasons import Reason
 from datapath.route_control import RouteControl
 from datapath.show import show
 from datapath.unload import unload
-from tests.datapath.conftest import Testbed, loaded_testbed, make_interface, own_network
+from tests.datapath.conftest import Testbed, loaded_testbed, make_interface
 
 pytestmark = pytest.mark.namespaces
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.lab.ike_peers import OUR_NAME, SHARED_KEY, THEIR_NAME, Ours, Policy, inside, run, wire
+from bench.lab.entering import inside
+from bench.lab.ike_peers import OUR_NAME, SHARED_KEY, THEIR_NAME, Ours, Policy, run, wire
 from bench.lab.strongswan import StrongSwan
 from control.ikev2.address import NAT_TRAVERSAL_PORT, IpAddress, SocketAddress
 from control.ikev2.child import ChildRequest

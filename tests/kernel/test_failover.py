@@ -21,6 +21,7 @@ import pytest
 from bench.lab.addresses import home_address
 from bench.lab.capture import Capture
 from bench.lab.credentials import Credentials
+from bench.lab.entering import inside
 from bench.lab.home_agent import HomeAgentUnderTest
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
@@ -29,7 +30,6 @@ from control.mobility.extension_headers import Ipv6Packet, parse_ipv6
 from control.wire import WireError
 from datapath.show import show
 from tests.kernel.network import run
-from tests.kernel.test_ipsec import inside
 from tests.lab.moving_node import MovingNode, check_movement, check_takeover
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.entering import inside
 from control.daemon.kernel_ipsec import KernelIpsec
 from control.ipsec.algorithms import AES_128_GCM
 from control.ipsec.security_association import SecurityAssociation
@@ -25,7 +26,7 @@ from datapath.loader import LoaderOptions, load
 from datapath.unload import unload
 from datapath.xfrm.channel import XfrmChannel
 from tests.kernel.network import run
-from tests.kernel.test_ipsec import association, inside, mobility_header, raw_socket
+from tests.kernel.test_ipsec import association, mobility_header, raw_socket
 
 pytestmark = pytest.mark.kernel
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import os
 import random
 import socket
 import struct
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.entering import inside
 from control.daemon.kernel_ipsec import KernelIpsec
 from control.ipsec.algorithms import (
     AES_128_CBC_SHA256,
@@ -53,22 +52,6 @@ SUITES = (
     CipherSuite(EncryptionAlgorithm.AES_CBC, 256, IntegrityAlgorithm.HMAC_SHA2_512_256),
     NULL_SHA256,
 )
-_libc = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWNET = 0x40000000
-
-
-@contextlib.contextmanager
-def inside(name: str) -> Iterator[None]:
-    """This thread in a network namespace for the length of the block; what it opens there stays there."""
-    before = os.open("/proc/self/ns/net", os.O_RDONLY)
-    there = os.open(f"/run/netns/{name}", os.O_RDONLY)
-    assert _libc.setns(there, _CLONE_NEWNET) == 0
-    try:
-        yield
-    finally:
-        assert _libc.setns(before, _CLONE_NEWNET) == 0
-        os.close(there)
-        os.close(before)
 
 
 def raw_socket(protocol: int, address: IPv6Address) -> socket.socket:

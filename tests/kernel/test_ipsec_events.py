@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bench.lab.entering import inside
 from control.ipsec.algorithms import AES_128_GCM
 from control.ipsec.usage_limits import UsageExpiry, UsageLimits
 from datapath.xfrm.event_socket import XfrmEvents
@@ -22,7 +23,6 @@ from tests.kernel.test_ipsec import (
     STRANGER,
     UNKNOWN,
     Wire,
-    inside,
     mobility_header,
 )
 

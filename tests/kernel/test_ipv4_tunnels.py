@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from bench.lab import receiving_end
+from bench.lab.entering import inside
 from control.daemon.tunnel_relay import TunnelRelay
 from datapath.bindings import BindingMap, IPv4CareOfAddress
 from datapath.counters import read_counters
@@ -22,7 +23,6 @@ from datapath.loader import LoaderOptions, load
 from datapath.reasons import Reason
 from datapath.unload import unload
 from tests.kernel.network import run
-from tests.kernel.test_ipsec import inside
 
 pytestmark = pytest.mark.kernel
 

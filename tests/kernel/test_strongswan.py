@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from bench.lab.ike_peers import OURS, THEIRS, Ours, Peers, inside, run
+from bench.lab.entering import inside
+from bench.lab.ike_peers import OURS, THEIRS, Ours, Peers, run
 from bench.lab.strongswan import StrongSwan
 from control.daemon.kernel_ipsec import KernelIpsec
 from control.ikev2.child import ChildRequest, ChildSa

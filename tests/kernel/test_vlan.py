@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from bench.lab import receiving_end
+from bench.lab.entering import inside
 from control.daemon.tunnel_relay import TunnelRelay
 from control.mobility.extension_headers import build_ipv6
 from datapath.bindings import BindingMap
@@ -29,7 +30,6 @@ from datapath.unload import unload
 from datapath.verification import VERIFIER_LIMIT
 from datapath.vlans import VlanMaps
 from tests.kernel.network import run
-from tests.kernel.test_ipsec import inside
 
 pytestmark = pytest.mark.kernel
 

@@ -9,6 +9,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from bench.lab.entering import inside
 from datapath.xfrm.channel import Request, XfrmChannel
 from datapath.xfrm.errors import XfrmRefused
 from datapath.xfrm.migration import TunnelMove
@@ -17,7 +18,6 @@ from datapath.xfrm.policies import Policy
 from datapath.xfrm.selectors import Selector
 from datapath.xfrm.states import Algorithm, State
 from tests.kernel.network import run
-from tests.kernel.test_ipsec import inside
 
 pytestmark = pytest.mark.kernel
 

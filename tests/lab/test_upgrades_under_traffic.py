@@ -20,6 +20,7 @@ import pytest
 from bench.lab.addresses import CORRESPONDENT_PREFIX, HOME_PREFIX, home_address, home_agent_prefix
 from bench.lab.counters import counter_changes
 from bench.lab.credentials import Credentials
+from bench.lab.entering import inside
 from bench.lab.home_agent import HomeAgentOptions, HomeAgentUnderTest
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
@@ -55,7 +56,7 @@ class Operator:
         self.program()
 
     def look(self) -> dict[str, Any]:
-        with self.home_agent.host.namespace.entered():
+        with inside(self.home_agent.host.namespace.name):
             return show(self.home_agent.pin_path)
 
     def stop(self) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.entering import own_network
 from control.daemon.signalling_sockets import KernelSockets
 from control.daemon.write_gate import WriteGate
 from control.home_agent.signalling import MessageToNode
@@ -28,20 +28,12 @@ HOME = IPv6Address("::1")  # the message has to arrive somewhere
 OTHER_HOME = IPv6Address("2001:db8:100::2")
 CARE_OF = IPv6Address("2001:db8:f::5")
 MESSAGE = MessageToNode(HOME, CARE_OF, bytes.fromhex("3b00000000000000"))
-CLONE_NEWNET = 0x40000000
 
 
 @pytest.fixture(autouse=True)
 def _own_network() -> Iterator[None]:
-    libc = ctypes.CDLL(None, use_errno=True)
-    before = os.open("/proc/self/ns/net", os.O_RDONLY)
-    assert libc.unshare(CLONE_NEWNET) == 0
-    try:
-        assert os.system("ip link set lo up") == 0
+    with own_network():
         yield
-    finally:
-        libc.setns(before, CLONE_NEWNET)
-        os.close(before)
 
 
 class Pins:

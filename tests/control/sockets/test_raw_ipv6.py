@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import select
 import socket
 import struct
@@ -12,13 +10,14 @@ from ipaddress import IPv6Address
 
 import pytest
 
+from bench.lab.entering import own_network
 from control.sockets.raw_ipv6 import SignallingSocket
 
 pytestmark = pytest.mark.namespaces
 
 LOOPBACK = IPv6Address("::1")
 CARE_OF_ADDRESS = IPv6Address("2001:db8:c::1")
-MOBILITY, DESTINATION_OPTIONS, CLONE_NEWNET = 135, 60, 0x40000000
+MOBILITY, DESTINATION_OPTIONS = 135, 60
 HOP_BY_HOP, ROUTING = 0, 43
 SWAPPED = 0x1E
 # A Binding Refresh Request with its checksum over ::1 and ::1, which the kernel verifies.
@@ -27,16 +26,9 @@ MESSAGE = bytes.fromhex("3b00000000000000")
 
 @pytest.fixture
 def both_ends() -> Iterator[tuple[SignallingSocket, socket.socket]]:
-    here = os.open("/proc/self/ns/net", os.O_RDONLY)
-    libc = ctypes.CDLL(None, use_errno=True)
-    assert libc.unshare(CLONE_NEWNET) == 0
-    try:
-        os.system("ip link set lo up")
+    with own_network():
         receiver = SignallingSocket(LOOPBACK, MOBILITY)
         sender = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
-    finally:
-        libc.setns(here, CLONE_NEWNET)
-        os.close(here)
     yield receiver, sender
     receiver.close()
     sender.close()

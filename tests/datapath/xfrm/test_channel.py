@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import os
 import socket
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 
 import pytest
 
+from bench.lab.entering import own_network
 from datapath.xfrm.channel import Request, XfrmChannel
 from datapath.xfrm.errors import XfrmLost
 from datapath.xfrm.numbers import Direction, MessageType
@@ -21,20 +20,12 @@ from datapath.xfrm.selectors import Selector
 pytestmark = pytest.mark.namespaces
 
 AGENT = IPv6Address("2001:db8:a1::1")
-_CLONE_NEWNET = 0x40000000
 
 
 @pytest.fixture
 def channel() -> Iterator[XfrmChannel]:
-    libc = ctypes.CDLL(None, use_errno=True)
-    before = os.open("/proc/self/ns/net", os.O_RDONLY)
-    assert libc.unshare(_CLONE_NEWNET) == 0
-    try:
-        with XfrmChannel() as channel:
-            yield channel
-    finally:
-        libc.setns(before, _CLONE_NEWNET)
-        os.close(before)
+    with own_network(), XfrmChannel() as channel:
+        yield channel
 
 
 def selector(number: int) -> Selector:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import select
@@ -10,11 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
+from bench.lab.entering import inside
 from control.mobility.extension_headers import encapsulate
 from control.mobility.home_registration import HomeRegistration
 from control.sockets.ike_udp import IkeSocket
@@ -29,18 +29,6 @@ HOME_ADDRESS = IPv6Address("2001:db8:100::11")
 HA1 = IPv6Address("2001:db8:a1::1")
 HA2 = IPv6Address("2001:db8:a2::1")
 CORRESPONDENT = IPv6Address("2001:db8:cc::1")
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-
-@contextmanager
-def inside(namespace):
-    """Make sockets in a network namespace; they stay in it."""
-    with open("/proc/self/ns/net") as back, open(f"/run/netns/{namespace}") as there:
-        assert LIBC.setns(there.fileno(), 0) == 0
-        try:
-            yield
-        finally:
-            assert LIBC.setns(back.fileno(), 0) == 0
 
 
 def run(*command, inside=None, **options):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.entering import own_network
 from control.mobile_daemon.iproute import NetworkError
 from control.mobile_daemon.router_network import RouterNetwork
-from tests.datapath.conftest import make_interface, own_network, run
+from tests.datapath.conftest import make_interface, run
 
 pytestmark = pytest.mark.namespaces
 
