@@ -17,6 +17,7 @@ struct solicitation {
 	struct ipv6_address source;
 	struct ipv6_address target;
 	__u8 answer_to[6]; /* link-layer address */
+	__u8 of_router; /* the target is a mobile router's */
 };
 
 INLINE int is_unspecified(const struct ipv6_address *address)
@@ -81,16 +82,19 @@ INLINE int read_solicitation(const struct ethernet_header *link, const struct ip
 	return *(const __u8 *)packet->source != 0xFF;
 }
 
-INLINE int is_defended(struct xdp_md *ctx, const struct ipv6_address *target, const struct home_link *home_link)
+/* Sets whose the target is, too. */
+INLINE int is_defended(struct xdp_md *ctx, struct solicitation *asked, const struct home_link *home_link)
 {
-	struct link_local_address link_local = { .address = *target, .link = *home_link };
+	struct link_local_address address = { .address = asked->target, .link = *home_link };
+	const __u32 *how = link_local_addresses.lookup(&address);
 	struct binding binding;
 
-	return find_binding(ctx, target, &binding) || link_local_addresses.lookup(&link_local);
+	asked->of_router = how && *how & DEFENDED_FOR_ROUTER;
+	return find_binding(ctx, &asked->target, &binding) || (how && !(*how & DEFENDED_IF_BOUND));
 }
 
-/* Writes the advertisement over the solicitation. It says R = 0 and O = 0, so that a node that is there itself is
- * believed; and S, but when the asker has no address: then it goes to all nodes. */
+/* Writes the advertisement over the solicitation. It says O = 0, so that a node that is there itself is believed; R for
+ * mobile routers only (RFC 3963 section 6.2); and S, but when the asker has no address: then it goes to all nodes. */
 INLINE int write_advertisement(struct xdp_md *ctx, const struct solicitation *asked,
 			       const struct link_identity *identity, int to_all_nodes)
 {
@@ -126,7 +130,8 @@ INLINE int write_advertisement(struct xdp_md *ctx, const struct solicitation *as
 	message->type = ICMPV6_NEIGHBOUR_ADVERTISEMENT;
 	message->code = 0;
 	message->checksum = 0;
-	message->flags = to_all_nodes ? 0 : bpf_htonl(NEIGHBOUR_FLAG_SOLICITED);
+	message->flags = (to_all_nodes ? 0 : bpf_htonl(NEIGHBOUR_FLAG_SOLICITED)) |
+			 (asked->of_router ? bpf_htonl(NEIGHBOUR_FLAG_ROUTER) : 0);
 	message->target[0] = asked->target.high;
 	message->target[1] = asked->target.low;
 	option->type = NEIGHBOUR_OPTION_TARGET_LINK_ADDRESS;
@@ -159,7 +164,7 @@ COLD long answer_solicitation(struct xdp_md *ctx, __u64 one, __u64 two, __u64 th
 		return NOT_ANSWERED;
 	if (identity->valid_until && (__s64)(identity->valid_until - bpf_jiffies64()) <= 0)
 		return NOT_ANSWERED;
-	if (!read_solicitation(link, packet, frame.end, &asked) || !is_defended(ctx, &asked.target, &home_link))
+	if (!read_solicitation(link, packet, frame.end, &asked) || !is_defended(ctx, &asked, &home_link))
 		return NOT_ANSWERED;
 	to_all_nodes = is_unspecified(&asked.source);
 	/* An answer to one is no larger than its question; one to all might be made a storm. */

@@ -134,7 +134,12 @@ struct link_identity {
 	__u8 reserved[2];
 };
 
-/* Key of `link_local_addresses`, defended beside home addresses where a mobile node wants that. */
+/* Bits of the value of `link_local_addresses`. */
+#define DEFENDED_FOR_ROUTER 1
+#define DEFENDED_IF_BOUND 2
+
+/* Key of `link_local_addresses`, defended beside home addresses where a mobile node wants that; and of the home addresses
+ * of mobile routers, which are defended as what they are. */
 struct link_local_address {
 	struct ipv6_address address;
 	struct home_link link;

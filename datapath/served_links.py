@@ -13,12 +13,13 @@ from datapath import netlink
 from datapath.bpf_syscall import Map
 from datapath.errors import DatapathError, InterfaceMissing
 from datapath.jiffies import JiffiesClock
-from datapath.layout import HOME_LINK, LINK_IDENTITY, LINK_LOCAL_ADDRESS, pin_directory
+from datapath.layout import HOME_LINK, INDEX, LINK_IDENTITY, LINK_LOCAL_ADDRESS, pin_directory
 
 _ADDRESSES = Path("/proc/thread-self/net/if_inet6")
 _UNUSABLE = 0x08 | 0x40
 """Flags of an address: duplicate, tentative."""
 _RAISED_HERE = b"\1\0"
+_FOR_ROUTER, _IF_BOUND = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ def _let_go(entries: Map, key: bytes) -> None:
 
 
 class HomeLinkMaps:
-    """As whom, for how long and for which link-local addresses the programs answer. One writer: the daemon."""
+    """As whom, for how long and for which addresses beside those bound the programs answer. One writer: the daemon."""
 
     def __init__(self, links: Map, link_local_addresses: Map, clock: JiffiesClock) -> None:
         """Closing is the owner's duty."""
@@ -162,14 +163,19 @@ class HomeLinkMaps:
         if value != before:
             self._links.update(link.key, value)
 
-    def link_local_addresses(self) -> set[tuple[IPv6Address, int]]:
-        """What is defended beside home addresses, with the interface index of its link."""
+    def special_addresses(self) -> set[tuple[IPv6Address, int]]:
+        """What is defended beside home addresses, or for mobile routers, with the interface index of its link."""
         unpacked = (LINK_LOCAL_ADDRESS.unpack(key) for key in self._link_local_addresses.keys())  # noqa: SIM118
         return {(IPv6Address(packed), index) for packed, index, _ in unpacked}
 
-    def defend(self, link: ServedLink, address: IPv6Address) -> None:
-        """Has the programs answer for a link-local address; raises MapFull."""
-        self._link_local_addresses.update(_link_local_key(address, link.index), bytes(4))
+    def defend(self, link: ServedLink, address: IPv6Address, *, router: bool = False) -> None:
+        """Has the programs answer for a link-local address, or for a home address, while it is bound, as for a router.
+
+        Raises:
+            MapFull: there is no room.
+        """
+        how = (_FOR_ROUTER if router else 0) | (0 if address.is_link_local else _IF_BOUND)
+        self._link_local_addresses.update(_link_local_key(address, link.index), INDEX.pack(how))
 
     def abandon(self, addresses: Collection[tuple[IPv6Address, int]]) -> None:
         """Has them answer for these no more; each with the interface index of its link."""

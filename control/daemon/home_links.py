@@ -11,7 +11,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 
 from control.home_agent.engine import HomeAgent
-from control.home_agent.home_links import HomeLink, link_local_of
+from control.home_agent.home_links import Defence, HomeLink, link_local_of
 from control.mobility.binding_cache import Binding
 from control.sockets.home_link import HomeLinkSocket
 from datapath.errors import DatapathError
@@ -108,13 +108,19 @@ class HomeLinkTraffic:
         if self._maps is None:
             return
         names = {link.index: name for name, link in self._links.items()}
-        defended = {(address, names.get(index, "")) for address, index in self._maps.link_local_addresses()}
+        defended = {(address, names.get(index, "")) for address, index in self._maps.special_addresses()}
         for binding in self._agent.registrations.rules.cache.bindings():
             link_local = (link_local_of(binding.home_address), self._link_of(binding)) in defended
-            self._agent.home_links.serve(binding.home_address, binding.link_local or link_local, announce=True, now=now)
+            self._agent.home_links.serve(
+                binding.home_address,
+                binding.link_local or link_local,
+                announce=True,
+                now=now,
+                router=binding.mobile_router,
+            )
         indices = {name: link.index for name, link in self._links.items()}
-        served = {(address, indices[link]) for address, link in self._agent.home_links.link_local_addresses()}
-        self._maps.abandon(self._maps.link_local_addresses() - served)
+        served = {(address, indices[link]) for address, link in self._agent.home_links.special_addresses()}
+        self._maps.abandon(self._maps.special_addresses() - served)
 
     def send(self) -> None:
         """Put on the links, and into the data path, what the engine has decided."""
@@ -122,8 +128,8 @@ class HomeLinkTraffic:
             sender = self._sockets.get(packet.link)
             if sender is not None:
                 sender.send(packet.packet)
-        for address, name, is_served in self._agent.home_links.link_local_changes():
-            self._change(partial(self._change_defence, address, name, is_served))
+        for address, name, how in self._agent.home_links.defence_changes():
+            self._change(partial(self._change_defence, address, name, how))
 
     def _update(self) -> None:
         links = {name: link for name in self._names if (link := self._look_at(name)) is not None}
@@ -134,15 +140,15 @@ class HomeLinkTraffic:
                 for link in links.values()
             )
 
-    def _change_defence(self, address: IPv6Address, name: str, is_served: bool) -> None:
+    def _change_defence(self, address: IPv6Address, name: str, how: Defence) -> None:
         link = self._links.get(name)
         if self._maps is None or link is None:
             return
-        if not is_served:
+        if how is Defence.NONE:
             self._maps.abandon([(address, link.index)])
             return
         try:
-            self._maps.defend(link, address)
+            self._maps.defend(link, address, router=how is Defence.ROUTER)
         except DatapathError as error:
             _LOG.error("%s is not defended on %s: %s", address, name, error)
 

@@ -214,8 +214,13 @@ class HomeAgent:
             return
         if outcome.binding is not None:
             begins = outcome.previous is None or outcome.previous.home_agent != self.address
-            link_local = outcome.binding.link_local
-            self.home_links.serve(registration.home_address, link_local, announce=begins, now=now)
+            self.home_links.serve(
+                registration.home_address,
+                outcome.binding.link_local,
+                announce=begins,
+                now=now,
+                router=outcome.binding.mobile_router,
+            )
         self._happen(
             TimelineEvent.BINDING_UPDATE,
             registration.identity,

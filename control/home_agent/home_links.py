@@ -80,6 +80,20 @@ class _Question:
 class _Served:
     link: str
     targets: tuple[IPv6Address, ...]
+    router: bool
+
+    @property
+    def special(self) -> tuple[IPv6Address, ...]:
+        """What the data path has to be told of: of home addresses it knows but those of routers."""
+        return self.targets if self.router else self.targets[1:]
+
+
+class Defence(Enum):
+    """How the data path answers for an address."""
+
+    NONE = auto()
+    NODE = auto()
+    ROUTER = auto()
 
 
 def link_local_of(home_address: IPv6Address) -> IPv6Address:
@@ -116,8 +130,8 @@ class HomeLinks:
         self._tickets = count()
         self._packets: list[LinkPacket] = []
         # Home addresses of several prefixes may have the same interface identifier.
-        self._link_local_uses: Counter[tuple[IPv6Address, str]] = Counter()
-        self._link_local_changes: list[tuple[IPv6Address, str, bool]] = []
+        self._special_uses: Counter[tuple[IPv6Address, str]] = Counter()
+        self._defence_changes: list[tuple[IPv6Address, str, Defence]] = []
 
     def update(self, links: Iterable[HomeLink]) -> None:
         """The links as they are now; where the home agent's Ethernet address is new, all hosts are told."""
@@ -176,7 +190,9 @@ class HomeLinks:
 
     # Serving
 
-    def serve(self, home_address: IPv6Address, link_local: bool, *, announce: bool, now: float) -> None:
+    def serve(
+        self, home_address: IPv6Address, link_local: bool, *, announce: bool, now: float, router: bool = False
+    ) -> None:
         """Receive for a home address from now on; on a routed one nothing happens.
 
         Args:
@@ -184,11 +200,12 @@ class HomeLinks:
             link_local: whether the link-local address is served as well.
             announce: whether the hosts are to be told.
             now: monotonic seconds.
+            router: whether it is a mobile router's.
         """
         link = self.link_of(home_address)
         if link is None:
             return
-        served = _Served(link, _targets(home_address, link_local))
+        served = _Served(link, _targets(home_address, link_local), router)
         if self._served.get(home_address) == served and not announce:
             return  # and what is being told goes on
         self._replace(home_address, served)
@@ -215,13 +232,13 @@ class HomeLinks:
         self._repetitions.clear()
         self._finished.clear()
 
-    def link_local_addresses(self) -> set[tuple[IPv6Address, str]]:
-        """Served beside home addresses, each with its link."""
-        return set(self._link_local_uses)
+    def special_addresses(self) -> set[tuple[IPv6Address, str]]:
+        """Link-local addresses that are served, and all of mobile routers, each with its link."""
+        return set(self._special_uses)
 
-    def link_local_changes(self) -> list[tuple[IPv6Address, str, bool]]:
-        """Link-local addresses with their links, and whether they are served from now on or no more; drained."""
-        changes, self._link_local_changes = self._link_local_changes, []
+    def defence_changes(self) -> list[tuple[IPv6Address, str, Defence]]:
+        """Such addresses with their links, and how they are served from now on; drained."""
+        changes, self._defence_changes = self._defence_changes, []
         return changes
 
     # Input, time and output
@@ -268,17 +285,18 @@ class HomeLinks:
         before = self._served.pop(home_address, None)
         if served is not None:
             self._served[home_address] = served
-            for link_local in served.targets[1:]:
-                self._link_local_uses[link_local, served.link] += 1
-                self._link_local_changes.append((link_local, served.link, True))
+            for address in served.special:
+                self._special_uses[address, served.link] += 1
+                how = Defence.ROUTER if served.router else Defence.NODE
+                self._defence_changes.append((address, served.link, how))
         if before is None:
             return
-        for link_local in before.targets[1:]:
-            used = (link_local, before.link)
-            self._link_local_uses[used] -= 1
-            if not self._link_local_uses[used]:
-                del self._link_local_uses[used]
-                self._link_local_changes.append((*used, False))
+        for address in before.special:
+            used = (address, before.link)
+            self._special_uses[used] -= 1
+            if not self._special_uses[used]:
+                del self._special_uses[used]
+                self._defence_changes.append((*used, Defence.NONE))
 
     def _end(self, home_address: IPv6Address, result: Detection, now: float) -> None:
         question = self._questions.pop(home_address)
@@ -330,7 +348,7 @@ class HomeLinks:
         if self._served.get(home_address) is not served or link is None:
             return
         for target in served.targets:
-            packet = unsolicited_advertisement(target, link.source, link.link_address)
+            packet = unsolicited_advertisement(target, link.source, link.link_address, router=served.router)
             self._multicast(served.link, packet, "unsolicited-advertisement", now)
         if number < MAX_NEIGHBOUR_ADVERTISEMENTS:
             again = (now + RETRANS_TIMER_S, next(self._tickets), number + 1, home_address, served)

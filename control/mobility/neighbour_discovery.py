@@ -18,7 +18,7 @@ _SOLICITED_NODE_PREFIX = int(IPv6Address("ff02::1:ff00:0"))
 _LOWEST_24_BITS = 0xFFFFFF
 _TARGET_LINK_ADDRESS = 2
 _OPTION_UNIT = 8
-_OVERRIDE = 0x20000000
+_ROUTER, _OVERRIDE = 0x80000000, 0x20000000
 _CHECKSUM_OFFSET = 2
 
 
@@ -55,15 +55,19 @@ def probe(target: IPv6Address) -> bytes:
     return _packet(UNSPECIFIED, solicited_node_group(target), body)
 
 
-def unsolicited_advertisement(target: IPv6Address, source: IPv6Address, link_address: bytes) -> bytes:
+def unsolicited_advertisement(
+    target: IPv6Address, source: IPv6Address, link_address: bytes, *, router: bool = False
+) -> bytes:
     """The advertisement by which a home agent begins to receive for a mobile node (RFC 6275 section 10.4.1).
 
     Args:
         target: the mobile node's address.
         source: the home agent's address on the link.
         link_address: the home agent's Ethernet address.
+        router: whether it is a mobile router (RFC 3963 section 6.2).
     """
-    body = bytes((NeighbourMessageType.ADVERTISEMENT, 0, 0, 0)) + _OVERRIDE.to_bytes(4, "big") + target.packed
+    flags = _OVERRIDE | (_ROUTER if router else 0)
+    body = bytes((NeighbourMessageType.ADVERTISEMENT, 0, 0, 0)) + flags.to_bytes(4, "big") + target.packed
     return _packet(source, ALL_NODES, body + bytes((_TARGET_LINK_ADDRESS, 1)) + link_address)
 
 

@@ -65,7 +65,7 @@ def _start(request: pytest.FixtureRequest) -> None:
     bed.reset_bindings()
     assert bed.link.address is not None
     bed.maps.answer(bed.link, bed.link.address, None)
-    bed.maps.abandon(bed.maps.link_local_addresses())
+    bed.maps.abandon(bed.maps.special_addresses())
 
 
 def solicitation(
@@ -89,13 +89,15 @@ def source_mac(address: str = HOST_MAC) -> Packet:
     return ICMPv6NDOptSrcLLAddr(lladdr=address)
 
 
-def advertisement(bed: HomeLinkBed, target: IPv6Address, *, to: IPv6Address | None, mac: str = HOST_MAC) -> bytes:
+def advertisement(
+    bed: HomeLinkBed, target: IPv6Address, *, to: IPv6Address | None, mac: str = HOST_MAC, router: int = 0
+) -> bytes:
     link = bed.link
     ours = ":".join(f"{each:02x}" for each in link.link_address)
     return bytes(
         Ether(src=ours, dst=mac if to else EVERYBODY)
         / IPv6(src=str(link.address), dst=str(to or "ff02::1"), hlim=255)
-        / ICMPv6ND_NA(tgt=str(target), R=0, S=int(to is not None), O=0)
+        / ICMPv6ND_NA(tgt=str(target), R=router, S=int(to is not None), O=0)
         / ICMPv6NDOptDstLLAddr(lladdr=ours)
     )
 
@@ -236,9 +238,24 @@ def test_link_local_addresses_are_defended_where_that_is_wanted(bed):
     bed.maps.defend(bed.link, LINK_LOCAL)
     assert bed.run(frame).frame == advertisement(bed, LINK_LOCAL, to=HOST)
 
-    assert bed.maps.link_local_addresses() == {(LINK_LOCAL, bed.link.index), (LINK_LOCAL, bed.index["core"])}
+    assert bed.maps.special_addresses() == {(LINK_LOCAL, bed.link.index), (LINK_LOCAL, bed.index["core"])}
     bed.maps.abandon([(LINK_LOCAL, bed.link.index)])
     assert bed.run(frame).reason is Reason.PASS_GROUP_FRAME
+
+
+@pytest.mark.parametrize("to", [HOST, None])
+def test_a_mobile_router_is_advertised_as_one(bed, to):
+    """RFC 3963 section 6.2: the R bit, of its home address while that is bound and of its link-local address."""
+    for address in (bed.home, LINK_LOCAL):
+        bed.maps.defend(bed.link, address, router=True)
+        asked = solicitation(address, source_mac()) if to else solicitation(address, source=UNSPECIFIED)
+        assert bed.run(bytes(asked)).frame == advertisement(bed, address, to=to, router=1)
+    other = bytes(solicitation(bed.other_home, source_mac()))
+    assert bed.run(other).frame == advertisement(bed, bed.other_home, to=HOST)
+
+    bed.bindings.remove(bed.home)
+
+    assert bed.run(bytes(solicitation(bed.home, source_mac()))).reason is Reason.PASS_GROUP_FRAME
 
 
 def test_nothing_is_answered_once_the_right_to_has_lapsed(bed):

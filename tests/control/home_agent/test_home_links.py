@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
-from control.home_agent.home_links import Detection, HomeLink, HomeLinks, link_local_of
+from control.home_agent.home_links import Defence, Detection, HomeLink, HomeLinks, link_local_of
 from control.mobility.neighbour_discovery import (
     NeighbourMessageType,
     parse_neighbour_message,
@@ -96,9 +96,21 @@ def test_the_link_local_address_is_asked_for_and_told_too_where_that_is_wanted(l
 
     links.serve(OTHER_HOME, True, announce=True, now=1.0)
     assert sent(links) == [told(OTHER_HOME), told(link_local_of(OTHER_HOME))]
-    assert links.link_local_changes() == [(link_local_of(OTHER_HOME), "home0", True)]
+    assert links.defence_changes() == [(link_local_of(OTHER_HOME), "home0", Defence.NODE)]
     links.stop(OTHER_HOME)
-    assert links.link_local_changes() == [(link_local_of(OTHER_HOME), "home0", False)]
+    assert links.defence_changes() == [(link_local_of(OTHER_HOME), "home0", Defence.NONE)]
+
+
+def test_a_mobile_router_is_told_and_defended_as_one_for_as_long_as_it_is(links: HomeLinks) -> None:
+    links.serve(HOME, True, announce=True, now=0.0, router=True)
+    assert sent(links) == [
+        unsolicited_advertisement(target, LINK.source, MAC, router=True) for target in (HOME, LINK_LOCAL)
+    ]
+    assert links.defence_changes() == [(HOME, "home0", Defence.ROUTER), (LINK_LOCAL, "home0", Defence.ROUTER)]
+    assert links.special_addresses() == {(HOME, "home0"), (LINK_LOCAL, "home0")}
+
+    links.serve(HOME, True, announce=False, now=1.0)
+    assert links.defence_changes() == [(LINK_LOCAL, "home0", Defence.NODE), (HOME, "home0", Defence.NONE)]
 
 
 def test_a_link_local_address_of_two_is_served_until_both_are_gone() -> None:
@@ -107,19 +119,19 @@ def test_a_link_local_address_of_two_is_served_until_both_are_gone() -> None:
     links.update([two])
     links.serve(HOME, True, announce=False, now=0.0)
     links.serve(ROUTED, True, announce=False, now=0.0)
-    assert links.link_local_addresses() == {(LINK_LOCAL, "home0")}
-    links.link_local_changes()
+    assert links.special_addresses() == {(LINK_LOCAL, "home0")}
+    links.defence_changes()
     links.stop(HOME)
-    assert links.link_local_changes() == []
+    assert links.defence_changes() == []
     links.serve(ROUTED, False, announce=False, now=1.0)
-    assert links.link_local_changes() == [(LINK_LOCAL, "home0", False)]
+    assert links.defence_changes() == [(LINK_LOCAL, "home0", Defence.NONE)]
 
 
 def test_routed_home_addresses_are_nobodys_on_the_link(links: HomeLinks) -> None:
     assert links.detect(ROUTED, True, 0.0) is Detection.UNIQUE
     links.serve(ROUTED, True, announce=True, now=0.0)
     assert sent(links) == []
-    assert links.link_local_addresses() == set()
+    assert links.special_addresses() == set()
     assert links.next_timer() is None
 
 

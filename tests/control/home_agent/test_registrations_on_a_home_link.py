@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv6Network
+
 import pytest
 
 from control.home_agent.engine import HomeAgent
@@ -42,9 +45,9 @@ def hosts(scene) -> Hosts:
     return Hosts(scene)
 
 
-def told(agent: HomeAgent, home_address) -> bytes:
+def told(agent: HomeAgent, home_address, *, router: bool = False) -> bytes:
     number = 1 if agent.address.packed[5] == 0xA1 else 2
-    return unsolicited_advertisement(home_address, agent.address, bytes((2, 0, 0, 0, 0, number)))
+    return unsolicited_advertisement(home_address, agent.address, bytes((2, 0, 0, 0, 0, number)), router=router)
 
 
 def test_a_first_registration_waits_a_second_and_is_told_to_all(scene, hosts):
@@ -121,6 +124,20 @@ def test_de_registration_ends_it_and_nothing_more_is_told(scene, hosts):
     hosts.run_until(lambda: False, 10.0)
 
     assert hosts.heard[scene.ha1].count(told(scene.ha1, node.home_address)) == 1
+
+
+def test_a_mobile_router_is_told_as_a_router(scene, hosts, monkeypatch):
+    (node,) = scene.nodes
+    stored = scene.ha1.stored
+
+    def stored_as_router(registration, now):
+        binding = replace(registration.outcome.binding, mobile_networks=(IPv6Network("2001:db8:700::/56"),))
+        stored(replace(registration, outcome=replace(registration.outcome, binding=binding)), now)
+
+    monkeypatch.setattr(scene.ha1, "stored", stored_as_router)
+    node.register(scene.ha1.address, "ha1.example.org", scene.network.now)
+
+    assert hosts.run_until(lambda: told(scene.ha1, node.home_address, router=True) in hosts.heard[scene.ha1])
 
 
 def test_an_agent_that_lost_its_nodes_forgets_what_waits(scene, hosts):

@@ -38,13 +38,15 @@ def test_a_probe_is_as_scapy_makes_it() -> None:
     assert solicited_node_group(TARGET) == IPv6Address("ff02::1:ff12:3456")
 
 
-def test_an_unsolicited_advertisement_is_as_scapy_makes_it() -> None:
+@pytest.mark.parametrize("router", [False, True])
+def test_an_unsolicited_advertisement_is_as_scapy_makes_it(router: bool) -> None:
     expected = (
         IPv6(src=str(SOURCE), dst="ff02::1", hlim=255)
-        / ICMPv6ND_NA(tgt=str(TARGET), R=0, S=0, O=1)
+        / ICMPv6ND_NA(tgt=str(TARGET), R=int(router), S=0, O=1)
         / ICMPv6NDOptDstLLAddr(lladdr="02:00:00:00:00:03")
     )
-    assert unsolicited_advertisement(TARGET, SOURCE, bytes.fromhex("020000000003")) == bytes(expected)
+    made = unsolicited_advertisement(TARGET, SOURCE, bytes.fromhex("020000000003"), router=router)
+    assert made == bytes(expected)
 
 
 def test_what_others_say_is_read() -> None:
