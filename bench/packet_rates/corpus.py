@@ -328,6 +328,11 @@ _SAMPLES: dict[str, tuple[bytes, Reason] | tuple[bytes, Reason, Reason | None]] 
         Reason.PASS_NOT_IPV6,
         Reason.FORWARD_REENCAPSULATED,
     ),
+    "ipv4-to-itself": (
+        _over_ipv4(packet(IPV4_HOME, IPV4_HOME) / _UDP),
+        Reason.PASS_NOT_IPV6,
+        Reason.DROP_TUNNEL_BACK,
+    ),
     "ipv4-at-its-last-hop": (
         _in_udp(packet(NAT_HOME, HOME, hlim=1) / _UDP),
         Reason.PASS_NOT_IPV6,

@@ -123,6 +123,7 @@ def test_from_one_node_to_another_in_fragments(testbed):
     after = testbed.bindings.usage(testbed.home), testbed.bindings.usage(testbed.other_home)
     assert after[0].decapsulated_bytes - before[0].decapsulated_bytes == 1280
     assert after[1].encapsulated_packets - before[1].encapsulated_packets == 1
+    assert after[1].encapsulated_bytes - before[1].encapsulated_bytes == 1280
 
 
 def test_without_the_slow_path_nothing_is_fragmented(testbed):
@@ -197,6 +198,7 @@ def test_two_fragments_leave_for_the_care_of_address(testbed, length):
 
         assert cable.counted() == {Reason.FORWARD_IN_FRAGMENTS: 1}
     assert [(each[IPv6ExtHdrFragment].offset, each[IPv6ExtHdrFragment].m) for each in fragments] == [(0, 1), (154, 0)]
+    assert {(each[IPv6ExtHdrFragment].res1, each[IPv6ExtHdrFragment].res2) for each in fragments} == {(0, 0)}
     assert [each[IPv6].plen for each in fragments] == [1240, 8 + length - 1232]
     assert {(each.src, each.dst) for each in fragments} == {(testbed.core_mac, testbed.care_of_mac)}
     assert {(each[IPv6].src, each[IPv6].tc, each[IPv6].hlim) for each in fragments} == {

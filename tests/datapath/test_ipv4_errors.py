@@ -48,13 +48,18 @@ def testbed() -> Iterator[Testbed]:
 def path_mtus(testbed) -> Iterator[Map]:
     """The map of what was learned, empty at the beginning and the end."""
     testbed.reset_bindings()
-    with Map.open(pin_directory(testbed.pin_path) / "error_budget") as budget:
-        refilled_at = time.monotonic_ns() + 60_000_000_000
-        budget.update(bytes(4), struct.pack("=QQ", refilled_at, 256) * (budget.value_size // 16))
+    spend(testbed, 256)
     with Map.open(pin_directory(testbed.pin_path) / "path_mtus") as opened:
         yield opened
         for key in list(opened.keys()):
             opened.delete(key)
+
+
+def spend(testbed, tokens: int) -> None:
+    """Leaves so many errors to every processor, refilled a minute from now."""
+    with Map.open(pin_directory(testbed.pin_path) / "error_budget") as budget:
+        refilled_at = time.monotonic_ns() + 60_000_000_000
+        budget.update(bytes(4), struct.pack("=QQ", refilled_at, tokens) * (budget.value_size // 16))
 
 
 def learned(path_mtus: Map, care_of: IPv4CareOfAddress) -> int | None:
@@ -93,6 +98,21 @@ def test_the_mtu_is_told_and_remembered(testbed, path_mtus, care_of, mtu):
     assert testbed.run(received(testbed, sized(testbed, fits))).reason is Reason.FORWARD_ENCAPSULATED
     answer = testbed.run(received(testbed, sized(testbed, fits + 1)))
     assert (answer.reason, Ether(answer.frame)[ICMPv6PacketTooBig].mtu) == (Reason.REPLY_PACKET_TOO_BIG, fits)
+
+
+@FORMATS
+def test_the_limit_on_errors_holds(testbed, path_mtus, care_of):
+    """Of those that are translated, the path MTU is learned all the same; and of those that begin here."""
+    bind(testbed, care_of)
+    spend(testbed, 0)
+    frames = {
+        reported(testbed, care_of, sized(testbed, 1472)): "core",
+        received(testbed, sized(testbed, 1472)): "cn0",
+        received(testbed, to_home(testbed, hlim=1)): "cn0",
+    }
+
+    assert {testbed.run(*each).reason for each in frames.items()} == {Reason.DROP_ERROR_RATE_LIMITED}
+    assert learned(path_mtus, care_of) == 1400
 
 
 @FORMATS

@@ -400,8 +400,9 @@ class TestFromNodeToNode:
         inner.hlim = 63
         assert (outcome.verdict, outcome.reason) == ("redirect", Reason.FORWARD_REENCAPSULATED)
         assert outcome.frame == self.in_tunnel(testbed, receiver, inner, outcome.frame, testbed.home_agent)
-        assert testbed.bindings.usage(testbed.home).decapsulated_packets == 1
-        assert testbed.bindings.usage(testbed.other_home).encapsulated_packets == 1
+        here, there = testbed.bindings.usage(testbed.home), testbed.bindings.usage(testbed.other_home)
+        assert (here.decapsulated_packets, here.decapsulated_bytes) == (1, len(inner))
+        assert (there.encapsulated_packets, there.encapsulated_bytes) == (1, len(inner))
 
     def test_an_error_goes_back_through_the_tunnel(self, testbed, sender, receiver):
         bind(testbed, receiver, testbed.other_home)

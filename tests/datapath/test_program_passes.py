@@ -106,6 +106,20 @@ def test_a_udp_checksum_that_is_missing_stays_missing(testbed):
     assert outcome.frame.endswith(frame[-33:])
 
 
+def test_a_udp_checksum_that_becomes_zero_is_written_as_all_ones(testbed):
+    """Zero would say that there is none."""
+    data = b"\0\0\1\0" + b"\x11" * 21
+    without_port = bytes(IPv6(src=str(testbed.home), dst=str(testbed.home_agent)) / UDP(sport=0, dport=4500) / data)[
+        40:
+    ]
+    port = UDP(without_port).chksum  # counted in, it makes the sum all ones
+    frame = signalling(testbed, with_home_address(testbed, 17), in_udp(testbed, data, sport=port))
+
+    outcome = testbed.run(frame, "core")
+
+    assert UDP(outcome.frame[-33:]).chksum == 0xFFFF
+
+
 def test_a_home_address_without_binding_is_swapped_too(testbed):
     stranger = "2001:db8:100::99"
     options = IPv6ExtHdrDestOpt(nh=ESP, options=[HAO(hoa=stranger)])
