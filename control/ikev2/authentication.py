@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -138,6 +139,7 @@ def _sign(credentials: Credentials, scheme: SignatureScheme, octets: bytes) -> b
     return key.sign(octets, _rsa_padding(scheme), scheme.hash_algorithm)
 
 
+@lru_cache(maxsize=32)
 def _rsa_padding(scheme: SignatureScheme) -> padding.AsymmetricPadding:
     if scheme.kind is SignatureKind.RSA_PSS:
         return padding.PSS(padding.MGF1(scheme.hash_algorithm), scheme.salt_size)
