@@ -32,6 +32,9 @@ QUEUE_LIMIT = 20_000
 PATIENCE_S = 10.0
 """How long a registration waits for a store that does not answer; by then its node has repeated it anyway."""
 _RETRY_S = 0.25
+# To hand a transaction to the thread of the store and back costs a tenth of a node's recovery. In a takeover a Binding
+# Update comes every few milliseconds, so there are several in one.
+_GATHER_S = 0.008
 _REPUBLISHED_AT_ONCE = 1_000
 
 
@@ -154,6 +157,8 @@ class BindingWriter:
 
     async def _write_all(self) -> None:
         while self._waiting or self._expired:
+            if self._agent.takeover.active:
+                await asyncio.sleep(_GATHER_S)
             batch, self._waiting = list(self._waiting.values()), {}
             expired, self._expired = self._expired, set()
             lease = self._lease()
