@@ -1,0 +1,84 @@
+"""How many transactions of the store bindings take."""
+
+from __future__ import annotations
+
+import asyncio
+from ipaddress import IPv6Address
+from types import SimpleNamespace
+
+import pytest
+
+from control.cluster.store import Lease
+from control.daemon.binding_writer import BindingWriter
+from control.daemon.write_gate import WriteGate
+from control.home_agent.registrations import PendingRegistration
+from control.mobility.binding_cache import Binding
+from control.mobility.home_registration import Change
+
+HOME_AGENT, CARE_OF = IPv6Address("2001:db8::1"), IPv6Address("2001:db8:c::1")
+
+
+def registration(number: int) -> PendingRegistration:
+    home_address = IPv6Address(f"2001:db8:100::{number}")
+    binding = Binding(home_address, CARE_OF, HOME_AGENT, f"mn{number}", 2e9, 1)
+    outcome = SimpleNamespace(change=Change.INSTALL, binding=binding, home_address=home_address, decided_at=1e9)
+    return PendingRegistration(f"mn{number}", home_address, outcome, CARE_OF, 0.0)
+
+
+class World:
+    """A writer between an engine, a store and a data path that remember what they are told."""
+
+    def __init__(self, *, taking_over: bool) -> None:
+        self.pending: list[PendingRegistration] = []
+        self.transactions: list[int] = []
+        self.acknowledged: list[IPv6Address] = []
+        registrations = SimpleNamespace(pending=self._drain)
+        agent = SimpleNamespace(
+            registrations=registrations,
+            takeover=SimpleNamespace(active=taking_over),
+            stored=lambda each, _now: self.acknowledged.append(each.home_address),
+        )
+        store = SimpleNamespace(write_bindings=lambda _lease, records, _now: self.transactions.append(len(records)))
+        self.writer = BindingWriter(
+            "ha1",
+            agent,
+            SimpleNamespace(run=lambda operation: self._run(operation, store)),
+            SimpleNamespace(install=lambda _binding: None),
+            WriteGate(),
+            lease=lambda: Lease("ha1", 1, 2e9),
+            fenced_out=lambda: None,
+            flush=lambda: None,
+            observe_latency=lambda _seconds: None,
+        )
+
+    def _drain(self) -> list[PendingRegistration]:
+        pending, self.pending = self.pending, []
+        return pending
+
+    @staticmethod
+    async def _run(operation, store) -> None:
+        operation(store)
+
+    async def arrive(self, number: int) -> None:
+        self.pending = [registration(number)]
+        self.writer.settle(0.0)
+        for _ in range(5):  # as long as a write takes here that waits for nothing
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("taking_over", "transactions"), [(False, [1, 1, 1]), (True, [3])])
+def test_updates_are_written_at_once_but_in_a_takeover_together(taking_over, transactions):
+    async def run() -> World:
+        loop, clock = asyncio.get_running_loop(), [100.0]
+        loop.time = lambda: clock[0]  # stands still, so that no slow machine makes a difference
+        world = World(taking_over=taking_over)
+        for number in (1, 2, 3):
+            await world.arrive(number)
+        clock[0] += 1.0
+        while len(world.acknowledged) < 3:
+            await asyncio.sleep(0)
+        return world
+
+    world = asyncio.run(run())
+    assert world.transactions == transactions
+    assert world.acknowledged == [registration(number).home_address for number in (1, 2, 3)]
