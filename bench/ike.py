@@ -76,7 +76,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options,
         measured,
         bytes_per_node,
-        StrongSwan({method: median(values) for method, values in rounds.items()}, strongswan.note(options)),
+        StrongSwan(
+            {
+                extent: {method: median(values) for method, values in by_method.items()}
+                for extent, by_method in rounds.items()
+            },
+            strongswan.note(options),
+        ),
     )
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(report, indent=2) + "\n")

@@ -144,8 +144,8 @@ def take_over_all(scene: Scene, link: Link, key_pairs: int = 0) -> Run:
     return run
 
 
-def authenticate_all(scene: Scene, link: Link) -> Run:
-    """The survivor begins an IKE SA with every node and leaves it at that: IKE_SA_INIT and IKE_AUTH.
+def authenticate_all(scene: Scene, link: Link, *, second_child: bool = False) -> Run:
+    """The survivor begins an IKE SA with every node, and asks for a second child SA or leaves it at that.
 
     It knows the nodes' certificates: strongSwan, which is measured beside it, sees the same one over and over.
     """
@@ -168,8 +168,15 @@ def authenticate_all(scene: Scene, link: Link) -> Run:
                 context=None,
             )
 
+    def ask_for_second_child() -> None:
+        for sa in agent.sessions:
+            home_address = scene.nodes[sa.remote.ipv6_address].home_address
+            sa.create_child(_child_request(agent.address, home_address), now)
+
     run.complete(begin)
-    if [len(sa.children) for sa in agent.sessions] != [1] * len(scene.nodes):
+    if second_child:
+        run.complete(ask_for_second_child)
+    if [len(sa.children) for sa in agent.sessions] != [1 + second_child] * len(scene.nodes):
         raise BenchError(f"{len(agent.sessions)} of {len(scene.nodes)} IKE SAs; {dict(agent.endpoint.statistics)}")
     return run
 

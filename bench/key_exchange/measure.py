@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 
 from bench.key_exchange.exchange import Run, authenticate_all, register_all, take_over_all
 from bench.key_exchange.floor import Floor
@@ -24,6 +25,7 @@ class Figure(StrEnum):
     INITIATOR_PREPARED = "initiator_prepared"
     INITIATOR_UDP = "initiator_udp"
     INITIATOR_IKE_SA = "initiator_ike_sa"
+    INITIATOR_CHILD_SAS = "initiator_child_sas"
     RESPONDER = "responder"
     FLOOR = "floor"
     RESPONDER_FLOOR = "responder_floor"
@@ -91,6 +93,8 @@ def _measure_once(population: Population, measured: Measured) -> None:
     register_all(scene, MemoryLink())
     measured.add(method, Figure.INITIATOR_UDP, _over_udp(take_over_all, scene))
     measured.add(method, Figure.INITIATOR_IKE_SA, _over_udp(authenticate_all, _fresh(population)))
+    with_children = partial(authenticate_all, second_child=True)
+    measured.add(method, Figure.INITIATOR_CHILD_SAS, _over_udp(with_children, _fresh(population)))
 
 
 def _over_udp(begin: Callable[[Scene, LoopbackLink], Run], scene: Scene) -> Meter:

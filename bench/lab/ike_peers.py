@@ -7,7 +7,7 @@ import os
 import select
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from ipaddress import IPv6Address
 from itertools import count
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.lab.entering import inside
-from bench.lab.strongswan import StrongSwan
+from bench.lab.strongswan import PLUGINS, StrongSwan
 from control.eap.authenticator import EapAuthenticator
 from control.ikev2.address import IpAddress, SocketAddress
 from control.ikev2.child import ChildPolicy, ChildRequest
@@ -149,6 +149,7 @@ class Peers:
         directory: for strongSwan's files.
         policy: of our side.
         options: of strongSwan, see StrongSwan.
+        plugins: the same.
         log_level: the same.
         settings: of our side, see Ours.
     """
@@ -159,6 +160,7 @@ class Peers:
         policy: PeerPolicy | None = None,
         *,
         options: str = "",
+        plugins: Iterable[str] = PLUGINS,
         log_level: int = 1,
         **settings: Any,
     ) -> None:
@@ -166,7 +168,7 @@ class Peers:
         self._settings = settings
         suffix = f"{os.getpid()}-{next(_NUMBERS)}"
         self.our_namespace, self.their_namespace = (f"hatest-{side}-{suffix}" for side in ("ours", "swan"))
-        self.charon = StrongSwan(directory, self.their_namespace, options=options, log_level=log_level)
+        self.charon = StrongSwan(directory, self.their_namespace, options=options, plugins=plugins, log_level=log_level)
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Peers:

@@ -159,9 +159,10 @@ class StrongSwan:
         self._running.append(process)
         return process
 
-    def initiate(self, connection: str) -> None:
-        """Begin an IKE SA without waiting for it."""
-        answer = request(self._vici, "initiate", {"ike": connection, "timeout": "-1", "init-limits": "no"})
+    def initiate(self, connection: str, child: str | None = None) -> None:
+        """Begin an IKE SA, with a child SA if one is named, or a child SA of the IKE SA there is, without waiting."""
+        wanted = {"ike": connection} if child is None else {"child": child, "ike": connection}
+        answer = request(self._vici, "initiate", {**wanted, "timeout": "-1", "init-limits": "no"})
         assert answer["success"] == "yes", answer
 
     # What is seen of it
