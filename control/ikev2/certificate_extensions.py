@@ -38,7 +38,7 @@ class Extensions:
             value = each.value
             kind = value.__class__
             self._by_kind[kind] = value
-            if each.critical and kind not in _HANDLED_EXTENSIONS and self.weakness is None:
+            if kind not in _HANDLED_EXTENSIONS and each.critical and self.weakness is None:
                 self.weakness = "unhandled-critical-extension", each.oid.dotted_string
         digest = certificate.signature_hash_algorithm
         if digest is not None and digest.name in _BROKEN_HASHES:

@@ -104,6 +104,8 @@ class CertificateValidator:
         self._anchors: dict[x509.Name, list[x509.Certificate]] = {}
         for anchor in self._trusted:
             self._anchors.setdefault(anchor.subject, []).append(anchor)
+        # To read an issuer's name takes longer than to find out that an anchor is not the issuer.
+        self._only_anchor = tuple(self._trusted) if len(self._trusted) == 1 else ()
         self._wall_clock = wall_clock
         self.cache_size = cache_size
         self._cache: OrderedDict[tuple[bytes, ...], _Validated] = OrderedDict()
@@ -171,7 +173,8 @@ class CertificateValidator:
                 if flaw is not None:
                     raise CertificateError(*flaw)
             _check_end_entity(extensions)
-            check_name_constraints(path)
+            if any(each.name_constraints is not None for each in authorities):
+                check_name_constraints(path)
             return _Validated(
                 _public_key(leaf),
                 frozenset(_identities(extensions)),
@@ -202,7 +205,7 @@ class CertificateValidator:
         path = (*below, certificate)
         if certificate in self._trusted:
             return path
-        for anchor in self._anchors.get(certificate.issuer, ()):
+        for anchor in self._only_anchor or self._anchors.get(certificate.issuer, ()):
             budget.spend()
             if _issued(anchor, certificate, len(below)):
                 return (*path, anchor)
@@ -240,12 +243,12 @@ def _check_end_entity(extensions: Extensions) -> None:
 
 def _public_key(leaf: x509.Certificate) -> PublicKey:
     key = leaf.public_key()
+    if isinstance(key, EllipticCurvePublicKey) and key.curve.name in _CURVES:
+        return key
     if isinstance(key, RSAPublicKey):
         if _MIN_RSA_BITS <= key.key_size <= _MAX_RSA_BITS:
             return key
         raise CertificateError("weak-certificate", f"RSA key of {key.key_size} bits")
-    if isinstance(key, EllipticCurvePublicKey) and key.curve.name in _CURVES:
-        return key
     if isinstance(key, Ed25519PublicKey):
         return key
     raise CertificateError("unsupported-certificate", type(key).__name__)
