@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from ipaddress import IPv4Address
 
 import pytest
@@ -17,6 +18,7 @@ from datapath.bindings import IPv4CareOfAddress
 from datapath.bpf_syscall import Map
 from datapath.layout import PATH_MTU, pin_directory
 from datapath.reasons import Reason
+from datapath.route_control import RouteControl
 from tests.datapath.conftest import Testbed
 from tests.datapath.ipv4_frames import (
     AGENT,
@@ -113,6 +115,23 @@ def test_the_limit_on_errors_holds(testbed, path_mtus, care_of):
 
     assert {testbed.run(*each).reason for each in frames.items()} == {Reason.DROP_ERROR_RATE_LIMITED}
     assert learned(path_mtus, care_of) == 1400
+
+
+@FORMATS
+def test_a_next_hop_that_is_kept_learns_it_at_once(testbed, care_of):
+    bind(testbed, care_of)
+    fits = 1400 - OVERHEAD[care_of]
+    with closing(RouteControl.open(testbed.pin_path)) as control:
+        control.begin_generation()
+        control.permit(time.monotonic(), 300.0)
+        for _ in range(2):
+            assert testbed.run(received(testbed, sized(testbed, 1472))).reason is Reason.FORWARD_ENCAPSULATED
+        testbed.run(reported(testbed, care_of, sized(testbed, 1472)), "core")
+
+        for _ in range(2):
+            assert testbed.run(received(testbed, sized(testbed, fits + 1))).reason is Reason.REPLY_PACKET_TOO_BIG
+            assert testbed.run(received(testbed, sized(testbed, fits))).reason is Reason.FORWARD_ENCAPSULATED
+        control.forbid()
 
 
 @FORMATS

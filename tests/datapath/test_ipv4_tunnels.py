@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_Router_Alert
 from scapy.layers.inet6 import (
+    HAO,
     ICMPv6EchoRequest,
     ICMPv6ND_NA,
     ICMPv6PacketTooBig,
@@ -293,6 +294,22 @@ class TestOutOfTheTunnel:
         outcome = testbed.run(bytes(forged / from_home(testbed)), "core")
 
         assert (outcome.verdict, outcome.reason) == ("drop", Reason.DROP_TUNNEL_WRONG_CARE_OF_ADDRESS)
+
+    @CARE_OF_ADDRESSES
+    def test_a_home_address_option_from_there_is_not_believed_either(self, testbed, care_of):
+        bind(testbed, care_of)
+        forged = Ether(dst=testbed.core_mac) / IPv6(src=str(IPv6Address(int(care_of))), dst=str(testbed.home_agent))
+        forged /= IPv6ExtHdrDestOpt(options=[HAO(hoa=str(testbed.home))]) / UDP()
+
+        assert testbed.run(bytes(forged), "core").reason is Reason.REPLY_BINDING_ERROR
+
+    @pytest.mark.parametrize(("less", "reason"), [(0, Reason.FORWARD_DECAPSULATED), (1, Reason.DROP_TUNNEL_MALFORMED)])
+    def test_what_is_behind_the_datagram_is_not_the_tunnels(self, testbed, less, reason):
+        bind(testbed, IN_UDP)
+        frame = bytearray(tunnelled(testbed, IN_UDP, from_home(testbed)))
+        frame[38:40] = (8 + len(from_home(testbed)) - less).to_bytes(2, "big")
+
+        assert testbed.run(bytes(frame), "core").reason is reason
 
     @CARE_OF_ADDRESSES
     def test_a_node_with_ipv6_is_not_taken_over_ipv4(self, testbed, care_of):

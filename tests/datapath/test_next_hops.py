@@ -16,7 +16,8 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from control.daemon.route_watch import RouteWatch
-from datapath.layout import REFERENCE_GENERATIONS
+from datapath.bpf_syscall import Map
+from datapath.layout import BUCKET_SLOTS, INDEX, REFERENCE_GENERATIONS, SLOT_SIZE, pin_directory
 from datapath.reasons import Reason
 from datapath.route_control import RouteControl
 
@@ -91,6 +92,23 @@ def test_references_are_void_when_the_lower_bits_of_their_generation_come_again(
     testbed.run(from_node(testbed), "core")
 
     assert mac_of(testbed.run(frame)) == MOVED_MAC
+
+
+def test_a_reference_of_a_former_binding_is_not_followed(testbed, control):
+    """As another processor may write it in the moment that the binding changes."""
+    testbed.run(to_node(testbed))
+    slot = testbed.bindings.slot(testbed.home)
+    bucket, at = INDEX.pack(slot // BUCKET_SLOTS), slot % BUCKET_SLOTS * SLOT_SIZE + 4
+    with Map.open(pin_directory(testbed.pin_path) / "bindings") as buckets:
+        reference = buckets.lookup(bucket)[at : at + 4]
+        assert any(reference)
+        testbed.bindings.install(testbed.home, testbed.other_care_of, testbed.home_agent)
+        assert testbed.bindings.slot(testbed.home) == slot
+        moved = buckets.lookup(bucket)
+        assert not any(moved[at : at + 4])
+        buckets.update(bucket, moved[:at] + reference + moved[at + 4 :])
+
+    assert mac_of(testbed.run(to_node(testbed))) == testbed.other_care_of_mac
 
 
 @pytest.mark.parametrize("end", ["forbid", "lapse"])

@@ -13,6 +13,7 @@ from scapy.layers.inet6 import (
     ICMPv6DestUnreach,
     ICMPv6EchoRequest,
     ICMPv6ND_NS,
+    ICMPv6ND_Redirect,
     ICMPv6PacketTooBig,
     ICMPv6TimeExceeded,
     IPv6,
@@ -175,8 +176,9 @@ def test_padding_is_not_quoted(testbed):
     assert len(outcome.frame) == 14 + 48 + 49
 
 
-def test_no_time_exceeded_about_an_error(testbed):
-    error = to_home(testbed, ICMPv6TimeExceeded() / Raw(b"y" * 100), hlim=1)
+@pytest.mark.parametrize("message", [ICMPv6TimeExceeded(), ICMPv6ND_Redirect()], ids=["error", "redirect"])
+def test_no_time_exceeded_about_an_error_or_a_redirect(testbed, message):
+    error = to_home(testbed, message / Raw(b"y" * 100), hlim=1)
 
     outcome = testbed.run(bytes(link(testbed) / error))
 
