@@ -17,7 +17,15 @@ from scapy.packet import Raw
 
 from control.daemon.route_watch import RouteWatch
 from datapath.bpf_syscall import Map
-from datapath.layout import BUCKET_SLOTS, INDEX, REFERENCE_GENERATIONS, SLOT_SIZE, pin_directory
+from datapath.layout import (
+    BUCKET_SLOTS,
+    HASH_KEY,
+    INDEX,
+    REFERENCE_GENERATIONS,
+    ROUTES_OF_PROCESSOR,
+    SLOT_SIZE,
+    pin_directory,
+)
 from datapath.reasons import Reason
 from datapath.route_control import RouteControl
 
@@ -31,8 +39,8 @@ def to_node(testbed, size=20):
     return bytes(Ether(src=testbed.correspondent_mac, dst=testbed.correspondent_side_mac) / inner)
 
 
-def from_node(testbed):
-    inner = IPv6(src=str(testbed.home), dst=str(testbed.correspondent)) / UDP() / Raw(bytes(20))
+def from_node(testbed, to=None):
+    inner = IPv6(src=str(testbed.home), dst=str(to or testbed.correspondent)) / UDP() / Raw(bytes(20))
     outer = IPv6(src=str(testbed.care_of), dst=str(testbed.home_agent))
     return bytes(Ether(src=testbed.care_of_mac, dst=testbed.core_mac) / outer / inner)
 
@@ -109,6 +117,27 @@ def test_a_reference_of_a_former_binding_is_not_followed(testbed, control):
         buckets.update(bucket, moved[:at] + reference + moved[at + 4 :])
 
     assert mac_of(testbed.run(to_node(testbed))) == testbed.other_care_of_mac
+
+
+def cache_place(key: tuple[int, ...], address: IPv6Address) -> int:
+    """Where a processor keeps the route to it (`hash_of` in bpf/bindings.h)."""
+    words = np.frombuffer(address.packed, "<u4").tolist()
+    total = key[0] + (key[1] + words[0]) * (key[2] + words[1]) + (key[3] + words[2]) * (key[4] + words[3])
+    return ((total >> 32 & 0xFFFFFFFF) * ROUTES_OF_PROCESSOR) >> 32
+
+
+def test_destinations_that_share_a_place_do_not_share_their_next_hop(testbed, control):
+    run("ip -6 neigh replace 2001:db8:c::3 dev cn0 lladdr 02:00:00:00:0c:03 nud permanent")
+    run("ip -6 route replace 2001:db8:d::/64 via 2001:db8:c::2 dev cn0")
+    run("ip -6 route replace 2001:db8:d::1/128 via 2001:db8:c::3 dev cn0")
+    one = IPv6Address("2001:db8:d::1")
+    with Map.open(pin_directory(testbed.pin_path) / "hash_key") as hash_key:
+        key = HASH_KEY.unpack(hash_key.lookup(INDEX.pack(0)))
+    other = next(one + more for more in range(1, 1 << 20) if cache_place(key, one + more) == cache_place(key, one))
+
+    for _ in range(2):
+        assert mac_of(testbed.run(from_node(testbed, one), "core")) == "02:00:00:00:0c:03"
+        assert mac_of(testbed.run(from_node(testbed, other), "core")) == testbed.correspondent_mac
 
 
 @pytest.mark.parametrize("end", ["forbid", "lapse"])

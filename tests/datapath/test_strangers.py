@@ -27,10 +27,11 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
 
-from datapath.bpf_syscall import program_test_run
+from datapath.bpf_syscall import Map, program_test_run
+from datapath.layout import pin_directory
 from datapath.reasons import Reason
 from datapath.show import show
-from datapath.stranger_limits import StrangerLimits
+from datapath.stranger_limits import StrangerLimits, cookie_key
 from tests.datapath.conftest import Outcome, Testbed, loaded_testbed
 
 pytestmark = pytest.mark.namespaces
@@ -153,6 +154,58 @@ def test_who_returns_the_cookie_passes(bed):
     outcome = send(bed, request(bed, source, ike(cookie=cookie)))
 
     assert (outcome.verdict, outcome.reason) == ("pass", Reason.PASS_HOME_AGENT)
+
+
+def siphash(key: tuple[int, int], data: bytes) -> int:
+    """SipHash-2-4 (Aumasson and Bernstein, 2012) of whole words."""
+    words = [int.from_bytes(data[at : at + 8], "little") for at in range(0, len(data), 8)] + [len(data) % 256 << 56]
+    v0, v1, v2, v3 = (
+        key[number % 2] ^ constant
+        for number, constant in enumerate(
+            (0x736F6D6570736575, 0x646F72616E646F6D, 0x6C7967656E657261, 0x7465646279746573)
+        )
+    )
+
+    def rotate(word: int, bits: int) -> int:
+        return (word << bits | word >> (64 - bits)) & (1 << 64) - 1
+
+    def turn(times: int) -> None:
+        nonlocal v0, v1, v2, v3
+        for _ in range(times):
+            v0, v2 = (v0 + v1) % (1 << 64), (v2 + v3) % (1 << 64)
+            v1, v3 = rotate(v1, 13) ^ v0, rotate(v3, 16) ^ v2
+            v0 = rotate(v0, 32)
+            v2, v0 = (v2 + v1) % (1 << 64), (v0 + v3) % (1 << 64)
+            v1, v3 = rotate(v1, 17) ^ v2, rotate(v3, 21) ^ v0
+            v2 = rotate(v2, 32)
+
+    for word in words:
+        v3 ^= word
+        turn(2)
+        v0 ^= word
+    v2 ^= 0xFF
+    turn(4)
+    return v0 ^ v1 ^ v2 ^ v3
+
+
+@pytest.mark.parametrize(("age", "reason"), [(0, Reason.PASS_HOME_AGENT), (2, Reason.REPLY_IKE_COOKIE)])
+def test_a_cookie_is_good_for_a_minute(bed, age, reason):
+    """One that is two epochs old was good in its time, as its code says."""
+    source = somewhere()
+    use_up(bed, source)
+    cookie = cookie_of(send(bed, request(bed, source)))
+    with Map.open(pin_directory(bed.pin_path) / "hash_key") as secret:
+        key = cookie_key(secret.lookup(bytes(4)))
+    who = source.packed + b"initiate" + (500).to_bytes(2, "big") * 2 + bytes(4)
+
+    def made_in(epoch: int) -> bytes:
+        number = epoch.to_bytes(8, "little")
+        return number + siphash(key, who + number).to_bytes(8, "little")
+
+    epoch = int.from_bytes(cookie[:8], "little")
+    assert made_in(epoch) == cookie
+
+    assert send(bed, request(bed, source, ike(cookie=made_in(epoch - age)))).reason is reason
 
 
 @pytest.mark.parametrize("wrong", ["code", "epoch", "address", "spi", "port", "length"])
