@@ -12,24 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from control.bootstrap.concurrency import AimdConcurrency, FixedConcurrency
 from control.bootstrap.scheduler import GiveUpCause, RateGate, Scheduler
-
-
-def make(**changes: object) -> Scheduler:
-    values: dict[str, object] = {
-        "concurrency": 4,
-        "rate_per_s": 50.0,
-        "attempts": 3,
-        "backoff_initial_s": 1.0,
-        "backoff_max_s": 8.0,
-        "give_up_after_s": 100.0,
-        "random": random.Random(1),
-    }
-    values |= changes
-    if isinstance(values["concurrency"], int):
-        values["concurrency"] = FixedConcurrency(values["concurrency"])
-    return Scheduler(**values)  # type: ignore[arg-type]
+from tests.control.bootstrap.schedulers import make_scheduler
 
 
 @dataclass
@@ -98,7 +82,7 @@ def test_every_key_ends_and_no_bound_is_passed(
     hopeless: float,
 ) -> None:
     dice = random.Random(seed)
-    scheduler = make(
+    scheduler = make_scheduler(
         concurrency=concurrency,
         rate_per_s=rate_per_s,
         attempts=attempts,
@@ -132,7 +116,7 @@ def test_every_key_ends_and_no_bound_is_passed(
 def test_a_key_of_low_priority_has_its_turn_however_many_others_come(seed: int, concurrency: int) -> None:
     """Better keys arrive faster than they can be tried, for ever; a priority is worth seconds of waiting, no more."""
     dice = random.Random(seed)
-    scheduler = make(concurrency=concurrency, rate_per_s=20.0)
+    scheduler = make_scheduler(concurrency=concurrency, rate_per_s=20.0)
     world = World(scheduler, dice, success=0.9, longest_s=0.2)
     scheduler.submit("patient", 30.0, world.now)
     submitted = 0
@@ -147,14 +131,14 @@ def test_a_key_of_low_priority_has_its_turn_however_many_others_come(seed: int, 
 
 
 def test_priorities_then_order_of_submission() -> None:
-    scheduler = make(concurrency=10, rate_per_s=1000.0)
+    scheduler = make_scheduler(concurrency=10, rate_per_s=1000.0)
     for key, priority in (("c", 5.0), ("a", -5.0), ("b1", 0.0), ("b2", 0.0)):
         scheduler.submit(key, priority, 100.0)
     assert scheduler.start_ready(100.0) == ["a", "b1", "b2", "c"]
 
 
 def test_concurrency_holds_back_until_an_attempt_ends() -> None:
-    scheduler = make(concurrency=2, rate_per_s=1000.0)
+    scheduler = make_scheduler(concurrency=2, rate_per_s=1000.0)
     for n in range(4):
         scheduler.submit(f"mn{n}", 0.0, 100.0)
     assert scheduler.start_ready(100.0) == ["mn0", "mn1"]
@@ -167,7 +151,7 @@ def test_concurrency_holds_back_until_an_attempt_ends() -> None:
 
 
 def test_the_rate_holds_back_and_the_timer_says_how_long() -> None:
-    scheduler = make(concurrency=100, rate_per_s=2.0)
+    scheduler = make_scheduler(concurrency=100, rate_per_s=2.0)
     for n in range(3):
         scheduler.submit(f"mn{n}", 0.0, 100.0)
     assert scheduler.start_ready(100.0) == ["mn0"]
@@ -179,7 +163,7 @@ def test_the_rate_holds_back_and_the_timer_says_how_long() -> None:
 
 @given(st.integers(0, 2**32))
 def test_waits_between_attempts_are_drawn_from_zero_to_the_doubling_ceiling(seed: int) -> None:
-    scheduler = make(attempts=7, give_up_after_s=1e9, random=random.Random(seed))
+    scheduler = make_scheduler(attempts=7, give_up_after_s=1e9, random=random.Random(seed))
     scheduler.submit("mn", 0.0, 100.0)
     now = 100.0
     for ceiling in (1.0, 2.0, 4.0, 8.0, 8.0, 8.0):
@@ -198,7 +182,7 @@ def test_waits_between_attempts_are_drawn_from_zero_to_the_doubling_ceiling(seed
 def test_waits_use_the_whole_range() -> None:
     waits = []
     for seed in range(300):
-        scheduler = make(random=random.Random(seed))
+        scheduler = make_scheduler(random=random.Random(seed))
         scheduler.submit("mn", 0.0, 100.0)
         scheduler.start_ready(100.0)
         scheduler.failed("mn", "timeout", 100.0)
@@ -211,7 +195,7 @@ def test_waits_use_the_whole_range() -> None:
 
 
 def test_gives_up_after_the_last_attempt_with_its_reason() -> None:
-    scheduler = make(attempts=2)
+    scheduler = make_scheduler(attempts=2)
     scheduler.submit("mn", 0.0, 100.0)
     scheduler.start_ready(100.0)
     assert not scheduler.failed("mn", "timeout", 101.0)
@@ -224,7 +208,7 @@ def test_gives_up_after_the_last_attempt_with_its_reason() -> None:
 
 
 def test_gives_up_at_once_where_another_attempt_cannot_help() -> None:
-    scheduler = make()
+    scheduler = make_scheduler()
     scheduler.submit("mn", 0.0, 100.0)
     scheduler.start_ready(100.0)
     assert scheduler.failed("mn", "authentication-failed", 101.0, retry=False)
@@ -232,7 +216,7 @@ def test_gives_up_at_once_where_another_attempt_cannot_help() -> None:
 
 
 def test_gives_up_when_attempts_have_taken_too_long() -> None:
-    scheduler = make(attempts=100, give_up_after_s=60.0)
+    scheduler = make_scheduler(attempts=100, give_up_after_s=60.0)
     scheduler.submit("mn", 0.0, 100.0)
     scheduler.start_ready(100.0)
     assert not scheduler.failed("mn", "timeout", 130.0)
@@ -242,7 +226,7 @@ def test_gives_up_when_attempts_have_taken_too_long() -> None:
 
 
 def test_waits_between_attempts_count_as_time_spent() -> None:
-    scheduler = make(attempts=1000, backoff_initial_s=20.0, backoff_max_s=20.0, give_up_after_s=60.0)
+    scheduler = make_scheduler(attempts=1000, backoff_initial_s=20.0, backoff_max_s=20.0, give_up_after_s=60.0)
     scheduler.submit("mn", 0.0, 100.0)
     now = 100.0
     while True:
@@ -258,7 +242,7 @@ def test_waits_between_attempts_count_as_time_spent() -> None:
 
 def test_waiting_for_a_turn_does_not_count_as_time_spent() -> None:
     """With 100,000 nodes the queue alone takes longer than any node may."""
-    scheduler = make(concurrency=1, attempts=100, give_up_after_s=60.0)
+    scheduler = make_scheduler(concurrency=1, attempts=100, give_up_after_s=60.0)
     scheduler.submit("mn", 0.0, 100.0)
     scheduler.submit("slow", 0.5, 100.0)
     scheduler.start_ready(100.0)
@@ -270,7 +254,7 @@ def test_waiting_for_a_turn_does_not_count_as_time_spent() -> None:
 
 
 def test_a_node_that_comes_by_itself_is_not_tried() -> None:
-    scheduler = make(concurrency=1)
+    scheduler = make_scheduler(concurrency=1)
     for key in ("a", "b", "c"):
         scheduler.submit(key, 0.0, 100.0)
     scheduler.succeeded("b", 100.0)
@@ -285,7 +269,7 @@ def test_a_node_that_comes_by_itself_is_not_tried() -> None:
 
 
 def test_pausing_begins_nothing_and_forgets_nothing() -> None:
-    scheduler = make()
+    scheduler = make_scheduler()
     scheduler.submit("a", 0.0, 100.0)
     scheduler.submit("b", 0.0, 100.0)
     assert scheduler.start_ready(100.0) == ["a", "b"]
@@ -304,7 +288,7 @@ def test_pausing_begins_nothing_and_forgets_nothing() -> None:
 
 
 def test_cancelling_frees_the_place_and_late_reports_change_nothing() -> None:
-    scheduler = make(concurrency=1)
+    scheduler = make_scheduler(concurrency=1)
     for key in ("a", "b", "c"):
         scheduler.submit(key, 0.0, 100.0)
     assert scheduler.start_ready(100.0) == ["a"]
@@ -323,14 +307,14 @@ def test_cancelling_frees_the_place_and_late_reports_change_nothing() -> None:
 
 
 def test_a_failure_reported_for_a_key_that_waits_changes_nothing() -> None:
-    scheduler = make()
+    scheduler = make_scheduler()
     scheduler.submit("a", 0.0, 100.0)
     assert not scheduler.failed("a", "timeout", 100.0)
     assert scheduler.start_ready(100.0) == ["a"]
 
 
 def test_progress_counts_a_round_and_the_totals_go_on() -> None:
-    scheduler = make(concurrency=10, rate_per_s=1000.0, attempts=1)
+    scheduler = make_scheduler(concurrency=10, rate_per_s=1000.0, attempts=1)
     for n in range(6):
         scheduler.submit(f"mn{n}", 0.0, 100.0)
     progress = scheduler.progress(100.0)
@@ -353,7 +337,7 @@ def test_progress_counts_a_round_and_the_totals_go_on() -> None:
 
 
 def test_a_key_given_up_may_be_submitted_again() -> None:
-    scheduler = make(attempts=1)
+    scheduler = make_scheduler(attempts=1)
     scheduler.submit("mn", 0.0, 100.0)
     scheduler.submit("other", 0.0, 100.0)
     scheduler.start_ready(100.0)
@@ -365,7 +349,7 @@ def test_a_key_given_up_may_be_submitted_again() -> None:
 
 
 def test_the_eta_never_promises_more_than_the_rate_allows() -> None:
-    scheduler = make(concurrency=1000, rate_per_s=100.0)
+    scheduler = make_scheduler(concurrency=1000, rate_per_s=100.0)
     for n in range(1000):
         scheduler.submit(f"mn{n}", 0.0, 100.0)
     for key in scheduler.start_ready(100.0):
@@ -376,7 +360,7 @@ def test_the_eta_never_promises_more_than_the_rate_allows() -> None:
 
 
 def test_keys_settled_while_they_wait_do_not_pile_up() -> None:
-    scheduler = make(concurrency=1)
+    scheduler = make_scheduler(concurrency=1)
     scheduler.submit("blocker", 0.0, 100.0)
     scheduler.start_ready(100.0)
     for n in range(5000):
@@ -386,7 +370,7 @@ def test_keys_settled_while_they_wait_do_not_pile_up() -> None:
 
 
 def test_twenty_thousand_keys_end() -> None:
-    scheduler = make(concurrency=500, rate_per_s=5000.0, attempts=3)
+    scheduler = make_scheduler(concurrency=500, rate_per_s=5000.0, attempts=3)
     world = World(scheduler, random.Random(3), success=0.8)
     for n in range(20_000):
         scheduler.submit(f"mn{n}", float(n % 7), world.now)
@@ -410,11 +394,11 @@ def test_the_gate_is_open_exactly_when_it_says(rate_per_s: float, burst: float, 
 @pytest.mark.parametrize("changes", [{"concurrency": 0}, {"attempts": 0}, {"rate_per_s": 0.0}])
 def test_bounds_that_let_nothing_happen_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        make(**changes)
+        make_scheduler(**changes)
 
 
 def test_failed_home_agents_take_turns() -> None:
-    scheduler = make(concurrency=4, rate_per_s=1000.0)
+    scheduler = make_scheduler(concurrency=4, rate_per_s=1000.0)
     for number in range(20):
         scheduler.submit(f"large-{number}", 0.0, 0.0, "ha1")
     scheduler.submit("small-0", 0.0, 5.0, "ha2")  # long after, and of no better priority
@@ -424,7 +408,7 @@ def test_failed_home_agents_take_turns() -> None:
 
 def test_a_reserve_is_left_to_nodes_that_come_by_themselves() -> None:
     others = 0
-    scheduler = make(concurrency=10, rate_per_s=1000.0, reserve=0.2, others_in_flight=lambda: others)
+    scheduler = make_scheduler(concurrency=10, rate_per_s=1000.0, reserve=0.2, others_in_flight=lambda: others)
     for number in range(20):
         scheduler.submit(str(number), 0.0, 0.0)
     others = 2
@@ -438,7 +422,7 @@ def test_a_reserve_is_left_to_nodes_that_come_by_themselves() -> None:
 
 
 def test_what_is_left_when_the_total_time_is_over_is_given_up() -> None:
-    scheduler = make(concurrency=2, total_give_up_after_s=10.0)
+    scheduler = make_scheduler(concurrency=2, total_give_up_after_s=10.0)
     for key in "abc":
         scheduler.submit(key, 0.0, 100.0)
     assert scheduler.start_ready(100.0) == ["a", "b"]
@@ -449,63 +433,3 @@ def test_what_is_left_when_the_total_time_is_over_is_given_up() -> None:
     assert scheduler.give_up_overdue(110.0) == ["b", "c"]
     assert {given.cause for given in scheduler.given_up.values()} == {GiveUpCause.TOTAL_TIME}
     assert scheduler.next_timer() is None
-
-
-class Recorder:
-    """A policy that only listens."""
-
-    limit = 3
-
-    def __init__(self) -> None:
-        self.heard: list[object] = []
-
-    def succeeded(self, delay_s: float, in_flight: int) -> None:
-        self.heard.append((delay_s, in_flight))
-
-    def failed(self, in_flight: int) -> None:
-        self.heard.append(in_flight)
-
-    def lagged(self, lag_s: float) -> None:
-        self.heard.append(f"late by {lag_s}")
-
-
-def test_the_policy_hears_how_attempts_end_and_obeys_no_refusals() -> None:
-    policy = Recorder()
-    scheduler = make(concurrency=policy)
-    for key in "abc":
-        scheduler.submit(key, 0.0, 0.0)
-    scheduler.start_ready(1.0)
-    scheduler.succeeded("a", 1.5)
-    scheduler.failed("b", "timeout", 2.0)
-    scheduler.failed("c", "peer-refused", 2.0, retry=False)  # an answer, and quick: no sign of too much
-    scheduler.observe_lag(0.25)
-    scheduler.submit("d", 0.0, 2.0)
-    scheduler.succeeded("d", 2.0)  # came by itself: nothing was measured
-    assert policy.heard == [(0.5, 3), 2, "late by 0.25"]
-
-
-def test_a_policy_sees_that_its_bound_is_reached_though_a_part_is_reserved() -> None:
-    scheduler = make(concurrency=AimdConcurrency(1000, 16), rate_per_s=1e5, reserve=0.2)
-    for index in range(2000):
-        scheduler.submit(f"mn{index}", 0.0, 0.0)
-    now, under_way = 0.0, scheduler.start_ready(0.0)
-    assert len(under_way) == 12
-    while under_way:
-        now += 0.01
-        scheduler.succeeded(under_way.pop(0), now)
-        under_way += scheduler.start_ready(now)
-    assert scheduler.progress(now).peak_in_flight > 40
-
-
-def test_nodes_that_are_gone_do_not_count_as_overload() -> None:
-    policy = AimdConcurrency(64, 16)
-    scheduler = make(concurrency=policy, rate_per_s=1e5, attempts=1)
-    for index in range(200):
-        scheduler.submit(f"mn{index}", 0.0, 0.0)
-    now = 0.0
-    while started := scheduler.start_ready(now):
-        now += 40.0
-        for key in started:
-            scheduler.failed(key, "timeout", now, answered=False)
-    assert policy.limit == 16
-    assert scheduler.progress(now).given_up == 200

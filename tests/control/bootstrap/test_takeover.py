@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from ipaddress import IPv6Address
 
 import pytest
 
-from control.bootstrap.concurrency import FixedConcurrency
 from control.bootstrap.job import JobAction, SwitchTimeouts
-from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import NodeToRecover, Takeover
+from tests.control.bootstrap.schedulers import make_scheduler
 
 
 class Driver:
@@ -36,14 +34,11 @@ def driver():
 
 
 def make_takeover(driver, *, concurrency=2, attempts=3, total_give_up_after_s=0.0, **options):
-    scheduler = Scheduler(
-        concurrency=FixedConcurrency(concurrency),
+    scheduler = make_scheduler(
+        concurrency=concurrency,
         rate_per_s=1000.0,
         attempts=attempts,
-        backoff_initial_s=1.0,
-        backoff_max_s=8.0,
         give_up_after_s=1000.0,
-        random=random.Random(3),
         total_give_up_after_s=total_give_up_after_s,
     )
     return Takeover(scheduler, driver, timeouts=SwitchTimeouts(1.0, 4.0), **options)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.bootstrap.concurrency import FixedConcurrency
-from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.urgency import urgency
+from tests.control.bootstrap.schedulers import make_scheduler
 
 WALL = 1_700_000_000.0
 HOUR_S = 3600.0
@@ -21,15 +19,7 @@ node = st.tuples(st.floats(0.0, 2 * HOUR_S), st.floats(0.0, LONGEST_S))
 
 def order(nodes: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """The nodes as a scheduler with one place begins them, each by how long it was silent and how long it is bound."""
-    scheduler = Scheduler(
-        concurrency=FixedConcurrency(1),
-        rate_per_s=1e6,
-        attempts=1,
-        backoff_initial_s=1.0,
-        backoff_max_s=1.0,
-        give_up_after_s=1e6,
-        random=random.Random(1),
-    )
+    scheduler = make_scheduler(concurrency=1, rate_per_s=1e6)
     for index, (idle_s, left_s) in enumerate(nodes):
         scheduler.submit(str(index), urgency(WALL - idle_s, WALL + left_s, WALL), 100.0)
     begun = []
