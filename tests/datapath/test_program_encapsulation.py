@@ -150,6 +150,15 @@ def test_no_error_answers_an_error(testbed):
     assert (outcome.verdict, outcome.reason) == ("drop", Reason.DROP_TOO_BIG)
 
 
+def test_the_same_node_number_in_other_prefixes_is_nobody(testbed):
+    """So many prefixes that some have the bucket of the binding."""
+    frame = bytes(link(testbed) / padded(testbed, 60))
+    prefix = int(testbed.home) >> 64
+    for number in range(1, 1000):
+        sent = frame[:38] + (prefix + number).to_bytes(8, "big") + frame[46:]
+        assert testbed.run(sent).reason is Reason.PASS_NOT_OURS
+
+
 @pytest.mark.parametrize("length", [48, 49, 50, 51, 52, 60, 1200, 1232, 1233, 1400])
 @pytest.mark.parametrize("hop_limit", [0, 1])
 def test_a_used_up_hop_limit_is_answered(testbed, length, hop_limit):
