@@ -34,6 +34,7 @@ _MAX_SIMULATED_NODES = 1_000_000
 _MAX_SIMULATED_SURVIVORS = 1_000
 _MAX_DELAY_MS = 10_000
 _MAX_BACKGROUND_RATE = 2_000
+_MAX_TRAFFIC_PPS = 5_000  # the two ends are Python
 _MAX_WORKERS = 64
 
 
@@ -61,6 +62,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         metavar="RATE",
         help="Binding Updates per second of other nodes, registered at ha2 before",
     )
+    add("--traffic", type=float, default=_DEFAULTS.traffic_pps, metavar="PPS", help="each way, of a node served by ha2")
     add("--survivors", type=int, default=_DEFAULTS.survivors, metavar="K", help="home agents beside the failing one")
     add("--store", choices=STORES, default=_DEFAULTS.store, help="of the cluster's state")
     add("--auth", choices=("psk", "cert"), default=_DEFAULTS.authentication, help="shared keys or certificates")
@@ -101,6 +103,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         parser.error(f"--rtt and --jitter take 0 to {_MAX_DELAY_MS} ms")
     if not 0 <= parsed.background_bu <= _MAX_BACKGROUND_RATE:
         parser.error(f"--background-bu takes 0 to {_MAX_BACKGROUND_RATE}")
+    if not 0 <= parsed.traffic <= _MAX_TRAFFIC_PPS:
+        parser.error(f"--traffic takes 0 to {_MAX_TRAFFIC_PPS}")
+    if parsed.traffic and parsed.simulate:
+        parser.error("--simulate knows no packets: --traffic goes with real runs")
     if min(parsed.concurrency, parsed.rate, parsed.lease, parsed.probe_rate, parsed.give_up_after) <= 0:
         parser.error("--concurrency, --rate, --lease, --probe-rate and --give-up-after take positive numbers")
     if not 0 <= parsed.workers <= _MAX_WORKERS:
@@ -115,6 +121,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> FailoverOptions:
         jitter_ms=parsed.jitter,
         unreachable_percent=parsed.unreachable,
         background_bu_rate_per_s=parsed.background_bu,
+        traffic_pps=parsed.traffic,
         survivors=parsed.survivors,
         store=parsed.store,
         authentication=parsed.auth,

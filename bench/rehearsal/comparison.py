@@ -22,6 +22,7 @@ _ROWS: tuple[tuple[str, Callable[[Report], str]], ...] = (
     ("peak in flight", lambda report: str(report["peak_in_flight"])),
     ("other nodes' updates p50, ms", lambda report: _background(report, "p50")),
     ("other nodes' updates p99, ms", lambda report: _background(report, "p99")),
+    ("another node's packets lost", lambda report: _traffic(report)),
     ("home agent CPU, s", lambda report: str(report["ha_cpu_s"])),
 )
 
@@ -35,6 +36,11 @@ def print_comparison(reports: Sequence[Report], console: Console) -> None:
     for what, of in _ROWS:
         table.add_row(what, *(of(report) for report in reports))
     console.print(table)
+
+
+def _traffic(report: Report) -> str:
+    figures = report.get("traffic")
+    return "" if figures is None else f"{figures['lost']} of {figures['sent']}"
 
 
 def _background(report: Report, name: str) -> str:

@@ -34,6 +34,7 @@ class FailoverOptions:
         jitter_ms: further time, at most, there and back together.
         unreachable_percent: share of the nodes that vanish together with ha1.
         background_bu_rate_per_s: Binding Updates of other nodes, registered at ha2 before, during the recovery.
+        traffic_pps: packets a second, each way, of a node that is registered at ha2 all the time.
         survivors: home agents beside ha1; more than one have home prefixes of their own.
         store: what the state store of the cluster is.
         authentication: shared keys or certificates (ECDSA P-256).
@@ -60,6 +61,7 @@ class FailoverOptions:
     jitter_ms: float = 0.0
     unreachable_percent: float = 0.0
     background_bu_rate_per_s: float = 0.0
+    traffic_pps: float = 0.0
     survivors: int = 1
     store: Store = "sqlite"
     authentication: Authentication = "cert"

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.lab.outages import percentile
+from bench.lab.probing import Delivery
 from bench.rehearsal.background import Refresh
 from bench.rehearsal.machine import machine, versions
 from bench.rehearsal.options import FailoverOptions
@@ -33,6 +34,7 @@ class Measurements:
         simulator: the simulator's last summary.
         refreshes: of nodes that the failure did not concern.
         background_bus: Binding Updates these sent, repetitions included.
+        traffic: what became of packets of a node that the failure did not concern, by direction; empty: none.
         calibration_ms: the calibration loop before and after.
     """
 
@@ -46,6 +48,7 @@ class Measurements:
     simulator: Mapping[str, Any]
     refreshes: Sequence[Refresh]
     background_bus: int
+    traffic: Mapping[str, Delivery]
     calibration_ms: tuple[float, float]
 
 
@@ -75,6 +78,7 @@ def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, 
         "background_bu_ms": _background(measured, during=True),
         "background_bu_before_ms": _background(measured, during=False),
         "background_bu_sent": measured.background_bus,
+        "traffic": _traffic(measured.traffic),
         "ha_cpu_s": round(cpu_s, 2),
         "ha_cpu_user_s": round(sum(after.user_s - before.user_s for before, after in usage), 2),
         "ha_cpu_system_s": round(sum(after.system_s - before.system_s for before, after in usage), 2),
@@ -109,6 +113,7 @@ def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, 
             "jitter_ms": options.jitter_ms,
             "unreachable_percent": options.unreachable_percent,
             "background_bu_rate_per_s": options.background_bu_rate_per_s,
+            "traffic_pps": options.traffic_pps,
             "survivors": options.survivors,
             "store": options.store,
             "auth": options.authentication,
@@ -157,6 +162,17 @@ def _background(measured: Measurements, *, during: bool) -> dict[str, Any] | Non
     return {**figures, "count": len(values)}
 
 
+def _traffic(deliveries: Mapping[str, Delivery]) -> dict[str, int] | None:
+    """Both directions together."""
+    if not deliveries:
+        return None
+    return {
+        "sent": sum(each.sent for each in deliveries.values()),
+        "lost": sum(each.missing for each in deliveries.values()),
+        "repeated": sum(each.repeated for each in deliveries.values()),
+    }
+
+
 def _timeline(measured: Measurements, answered: Sequence[float]) -> dict[str, list[float]]:
     """What a picture needs, in columns; times in seconds since the failure."""
     samples = [asdict(sample) for sample in measured.sampler.samples]
@@ -188,6 +204,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         ("handshake p50 / p99", f"{handshake['p50']} / {handshake['p99']} ms"),
         ("home agent CPU", f"{report['ha_cpu_s']} s, {_cpu_per_node(report)} ms a node"),
         *_background_rows(report),
+        *_traffic_rows(report),
         ("retransmissions", str(report["retransmissions"])),
         ("peak in flight", str(report["peak_in_flight"])),
         *([] if report["peak_rss_mb"] is None else [("peak memory", f"{report['peak_rss_mb']} MB")]),
@@ -216,6 +233,11 @@ def _background_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
             shown = " / ".join(f"{figures[key]}" for key in ("p50", "p99", "max"))
             rows.append((f"other nodes' updates {when} p50 / p99 / max", f"{shown} ms ({figures['count']})"))
     return rows
+
+
+def _traffic_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    traffic = report.get("traffic")
+    return [] if traffic is None else [("another node's packets lost", f"{traffic['lost']} of {traffic['sent']}")]
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -25,6 +25,7 @@ from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.progress import Reporter
 from bench.rehearsal.report import Measurements
 from bench.rehearsal.samples import Sampler
+from bench.rehearsal.traffic import Traffic, traffic_subscriber
 
 _STEP_S = 0.05
 _PROBE_INTERVAL_S = 0.1
@@ -46,6 +47,7 @@ class Rehearsal:
         self._simulator_summary: dict[str, Any] = {}
         self._claimed_at: float | None = None
         self._background: BackgroundNodes | None = None
+        self._traffic: Traffic | None = None
 
     def run(self) -> Measurements:
         """Build, register, fail, recover, remove everything.
@@ -62,6 +64,8 @@ class Rehearsal:
         self._register(nodes)
         probes = self._start_probes(laboratory, scene)
         self._start_background()
+        if self._traffic is not None:
+            self._traffic.begin()
         datapath_before = scene.surviving.show_datapath()
         sampler = Sampler(scene.survivors)
         if vanishing := sorted(self._options.unreachable):
@@ -77,6 +81,7 @@ class Rehearsal:
         background = self._background
         if background is not None:
             background.poll()
+        traffic = self._traffic
         return Measurements(
             outages_s=[history["outage_s"] for history in probes.report()],
             probe_interval_s=probes.interval_s,
@@ -88,6 +93,7 @@ class Rehearsal:
             simulator=self._simulator_summary,
             refreshes=background.refreshes if background is not None else (),
             background_bus=background.sent if background is not None else 0,
+            traffic=traffic.end() if traffic is not None else {},
             calibration_ms=(calibration_before, calibration_ms()),
         )
 
@@ -98,7 +104,10 @@ class Rehearsal:
         numbers = range(1, options.mobile_nodes + 1)
         self._subscribers = [credentials.subscriber(number, home_address(number)) for number in numbers]
         others = background_subscribers(options, credentials)
-        bindings = (len(self._subscribers) + len(others)) * _SPARE_BINDINGS
+        every = [*self._subscribers, *others]
+        if options.traffic_pps:
+            every.append(traffic_subscriber(options, credentials, len(every) + 1))
+        bindings = len(every) * _SPARE_BINDINGS
         scene_options = SceneOptions(
             survivors=options.survivors,
             new_home_address=options.new_home_address,
@@ -108,7 +117,7 @@ class Rehearsal:
             store=self._start_redis(laboratory) if options.store == "redis" else "",
             max_bindings=1 << bindings.bit_length(),
         )
-        scene = Scene(laboratory, credentials, [*self._subscribers, *others], scene_options)
+        scene = Scene(laboratory, credentials, every, scene_options)
         link = SimulatorOptions(
             rate_per_s=_REGISTRATION_RATE_PER_S,
             loss_percent=options.loss_percent,
@@ -121,6 +130,9 @@ class Rehearsal:
         if others:
             self._background = BackgroundNodes(laboratory, scene, credentials, others, link)
             hosts.append(self._background.nodes.host)
+        if options.traffic_pps:
+            self._traffic = Traffic(laboratory, scene, credentials, every[-1], options.traffic_pps)
+            hosts.append(self._traffic.node.host)
         self._reporter.advance(1)
         scene.core.prime_neighbours(*hosts)
         scene.load()

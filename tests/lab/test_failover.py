@@ -53,7 +53,7 @@ def test_nodes_that_vanish_are_given_up_while_others_are_served(tmp_path: Path) 
     file = tmp_path / "result.json"
     command = [sys.executable, "-m", "bench.failover", "--mobile-nodes", str(NODES), "--lease", "1.5", "--auth", "psk"]
     command += ["--policy", "aimd", "--rtt", "20", "--jitter", "4", "--background-bu", "5", "--unreachable", "20"]
-    command += ["--give-up-after", "1", "--json", str(file)]
+    command += ["--traffic", "100", "--give-up-after", "1", "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     result = json.loads(file.read_text())
@@ -62,6 +62,8 @@ def test_nodes_that_vanish_are_given_up_while_others_are_served(tmp_path: Path) 
     assert result["background_bu_ms"]["p99"] >= result["background_bu_ms"]["p50"] >= 20
     assert result["background_bu_before_ms"]["count"] > 0
     assert result["parameters"]["rtt_ms"] == 20
+    assert (result["traffic"]["lost"], result["traffic"]["repeated"]) == (0, 0)
+    assert result["traffic"]["sent"] > 200
 
 
 def test_policies_are_compared_and_two_survivors_divide_the_nodes(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from bench.failover import parse_options
+from bench.lab.probing import Delivery
 from bench.lab.processes import ProcessUsage, read_usage, read_usage_of_family
 from bench.rehearsal.background import Refresh
 from bench.rehearsal.comparison import print_comparison
@@ -77,6 +78,7 @@ MEASURED = Measurements(
     simulator={"registered": 3},
     refreshes=[Refresh(999.0, 0.02), Refresh(1000.1, 0.2), Refresh(1001.0, 0.03), Refresh(1002.0, 0.05)],
     background_bus=5,
+    traffic={"encapsulated": Delivery(100, 2, 0), "decapsulated": Delivery(101, 0, 1)},
     calibration_ms=(5.0, 6.0),
 )
 
@@ -96,6 +98,7 @@ def test_report_has_the_figures_by_their_stable_names() -> None:
         "ha_cpu_system_s": 0.2,
         "ha_cpu_ms_per_node": 200.0,
         "ha_cpu_calibrated_ms_per_node": 200.0,
+        "traffic": {"sent": 201, "lost": 2, "repeated": 1},
         "retransmissions": 5,
         "peak_in_flight": 2,
         "peak_rss_mb": 50.0,

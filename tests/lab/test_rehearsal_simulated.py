@@ -124,7 +124,9 @@ def test_a_run_without_bounds_is_nothing_to_calibrate_from() -> None:
         calibrated(report)
 
 
-@pytest.mark.parametrize("line", ["--calibrate f", "--simulate --mobile-nodes 1000001", "--survivors 17"])
+@pytest.mark.parametrize(
+    "line", ["--calibrate f", "--simulate --mobile-nodes 1000001", "--survivors 17", "--simulate --traffic 5"]
+)
 def test_impossible_options_are_refused(line: str) -> None:
     with pytest.raises(SystemExit):
         main(line.split())
