@@ -46,7 +46,7 @@ INLINE __u32 read_ipv4_tunnel(struct __sk_buff *skb, struct ipv6_header *inner, 
 /* 0 if the packet comes from where its inner source is bound, else why not. */
 INLINE __u32 refusal(struct __sk_buff *skb)
 {
-	struct ipv6_address source, care_of_address;
+	struct ipv6_address source, care_of_address = {}; /* or the compiler carries around what was never read */
 	struct ipv6_header inner;
 	struct binding sender;
 	__u32 reason;
