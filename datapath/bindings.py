@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv6Address
-from itertools import repeat
 from operator import attrgetter
 from pathlib import Path
 from struct import Struct
@@ -13,6 +12,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from datapath.address_words import words_of
 from datapath.bindings_values import Tunnel, Usage
 from datapath.bpf_syscall import Map
 from datapath.care_of_addresses import CareOfAddress, IPv4CareOfAddress, unpack_care_of_address
@@ -111,10 +111,10 @@ class BindingMap:
         self, home_address: IPv6Address, care_of_address: CareOfAddress, home_agent_address: IPv6Address
     ) -> None:
         """Installs or changes one binding, in force at once; raises MapFull or AddressNotServed and changes nothing."""
-        self._check([care_of_address])
-        addresses = (home_address, care_of_address, home_agent_address)
-        home, care_of, agent = (_ADDRESS.unpack(address.packed) for address in addresses)
-        self._table.put(home, care_of, agent)
+        value = int(care_of_address)
+        if value >> _FIRST_GROUP_SHIFT == 0:
+            self._check([care_of_address])
+        self._table.put(_halves(int(home_address)), _halves(value), _halves(int(home_agent_address)))
 
     def install_many(self, tunnels: Mapping[IPv6Address, Tunnel]) -> None:
         """Installs or changes many bindings in one call.
@@ -123,13 +123,11 @@ class BindingMap:
             MapFull: none or only part of them are in force.
             AddressNotServed: none of them is.
         """
-        home = _words(tunnels)
-        care_of_addresses = list(map(attrgetter("care_of_address"), tunnels.values()))
-        care_of = _words(care_of_addresses)
+        rows = list(tunnels.values())
+        home, care_of = words_of(tunnels), words_of(list(map(attrgetter("care_of_address"), rows)))
         suspects = np.flatnonzero(care_of[:, 0] & _FIRST_GROUP == 0)
-        self._check([care_of_addresses[row] for row in suspects.tolist()])
-        agents = list(map(attrgetter("home_agent_address"), tunnels.values()))
-        if not self._batches.put(home, care_of, self._networks_of_objects(home[:, 0], agents)):
+        self._check([rows[row].care_of_address for row in suspects.tolist()])
+        if not self._batches.put(home, care_of, self._networks_of(home[:, 0], rows)):
             raise MapFull(
                 f"{self._batches.missing(home)} more bindings do not fit beside {len(self)} of {self.capacity}: "
                 "raise datapath.max_bindings and load the data path again."
@@ -144,7 +142,7 @@ class BindingMap:
 
     def remove_many(self, home_addresses: Iterable[IPv6Address]) -> None:
         """Removes many bindings in one call; those that are not there are passed over."""
-        self._batches.remove(_words(home_addresses))
+        self._batches.remove(words_of(list(home_addresses)))
 
     def entries(self) -> dict[IPv6Address, Tunnel]:
         """All bindings as the programs have them now."""
@@ -209,16 +207,19 @@ class BindingMap:
                 )
 
     def _slot(self, home_address: IPv6Address) -> int:
-        return self._table.find(*_ADDRESS.unpack(home_address.packed))
+        return self._table.find(*_halves(int(home_address)))
 
-    def _networks_of_objects(self, prefixes: NDArray[np.uint64], agents: list[IPv6Address]) -> Networks:
+    def _networks_of(self, prefixes: NDArray[np.uint64], tunnels: list[Tunnel]) -> Networks:
         """Numbers of the home networks. Few agents are different, and those mostly the same objects."""
+        agent_of = attrgetter("home_agent_address")
+        if len(set(map(id, map(agent_of, tunnels)))) == 1:
+            pair = _halves(int(tunnels[0].home_agent_address))
+            return self._networks(prefixes, [pair], np.zeros(len(tunnels), np.int64))
+        agents = list(map(agent_of, tunnels))
         objects = list(map(id, agents))
         by_object = dict(zip(objects, agents, strict=True))
         number_of = {key: number for number, key in enumerate(by_object)}
-        pairs = [_ADDRESS.unpack(agent.packed) for agent in by_object.values()]
-        if len(pairs) == 1:
-            return self._networks(prefixes, pairs, np.zeros(len(agents), np.int64))
+        pairs = [_halves(int(agent)) for agent in by_object.values()]
         return self._networks(prefixes, pairs, np.fromiter(map(number_of.__getitem__, objects), np.int64, len(agents)))
 
     def _networks(self, prefixes: NDArray[np.uint64], agents: list[Pair], numbers: NDArray[np.int64]) -> Networks:
@@ -240,12 +241,6 @@ class BindingMap:
         }
 
 
-def _words(addresses: Iterable[CareOfAddress]) -> Words:
-    """Both halves of each address, as they lie in memory."""
-    rows = list(addresses)
-    try:
-        integers = list(map(attrgetter("_ip"), rows))  # what int() returns, by way of a call in Python
-    except AttributeError:
-        integers = list(map(int, rows))
-    packed = b"".join(map(_to_bytes, integers, repeat(KEY_SIZE), repeat("big")))
-    return np.frombuffer(packed, np.uint64).reshape(-1, 2)
+def _halves(address: int) -> Pair:
+    """Both halves of an address as they lie in memory."""
+    return cast(Pair, _ADDRESS.unpack(_to_bytes(address, KEY_SIZE, "big")))

@@ -54,14 +54,14 @@ class TableBatches:
         """
         self._table.settle()
         places, order = self._in_order(home)
-        home = home[order]
+        home = home.take(order, axis=0)
         found = self._find(home, places)
         if self._table.count + int(np.count_nonzero(found < 0)) > self._table.capacity:
             return False
         for start in range(0, len(order), _BLOCK):
             block = slice(start, start + _BLOCK)
             rows = order[block]
-            if not self._put_block(found[block], places[block], home[block], care_of[rows], network[rows]):
+            if not self._put_block(found[block], places[block], home[block], care_of.take(rows, axis=0), network[rows]):
                 return False
         return True
 
@@ -75,11 +75,16 @@ class TableBatches:
         self._table.settle()
         places, order = self._in_order(home)
         found = self._find(home[order], places)
-        slots = np.unique(found[found >= 0])
+        slots = _different(np.sort(found[found >= 0]))
         self._states[slots] = self._new_states(len(slots))
         self._table.count -= len(slots)
-        buckets = np.unique(slots // BUCKET_SLOTS)
-        while len(buckets):  # no search goes on beyond them any more
+        buckets = _different(slots // BUCKET_SLOTS)
+        for start in range(0, len(buckets), _BLOCK):
+            self._clear(buckets[start : start + _BLOCK])
+
+    def _clear(self, buckets: Slots) -> None:
+        """Has no search go on beyond the buckets any more, nor beyond those before them, where none has to."""
+        while len(buckets):
             buckets = buckets[self._ends_searches(buckets)]
             states = self._pairs[buckets]
             freed = (states != 0) & (states & _TAKEN == 0)
@@ -119,6 +124,12 @@ class TableBatches:
     def _put_block(self, found: Slots, places: Slots, home: Words, care_of: Words, network: Networks) -> bool:
         """Few enough rows that what was read is in the cache when it is written."""
         is_fresh = found < 0
+        if is_fresh.all():
+            slots = self._claim(places)
+            if slots is None:
+                return False
+            self._insert(slots, home, care_of, network)
+            return True
         if is_fresh.any():
             slots = self._claim(places[is_fresh])
             if slots is None:
@@ -152,7 +163,7 @@ class TableBatches:
         result = np.full(len(home), -1, np.int64)
         searched = np.arange(len(home))
         for _ in range(MAX_PROBES):
-            contents = self._buckets[buckets]
+            contents = self._buckets.take(buckets, axis=0)
             states = contents.view(np.uint32)[:, :: SLOT_SIZE // 4]
             lows = contents[:, _LOW :: SLOT_SIZE // 8]
             rows, columns = np.nonzero((lows == home[searched, 1, None]) & (states & _TAKEN != 0))
@@ -168,34 +179,43 @@ class TableBatches:
         return result
 
     def _claim(self, places: Slots) -> Slots | None:
-        """A free slot for each of the ascending places; None if one finds none."""
-        first = int(places[0]) * BUCKET_SLOTS
-        free = self._states[first : (int(places[-1]) + MAX_PROBES) * BUCKET_SLOTS] & _TAKEN == 0
-        owner = np.empty(len(free), np.int32)
-        result = np.empty(len(places), np.int64)
-        searching = np.arange(len(places))
-        slots = places * BUCKET_SLOTS - first
-        for _ in range(MAX_PROBES * BUCKET_SLOTS):
-            candidates = free[slots]
-            owner[slots[candidates]] = searching[candidates]
-            won = candidates & (owner[slots] == searching)
-            result[searching[won]] = slots[won]
-            free[slots[won]] = False
-            searching, slots = searching[~won], slots[~won] + 1
-            if not len(searching):
-                return np.add(result, first)
-        return None
+        """A free slot for each of the ascending places; None if one finds none.
+
+        First in their own buckets, as far as those go, for there a packet finds them at once.
+        """
+        first = int(places[0])
+        free = self._pairs[first : int(places[-1]) + MAX_PROBES] & _TAKEN == 0
+        own = free.take(places - first, axis=0)
+        each = np.arange(len(places))
+        is_first = np.concatenate(([True], places[1:] != places[:-1]))
+        rank = each - np.maximum.accumulate(np.where(is_first, each, 0))
+        result: Slots = (places - first) * BUCKET_SLOTS + (rank + ~own[:, 0])
+        is_left = rank >= own.sum(axis=1)
+        flat = free.reshape(-1)
+        flat[result[~is_left]] = False
+        left = np.flatnonzero(is_left)
+        if len(left):
+            # The following free slots in turn, but none before one's own place.
+            following = np.flatnonzero(flat)
+            each = np.arange(len(left))
+            turn = np.searchsorted(following, (places[left] - first) * BUCKET_SLOTS)
+            turn = np.maximum.accumulate(turn - each) + each
+            if turn[-1] >= len(following):
+                return None
+            result[left] = following[turn]
+            if (result[left] // BUCKET_SLOTS - (places[left] - first) >= MAX_PROBES).any():
+                return None
+        result += first * BUCKET_SLOTS
+        return result
 
     def _insert(self, slots: Slots, home: Words, care_of: Words, network: Networks) -> None:
-        order = np.argsort(slots)
-        slots = slots[order]
         contents = np.empty((len(slots), SLOT_SIZE // 8), np.uint64)
         contents[:, 0] = self._states[slots]  # as it is, and no next hop
-        contents[:, _LOW] = home[order, 1]
-        contents[:, _CARE_OF] = care_of[order]
+        contents[:, _LOW] = home[:, 1]
+        contents[:, _CARE_OF] = care_of
         self._words[slots] = contents
         self._table.usages[:, slots] = 0
-        self._states[slots] = self._new_states(len(slots)) | _TAKEN | network[order] << _INDEX_SHIFT
+        self._states[slots] = self._new_states(len(slots)) | _TAKEN | network << _INDEX_SHIFT
         self._table.count += len(slots)
 
     def _change(self, slots: Slots, care_of: Words, network: Networks) -> None:
@@ -226,3 +246,9 @@ class TableBatches:
         first = self._table.reserve_changes(number) - 1
         changes = (np.arange(first, first + number, dtype=np.uint32)) % np.uint32(LAST_CHANGE) + np.uint32(1)
         return changes << _CHANGE_SHIFT
+
+
+def _different(ascending: Slots) -> Slots:
+    """Each number once: numpy's own way does not know that they are in order."""
+    result: Slots = ascending[np.append(True, ascending[1:] != ascending[:-1])[: len(ascending)]]
+    return result
