@@ -19,13 +19,13 @@ INLINE void add_to(__u64 *counter, __u64 number)
 #endif
 }
 
-INLINE void count_encapsulated(const struct binding *binding, __u32 length)
+INLINE void count_encapsulated(const struct binding *binding, __u64 length)
 {
 	add_to(&binding->usage->encapsulated_packets, 1);
 	add_to(&binding->usage->encapsulated_bytes, length);
 }
 
-INLINE void count_decapsulated(const struct binding *binding, __u32 length)
+INLINE void count_decapsulated(const struct binding *binding, __u64 length)
 {
 	add_to(&binding->usage->decapsulated_packets, 1);
 	add_to(&binding->usage->decapsulated_bytes, length);

@@ -49,6 +49,7 @@
 #define FRAGMENT_MORE bpf_htons(1)
 /* Payload of the first of two fragments: with its headers it fits the smallest link. What is left fits any. */
 #define FIRST_FRAGMENT_SIZE (IPV6_MINIMUM_MTU - IPV6_HEADER_SIZE - FRAGMENT_HEADER_SIZE)
+#define MAX_MTU 0xFFFF /* what a length field of 16 bits can say */
 #define SLOW_PATH_PORT 0 /* in `ports`, the slow path's entrance; no interface has this index */
 #define FLOW_INFORMATION_MASK 0x0FFFFFFF /* traffic class and flow label of the first word */
 #define DSCP_MASK 0xFC /* of the traffic class: the rest of it is ECN */

@@ -2,8 +2,8 @@
  * RFC 2473). Everything is decided before the first byte is changed. */
 #pragma once
 
-INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header *link, struct ipv6_header *packet,
-			       void *end, const struct binding *binding)
+INLINE enum reason encapsulate_any(struct xdp_md *ctx, const struct ethernet_header *link, struct ipv6_header *packet,
+				   void *end, const struct binding *binding)
 {
 	const __be32 version_class_flow = packet->version_class_flow;
 	const __u64 length = packet_length(packet);
@@ -50,4 +50,67 @@ INLINE enum reason encapsulate(struct xdp_md *ctx, const struct ethernet_header 
 	inner->hop_limit -= 1;
 	count_encapsulated(binding, length);
 	return reason;
+}
+
+/* Every packet to an address that is not the home agent's. */
+COLD long encapsulate_slowly(struct xdp_md *ctx, __u64 one, __u64 two, __u64 three)
+{
+	struct cursor frame = cursor_of(ctx);
+	struct ipv6_address destination;
+	struct ethernet_header *link;
+	struct ipv6_header *packet;
+	struct binding binding;
+
+	packet = take_packet(&frame, &link);
+	if (!packet)
+		return PASS_MALFORMED;
+	destination = address_of(packet->destination);
+	if (!find_mobile(ctx, &destination, &binding))
+		return PASS_NOT_OURS;
+	return encapsulate_any(ctx, link, packet, frame.end, &binding);
+}
+
+/* The same for an ordinary packet that goes where the one before went, in as few steps as that takes. */
+INLINE enum reason encapsulate(struct xdp_md *ctx, struct ipv6_header *packet)
+{
+	struct usages *usages = usages_of(bpf_get_smp_processor_id());
+	const __u64 now = current_state_of_routes();
+	const struct ipv6_address destination = address_of(packet->destination);
+	const struct next_hop *hop;
+	__be32 version_class_flow;
+	struct ethernet_header *link;
+	struct ipv6_header *outer;
+	struct binding binding;
+	enum sighting sighting;
+	struct cursor frame;
+	struct way way;
+	__u64 length;
+
+	if (!usages)
+		return PASS_NOT_OURS;
+	sighting = look(&destination, usages, &binding);
+	if (UNLIKELY(sighting != IS_HERE))
+		return sighting == IS_NOWHERE && !WITH_MOBILE_NETWORKS ? PASS_NOT_OURS :
+									 encapsulate_slowly(ctx, 0, 0, 0);
+	version_class_flow = packet->version_class_flow;
+	length = packet_length(packet);
+	hop = next_hop_at(binding.word >> 32);
+	KEEP(hop);
+	if (UNLIKELY(!is_hop_limit_ordinary(packet->hop_limit) || !is_clearly_forwardable(packet->source) ||
+		     is_ipv4(&binding.care_of_address) || !now || !is_reference_of(now, &binding) ||
+		     length + IPV6_HEADER_SIZE > hop->mtu || !begin_way(hop, now, &way)))
+		return encapsulate_slowly(ctx, 0, 0, 0);
+
+	if (move_head(ctx, -IPV6_HEADER_SIZE))
+		return DROP_NO_ROOM;
+	frame = cursor_of(ctx);
+	link = take(&frame, sizeof(*link) + 2 * IPV6_HEADER_SIZE);
+	if (!link)
+		return DROP_NO_ROOM;
+	outer = (struct ipv6_header *)(link + 1);
+	write_way(link, &way);
+	write_outer(outer, version_class_flow, length, binding.home_agent, &binding.care_of_address);
+	outer[1].hop_limit -= 1;
+	count_encapsulated(&binding, length);
+	return FORWARD_ENCAPSULATED;
 }

@@ -10,3 +10,12 @@
 		asm volatile("%0 = %1 ll" : "=r"(number_) : "i"(0x5ec7e75ec7e75e00ULL + (place)));                          \
 		number_;                                                                                           \
 	})
+
+/* The memory of a map that has one value, without asking for it: its number in SINGLE_VALUES (datapath/layout.py). What
+ * is added to it has to be known to the verifier as below the value's size, of which there may be 2^29 bytes. */
+#define MEMORY_OF(type, number)                                                                                    \
+	({                                                                                                         \
+		type *memory_;                                                                                     \
+		asm volatile("%0 = %1 ll" : "=r"(memory_) : "i"(0x5ec7e75ec7e75f00ULL + (number)));                         \
+		memory_;                                                                                           \
+	})

@@ -41,12 +41,22 @@ INLINE void find_ipv4_route(struct xdp_md *ctx, struct route *route, const struc
 	ask_kernel(ctx, route, &query);
 }
 
+/* Whether frames can be sent by the interface; if so, chooses it as the port of a later XDP_REDIRECT. */
+INLINE int can_send_by(__u32 port)
+{
+	__u64 verdict;
+
+	choose_tag(port);
+	/* All of its bits count, whatever type bcc has the helper return: so nothing has to be cut off. */
+	asm("" : "=r"(verdict) : "0"(ports.redirect_map(port, XDP_PASS)));
+	return verdict == XDP_REDIRECT;
+}
+
 /* Whether the packet can leave from here. Chooses the port of a later XDP_REDIRECT and writes nothing: an interface
  * without XDP would lose the frame, so such a frame is left to the kernel before it is touched. */
 INLINE int can_redirect(const struct route *route)
 {
-	choose_tag(route->port);
-	return route->status == BPF_FIB_LKUP_RET_SUCCESS && ports.redirect_map(route->port, XDP_PASS) == XDP_REDIRECT;
+	return route->status == BPF_FIB_LKUP_RET_SUCCESS && can_send_by(route->port);
 }
 
 /* What becomes of a packet to be encapsulated, by its route: a FORWARD_ reason, a PASS_ reason when the kernel's

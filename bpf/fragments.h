@@ -10,6 +10,7 @@ COLD long encapsulate_in_fragments(struct xdp_md *ctx, __u64 replaced, __u64 two
 {
 	struct ipv6_header *packet = packet_at(ctx, sizeof(struct ethernet_header) + replaced);
 	struct binding sender, receiver;
+	struct usage *usage_of_sender = NULL;
 	struct fragment_header *fragment;
 	struct ethernet_header *link;
 	struct ipv6_address mobile;
@@ -24,8 +25,11 @@ COLD long encapsulate_in_fragments(struct xdp_md *ctx, __u64 replaced, __u64 two
 	if (!find_mobile(ctx, &mobile, &receiver))
 		return replaced ? DROP_TUNNEL_DESTINATION : PASS_NOT_OURS;
 	mobile = address_of(packet->source);
-	if (replaced && !find_mobile(ctx, &mobile, &sender))
-		return DROP_TUNNEL_NO_BINDING;
+	if (replaced) {
+		if (!find_mobile(ctx, &mobile, &sender))
+			return DROP_TUNNEL_NO_BINDING;
+		usage_of_sender = sender.usage;
+	}
 	if (ports.redirect_map(SLOW_PATH_PORT, XDP_PASS) != XDP_REDIRECT)
 		return DROP_LINK_MTU_TOO_SMALL;
 	version_class_flow = packet->version_class_flow;
@@ -54,8 +58,10 @@ COLD long encapsulate_in_fragments(struct xdp_md *ctx, __u64 replaced, __u64 two
 	if (!packet)
 		return DROP_NO_ROOM;
 	packet->hop_limit -= 1;
-	if (replaced)
+	if (usage_of_sender) {
+		sender.usage = usage_of_sender;
 		count_decapsulated(&sender, length);
+	}
 	count_encapsulated(&receiver, length);
 	return FORWARD_IN_FRAGMENTS;
 }

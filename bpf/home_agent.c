@@ -48,7 +48,6 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 	struct ethernet_header *link;
 	struct ipv6_header *packet;
 	struct ipv6_address destination;
-	struct binding binding;
 	int is_group_frame;
 	enum reason answer;
 	__u8 next_header;
@@ -84,13 +83,10 @@ INLINE enum reason handle_frame(struct xdp_md *ctx)
 		return PASS_GROUP_FRAME;
 
 	destination = address_of(packet->destination);
-	if (!is_home_agent(&destination)) {
-		if (find_mobile(ctx, &destination, &binding))
-			return encapsulate(ctx, link, packet, frame.end, &binding);
-		return PASS_NOT_OURS;
-	}
+	if (!is_home_agent(&destination))
+		return encapsulate(ctx, packet);
 	if (packet->next_header == NEXT_HEADER_IPV6)
-		return decapsulate(ctx, link, packet, frame.end);
+		return decapsulate(ctx, packet, frame.end);
 	next_header = packet->next_header;
 #if WITH_STRANGER_LIMITS
 	answer = screen_stranger(ctx, 0, 0, 0);

@@ -2,13 +2,20 @@
  * so they outlive the program and the process. */
 #pragma once
 
-BPF_TABLE_PINNED("array", __u32, struct bucket, bindings, MAX_BUCKETS, PIN_DIRECTORY "/bindings");
-BPF_TABLE_PINNED("array", __u32, struct bucket_usage, usage, MAX_USAGES, PIN_DIRECTORY "/usage");
-BPF_TABLE_PINNED("array", __u32, struct home_network, home_networks, MAX_HOME_NETWORKS, PIN_DIRECTORY "/home_networks");
-BPF_TABLE_PINNED("array", __u32, struct next_hop, next_hops, MAX_NEXT_HOPS, PIN_DIRECTORY "/next_hops");
-BPF_TABLE_PINNED("array", __u32, struct cached_route, routes, MAX_ROUTES, PIN_DIRECTORY "/routes");
+/* Maps of one value: an array in which nothing has to be looked up, and no answer to be tested. */
+#define BINDINGS MEMORY_OF(struct bucket, 0) /* MAX_BUCKETS of them */
+#define HOME_NETWORKS MEMORY_OF(struct home_network, 1)
+#define NEXT_HOPS MEMORY_OF(struct next_hop, 2)
+#define ROUTES MEMORY_OF(struct cached_route, 3)
+#define ROUTE_CONTROL MEMORY_OF(struct route_control, 4)
+
+#if USAGE_IS_ONE_VALUE
+#define USAGES MEMORY_OF(struct usages, 5) /* USAGE_STRIPES of them */
+#else
+BPF_TABLE_PINNED("array", __u32, struct usages, usage, USAGE_STRIPES, PIN_DIRECTORY "/usage");
+#endif
+BPF_TABLE_PINNED("hash", __u64, __u32, home_prefixes, MAX_HOME_NETWORKS, PIN_DIRECTORY "/home_prefixes");
 BPF_TABLE_PINNED("percpu_array", __u32, struct route, asked_routes, 1, PIN_DIRECTORY "/asked_routes");
-BPF_TABLE_PINNED("array", __u32, struct route_control, route_control, 1, PIN_DIRECTORY "/route_control");
 #if WITH_MOBILE_NETWORKS
 /* The mobile router by prefix; the longest one counts. */
 BPF_TABLE_PINNED("lpm_trie", struct mobile_network, struct mobile_router, mobile_networks, MAX_MOBILE_NETWORKS,

@@ -7,6 +7,15 @@
 
 #if WITH_MOBILE_NETWORKS
 
+/* Whether a prefix of a mobile router's is the address's. */
+INLINE int is_in_mobile_network(const struct ipv6_address *address)
+{
+	struct mobile_network network = { .prefix_length = 8 * sizeof(network.address) };
+
+	__builtin_memcpy(network.address, address, sizeof(network.address));
+	return mobile_networks.lookup(&network) != NULL;
+}
+
 /* Looks for the binding of the mobile router in front of the network that the address is in. */
 INLINE __u64 search_networks(const struct ipv6_address *address)
 {
@@ -14,7 +23,7 @@ INLINE __u64 search_networks(const struct ipv6_address *address)
 	struct ipv6_address home_address;
 	struct mobile_router *router;
 	struct bucket *bucket;
-	__u32 number, position, state;
+	__u32 number, state;
 
 	if (is_home_agent(address))
 		return NOWHERE; /* whatever prefix it is in */
@@ -26,8 +35,7 @@ INLINE __u64 search_networks(const struct ipv6_address *address)
 	asm volatile("" : "+r"(router));
 	home_address = router->home_address;
 	number = router->position;
-	position = number / 2;
-	bucket = bindings.lookup(&position);
+	bucket = bucket_at(number / 2);
 	if (!bucket)
 		return NOWHERE;
 	state = state_for(&bucket->slots[number & 1], &home_address);
@@ -42,6 +50,11 @@ INLINE int is_own_tunnel(const struct binding *sender, const struct binding *rec
 }
 
 #else
+
+INLINE int is_in_mobile_network(const struct ipv6_address *address)
+{
+	return 0;
+}
 
 INLINE __u64 search_networks(const struct ipv6_address *address)
 {

@@ -15,43 +15,94 @@
 #define REFERENCE_STAMP_SHIFT 14
 #define REFERENCE_STAMP_MASK 0xFF
 #define REFERENCE_GENERATION_SHIFT 22
+#define REFERENCE_GENERATION_MASK 0x3FF
 #define REFERENCE_INDEX_MASK ((1 << REFERENCE_STAMP_SHIFT) - 1)
 
 /* An Ethernet header and those of a tunnel. */
 #define MAX_OFFSET_OF_PACKET (sizeof(struct ethernet_header) + IPV6_HEADER_SIZE)
 
+/* What was found out in which generation, and with how many home prefixes, may be used now: the first two words of
+ * route_control; 0 if nothing may. */
+INLINE __u64 current_state_of_routes(void)
+{
+	struct route_control *control = ROUTE_CONTROL;
+
+	if ((__s64)(control->valid_until - bpf_jiffies64()) <= 0)
+		return 0;
+	return *(volatile __u64 *)&control->generation;
+}
+
 /* The generation of what may be used now, or 0. */
 INLINE __u32 current_generation(void)
 {
-	struct route_control *control;
-	__u32 zero = 0;
+	return current_state_of_routes();
+}
 
-	control = route_control.lookup(&zero);
-	if (!control || (__s64)(control->valid_until - bpf_jiffies64()) <= 0)
-		return 0;
-	return *(volatile __u32 *)&control->generation;
+/* Whatever the index, there is a place of it. */
+INLINE struct next_hop *next_hop_at(__u64 index)
+{
+	return NEXT_HOPS + (index & (MAX_NEXT_HOPS - 1));
 }
 
 /* The binding's reference of this generation to the next hop 0. */
 INLINE __u32 reference_of(__u32 generation, const struct binding *binding)
 {
-	const __u32 stamp = (binding->state >> SLOT_CHANGE_SHIFT) & REFERENCE_STAMP_MASK;
+	const __u32 stamp = (binding->word >> SLOT_CHANGE_SHIFT) & REFERENCE_STAMP_MASK;
 
 	return generation << REFERENCE_GENERATION_SHIFT | stamp << REFERENCE_STAMP_SHIFT;
+}
+
+/* Whether the reference that was read with the binding is of the generation, and of the binding as it was then. */
+INLINE int is_reference_of(__u64 generation, const struct binding *binding)
+{
+	const __u64 stamp = (binding->word >> SLOT_CHANGE_SHIFT) & REFERENCE_STAMP_MASK;
+
+	/* The reference is the word's upper half. */
+	return binding->word >> (32 + REFERENCE_STAMP_SHIFT) ==
+	       ((generation & REFERENCE_GENERATION_MASK) << (REFERENCE_GENERATION_SHIFT - REFERENCE_STAMP_SHIFT) | stamp);
+}
+
+/* Whether the next hop is of the generation, after everything else of it was read. */
+INLINE int is_true(const struct next_hop *hop, __u64 generation)
+{
+	COMPILER_BARRIER();
+	return *(volatile __u32 *)&hop->generation == lower_half(generation);
+}
+
+/* Where the frame goes, as two words of its Ethernet header. */
+struct way {
+	__u64 first;
+	__u32 second;
+};
+
+/* Has the frame leave by a next hop, if that is still true. */
+INLINE int begin_way(const struct next_hop *hop, __u64 generation, struct way *way)
+{
+	const __u32 port = *(const volatile __u32 *)&hop->port;
+
+	way->first = *(const volatile __u64 *)&hop->addresses.words[0]; /* or the compiler makes two of it */
+	way->second = hop->addresses.words[2];
+	return is_true(hop, generation) && can_send_by(port);
+}
+
+INLINE void write_way(struct ethernet_header *link, const struct way *way)
+{
+	*(__u64 *)link = way->first;
+	((__u32 *)link)[2] = way->second;
+	link->type = bpf_htons(ETHERNET_TYPE_IPV6);
 }
 
 /* Takes the route from a next hop that is still true and fits a packet of the length. */
 INLINE int follow_next_hop(__u32 index, __u32 generation, __u32 length, struct route *route)
 {
-	struct next_hop *hop = next_hops.lookup(&index);
+	const struct next_hop *hop = next_hop_at(index);
 
-	if (!hop || length > hop->mtu)
+	if (length > hop->mtu)
 		return 0;
 	route->status = BPF_FIB_LKUP_RET_SUCCESS;
 	route->port = hop->port;
 	route->addresses = hop->addresses;
-	COMPILER_BARRIER();
-	return *(volatile __u32 *)&hop->generation == generation;
+	return is_true(hop, generation);
 }
 
 /* Keeps what the kernel has answered; -1 if there is no room, else its index. A processor has NEXT_HOPS_OF_GENERATION
@@ -60,26 +111,25 @@ INLINE int keep_route(const struct route *route, __u32 generation)
 {
 	const __u32 base = (bpf_get_smp_processor_id() * 2 + (generation & 1)) * NEXT_HOPS_OF_GENERATION;
 	__u32 place = (route->addresses.words[0] ^ route->addresses.words[1] ^ route->port) * 0x9E3779B1;
+	const __u32 mtu = route->mtu < MAX_MTU ? route->mtu : MAX_MTU;
 	struct next_hop *hop;
 	__u32 index;
 
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < NEXT_HOP_PROBES; i++, place += 1 << 16) {
 		index = base + ((place >> 16) & (NEXT_HOPS_OF_GENERATION - 1));
-		hop = next_hops.lookup(&index);
-		if (!hop)
-			return -1;
+		hop = next_hop_at(index);
 		if (hop->generation != generation) {
 			*(volatile __u32 *)&hop->generation = 0;
 			COMPILER_BARRIER();
 			hop->port = route->port;
-			hop->mtu = route->mtu;
+			hop->mtu = mtu;
 			hop->addresses = route->addresses;
 			COMPILER_BARRIER();
 			*(volatile __u32 *)&hop->generation = generation;
 			return index;
 		}
-		if (hop->port == route->port && hop->mtu == route->mtu &&
+		if (hop->port == route->port && hop->mtu == mtu &&
 		    hop->addresses.words[0] == route->addresses.words[0] &&
 		    hop->addresses.words[1] == route->addresses.words[1] &&
 		    hop->addresses.words[2] == route->addresses.words[2])
@@ -145,7 +195,7 @@ INLINE void ask_route_of_binding(struct xdp_md *ctx, struct route *route, const 
 	COMPILER_BARRIER();
 	/* The stamp is short: whoever changes a binding clears the reference after it, and this takes care of one that
 	 * is written later still. */
-	if (*(volatile __u32 *)&binding->slot->state != binding->state)
+	if (*(volatile __u32 *)&binding->slot->state != (__u32)binding->word)
 		*(volatile __u32 *)&binding->slot->next_hop = 0;
 }
 
@@ -176,10 +226,9 @@ COLD long ask_route_to_mobile(struct xdp_md *ctx, __u64 offset, __u64 care_of_hi
 INLINE int follow_binding(struct route *route, const struct binding *binding, __u32 length)
 {
 	const __u32 generation = current_generation();
-	const __u32 reference = *(volatile __u32 *)&binding->slot->next_hop;
 
-	return generation && !((reference ^ reference_of(generation, binding)) & ~REFERENCE_INDEX_MASK) &&
-	       follow_next_hop(reference & REFERENCE_INDEX_MASK, generation, length, route);
+	return generation && is_reference_of(generation, binding) &&
+	       follow_next_hop((binding->word >> 32) & REFERENCE_INDEX_MASK, generation, length, route);
 }
 
 /* Sets the route of a packet of the length with its outer header, which is IPv6, from what is kept with the binding or from
@@ -193,24 +242,25 @@ INLINE void find_route_of_binding(struct xdp_md *ctx, struct route *route, const
 	take_over(route);
 }
 
-/* Where this processor keeps the route to a destination that is no mobile node's. */
-INLINE struct cached_route *cached_route_to(const struct ipv6_address *destination)
+/* Where a processor keeps the route to a destination. Those that share a place cost each other a question to the kernel,
+ * so which do is nothing that strangers may know. */
+INLINE struct cached_route *cached_route_to(const struct ipv6_address *destination, __u64 processor)
 {
-	__u32 place = bpf_get_smp_processor_id() * ROUTES_OF_PROCESSOR +
-		      (((__u64)hash_of(destination) * ROUTES_OF_PROCESSOR) >> 32);
+	const __u64 hash = destination->high * (HASH_KEY_1 | 1) + destination->low * (HASH_KEY_2 | 1);
+	const __u64 first = (processor & (PROCESSOR_PLACES - 1)) * ROUTES_OF_PROCESSOR;
 
-	return routes.lookup(&place);
+	return ROUTES + first + (((hash >> 32) * ROUTES_OF_PROCESSOR) >> 32);
 }
 
 /* Asks the kernel for the route of the packet at `offset` and keeps it for its destination. */
 COLD long ask_route_of_inner(struct xdp_md *ctx, __u64 offset, __u64 two, __u64 three)
 {
-	const __u32 generation = current_generation();
+	const __u64 now = current_state_of_routes();
 	struct ipv6_header *inner = packet_at(ctx, offset);
 	struct ipv6_address source, destination;
 	struct cached_route *cached;
 	struct route route = {};
-	int index;
+	int index, may_be_mobile;
 
 	if (!inner)
 		return hand_over(&route);
@@ -219,13 +269,15 @@ COLD long ask_route_of_inner(struct xdp_md *ctx, __u64 offset, __u64 two, __u64 
 	find_route(ctx, &route, &source, &destination, inner->version_class_flow, inner->next_header,
 		   packet_length(inner));
 	hand_over(&route);
-	cached = cached_route_to(&destination);
-	if (!cached || !generation || route.status != BPF_FIB_LKUP_RET_SUCCESS)
+	if (!(__u32)now || route.status != BPF_FIB_LKUP_RET_SUCCESS)
 		return 0;
-	index = keep_route(&route, generation);
+	may_be_mobile = home_prefixes.lookup(&destination.high) || is_in_mobile_network(&destination);
+	index = keep_route(&route, now);
 	if (index >= 0) {
+		cached = cached_route_to(&destination, bpf_get_smp_processor_id());
 		cached->destination = destination;
-		cached->generation = generation;
+		cached->generation = now;
+		cached->networks = may_be_mobile ? ~(now >> 32) : now >> 32;
 		cached->next_hop = index;
 	}
 	return 0;
@@ -237,9 +289,9 @@ INLINE void find_route_of_inner(struct xdp_md *ctx, struct route *route, const s
 				__u32 offset, __u32 length)
 {
 	const __u32 generation = current_generation();
-	const struct cached_route *cached = cached_route_to(destination);
+	const struct cached_route *cached = cached_route_to(destination, bpf_get_smp_processor_id());
 
-	if (LIKELY(cached && generation && cached->generation == generation &&
+	if (LIKELY(generation && cached->generation == generation &&
 		   cached->destination.high == destination->high && cached->destination.low == destination->low &&
 		   follow_next_hop(cached->next_hop, generation, length, route)))
 		return;

@@ -22,6 +22,8 @@ INLINE void *take(struct cursor *cursor, __u32 size)
 
 	if (taken + size > cursor->end)
 		return NULL;
+	if (!taken)
+		__builtin_unreachable(); /* or the compiler would have it tested */
 	cursor->position = taken + size;
 	return taken;
 }
@@ -98,6 +100,18 @@ INLINE int is_forwardable(const __u64 *words)
 	if ((first & 0xFF00) == 0xFF00 || (first & 0xFFC0) == 0xFE80)
 		return 0;
 	return !(words[0] == 0 && bpf_ntohll(words[1]) <= 1);
+}
+
+/* Whether that is so at first sight; a few more addresses are forwardable. */
+INLINE int is_clearly_forwardable(const __u64 *words)
+{
+	return *(const __u8 *)words < 0xFE && words[0];
+}
+
+/* Whether the hop limit can be decremented, and is none that neighbours use. */
+INLINE int is_hop_limit_ordinary(__u32 hop_limit)
+{
+	return hop_limit - 2 < HOP_LIMIT_OF_A_NEIGHBOUR - 2;
 }
 
 /* Neighbour discovery between neighbours (RFC 4861), which a router must not carry elsewhere. */

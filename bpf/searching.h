@@ -9,22 +9,20 @@ INLINE void prefetch(const void *address)
 	asm volatile("%0 = *(u64 *)(%1 + 0)" : "=r"(unused) : "r"(address));
 }
 
-/* The bucket at a position, and what is counted there. */
-struct place {
-	struct bucket *bucket;
-	struct bucket_usage *counted;
-};
-
-INLINE int find_place(__u32 position, struct place *place)
+/* Where a processor counts. */
+INLINE struct usages *usages_of(__u64 processor)
 {
-	__u32 usage_position = (bpf_get_smp_processor_id() % USAGE_STRIPES) * USAGE_BUCKETS + position;
+#if USAGE_IS_ONE_VALUE
+	struct usages *usages = USAGES + processor % USAGE_STRIPES;
 
-	place->counted = usage.lookup(&usage_position);
-	place->bucket = bindings.lookup(&position);
-	if (!place->counted || !place->bucket)
-		return 0;
-	prefetch(place->counted);
-	return 1;
+	if (!usages)
+		__builtin_unreachable();
+	return usages;
+#else
+	__u32 stripe = processor % USAGE_STRIPES;
+
+	return usage.lookup(&stripe);
+#endif
 }
 
 #define SEARCH_NETWORKS (1ULL << 32)
@@ -47,25 +45,22 @@ COLD long search(void *ctx, __u64 high, __u64 low, __u64 how)
 /* The binding in the slot, if that is still in the state it was found in. */
 INLINE int read_found(__u64 result, struct binding *found)
 {
-	const __u32 number = result >> 32;
 	const __u32 state = result;
-	const struct home_network *network;
+	struct usages *usages = usages_of(bpf_get_smp_processor_id());
+	__u64 number = result >> 32;
 	const struct slot *source;
-	struct place place;
 	struct slot *slot;
-	__u32 index;
 
-	if (!find_place(number / 2, &place))
+	asm volatile("" : "+r"(number)); /* what is compared has to be what is added */
+	if (!usages || number >= 2 * USAGE_BUCKETS)
 		return 0;
-	slot = &place.bucket->slots[number & 1];
+	asm volatile("" : "+r"(number));
+	slot = (struct slot *)BINDINGS + number;
 	if (state_of(slot) != state)
 		return 0;
 	source = source_of(slot, state);
-	if (!source)
-		return 0;
-	index = source->state >> SLOT_INDEX_SHIFT;
-	network = home_networks.lookup(&index);
-	return network && copy_slot(slot, state, source, network, &place.counted->slots[number & 1], found);
+	return source && copy_slot(slot, state, source, home_network_of(source->state),
+				   (struct usage *)usages->buckets + number, found);
 }
 
 INLINE int search_and_read(void *ctx, const struct ipv6_address *address, __u64 how, struct binding *found)
@@ -83,38 +78,66 @@ INLINE int search_and_read(void *ctx, const struct ipv6_address *address, __u64 
 	return 0;
 }
 
-/* Whether the address is bound, or `or_network` in a network that is; if so, `found` is set. */
-INLINE int find(void *ctx, const struct ipv6_address *address, int or_network, struct binding *found)
-{
-	const __u32 position = ((__u64)hash_of(address) * HASH_PLACES) >> 32;
-	const struct home_network *network;
-	const struct slot *source;
-	__u64 first, number;
-	struct place place;
-	struct slot *slot;
-	__u32 state;
-	__u64 how = position;
+/* What the first bucket says about an address. */
+enum sighting {
+	IS_ELSEWHERE, /* if anywhere: in another bucket, or not where it can be read at once */
+	IS_HERE,
+	IS_NOWHERE,
+};
 
-	if (!find_place(position, &place))
-		return 0;
+/* Looks in the first bucket; if the binding is there, sets `found`. */
+INLINE enum sighting look(const struct ipv6_address *address, struct usages *usages, struct binding *found)
+{
+	const __u64 position = place_of(address);
+	struct bucket *bucket = BINDINGS + position;
+	struct bucket_usage *counted = &usages->buckets[position];
+	const struct home_network *network;
+	__u64 first, number, word;
+	struct slot *slot;
+
+	prefetch(counted);
 	/* Which slot is to be looked at is computed: a branch would be decided when the cache line is there, and what the
 	 * processor has done meanwhile were in vain half of the time. */
-	first = place.bucket->slots[0].home_address_low ^ address->low;
+	first = bucket->slots[0].home_address_low ^ address->low;
 	number = -first;
 	asm volatile("" : "+r"(number)); /* or the compiler makes it a branch */
 	number = (first | number) >> 63;
-	slot = &place.bucket->slots[number];
-	state = state_of(slot);
-	source = source_of(slot, state);
-	network = network_of(source, state, slot, address);
-	if (LIKELY(network && copy_slot(slot, state, source, network, &place.counted->slots[number], found)))
+	slot = &bucket->slots[number];
+	KEEP(slot);
+	word = *(volatile __u64 *)slot; /* state and next hop: before everything else of it */
+	COMPILER_BARRIER();
+	if (UNLIKELY(slot->home_address_low != address->low))
+		return bucket->slots[0].state && bucket->slots[1].state ? IS_ELSEWHERE : IS_NOWHERE;
+	network = HOME_NETWORKS + ((word >> SLOT_INDEX_SHIFT) & SLOT_INDEX_MASK);
+	KEEP(network);
+	found->care_of_address = slot->care_of_address;
+	found->home_agent = &network->home_agent;
+	found->slot = slot;
+	found->usage = &counted->slots[number];
+	KEEP(found->usage);
+	found->word = word;
+	COMPILER_BARRIER(); /* and once more after it */
+	if (LIKELY((word & (SLOT_TAKEN | SLOT_IN_JOURNAL)) == SLOT_TAKEN && network->prefix == address->high &&
+		   *(volatile __u64 *)slot == word))
+		return IS_HERE;
+	return IS_ELSEWHERE;
+}
+
+/* Whether the address is bound, or `or_network` in a network that is; if so, `found` is set. */
+INLINE int find(void *ctx, const struct ipv6_address *address, int or_network, struct binding *found)
+{
+	struct usages *usages = usages_of(bpf_get_smp_processor_id());
+	enum sighting sighting;
+	__u64 how;
+
+	if (!usages)
+		return 0;
+	sighting = look(address, usages, found);
+	if (LIKELY(sighting == IS_HERE))
 		return 1;
-	if (LIKELY(number && place.bucket->slots[1].home_address_low != address->low &&
-		   !(place.bucket->slots[0].state && place.bucket->slots[1].state))) {
-		if (!or_network)
-			return 0;
-		how |= SEARCH_NO_TABLE;
-	}
+	if (sighting == IS_NOWHERE && !or_network)
+		return 0;
+	how = sighting == IS_NOWHERE ? SEARCH_NO_TABLE : place_of(address);
 	if (or_network)
 		how |= SEARCH_NETWORKS;
 	return search_and_read(ctx, address, how, found);

@@ -17,18 +17,23 @@ struct slot {
 	struct ipv6_address care_of_address;
 };
 
-/* Value of `bindings`, an open-addressed table: bindings.h says how it is read, datapath/table.py writes it. One cache
- * line, which is what is waited for when there are many bindings. */
+/* Of `bindings`, an open-addressed table: bindings.h says how it is read, datapath/table.py writes it. One cache line,
+ * which is what is waited for when there are many bindings. */
 struct bucket {
 	struct slot slots[2];
 } __attribute__((aligned(64)));
 
-/* Value of `usage`: the usage of both slots of a bucket. */
+/* The usage of both slots of a bucket. */
 struct bucket_usage {
 	struct usage slots[2];
 } __attribute__((aligned(64)));
 
-/* Value of `home_networks`: what the bindings of one home network at one home agent have in common. */
+/* Of `usage`: what one processor, or several, have counted of all bindings. */
+struct usages {
+	struct bucket_usage buckets[USAGE_BUCKETS];
+};
+
+/* Of `home_networks`: what the bindings of one home network at one home agent have in common. */
 struct home_network {
 	struct ipv6_address home_agent; /* where their tunnels end on this side */
 	__u64 prefix; /* upper half of their home addresses */
@@ -41,7 +46,7 @@ struct binding {
 	const struct ipv6_address *home_agent;
 	struct slot *slot;
 	struct usage *usage;
-	__u32 state;
+	__u64 word; /* state, and above it the reference to a next hop, as they were then */
 };
 
 /* Key of `mobile_networks`: a prefix; in words, for a trie wants no gap behind the length. */
@@ -57,13 +62,14 @@ struct mobile_router {
 	__u32 reserved;
 };
 
-/* Value of `next_hops`. The processor that has found it out is the only one that writes it. */
+/* Of `next_hops`. The processor that has found it out is the only one that writes it. */
 struct next_hop {
 	__u32 generation; /* it is true in; 0 while it is written */
 	__u32 port; /* interface index */
-	__u32 mtu;
+	__u32 mtu; /* at most MAX_MTU */
+	__u32 reserved;
 	struct link_addresses addresses;
-	__u32 reserved[2];
+	__u32 reserved_too;
 };
 
 /* Value of `asked_routes`, by processor: what the kernel answered last. */
@@ -74,18 +80,19 @@ struct route {
 	struct link_addresses addresses;
 };
 
-/* Value of `routes`, by processor and hash: the next hop to one destination. */
+/* Of `routes`, by processor and hash: the next hop to one destination, to which routers may forward. */
 struct cached_route {
 	struct ipv6_address destination;
 	__u32 generation; /* `next_hop` was found out in */
+	__u32 networks; /* of route_control, when it was known that no mobile node can have the address; else not that */
 	__u32 next_hop; /* index in `next_hops` */
-	__u64 reserved;
+	__u32 reserved;
 };
 
-/* Value of `route_control`: whether next hops that were found out before may still be used. */
+/* Value of `route_control`: whether what was found out before may still be used. */
 struct route_control {
 	__u32 generation; /* of routes and neighbours; what was found out in another one is void. Never 0 */
-	__u32 reserved;
+	__u32 networks; /* counts the prefixes that have come to be those of mobile nodes */
 	__u64 valid_until; /* in jiffies: a control plane that is gone tells of no change */
 };
 

@@ -17,6 +17,23 @@ INLINE void write_ipv6(struct ipv6_header *header, __be32 version_class_flow, __
 	header->destination[1] = destination->low;
 }
 
+/* bpf_xdp_adjust_head, of whose result all bits count: bcc has it return half of them. */
+static long (*move_head)(struct xdp_md *ctx, int offset) = (void *)BPF_FUNC_xdp_adjust_head;
+
+/* The header of a tunnel over IPv6, around a packet of the length. */
+INLINE void write_outer(struct ipv6_header *header, __be32 version_class_flow, __u32 length,
+			const struct ipv6_address *home_agent, const struct ipv6_address *care_of_address)
+{
+	__u32 *words = (__u32 *)header;
+
+	words[0] = version_class_flow;
+	words[1] = bpf_htons(length) | bpf_htonl(NEXT_HEADER_IPV6 << 8 | OUTER_HOP_LIMIT);
+	header->source[0] = home_agent->high;
+	header->source[1] = home_agent->low;
+	header->destination[0] = care_of_address->high;
+	header->destination[1] = care_of_address->low;
+}
+
 /* Towards a next hop. In words: the compiler would copy the addresses two bytes at a time. */
 INLINE void write_link(struct ethernet_header *link, const struct link_addresses *addresses)
 {

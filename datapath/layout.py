@@ -35,6 +35,12 @@ SLOW_PATH_MTU = 65535
 SLOW_PATH_EXIT_ADDRESS = bytes.fromhex("026d69700001")
 """Of the Ethernet layer, of the end of the slow path where its packets come out."""
 
+SINGLE_VALUES = ("bindings", "home_networks", "next_hops", "routes", "route_control", "usage")
+"""Maps of one value, which the programs read without a lookup; ``bpf/maps.h`` has their numbers."""
+LARGEST_VALUE = 1 << 29
+"""Bytes of a value: further into it the verifier follows no pointer."""
+MOST_BINDINGS = 8_000_000
+"""For which the table is no larger."""
 KEY_SIZE = 16
 SLOT_SIZE = 32
 """Bytes of a slot of the map ``bindings``; two make a bucket, the map's value and a cache line."""
@@ -72,14 +78,14 @@ MAX_VLANS = 4096
 REFERENCE_INDICES = 1 << 14
 REFERENCE_GENERATIONS = 1 << 10
 """How many next hops and generations a binding's reference to a next hop can tell apart."""
-NEXT_HOP = struct.Struct("=III6s6sI")
-"""Generation, interface index, MTU, destination and source address of the Ethernet layer, reserved."""
+NEXT_HOP = struct.Struct("=III4x6s6s4x")
+"""Generation, interface index, MTU, destination and source address of the Ethernet layer."""
 ROUTES_OF_PROCESSOR = 4096
 """Destinations of decapsulated packets whose next hop one processor keeps."""
 CACHED_ROUTE_SIZE = 32
 ROUTE_SIZE = 24
 ROUTE_CONTROL = struct.Struct("=IIQ")
-"""Generation, reserved, valid until (jiffies)."""
+"""Generation, number of changes of home prefixes, valid until (jiffies)."""
 PATH_MTU = struct.Struct("=IIQ")
 """MTU, reserved, expires at (nanoseconds, monotonic)."""
 MAX_PATH_MTUS = 65536
@@ -105,13 +111,27 @@ def usage_buckets(max_bindings: int) -> int:
 
 def usage_stripes() -> int:
     """How many places each binding is counted in; a power of two."""
-    return min(MAX_USAGE_STRIPES, 1 << (possible_processors() - 1).bit_length())
+    return min(MAX_USAGE_STRIPES, processor_places())
+
+
+def usage_is_one_value(max_bindings: int) -> bool:
+    """Whether the map ``usage`` is one value, rather than one for each stripe, which then has to be looked up."""
+    return usage_stripes() * usage_buckets(max_bindings) * BUCKET_SLOTS * USAGE.size < LARGEST_VALUE
+
+
+def processor_places() -> int:
+    """How many processors there is room for where each has its own; a power of two."""
+    return 1 << (possible_processors() - 1).bit_length()
 
 
 def next_hops_of_generation() -> int:
     """Next hops that one processor keeps of one generation; a power of two."""
-    share = REFERENCE_INDICES // (2 * possible_processors())
-    return min(64, 1 << share.bit_length() - 1)
+    return max(1, min(64, REFERENCE_INDICES // (2 * processor_places())))
+
+
+def max_next_hops() -> int:
+    """Next hops there is room for; a power of two."""
+    return 2 * next_hops_of_generation() * processor_places()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +154,24 @@ class MapSpecification:
 
 def map_specifications(max_bindings: int) -> tuple[MapSpecification, ...]:
     """All maps of a data path for ``max_bindings`` bindings."""
-    processors = possible_processors()
     buckets = usage_buckets(max_bindings)
-    bucket, bucket_usage = BUCKET_SLOTS * SLOT_SIZE, BUCKET_SLOTS * USAGE.size
+    table = BUCKET_SLOTS * SLOT_SIZE * (buckets + JOURNAL_SLOTS // BUCKET_SLOTS)
+    usage_values = 1 if usage_is_one_value(max_bindings) else usage_stripes()
+    usages = BUCKET_SLOTS * USAGE.size * buckets * usage_stripes() // usage_values
 
     def array(name: str, value_size: int, max_entries: int, flags: int = 0, since: int = 2) -> MapSpecification:
         return MapSpecification(name, MapType.ARRAY, INDEX.size, value_size, max_entries, flags, since)
 
     return (
-        array("bindings", bucket, buckets + JOURNAL_SLOTS // BUCKET_SLOTS, MAP_MEMORY_MAPPABLE, since=4),
-        array("usage", bucket_usage, buckets * usage_stripes(), MAP_MEMORY_MAPPABLE, since=4),
+        array("bindings", table, 1, MAP_MEMORY_MAPPABLE, since=4),
+        array("usage", usages, usage_values, MAP_MEMORY_MAPPABLE, since=4),
         array("hash_key", HASH_KEY.size, 1),
-        array("home_networks", HOME_NETWORK.size, MAX_HOME_NETWORKS, MAP_MEMORY_MAPPABLE, since=4),
-        array("next_hops", NEXT_HOP.size, 2 * next_hops_of_generation() * processors),
-        array("routes", CACHED_ROUTE_SIZE, ROUTES_OF_PROCESSOR * processors, since=4),
+        array("home_networks", HOME_NETWORK.size * MAX_HOME_NETWORKS, 1, MAP_MEMORY_MAPPABLE, since=4),
+        MapSpecification(
+            "home_prefixes", MapType.HASH, 8, INDEX.size, MAX_HOME_NETWORKS, MAP_NOT_PREALLOCATED, since=4
+        ),
+        array("next_hops", NEXT_HOP.size * max_next_hops(), 1, since=4),
+        array("routes", CACHED_ROUTE_SIZE * ROUTES_OF_PROCESSOR * processor_places(), 1, since=4),
         MapSpecification("asked_routes", MapType.PERCPU_ARRAY, INDEX.size, ROUTE_SIZE, 1),
         array("route_control", ROUTE_CONTROL.size, 1, MAP_MEMORY_MAPPABLE),
         MapSpecification(

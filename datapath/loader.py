@@ -10,7 +10,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
@@ -29,6 +29,7 @@ from datapath.layout import (
     HASH_KEY,
     INDEX,
     MAX_HOME_AGENTS,
+    MOST_BINDINGS,
     PROGRAM_NAME,
     SCHEMA_VERSION,
     MapSpecification,
@@ -37,6 +38,7 @@ from datapath.layout import (
     pin_directory,
 )
 from datapath.netlink import InterfaceState, XdpMode
+from datapath.network_changes import NetworkChanges
 from datapath.program_cache import CACHE
 from datapath.served_links import serve_links
 from datapath.slow_path_programs import slow_path_compiled, slow_path_served
@@ -155,8 +157,8 @@ def check_options(options: LoaderOptions) -> None:
     addresses = len(options.home_agent_addresses) + len(options.home_agent_ipv4_addresses)
     if not options.home_agent_addresses or addresses > MAX_HOME_AGENTS:
         raise DatapathError(f"Between 1 and {MAX_HOME_AGENTS} home agent addresses are needed.")
-    if not 1 <= options.max_bindings <= 1 << 24:
-        raise DatapathError("max_bindings must be between 1 and 16777216: correct datapath.max_bindings.")
+    if not 1 <= options.max_bindings <= MOST_BINDINGS:
+        raise DatapathError(f"max_bindings must be between 1 and {MOST_BINDINGS}: correct datapath.max_bindings.")
     if options.xdp_mode not in tuple(XdpMode):
         raise DatapathError(f"xdp_mode is {options.xdp_mode!r}: set it to auto, native or generic.")
 
@@ -220,7 +222,7 @@ def difference(present: Map, wanted: MapSpecification) -> str:
         wanted.value_size,
         wanted.flags,
     ):
-        return "another layout"
+        return "another layout or size"
     if info.max_entries != wanted.max_entries:
         return f"{info.max_entries} entries where {wanted.max_entries} are wanted"
     return ""
@@ -280,6 +282,8 @@ def load_program(
                 obsolete = _add_local(local, [*options.home_agent_addresses, *options.home_agent_ipv4_addresses])
                 rows_before = {row.index: row for row in generations.recorded_in(before or directory)}
                 attachments = _attach_all(options, directory, states, program, own, rows_before)
+                with closing(NetworkChanges.open(directory)) as changes:
+                    changes.tell()  # the program before may not have known of mobile networks
                 with VlanMaps.open_in(directory) as vlans:
                     vlans.replace(netlink.vlan_devices() if options.vlans else [])
                 for key in obsolete:

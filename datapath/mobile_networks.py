@@ -9,6 +9,7 @@ from pathlib import Path
 from datapath.bpf_syscall import Map, MapType, opened, program_map_identifiers
 from datapath.errors import DatapathError, NotLoaded, StalePin
 from datapath.layout import MOBILE_NETWORK, MOBILE_ROUTER, PROGRAM_NAME, pin_directory
+from datapath.network_changes import NetworkChanges
 
 
 class MobileNetworkMap:
@@ -17,8 +18,8 @@ class MobileNetworkMap:
     There is one writer. What is installed stays when the process ends, and ``open`` finds it again.
     """
 
-    def __init__(self, entries: Map) -> None:
-        """See what is there; closing is the owner's duty."""
+    def __init__(self, entries: Map, changes: NetworkChanges | None = None) -> None:
+        """See what is there, and tell of new prefixes; closing is the owner's duty."""
         if (entries.info.type, entries.key_size, entries.value_size) != (
             MapType.LPM_TRIE,
             MOBILE_NETWORK.size,
@@ -27,7 +28,7 @@ class MobileNetworkMap:
             raise StalePin(
                 "The pinned mobile networks have another layout: run `homeagent datapath unload`, then load again."
             )
-        self._map = entries
+        self._map, self._changes = entries, changes
         self._router_of: dict[IPv6Network, IPv6Address] = {}
         self._networks_of: dict[IPv6Address, set[IPv6Network]] = {}
         self._slots: dict[IPv6Network, int] = {}
@@ -51,7 +52,7 @@ class MobileNetworkMap:
             with opened(directory / PROGRAM_NAME) as descriptor:
                 if entries.info.id not in program_map_identifiers(descriptor):
                     raise NotLoaded("The loaded program knows no mobile networks: run `homeagent datapath load` again.")
-            return cls(entries)
+            return cls(entries, NetworkChanges.open(directory))
         except DatapathError:
             entries.close()
             raise
@@ -59,6 +60,8 @@ class MobileNetworkMap:
     def close(self) -> None:
         """Closes the map. The prefixes stay in force."""
         self._map.close()
+        if self._changes is not None:
+            self._changes.close()
 
     def __len__(self) -> int:
         return len(self._router_of)
@@ -99,6 +102,9 @@ class MobileNetworkMap:
             for network in done:
                 self._restore(network)
             raise
+        finally:
+            if done and self._changes is not None:
+                self._changes.tell()
         for network in done:
             self._note(network, home_address, slot)
         self._delete(present - wanted)

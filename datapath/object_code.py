@@ -14,9 +14,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from datapath.errors import CompileFailed
+from datapath.layout import SINGLE_VALUES
 
 FILLED_IN = 0x5EC7_E75E_C7E7_5E00
 """First of the numbers that stand for what is filled in."""
+MEMORY_OF_MAP = 0x5EC7_E75E_C7E7_5F00
+"""First of the numbers that stand for the memory of a map, in the order of SINGLE_VALUES."""
+_MAP_VALUE = 2 << 4
+"""Source register of an instruction that loads the address of a map's value."""
 _LOAD_64_BITS = 0x18  # BPF_LD | BPF_IMM | BPF_DW, of two instructions
 _OF_A_MAP = (1, 2)  # BPF_PSEUDO_MAP_FD and BPF_PSEUDO_MAP_VALUE
 _INSTRUCTION = struct.Struct("=BBhi")
@@ -51,7 +56,12 @@ class ObjectCode:
         """
         code, maps = bytearray(instructions), {}
         for index, source, number in _loads_of_64_bits(instructions):
-            if source in _OF_A_MAP:
+            if not source and MEMORY_OF_MAP <= number < MEMORY_OF_MAP + len(SINGLE_VALUES):
+                maps[index] = SINGLE_VALUES[number - MEMORY_OF_MAP]
+                code[8 * index + 1] |= _MAP_VALUE
+                struct.pack_into("=i", code, 8 * index + 4, 0)
+                struct.pack_into("=i", code, 8 * index + 12, 0)
+            elif source in _OF_A_MAP:
                 if number & 0xFFFF_FFFF not in names:
                     raise CompileFailed(f"Instruction {index} uses a map nobody knows: report this.")
                 maps[index] = names[number & 0xFFFF_FFFF]

@@ -29,8 +29,11 @@ from datapath.layout import (
     MAX_VLANS,
     ROUTES_OF_PROCESSOR,
     hash_places,
+    max_next_hops,
     next_hops_of_generation,
+    processor_places,
     usage_buckets,
+    usage_is_one_value,
     usage_stripes,
 )
 from datapath.stranger_limits import StrangerLimits, cookie_key
@@ -66,7 +69,6 @@ class Specialisation:
 
     def macros(self) -> dict[str, str]:
         """What the C text wants defined."""
-        processors = possible_processors()
         buckets = usage_buckets(self.max_bindings)
         return {
             "MAX_BINDINGS": str(self.max_bindings),
@@ -75,10 +77,11 @@ class Specialisation:
             "HASH_PLACES": str(hash_places(self.max_bindings)),
             "MAX_PROBES": str(MAX_PROBES),
             "MAX_HOME_NETWORKS": str(MAX_HOME_NETWORKS),
-            "PROCESSORS": str(processors),
+            "PROCESSORS": str(possible_processors()),
+            "PROCESSOR_PLACES": str(processor_places()),
             "USAGE_STRIPES": str(usage_stripes()),
+            "USAGE_IS_ONE_VALUE": str(int(usage_is_one_value(self.max_bindings))),
             "USAGE_BUCKETS": str(buckets),
-            "MAX_USAGES": str(buckets * usage_stripes()),
             "WITH_MOBILE_NETWORKS": str(int(self.mobile_networks)),
             "WITH_VLANS": str(int(self.vlans)),
             "MAX_VLANS": str(MAX_VLANS),
@@ -87,9 +90,8 @@ class Specialisation:
             "MAX_MOBILE_NETWORKS": str(MAX_MOBILE_NETWORKS),
             "NEXT_HOPS_OF_GENERATION": str(next_hops_of_generation()),
             "NEXT_HOP_PROBES": str(_NEXT_HOP_PROBES),
-            "MAX_NEXT_HOPS": str(2 * next_hops_of_generation() * processors),
+            "MAX_NEXT_HOPS": str(max_next_hops()),
             "ROUTES_OF_PROCESSOR": str(ROUTES_OF_PROCESSOR),
-            "MAX_ROUTES": str(ROUTES_OF_PROCESSOR * processors),
             "MAX_REASONS": str(MAX_REASONS),
             "MAX_HOME_AGENTS": str(MAX_HOME_AGENTS),
             "MAX_PATH_MTUS": str(MAX_PATH_MTUS),

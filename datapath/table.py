@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from datapath.bindings_values import Usage
 from datapath.bpf_syscall import Map, MapType
 from datapath.errors import DatapathError, MapFull, StalePin
-from datapath.home_networks import HomeNetworks, Pair
+from datapath.home_networks import HomeNetworks, Pair, open_home_networks
 from datapath.layout import (
     BUCKET_SLOTS,
     HASH_KEY,
@@ -35,7 +35,6 @@ TAKEN, IN_JOURNAL, CHANGE_SHIFT, INDEX_SHIFT = 1, 2, 2, 16
 LAST_CHANGE = (1 << INDEX_SHIFT - CHANGE_SHIFT) - 1
 
 _OTHER_LAYOUT = "The pinned bindings have another layout: run `homeagent datapath unload`, then load again."
-_WORD = (1 << 64) - 1
 _HALF = (1 << 32) - 1
 _WORDS = SLOT_SIZE // 8
 _STATES = SLOT_SIZE // 4
@@ -53,19 +52,22 @@ class Table:
         states: the states of all slots.
     """
 
-    def __init__(self, bindings: Map, usage: Map, home_networks: Map, hash_key: bytes) -> None:
+    def __init__(self, bindings: Map, usage: Map, networks: HomeNetworks, hash_key: bytes) -> None:
         if platform.machine() != "x86_64":
             raise DatapathError("The table of bindings relies on the memory order of x86-64: run it on such a machine.")
-        shapes = [(each.info.type, each.info.value_size) for each in (bindings, usage)]
-        wanted = [(MapType.ARRAY, BUCKET_SLOTS * size) for size in (SLOT_SIZE, USAGE.size)]
-        buckets = bindings.info.max_entries - JOURNAL_SLOTS // BUCKET_SLOTS
-        if shapes != wanted or buckets <= MAX_PROBES or usage.info.max_entries != buckets * usage_stripes():
+        shapes = [(each.info.type, each.info.value_size * each.info.max_entries) for each in (bindings, usage)]
+        buckets = bindings.info.value_size // (BUCKET_SLOTS * SLOT_SIZE) - JOURNAL_SLOTS // BUCKET_SLOTS
+        wanted = [
+            (MapType.ARRAY, BUCKET_SLOTS * SLOT_SIZE * buckets + SLOT_SIZE * JOURNAL_SLOTS),
+            (MapType.ARRAY, BUCKET_SLOTS * USAGE.size * buckets * usage_stripes()),
+        ]
+        if shapes != wanted or bindings.info.max_entries != 1 or buckets <= MAX_PROBES:
             raise StalePin(_OTHER_LAYOUT)
         self.identifier = bindings.info.id
         self.slots = buckets * BUCKET_SLOTS
         self.places = self.capacity = buckets - MAX_PROBES
         self.hash_key = HASH_KEY.unpack(hash_key)
-        self.networks = HomeNetworks(home_networks)
+        self.networks = networks
         self._memory, self._usage_memory = bindings.memory(), usage.memory()
         self._words = memoryview(self._memory).cast("Q")
         self._states = memoryview(self._memory).cast("I")
@@ -91,13 +93,11 @@ class Table:
 
     def place(self, high: int, low: int) -> int:
         """First bucket the key may be in (``hash_of`` in ``bpf/bindings.h``)."""
-        key = self.hash_key
+        one, two, three, four, five = self.hash_key
         total: int = (
-            key[0]
-            + (key[1] + (high & _HALF)) * (key[2] + (high >> 32))
-            + (key[3] + (low & _HALF)) * (key[4] + (low >> 32))
+            one + (two + (high & _HALF)) * (three + (high >> 32)) + (four + (low & _HALF)) * (five + (low >> 32))
         )
-        return (((total & _WORD) >> 32) * self.places) >> 32
+        return ((total >> 32 & _HALF) * self.places) >> 32
 
     def find(self, high: int, low: int) -> int:
         """Slot of the key, or -1."""
@@ -105,8 +105,11 @@ class Table:
 
     def put(self, home: Pair, care_of: Pair, agent: Pair) -> None:
         """Installs or changes one binding; raises MapFull and then changes nothing."""
-        self.settle()
-        (network,) = self.network_numbers([(home[0], agent)])
+        if not self._is_settled:
+            self.settle()
+        network = self.networks.known(home[0], agent)
+        if network < 0:
+            (network,) = self.network_numbers([(home[0], agent)])
         found, free = self._probe(*home)
         if found >= 0:
             self._change_slot(found, care_of, network)
@@ -169,10 +172,11 @@ class Table:
         """The slot of the key, or -1 and the slot where it would go, -1 if there is none."""
         first = self.place(high, low) * BUCKET_SLOTS
         free, is_end = -1, False
+        states, words = self._states, self._words
         for slot in range(first, first + MAX_PROBES * BUCKET_SLOTS):
-            state = self._states[slot * _STATES]
+            state = states[slot * _STATES]
             if state & TAKEN:
-                if self._words[slot * _WORDS + _LOW] == low and self._prefix(state) == high:
+                if words[slot * _WORDS + _LOW] == low and self._prefix(state) == high:
                     return slot, -1
             else:
                 free = slot if free < 0 else free
@@ -188,13 +192,14 @@ class Table:
         return self.networks.prefix(index)
 
     def _change_slot(self, slot: int, care_of: Pair, network: int) -> None:
+        states, place = self._states, slot * _STATES
         self._write(self.slots, care_of)
-        self._states[self.slots * _STATES] = network << INDEX_SHIFT
-        self._states[slot * _STATES] = self._next_state(TAKEN | IN_JOURNAL, 0)
+        states[self.slots * _STATES] = network << INDEX_SHIFT
+        states[place] = self._next_state(TAKEN | IN_JOURNAL, 0)
         self._write(slot, care_of)
         # Only now, a packet may have kept the way of the old one until then; and before the next state.
-        self._states[slot * _STATES + 1] = 0
-        self._states[slot * _STATES] = self._next_state(TAKEN, network)
+        states[place + 1] = 0
+        states[place] = self._next_state(TAKEN, network)
 
     def _write(self, slot: int, care_of: Pair) -> None:
         start = slot * _WORDS + _CARE_OF
@@ -219,7 +224,8 @@ class Table:
         return not (self._states[place] and self._states[place + _STATES])
 
     def _next_state(self, bits: int, index: int) -> int:
-        return index << INDEX_SHIFT | self.reserve_changes(1) << CHANGE_SHIFT | bits
+        change = self._change = self._change % LAST_CHANGE + 1
+        return index << INDEX_SHIFT | change << CHANGE_SHIFT | bits
 
     def _used_networks(self) -> list[int]:
         states = self.states[: self.slots]
@@ -234,10 +240,10 @@ class Table:
 def open_table(directory: Path) -> Table:
     """The table pinned in a directory; raises NotLoaded, or StalePin if it is not what this program makes."""
     with ExitStack() as stack:  # the mapped memory outlives the descriptors
-        names = ("bindings", "usage", "home_networks", "hash_key")
-        bindings, usage, networks, hash_key = (stack.enter_context(Map.open(directory / name)) for name in names)
+        names = ("bindings", "usage", "hash_key")
+        bindings, usage, hash_key = (stack.enter_context(Map.open(directory / name)) for name in names)
         shape = hash_key.info.type, hash_key.info.value_size
         key = hash_key.lookup(INDEX.pack(0)) if shape == (MapType.ARRAY, HASH_KEY.size) else None
         if key is None:
             raise StalePin(_OTHER_LAYOUT)
-        return Table(bindings, usage, networks, key)
+        return Table(bindings, usage, open_home_networks(directory), key)

@@ -27,11 +27,11 @@ from datapath.loader import LoaderOptions, LoadReport, check_options, create_map
 Pause = Callable[[], AbstractContextManager[bool]]
 """Has whoever writes bindings wait for the length of the block; gives whether there is somebody who does."""
 
-_BELONGS_TO = {"home_networks": "bindings", "usage": "bindings", "mobile_networks": "bindings"}
-"""Maps that make sense only beside the other one: the numbers in the one are places in the other."""
+_BESIDE_BINDINGS = frozenset({"home_networks", "home_prefixes", "usage", "mobile_networks"})
+"""Maps that make sense only beside the bindings: the numbers in the one are places in the other."""
 _OF_ITS_OWN = frozenset({"ports", "attachments"})
 """Maps that every directory has for itself: if the upgrade fails, the old ones say what was attached."""
-_NOT_CARRIED = _OF_ITS_OWN | {"bindings", "home_networks", "usage", "mobile_networks", "next_hops", "routes", "config"}
+_NOT_CARRIED = _OF_ITS_OWN | _BESIDE_BINDINGS | {"bindings", "next_hops", "routes", "config"}
 """What is carried in a way of its own, or found out anew."""
 _WRITER = (
     "Another process writes bindings and does not wait: is this the configuration of the daemon that runs? Or stop the "
@@ -126,7 +126,7 @@ def _make_maps(source: Path, version: int, following: Path, max_bindings: int) -
     """Pins all maps in the new directory; returns the names of those that are the old ones."""
     wanted = map_specifications(max_bindings)
     kept = {each.name for each in wanted if _is_kept(source, version, each)}
-    kept -= _OF_ITS_OWN | {name for name, other in _BELONGS_TO.items() if other not in kept}
+    kept -= _OF_ITS_OWN | (frozenset() if "bindings" in kept else _BESIDE_BINDINGS)
     for each in wanted:
         path = following / each.name
         if each.name in kept:

@@ -32,7 +32,7 @@ class DatapathSettings(Settings, frozen=True, kw_only=True):
             "Capacity of the binding map. It cannot change while loaded: unload, then load.",
             131072,
             ge=1,
-            le=16_777_216,
+            le=8_000_000,
         ),
     ] = 131072
     xdp_mode: Annotated[

@@ -121,6 +121,17 @@ def test_a_packet_out_of_the_network_leaves_the_tunnel(bed: RouterBed) -> None:
     assert (usage.decapsulated_packets, usage.decapsulated_bytes) == (1, len(inner))
 
 
+def test_a_destination_that_comes_to_be_in_a_network_is_no_longer_routed(bed: RouterBed) -> None:
+    frame = tunnelled(bed, from_host(bed))
+    with closing(RouteControl.open(bed.pin_path)) as control:
+        control.begin_generation()
+        control.permit(time.monotonic(), 60.0)
+        assert [bed.run(frame, "core").reason for _ in range(2)] == [Reason.FORWARD_DECAPSULATED] * 2
+        bed.give(bed.other_home, IPv6Network(f"{bed.correspondent}/128"))
+        assert bed.run(frame, "core").reason is Reason.FORWARD_REENCAPSULATED
+        control.forbid()
+
+
 @pytest.mark.parametrize(
     ("source", "destination"),
     [(HOST, OTHER_HOST), (HOST, Testbed.other_home), (Testbed.home, OTHER_HOST)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 import subprocess
 import time
 from collections.abc import Iterator
@@ -18,12 +19,10 @@ from scapy.packet import Raw
 from control.daemon.route_watch import RouteWatch
 from datapath.bpf_syscall import Map
 from datapath.layout import (
-    BUCKET_SLOTS,
     HASH_KEY,
     INDEX,
     REFERENCE_GENERATIONS,
     ROUTES_OF_PROCESSOR,
-    SLOT_SIZE,
     pin_directory,
 )
 from datapath.reasons import Reason
@@ -105,24 +104,21 @@ def test_references_are_void_when_the_lower_bits_of_their_generation_come_again(
 def test_a_reference_of_a_former_binding_is_not_followed(testbed, control):
     """As another processor may write it in the moment that the binding changes."""
     testbed.run(to_node(testbed))
-    slot = testbed.bindings.slot(testbed.home)
-    bucket, at = INDEX.pack(slot // BUCKET_SLOTS), slot % BUCKET_SLOTS * SLOT_SIZE + 4
-    with Map.open(pin_directory(testbed.pin_path) / "bindings") as buckets:
-        reference = buckets.lookup(bucket)[at : at + 4]
-        assert any(reference)
-        testbed.bindings.install(testbed.home, testbed.other_care_of, testbed.home_agent)
-        assert testbed.bindings.slot(testbed.home) == slot
-        moved = buckets.lookup(bucket)
-        assert not any(moved[at : at + 4])
-        buckets.update(bucket, moved[:at] + reference + moved[at + 4 :])
+    slot, halves = testbed.bindings.slot(testbed.home), testbed.bindings._table.words.view(np.uint32)
+    reference = int(halves[slot, 1])
+    assert reference
+    testbed.bindings.install(testbed.home, testbed.other_care_of, testbed.home_agent)
+    assert testbed.bindings.slot(testbed.home) == slot
+    assert not halves[slot, 1]
+    halves[slot, 1] = reference
 
     assert mac_of(testbed.run(to_node(testbed))) == testbed.other_care_of_mac
 
 
 def cache_place(key: tuple[int, ...], address: IPv6Address) -> int:
-    """Where a processor keeps the route to it (`hash_of` in bpf/bindings.h)."""
-    words = np.frombuffer(address.packed, "<u4").tolist()
-    total = key[0] + (key[1] + words[0]) * (key[2] + words[1]) + (key[3] + words[2]) * (key[4] + words[3])
+    """Where a processor keeps the route to it (`cached_route_to` in bpf/next_hops.h)."""
+    high, low = struct.unpack("=QQ", address.packed)
+    total = high * (key[1] | 1) + low * (key[2] | 1)
     return ((total >> 32 & 0xFFFFFFFF) * ROUTES_OF_PROCESSOR) >> 32
 
 
@@ -164,6 +160,25 @@ def test_a_changed_binding_has_no_next_hop(testbed, control):
     testbed.run(to_node(testbed))
     testbed.bindings.install(testbed.home, testbed.other_care_of, testbed.home_agent)
     assert mac_of(testbed.run(to_node(testbed))) == testbed.other_care_of_mac
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["the first one in its prefix", "another one of its prefix"])
+def test_a_destination_that_becomes_a_mobile_node_s_is_no_longer_routed(testbed, control, is_known):
+    """Of what is kept for a destination, that it cannot be a mobile node's holds until its prefix is one of theirs."""
+    home, agent = testbed.correspondent, IPv6Address("2001:db8:f::7") + is_known
+    if is_known:
+        testbed.bindings.install(home + 1, testbed.other_care_of, agent)
+    else:
+        with Map.open(pin_directory(testbed.pin_path) / "home_prefixes") as prefixes:
+            prefixes.delete(home.packed[:8])
+    assert [testbed.run(from_node(testbed), "core").reason for _ in range(2)] == [Reason.FORWARD_DECAPSULATED] * 2
+
+    testbed.bindings.install(home, testbed.other_care_of, agent)
+    moved = testbed.run(from_node(testbed), "core")
+    assert (moved.reason, mac_of(moved)) == (Reason.FORWARD_REENCAPSULATED, testbed.other_care_of_mac)
+
+    testbed.bindings.remove(home)
+    assert testbed.run(from_node(testbed), "core").reason is Reason.FORWARD_DECAPSULATED
 
 
 def test_one_node_s_next_hop_is_not_another_s(testbed, control):
