@@ -22,6 +22,8 @@ from bench.key_exchange.measure import measure
 from bench.key_exchange.methods import METHODS, Method
 from bench.key_exchange.options import Options
 from bench.key_exchange.report import StrongSwan, build_report, print_report
+from bench.lab.errors import LabInterrupted
+from bench.lab.interrupts import interrupts_raised
 
 _DEFAULTS = Options()
 _MOST_NODES = 120
@@ -62,13 +64,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_options(arguments)
     console = Console(stderr=True)
     try:
-        with console.status("measuring") as status:
-            measured = measure(options, status.update)
-            rounds = strongswan.measure(options, measured.reference_s, status.update)
+        with interrupts_raised(), console.status("measuring") as status:
+
+            def tell(what: str) -> None:
+                """Who looks at a file instead of a screen gets a line for each step: it takes many minutes."""
+                status.update(what)
+                if not console.is_terminal:
+                    console.print(what, highlight=False, markup=False)
+
+            measured = measure(options, tell)
+            rounds = strongswan.measure(options, measured.reference_s, tell)
             bytes_per_node: dict[str, float] = {}
             if options.memory_nodes:
-                status.update("memory")
+                tell("memory")
                 bytes_per_node |= {method: memory.measure(method, options.memory_nodes) for method in options.methods}
+    except LabInterrupted as interrupt:
+        console.print("Interrupted; everything was removed.")
+        return 128 + interrupt.signal_number
     except BenchError as error:
         console.print(f"The bench could not be completed: {error}", style="red", markup=False, soft_wrap=True)
         return 1

@@ -10,20 +10,19 @@ import os
 import re
 import shutil
 import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
-from bench.lab.errors import LabError, LabInterrupted
+from bench.lab.errors import LabError
+from bench.lab.interrupts import hold_interrupts, raise_interrupts, restore
 from bench.lab.namespaces import Namespace, existing_namespaces
 from bench.lab.processes import LabProcess, stop_all
 
 RUN_ROOT = Path("/run/homeagent-lab")
 BPFFS = Path("/sys/fs/bpf")
 
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _RUN_NUMBERS = itertools.count()
 _KIND = re.compile(r"[a-z]+")
 
@@ -47,7 +46,7 @@ class Laboratory:
         self._pins: list[Path] = []
         self._on_close: list[Callable[[], None]] = []
         self._lock: int | None = None
-        self._previous_handlers: dict[int, Any] = {}
+        self._previous_handlers: Mapping[int, Any] = {}
 
     def __enter__(self) -> Laboratory:
         """Remove leftovers of crashed runs, then begin."""
@@ -58,9 +57,7 @@ class Laboratory:
         self.directory.mkdir(mode=0o700)
         self._lock = _lock_run(self.directory)
         atexit.register(self.close)
-        if threading.current_thread() is threading.main_thread():
-            for number in _INTERRUPTS:
-                self._previous_handlers[number] = signal.signal(number, _interrupt)
+        self._previous_handlers = raise_interrupts()
         return self
 
     def __exit__(
@@ -103,10 +100,7 @@ class Laboratory:
         """Stop every process and remove every name; safe to call again. Interrupts are held off meanwhile."""
         if self._lock is None:
             return
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if in_main_thread:
-            for number in _INTERRUPTS:
-                signal.signal(number, signal.SIG_IGN)
+        hold_interrupts()
         try:
             while self._on_close:
                 self._on_close.pop()()
@@ -116,8 +110,7 @@ class Laboratory:
             os.close(self._lock)
             self._lock = None
             atexit.unregister(self.close)
-            if in_main_thread:
-                _restore(self._previous_handlers)
+            restore(self._previous_handlers)
 
 
 def pin_name(run_name: str, role: str) -> str:
@@ -137,15 +130,6 @@ def remove_leftovers(kind: str) -> list[str]:
         os.close(lock)
         removed.append(directory.name)
     return removed
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise LabInterrupted(number)
-
-
-def _restore(handlers: Mapping[int, Any]) -> None:
-    for number, handler in handlers.items():
-        signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def _lock_run(directory: Path) -> int:
