@@ -92,35 +92,47 @@ class ControlServer:
     def __init__(self, path: Path, commands: Mapping[str, Command]) -> None:
         self._path = path
         self._commands = dict(commands)
+        self._listener: socket.socket | None = None
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        """Begins to listen; only this user (and root) may connect.
+    def bind(self) -> None:
+        """Makes the socket, at which nobody is answered before :meth:`start`.
 
         Raises:
             CommandError: another daemon listens there, or the socket cannot be made.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            listener = self._bind()
+            self._listener = self._bind()
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise CommandError(
                 f"the control socket {self._path} cannot be made ({reason})",
                 "Set [control] socket to a path that this user may create.",
             ) from None
-        self._server = await asyncio.start_unix_server(self._accept, sock=listener, limit=MAX_LINE)
+
+    async def start(self) -> None:
+        """Begins to listen; only this user (and root) may connect.
+
+        Raises:
+            CommandError: as :meth:`bind`, which it does if nobody has.
+        """
+        if self._listener is None:
+            self.bind()
+        self._server = await asyncio.start_unix_server(self._accept, sock=self._listener, limit=MAX_LINE)
 
     async def close(self) -> None:
         """Stops listening, ends running commands and removes the socket."""
-        if self._server is None:
+        if self._listener is None:
             return
-        self._server.close()
+        if self._server is not None:
+            self._server.close()
         for task in self._clients:
             task.cancel()
         await asyncio.gather(*self._clients, return_exceptions=True)
-        self._server = None
+        self._listener.close()
+        self._server = self._listener = None
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
 

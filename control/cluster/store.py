@@ -23,8 +23,8 @@ class StoreError(Exception):
     Attributes:
         reason: a short stable slug, fit for a metric label: ``locked``, ``disk-full``, ``read-only``, ``cannot-open``,
             ``not-a-database``, ``foreign-database``, ``newer-schema``, ``corrupt``, ``input-output``,
-            ``database``, ``fenced-out``, ``lease-lost`` or ``lease-held``; of a server also ``unreachable``,
-            ``timeout``, ``access``, ``loading`` or ``not-replicated``.
+            ``database``, ``fenced-out``, ``lease-lost``, ``lease-held`` or ``name-taken``; of a server also
+            ``unreachable``, ``timeout``, ``access``, ``loading`` or ``not-replicated``.
         remedy: one sentence that says what an operator can do.
     """
 

@@ -137,11 +137,25 @@ class Membership:
         """Acquire the lease for the first time.
 
         Raises:
-            StoreError: the store does not answer.
+            StoreError: the store does not answer, or a living home agent at another address has the same name.
         """
         self._monitor.handle_timer(self._clocks.monotonic())
         self._incarnation = await self._store.run(lambda store: store.incarnation())
+        await self._require_own_name()
         await self._acquire()
+
+    async def _require_own_name(self) -> None:
+        """To acquire the lease of another one would fence that out, and it would do the same in turn."""
+        name, address, wall = self._settings.name, self._settings.address, self._clocks.wall()
+        for lease in await self._store.run(lambda store: store.leases()):
+            if lease.home_agent == name and lease.address != address and lease.expires_at > wall:
+                raise StoreError(
+                    "name-taken",
+                    f"The home agent at {address_text(lease.address)} has the name {name} in the state store and is "
+                    "alive.",
+                    "Give this one another [home_agent] name; if it is the same one with a new address, wait until the "
+                    "lease of the old one has lapsed.",
+                )
 
     def lost(self) -> None:
         """Stop writing and serving: another agent has claimed what was ours."""

@@ -46,6 +46,7 @@ class PacketLoop:
         self._timer: asyncio.TimerHandle | None = None
         self._pauses: dict[int, asyncio.TimerHandle] = {}
         self._sockets = ExitStack()
+        self.is_open = False
 
     def open(self, address: IPv6Address) -> None:
         """Open the sockets and begin.
@@ -62,6 +63,7 @@ class PacketLoop:
             if self._signalling.kernel_opens_esp:
                 self._ike.give_esp_to_kernel()
             self._sockets = stack.pop_all()
+        self.is_open = True
         for descriptor, reader in self._ike.readers().items():
             self._wait_for(descriptor, reader)
         for descriptor, reader in self._signalling.readers().items():
@@ -80,6 +82,7 @@ class PacketLoop:
 
     def close(self) -> None:
         """Stop and close the sockets."""
+        self.is_open = False
         if self._timer is not None:
             self._timer.cancel()
         self._sockets.close()

@@ -22,6 +22,7 @@ from control.config.nodes import load_nodes
 from control.control_socket import ControlServer
 from control.daemon.assembly import assemble
 from control.daemon.back_end import BackEndChoice, choose_for_serving
+from control.daemon.before_joining import metrics_server, require_ike_ports
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.commands import commands
 from control.daemon.first_packets import FirstPackets
@@ -48,7 +49,7 @@ from control.daemon.tunnels import Tunnels
 from control.daemon.write_gate import WriteGate
 from control.home_agent.events import Happening, TimelineEvent
 from control.key_export import KeyExport
-from control.metrics import Instruments, MetricsServer, from_event_loop
+from control.metrics import Instruments, from_event_loop
 from datapath.counters import Counters
 from datapath.errors import DatapathError
 from datapath.generations import Writing
@@ -158,6 +159,16 @@ class Daemon:
             if self._replies is not None:
                 stack.callback(self._replies.close)
             _LOG.info("IPsec by the %s back end: %s", self._back_end.name, self._back_end.reason)
+            control = ControlServer(
+                self._configuration.control.socket,
+                commands(self._status, self._membership, self._timeline, self, self._refresh, self._hold),
+            )
+            control.bind()
+            stack.push_async_callback(control.close)
+            require_ike_ports(self._configuration)
+            metrics = metrics_server(self._configuration, from_event_loop(self._loop, self._status.snapshot))
+            if metrics is not None:
+                stack.callback(metrics.close)
             await self._membership.join()
             await self._restore()
             self._packets.open(self._configuration.home_agent.address)
@@ -169,16 +180,10 @@ class Daemon:
                 self._configuration.home_agent.ipv4_addresses,
             )
             stack.callback(self._tunnel_relay.close)
-            control = ControlServer(
-                self._configuration.control.socket,
-                commands(self._status, self._membership, self._timeline, self, self._refresh, self._hold),
-            )
             await control.start()
-            stack.push_async_callback(control.close)
-            listen = self._configuration.metrics.listen
-            if listen is not None:
-                source = from_event_loop(self._loop, self._status.snapshot)
-                stack.callback(MetricsServer(listen.host, listen.port, source).close)
+            stack.push_async_callback(control.close)  # its commands end before what they use
+            if metrics is not None:
+                metrics.start()
             settle()
             tasks = [asyncio.create_task(task) for task in (*self._watches(), routes.run())]
             for task in tasks:
@@ -367,7 +372,8 @@ class Daemon:
         queued = self._agent.recover(nodes, self._loop.time())
         if queued and not goes_on:
             self._takeover_record.begin(time.time())
-        self._loop.call_soon(self._packets.flush)
+        if self._packets.is_open:
+            self._loop.call_soon(self._packets.flush)
         return queued
 
     # What operators may do with nodes: see control.daemon.commands.Nodes

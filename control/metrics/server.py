@@ -111,10 +111,14 @@ class _Handler(WSGIRequestHandler):
 
 
 class MetricsServer:
-    """Listens until it is closed."""
+    """Listens until it is closed.
+
+    Attributes:
+        port: the TCP port, the one chosen where any would do.
+    """
 
     def __init__(self, host: str, port: int, source: SnapshotSource) -> None:
-        """Begins to serve.
+        """Takes the port; who asks before :meth:`start` has to wait.
 
         Args:
             host: numeric address to listen on.
@@ -126,12 +130,17 @@ class MetricsServer:
         """
         server_class = _Ipv6Server if ":" in host else _Server
         self._server = make_server(host, port, Pages(source), server_class, _Handler)
+        self._thread: Thread | None = None
+        self.port: int = self._server.server_port
+
+    def start(self) -> None:
+        """Begins to answer."""
         self._thread = Thread(target=self._server.serve_forever, name="metrics", daemon=True)
         self._thread.start()
-        self.port: int = self._server.server_port
 
     def close(self) -> None:
         """Stops serving."""
-        self._server.shutdown()
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
         self._server.server_close()
-        self._thread.join()

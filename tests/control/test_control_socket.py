@@ -222,6 +222,17 @@ def test_the_socket_of_a_living_daemon_is_left_alone(path: Path) -> None:
     with_server(path, use)
 
 
+def test_a_socket_that_was_never_started_is_removed(path: Path) -> None:
+    async def run() -> None:
+        server = ControlServer(path, COMMANDS)
+        server.bind()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        await server.close()
+
+    asyncio.run(run())
+    assert not path.exists()
+
+
 def test_a_socket_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CommandError, match=r"cannot be made \(.*\)\. Set \[control\] socket"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,40 @@ def wait_until_stood_down(agent: HomeAgentUnderTest) -> None:
     while agent.bindings():
         assert time.monotonic() < deadline, "the fenced home agent still holds bindings"
         time.sleep(0.1)
+
+
+def start_in_vain(agent: HomeAgentUnderTest, laboratory: Laboratory, configuration: Path) -> str:
+    """What a daemon says that cannot be started beside ``agent``."""
+    command = homeagent_command("serve", "--config", str(configuration))
+    daemon = laboratory.spawn(agent.host.namespace, f"second-{configuration.stem}", command)
+    assert daemon.wait(60.0) == 1
+    return daemon.complaint()
+
+
+def test_what_cannot_serve_takes_nothing_from_those_that_do(laboratory: Laboratory) -> None:
+    credentials = Credentials("psk")
+    subscriber = credentials.subscriber(1, home_address(1))
+    scene = Scene(laboratory, credentials, [subscriber], SceneOptions())
+    scene.register([MobileNodeAgent(laboratory, scene.core, credentials, subscriber, scene.failing)])
+    agent, other = scene.failing, scene.surviving
+    before = agent.status()
+
+    said = start_in_vain(agent, laboratory, agent.configuration)
+    assert re.search(r"another daemon listens on .*control\.sock\. Stop it", said)
+    elsewhere = agent.configuration.with_name("elsewhere.toml")
+    elsewhere.write_text(agent.configuration.read_text().replace("control.sock", "other.sock"))
+    said = start_in_vain(agent, laboratory, elsewhere)
+    assert f"in use: UDP port 500 of {agent.host.address}. Another program" in said
+    same_name = other.configuration.with_name("same-name.toml")
+    text = other.configuration.read_text().replace('name = "ha2"', 'name = "ha1"').replace("control.sock", "other.sock")
+    same_name.write_text(text)
+    other.daemon.stop()
+    said = start_in_vain(other, laboratory, same_name)
+    assert f"The home agent at {agent.host.address} has the name ha1 in the state store" in said
+
+    after = agent.status()
+    assert (after["lease"]["token"], after["bindings"]) == (before["lease"]["token"], 1)
+    assert "lease-lost" not in [row["event"] for row in agent.past_events()]
 
 
 def test_a_living_home_agent_stands_down_for_the_one_that_takes_over(laboratory: Laboratory) -> None:

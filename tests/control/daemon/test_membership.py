@@ -36,7 +36,16 @@ class Member:
     """A membership with what it told the rest of its daemon."""
 
     def __init__(
-        self, name, path, *, prefix=PREFIX, take_over=True, authorised=("mn1", "mn2"), accounts=(), capacity=100
+        self,
+        name,
+        path,
+        *,
+        prefix=PREFIX,
+        take_over=True,
+        authorised=("mn1", "mn2"),
+        accounts=(),
+        capacity=100,
+        address=None,
     ):
         self.now = 0.0
         self.wall_step = 0.0
@@ -51,7 +60,9 @@ class Member:
         ]
         self.thread = StoreOnANetwork(self.store)
         self.membership = Membership(
-            MembershipSettings(name, IPv6Address(f"2001:db8:a{name[-1]}::1"), LEASE_S, 1.0, take_over, capacity),
+            MembershipSettings(
+                name, IPv6Address(address or f"2001:db8:a{name[-1]}::1"), LEASE_S, 1.0, take_over, capacity
+            ),
             self.thread,
             NodeDirectory(nodes, [prefix]),
             Clocks(lambda: self.now, lambda: self.now + self.wall_step),
@@ -130,6 +141,20 @@ def test_a_lapsed_lease_is_taken_over_once_and_the_nodes_are_brought_back(path):
     assert [node.identity for node in by_priority] == ["mn2@example.org", "mn1@example.org"]
     assert not any(node.new_home_address for node in second.recovered)
     assert all(node.switch for node in second.recovered)
+
+
+def test_a_living_home_agent_of_the_same_name_is_not_fenced_out(path):
+    first = Member("ha1", path)
+    first.join()
+    other = Member("ha1", path, address="2001:db8:a9::1")
+    with pytest.raises(StoreError, match=r"2001:db8:a1::1 has the name ha1 .* another \[home_agent\] name") as caught:
+        other.join()
+    assert caught.value.reason == "name-taken"
+    first.beat(1.0)
+    assert first.membership.lease is not None
+    other.now = 1.0 + LEASE_S
+    other.join()
+    assert other.membership.lease is not None
 
 
 def test_a_renewed_lease_is_left_alone(path):

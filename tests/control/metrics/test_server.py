@@ -23,6 +23,7 @@ from control.metrics import MetricsServer, Snapshot, from_event_loop
 @pytest.fixture
 def server(full_snapshot: Snapshot) -> Iterator[MetricsServer]:
     server = MetricsServer("::1", 0, lambda: full_snapshot)
+    server.start()
     yield server
     server.close()
 
@@ -89,6 +90,13 @@ def test_a_port_in_use(full_snapshot: Snapshot) -> None:
             MetricsServer("::1", taken.getsockname()[1], lambda: full_snapshot)
 
 
+def test_one_that_has_only_its_port_can_be_closed(full_snapshot: Snapshot) -> None:
+    server = MetricsServer("::1", 0, lambda: full_snapshot)
+    server.close()
+    again = MetricsServer("::1", server.port, lambda: full_snapshot)
+    again.close()
+
+
 def test_snapshots_are_taken_in_the_event_loop(full_snapshot: Snapshot) -> None:
     threads: list[threading.Thread] = []
 
@@ -98,6 +106,7 @@ def test_snapshots_are_taken_in_the_event_loop(full_snapshot: Snapshot) -> None:
 
     async def run() -> None:
         server = MetricsServer("::1", 0, from_event_loop(asyncio.get_running_loop(), build))
+        server.start()
         try:
             assert "homeagent_bindings 10.0" in await asyncio.to_thread(get, server.port)
         finally:
@@ -111,6 +120,7 @@ def test_snapshots_are_taken_in_the_event_loop(full_snapshot: Snapshot) -> None:
 def test_a_hung_daemon_is_told_of(full_snapshot: Snapshot, path: str) -> None:
     loop = asyncio.new_event_loop()
     server = MetricsServer("::1", 0, from_event_loop(loop, lambda: full_snapshot, timeout_s=0.05))
+    server.start()
     try:
         with pytest.raises(urllib.error.HTTPError) as failed:
             get(server.port, path)
