@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from operator import attrgetter
 from pathlib import Path
 from struct import Struct
@@ -32,18 +32,19 @@ _to_bytes = cast(Callable[[int, int, str], bytes], int.to_bytes)  # IPv6Address.
 
 
 class Reconciliation(NamedTuple):
-    """Home addresses whose binding :meth:`BindingMap.reconcile` added, changed and removed."""
+    """Home addresses whose binding :meth:`BindingMap.reconcile` added, changed and removed, or left to others."""
 
     added: list[IPv6Address]
     changed: list[IPv6Address]
     removed: list[IPv6Address]
+    left: list[IPv6Address]
 
 
 class BindingMap:
     """Bindings the XDP program follows.
 
-    There is one writer. Another process may read at any time. What is installed stays when the process ends, and
-    ``open`` finds it again.
+    There is one writer at a time: whoever writes in turns with another looks anew first (``follow``), or opens anew.
+    Another process may read at any time. What is installed stays when the process ends, and ``open`` finds it again.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -63,19 +64,17 @@ class BindingMap:
         return cls(pin_directory(pin_path))
 
     def follow(self) -> bool:
-        """Goes over to the maps that an upgrade has put in the place of these; whether there are any.
+        """Looks at the maps anew, after another process had its turn; whether an upgrade has put others in their place.
 
         Raises:
             NotLoaded: nothing is pinned any more.
             StalePin: they are of another layout.
         """
         following = BindingMap(self._directory)
-        if following._table.identifier == self._table.identifier:
-            following.close()
-            return False
+        are_others = following._table.identifier != self._table.identifier
         self.close()
         self._table, self._batches, self._local = following._table, following._batches, following._local
-        return True
+        return are_others
 
     def close(self) -> None:
         """Closes the maps. The bindings stay in force."""
@@ -151,8 +150,13 @@ class BindingMap:
             for home, (care_of, agent) in self._raw_entries().items()
         }
 
-    def reconcile(self, expected: Mapping[IPv6Address, Tunnel]) -> Reconciliation:
-        """Makes the map hold exactly ``expected``, touching only what differs; returns what it touched."""
+    def reconcile(self, expected: Mapping[IPv6Address, Tunnel], *, leave_ipv4: bool = False) -> Reconciliation:
+        """Makes the map hold exactly ``expected``, touching only what differs.
+
+        Args:
+            expected: tunnels by home address.
+            leave_ipv4: leave other home addresses their tunnels over IPv4, where the programs know the near end still.
+        """
         present = self._raw_entries()
         packed = {home: home.packed for home in expected}
         added = [home for home, key in packed.items() if key not in present]
@@ -162,10 +166,12 @@ class BindingMap:
             if key in present
             and present[key] != (expected[home].care_of_address.packed, expected[home].home_agent_address.packed)
         ]
-        removed = [IPv6Address(home) for home in present.keys() - set(packed.values())]
+        others = present.keys() - set(packed.values())
+        left = {home for home in others if self._goes_over_ipv4(present[home][0])} if leave_ipv4 else set()
+        removed = [IPv6Address(home) for home in others - left]
         self.remove_many(removed)
         self.install_many({home: expected[home] for home in (*changed, *added)})
-        return Reconciliation(added, changed, removed)
+        return Reconciliation(added, changed, removed, [IPv6Address(home) for home in left])
 
     def carry(self, home: Words, care_of: Words, agent: Words) -> None:
         """Installs bindings as an upgrade found them, addresses as rows of words; raises MapFull."""
@@ -201,10 +207,18 @@ class BindingMap:
             if not isinstance(address, IPv4CareOfAddress):
                 raise ValueError(f"{address} is no address of a node: below 1:: nothing is routed")
         for near in {address.home_agent_address for address in over_ipv4 if isinstance(address, IPv4CareOfAddress)}:
-            if self._local.lookup(local_key(near)) is None:
+            if not self._serves(near):
                 raise AddressNotServed(
                     f"The data path was loaded without {near}: add it to home_agent.ipv4_addresses and load again."
                 )
+
+    def _goes_over_ipv4(self, packed: bytes) -> bool:
+        address = unpack_care_of_address(packed)
+        return isinstance(address, IPv4CareOfAddress) and self._serves(address.home_agent_address)
+
+    def _serves(self, near: IPv4Address) -> bool:
+        """Whether the programs were loaded with a home agent address."""
+        return self._local.lookup(local_key(near)) is not None
 
     def _slot(self, home_address: IPv6Address) -> int:
         return self._table.find(*_halves(int(home_address)))

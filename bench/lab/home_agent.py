@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class HomeAgentOptions:
     max_bindings: int = 4096
     #: Interfaces with hosts of a home link behind them, served beside the host's own.
     home_links: Sequence[str] = ()
+    #: Where tunnels over IPv4 end; none, if there are none.
+    ipv4_addresses: Sequence[IPv4Address] = ()
     #: Whether frames with VLAN tags are served.
     vlans: bool = False
     bootstrap: Table = field(default_factory=dict)
@@ -164,6 +166,7 @@ class HomeAgentUnderTest:
                 "address": str(self.host.address),
                 "identity": self.identity,
                 "home_prefixes": [str(prefix) for prefix in options.home_prefixes],
+                "ipv4_addresses": [str(address) for address in options.ipv4_addresses],
             },
             "datapath": {
                 "interfaces": list(dict.fromkeys([self.host.device, *options.home_links])),

@@ -18,7 +18,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
 from control.sockets.kernel_socket import enlarge_receive_buffer
@@ -31,7 +31,8 @@ PORT = 4001
 _IPV6, _UDP = 41, 17
 _NUMBER = struct.Struct("!8sQ")
 _MAGIC = b"numbered"
-_HEADERS_SIZE = 40 + 40 + 8
+_INNER_SIZE = 40 + 8
+_OUTER_SIZES = {socket.AF_INET6: 40, socket.AF_INET: 20}
 _RECEIVE_BUFFER = 16 << 20
 _MOST_AT_ONCE = 16
 """When this process was late, so that a stall does not end in a burst that no queue takes."""
@@ -77,17 +78,27 @@ class Correspondent:
                 return
 
 
+class InnerPackets:
+    """What a mobile node puts into its tunnel."""
+
+    def __init__(self, correspondent: IPv6Address, home_address: IPv6Address) -> None:
+        length = 8 + _NUMBER.size
+        self._header = struct.pack("!IHBB", 6 << 28, length, _UDP, 64) + home_address.packed + correspondent.packed
+        self._pseudo_header = ipv6_pseudo_header(home_address, correspondent, length, _UDP)
+
+    def build(self, number: int) -> bytes:
+        """The packet with this number."""
+        payload = _NUMBER.pack(_MAGIC, number)
+        datagram = struct.pack("!HHHH", PORT, PORT, 8 + len(payload), 0) + payload
+        checksum = internet_checksum(self._pseudo_header + datagram) or 0xFFFF
+        return self._header + datagram[:6] + checksum.to_bytes(2, "big") + payload
+
+
 class Node:
     """Sends out of the tunnel, with the care-of address as the outer source, and taps what comes through it."""
 
-    def __init__(
-        self,
-        device: str,
-        correspondent: IPv6Address,
-        home_address: IPv6Address,
-        care_of: IPv6Address,
-        agent: IPv6Address,
-    ) -> None:
+    def __init__(self, inner: InnerPackets, device: str, care_of: IPv6Address, agent: IPv6Address) -> None:
+        self._inner = inner
         self._tap = CareOfPacketSocket(device, care_of)
         self._sending = socket.socket(socket.AF_INET6, socket.SOCK_RAW, _IPV6)
         self._sending.bind((str(care_of), 0))
@@ -95,9 +106,6 @@ class Node:
         # Or else the kernel would answer what the mobile node gives it: nobody listens there.
         self._listener = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
         self._listener.bind(("::", PORT))
-        length = 8 + _NUMBER.size
-        self._header = struct.pack("!IHBB", 6 << 28, length, _UDP, 64) + home_address.packed + correspondent.packed
-        self._pseudo_header = ipv6_pseudo_header(home_address, correspondent, length, _UDP)
 
     def fileno(self) -> int:
         """Descriptor of the tap."""
@@ -105,14 +113,40 @@ class Node:
 
     def send(self, number: int) -> None:
         """Sends the packet with this number."""
-        payload = _NUMBER.pack(_MAGIC, number)
-        datagram = struct.pack("!HHHH", PORT, PORT, 8 + len(payload), 0) + payload
-        checksum = internet_checksum(self._pseudo_header + datagram) or 0xFFFF
-        self._sending.send(self._header + datagram[:6] + checksum.to_bytes(2, "big") + payload)
+        self._sending.send(self._inner.build(number))
 
     def receive(self) -> Iterator[bytes]:
         """What is behind two IPv6 headers and that of UDP."""
-        return (packet[_HEADERS_SIZE:] for packet in self._tap.receive(_AT_ONCE_READ))
+        skipped = _OUTER_SIZES[socket.AF_INET6] + _INNER_SIZE
+        return (packet[skipped:] for packet in self._tap.receive(_AT_ONCE_READ))
+
+
+class NodeOverIPv4:
+    """The same with an IPv4 care-of address, IPv6 directly in IPv4; no mobile node is beside it."""
+
+    def __init__(self, inner: InnerPackets, care_of: IPv4Address, agent: IPv4Address) -> None:
+        self._inner = inner
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, _IPV6)
+        enlarge_receive_buffer(self._socket, _RECEIVE_BUFFER)
+        self._socket.bind((str(care_of), 0))
+        self._socket.connect((str(agent), 0))
+
+    def fileno(self) -> int:
+        """Descriptor of the socket."""
+        return self._socket.fileno()
+
+    def send(self, number: int) -> None:
+        """Sends the packet with this number."""
+        self._socket.send(self._inner.build(number))
+
+    def receive(self) -> Iterator[bytes]:
+        """What is behind the headers of IPv4, IPv6 and UDP."""
+        skipped = _OUTER_SIZES[socket.AF_INET] + _INNER_SIZE
+        for _ in range(_AT_ONCE_READ):
+            try:
+                yield self._socket.recv(2048)[skipped:]
+            except BlockingIOError:
+                return
 
 
 class Counter:
@@ -181,19 +215,26 @@ def _emit(event: str, **fields: object) -> None:
     print(json.dumps({"event": event, **fields}), flush=True)
 
 
+def _end(options: argparse.Namespace) -> End:
+    if options.care_of is None:
+        return Correspondent(options.correspondent, options.home_address)
+    inner = InnerPackets(options.correspondent, options.home_address)
+    if isinstance(options.care_of, IPv4Address):
+        return NodeOverIPv4(inner, options.care_of, options.home_agent)
+    return Node(inner, options.device, options.care_of, options.home_agent)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.lab.numbered_packets", description=__doc__)
     parser.add_argument("--rate", type=float, default=500.0, help="packets per second")
-    parser.add_argument("--care-of", type=IPv6Address, help="be the node's end, with this address")
-    parser.add_argument("--device", help="the node's device with that address")
-    parser.add_argument("--home-agent", type=IPv6Address, help="the other end of the node's tunnel")
+    parser.add_argument("--care-of", type=ip_address, help="be the node's end, with this address")
+    parser.add_argument("--device", help="the node's device with that address, if it is of IPv6")
+    parser.add_argument("--home-agent", type=ip_address, help="the other end of the node's tunnel")
     parser.add_argument("correspondent", type=IPv6Address)
     parser.add_argument("home_address", type=IPv6Address)
     options = parser.parse_args(arguments)
-    ends = (options.correspondent, options.home_address)
-    node = (options.device, *ends, options.care_of, options.home_agent)
-    Counter(Node(*node) if options.care_of else Correspondent(*ends), options.rate).run()
+    Counter(_end(options), options.rate).run()
     return 0
 
 

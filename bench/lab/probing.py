@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from bench.lab.errors import LabError
@@ -137,11 +137,24 @@ class NumberedPackets:
         correspondent: Host,
         node: Host,
         home_address: IPv6Address,
-        home_agent: IPv6Address,
+        home_agent: IPv6Address | IPv4Address,
         rate_per_s: float = 500.0,
+        *,
+        care_of: IPv4Address | None = None,
     ) -> None:
+        """Begin to send.
+
+        Args:
+            laboratory: what the processes belong to.
+            correspondent: one end.
+            node: the other one.
+            home_address: of the node.
+            home_agent: where its tunnel ends.
+            rate_per_s: packets a second, each way.
+            care_of: an IPv4 address of the node's that its tunnel goes to, instead of its IPv6 address.
+        """
         arguments = (f"--rate={rate_per_s}", str(correspondent.address), str(home_address))
-        inside = (f"--device={node.device}", f"--care-of={node.address}", f"--home-agent={home_agent}")
+        inside = (f"--device={node.device}", f"--care-of={care_of or node.address}", f"--home-agent={home_agent}")
         self._processes = {
             "decapsulated": laboratory.spawn(
                 correspondent.namespace, "numbers-out", bench_command("numbered_packets", *arguments), stdin=True

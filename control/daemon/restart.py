@@ -79,6 +79,8 @@ async def restore(
             len(changes.changed),
             len(changes.removed),
         )
+    if changes.left:
+        _LOG.info("%d tunnels over IPv4 stay, which other programs have made", len(changes.left))
     return [*membership.nodes_to_recover(unfinished), *renew]
 
 

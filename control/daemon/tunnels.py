@@ -111,8 +111,10 @@ class Tunnels:
     def reconcile(self, expected: Iterable[Binding]) -> Reconciliation:
         """Makes the maps agree with these bindings, touching only what differs.
 
+        Tunnels over IPv4 are none of the daemon's making, so it leaves them to whoever made them.
+
         Returns:
-            The home addresses whose tunnel was touched.
+            The home addresses whose tunnel was touched, or left alone.
 
         Raises:
             DatapathError: there is no room, or the kernel refuses.
@@ -121,7 +123,8 @@ class Tunnels:
         if self._routes is not None:
             self._routes.reconcile(network for binding in expected for network in _reached_by(binding))
         changes = self.bindings.reconcile(
-            {binding.home_address: Tunnel(binding.care_of_address, binding.home_agent) for binding in expected}
+            {binding.home_address: Tunnel(binding.care_of_address, binding.home_agent) for binding in expected},
+            leave_ipv4=True,
         )
         if self._networks is not None:
             routers = {each.home_address: each.mobile_networks for each in expected if each.mobile_networks}

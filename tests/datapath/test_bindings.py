@@ -53,6 +53,19 @@ def test_installs_changes_and_removes(testbed):
     assert len(bindings) == 1
 
 
+def test_two_writers_may_take_turns_if_each_looks_anew(testbed):
+    pairs = [(IPv6Address(f"2001:db8:a{number}::1"), IPv6Address(f"2001:db8:b{number}::1")) for number in range(3)]
+    care_of = tunnel(1).care_of_address
+    with BindingMap.open(testbed.pin_path) as other:
+        testbed.bindings.install(pairs[0][0], care_of, pairs[0][1])
+        assert not other.follow()
+        other.install(pairs[1][0], care_of, pairs[1][1])
+        assert not testbed.bindings.follow()
+        testbed.bindings.install(pairs[2][0], care_of, pairs[2][1])
+        assert len(testbed.bindings) == 3
+    assert testbed.bindings.entries() == {address: Tunnel(care_of, agent) for address, agent in pairs}
+
+
 def test_another_process_finds_what_is_installed(testbed):
     fill(testbed.bindings, range(20))
 
@@ -90,7 +103,7 @@ def test_reconcile_touches_only_what_differs(testbed):
     assert set(outcome.added) == {home(10), home(11)}
     assert set(outcome.changed) == {home(2)}
     assert set(outcome.removed) == {home(0), home(4), home(5)}
-    assert bindings.reconcile(expected) == ([], [], [])
+    assert bindings.reconcile(expected) == ([], [], [], [])
 
 
 def test_removing_many_passes_over_what_is_not_there(testbed):

@@ -22,6 +22,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from control.daemon.route_watch import RouteWatch
+from datapath.address_words import words_of
 from datapath.bindings import IPv4CareOfAddress, Tunnel
 from datapath.errors import AddressNotServed
 from datapath.reasons import Reason
@@ -480,6 +481,27 @@ def test_bindings_are_read_back_and_reconciled(testbed):
     assert (again.added, again.changed, again.removed) == ([], [], [])
     moved = expected | {testbed.other_home: Tunnel(IPv4CareOfAddress(IN_UDP.address, AGENT, 9), testbed.home_agent)}
     assert testbed.bindings.reconcile(moved).changed == [testbed.other_home]
+
+
+def test_whoever_reconciles_may_leave_tunnels_over_ipv4_to_others(testbed):
+    gone = Tunnel(IPv4CareOfAddress(PLAIN.address, IPv4Address("192.0.2.200")), testbed.home_agent)
+    known = {
+        testbed.other_home: Tunnel(IN_UDP, testbed.other_home_agent),
+        IPv6Address("2001:db8:100::7"): Tunnel(PLAIN, testbed.home_agent),
+    }
+    own = {IPv6Address("2001:db8:100::8"): Tunnel(testbed.care_of, testbed.home_agent)}
+    testbed.bindings.install_many(known)
+    # As an upgrade leaves what was made for an address that is not served any more.
+    agents = [testbed.home_agent]
+    testbed.bindings.carry(*(words_of(each) for each in ([testbed.home], [gone.care_of_address], agents)))
+    assert testbed.bindings.entries() == known | {testbed.home: gone}
+
+    outcome = testbed.bindings.reconcile(own, leave_ipv4=True)
+
+    assert testbed.bindings.entries() == known | own
+    assert (outcome.removed, set(outcome.left)) == ([testbed.home], set(known))
+    testbed.bindings.reconcile({testbed.other_home: Tunnel(testbed.care_of, testbed.home_agent)}, leave_ipv4=True)
+    assert testbed.bindings.entries()[testbed.other_home].care_of_address == testbed.care_of
 
 
 def test_an_address_the_data_path_does_not_serve_is_refused(testbed):

@@ -184,7 +184,7 @@ def test_nothing_but_the_pins_is_needed(hosts):
     assert received == 20, said
     with BindingMap.open(hosts.pin_path) as bindings:
         assert len(bindings) == 2
-        assert bindings.reconcile(bindings.entries()) == ([], [], [])
+        assert bindings.reconcile(bindings.entries()) == ([], [], [], [])
 
 
 def test_a_killed_daemon_loses_nothing(hosts):
