@@ -17,6 +17,7 @@ from control.cli.output import console, pairs, print_json, table
 from control.cli.sa_lines import sa_lines
 from control.config import load_configuration
 from control.control_socket import Answer, ask
+from control.home_agent.events import line_of
 
 Row = Mapping[str, Any]
 
@@ -159,8 +160,8 @@ def _takeover_text(takeover: Row) -> str:
 
 def _event_line(row: Row) -> str:
     when = datetime.fromtimestamp(row["time"]).astimezone().isoformat(sep=" ", timespec="milliseconds")
-    rest = " ".join(f"{key}={value}" for key, value in row.items() if key not in ("time", "event", "node"))
-    return " ".join(part for part in (when, row["event"], row.get("node", ""), rest) if part)
+    detail = {key: value for key, value in row.items() if key not in ("time", "event", "node")}
+    return f"{when} {line_of(row['event'], row.get('node'), detail)}"
 
 
 def _show_progress(answer: Answer) -> None:

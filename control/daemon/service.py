@@ -25,6 +25,7 @@ from control.daemon.back_end import BackEndChoice, choose_for_serving
 from control.daemon.before_joining import metrics_server, require_ike_ports
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.commands import commands
+from control.daemon.event_log import EventLog
 from control.daemon.first_packets import FirstPackets
 from control.daemon.garbage import allow_full_collections, settle
 from control.daemon.home_links import HomeLinkTraffic
@@ -88,6 +89,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._service_manager = ServiceManager()
         self._timeline = Timeline()
+        self._event_log = EventLog(self._loop.time)
         self._nodes = nodes = load_nodes(configuration)
         self._processes: IkeProcesses | None = None
         self._keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
@@ -409,6 +411,7 @@ class Daemon:
         if not happenings:
             return
         self._timeline.add(happenings, wall)
+        self._event_log.write(happenings)
         self._takeover_record.happened(happenings, self._progress, wall)
         for happening in happenings:
             if happening.event is TimelineEvent.RECOVERED and happening.node is not None:

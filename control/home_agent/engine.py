@@ -20,6 +20,7 @@ from control.home_agent.ike_sessions import IkeSessions
 from control.home_agent.key_exchange import KeyExchange, NodeIkeSa
 from control.home_agent.movement import Movements
 from control.home_agent.policy import MOBILITY_CHILD, PREFIX_DISCOVERY_CHILD, home_address_reply
+from control.home_agent.refusals import Refusals
 from control.home_agent.registrations import PendingRegistration, Registrations
 from control.home_agent.signalling import Outgoing, ProtectedSignalling
 from control.home_agent.translated import as_reached
@@ -69,6 +70,8 @@ class HomeAgent:
         self._signalling = signalling
         self._takeover: Takeover | None = None
         self._happenings: list[Happening] = []
+        self._refusals = Refusals(self._happenings)
+        registrations.observe_refusal = self._refusals.binding_refused
 
     def attach(self, takeover: Takeover) -> None:
         """Give the agent the jobs it drives; once, before any input."""
@@ -294,6 +297,7 @@ class HomeAgent:
     def happenings(self) -> list[Happening]:
         """Entries of the timeline, drained."""
         happenings, self._happenings = self._happenings, []
+        self._refusals.happenings = self._happenings
         return happenings
 
     def expire(self, wall: float) -> list[Binding]:
@@ -382,6 +386,7 @@ class HomeAgent:
             case ike.ChildEstablished():
                 self._child_established(sa, event, job, now)
             case ike.ChildFailed(name=name, reason=reason):
+                self._refusals.child_failed(sa, event, now)
                 if job is not None and name == MOBILITY_CHILD:
                     self.takeover.job_failed(job, f"child-{reason}", now)
             case ike.ChildClosed(child=child):
@@ -391,6 +396,10 @@ class HomeAgent:
             case ike.IkeRekeyed(successor=successor):
                 self.sessions.rekeyed(sa, successor)
             case ike.IkeFailed(reason=reason) | ike.IkeClosed(reason=reason):
+                if isinstance(event, ike.IkeClosed):
+                    self._refusals.ike_closed(sa, reason, now)
+                else:
+                    self._refusals.ike_failed(sa, event, None if job is None else job.identity, now)
                 self.sessions.closed(sa)
                 if job is not None:
                     self.takeover.job_failed(job, reason, now)

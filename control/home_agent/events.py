@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum
 
@@ -27,6 +29,10 @@ class TimelineEvent(StrEnum):
     BINDING_EXPIRED = "binding-expired"
     TAKEOVER_FINISHED = "takeover-finished"
     DRAIN_FINISHED = "drain-finished"
+    IKE_REFUSED = "ike-refused"
+    CHILD_REFUSED = "child-refused"
+    IKE_CLOSED = "ike-closed"
+    BINDING_REFUSED = "binding-refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +48,15 @@ class Happening:
     event: TimelineEvent
     node: str | None = None
     detail: dict[str, object] = field(default_factory=dict)
+
+
+def line_of(event: str, node: str | None, detail: Mapping[str, object]) -> str:
+    """An entry of the timeline for people: one line whatever peers have put into it, with words that ``grep`` finds."""
+    pairs = (f"{key}={_word(value)}" for key, value in detail.items())
+    return " ".join([event, *([] if node is None else [_word(node)]), *pairs])
+
+
+def _word(value: object) -> str:
+    """As it is if it is one word of printable characters, else in quotes with escapes."""
+    text = str(value)
+    return text if text and text.isprintable() and " " not in text and '"' not in text else json.dumps(text)

@@ -63,12 +63,15 @@ class Registrations:
         home_links: where home addresses may be in use by others.
         statistics: refusals by slug.
         messages: Mobility Header messages by direction, type and status.
+        observe_refusal: told of each Binding Update that changes nothing: node, home address, care-of address, slug of
+            the reason, monotonic seconds.
     """
 
     def __init__(self, rules: HomeRegistration, signalling: ProtectedSignalling, home_links: HomeLinks) -> None:
         self.rules = rules
         self.statistics: Counter[str] = Counter()
         self.messages: Counter[tuple[str, str, str]] = Counter()
+        self.observe_refusal: Callable[[str, IPv6Address, IPv6Address, str, float], None] = _ignore
         self._signalling = signalling
         self.home_links = home_links
         self._is_taken_over: Callable[[str, IPv6Address], bool] = _never
@@ -114,6 +117,7 @@ class Registrations:
         outcome = self.rules.process(update.message, home_address, care_of_address, identity, wall)
         if outcome.change is Change.NONE:
             self.statistics[outcome.reason] += 1
+            self.observe_refusal(identity, home_address, care_of_address, outcome.reason, now)
             self._acknowledge(outcome, home_address, care_of_address, now)
             return
         if self._has_to_wait(outcome, update, now):
@@ -204,6 +208,10 @@ class Registrations:
     ) -> None:
         if outcome.acknowledgement is not None:
             self.send(outcome.acknowledgement, home_address, care_of_address, now)
+
+
+def _ignore(*_refusal: object) -> None:
+    pass
 
 
 def _never(_identity: str, _home_address: IPv6Address) -> bool:

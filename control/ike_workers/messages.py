@@ -225,6 +225,17 @@ class Failed(_Message, frozen=True):
     detail: str
 
 
+class StrangerRefused(_Message, frozen=True):
+    """An IKE SA that the daemon knows nothing of never came to be; see :class:`control.ikev2.events.IkeFailed`."""
+
+    number: int
+    local: PackedEnd
+    remote: PackedEnd
+    reason: str
+    detail: str
+    claimed: Identity | None
+
+
 class Closed(_Message, frozen=True):
     """The IKE SA is over."""
 
@@ -249,7 +260,7 @@ class Moved(_Message, frozen=True):
     encapsulation: PackedEncapsulation | None
 
 
-Happened = Established | ChildAgreed | ChildRefused | ChildGone | Failed | Closed | Rekeyed | Moved
+Happened = Established | ChildAgreed | ChildRefused | ChildGone | Failed | StrangerRefused | Closed | Rekeyed | Moved
 
 
 class Report(_Message, frozen=True):

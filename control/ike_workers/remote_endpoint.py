@@ -10,11 +10,20 @@ from control.ike_workers import messages as m
 from control.ike_workers.remote_sa import RemoteIkeSa
 from control.ikev2.address import Datagram, SocketAddress
 from control.ikev2.child import ChildRequest
-from control.ikev2.events import ChildEstablished, ChildFailed, Event, IkeEstablished, IkeRekeyed, PeerAddressChanged
+from control.ikev2.events import (
+    ChildEstablished,
+    ChildFailed,
+    Event,
+    IkeEstablished,
+    IkeFailed,
+    IkeRekeyed,
+    PeerAddressChanged,
+)
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration
 from control.ikev2.sa import IkeSa
+from control.ikev2.states import Role, State
 
 WORKER_LOST = "worker-lost"
 """Why IKE SAs ended whose process did."""
@@ -189,6 +198,9 @@ class RemoteEndpoint:
             self._established.pop(peer, None)
 
     def _happened(self, worker: int, happened: m.Happened) -> None:
+        if isinstance(happened, m.StrangerRefused):
+            self._refused(worker, happened)
+            return
         sas = self._workers[worker].sas
         sa = sas.get(happened.number)
         if sa is None:
@@ -222,6 +234,12 @@ class RemoteEndpoint:
                 sa.end(reason, detail)
             case m.Closed(reason=reason):
                 sa.end(reason)
+
+    def _refused(self, worker: int, refusal: m.StrangerRefused) -> None:
+        ends = m.unpack_end(refusal.local), m.unpack_end(refusal.remote)
+        sa = RemoteIkeSa(self, worker, refusal.number, *ends, self.configuration.local_identity)
+        sa.role, sa.state = Role.RESPONDER, State.CLOSED
+        self.emit(sa, IkeFailed(refusal.reason, refusal.detail, refusal.claimed))
 
     def _close_others(self, newer: m.View, worker: int) -> None:
         """The peer has lost all it knew; what this worker had of it, it has ended itself."""

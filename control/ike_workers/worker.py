@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Iterator
 
 from control.home_agent.directory import NodeDirectory
+from control.home_agent.refusals import REFUSALS_PER_S
 from control.ike_workers import messages as m
 from control.ikev2 import events as ike
 from control.ikev2.address import Datagram, SocketAddress
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.nat import encapsulation_of
+from control.ikev2.rate_limit import TokenBucket
 from control.ikev2.sa import IkeSa
 from control.ipsec.spi_sequence import SpiSequence
 
@@ -57,6 +59,8 @@ class IkeWorker:
         self._outbox: list[Datagram] = []
         # The first one says no more than that this worker is at work.
         self._messages: list[m.FromWorker] = [m.Report([], 0, None, None, 0.0)]
+        self._now = 0.0
+        self._refusals = TokenBucket(REFUSALS_PER_S)
         self._reported_half_open = 0
         self._reported_statistics: Counter[str] = Counter()
 
@@ -64,10 +68,12 @@ class IkeWorker:
 
     def receive_datagram(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
         """Take a UDP payload, without a marker."""
+        self._now = now
         self._endpoint.receive_datagram(data, local, remote, now)
 
     def handle_timer(self, now: float) -> None:
         """Let time pass."""
+        self._now = now
         self._endpoint.handle_timer(now)
 
     def obey(self, command: m.Command, now: float) -> None:
@@ -203,10 +209,14 @@ class IkeWorker:
                         self._by_number[number] = successor
                         self._predecessors[successor_number] = number
                         yield m.Rekeyed(number, successor_number, _view(successor))
-                case ike.IkeFailed(reason=reason, detail=detail):
-                    # The daemon knows nothing of strangers that have not proved who they are.
+                case ike.IkeFailed(reason=reason, detail=detail, claimed=claimed):
                     if (number := self._forget(sa)) is not None:
                         yield m.Failed(number, reason, detail)
+                    elif reason != "timeout" and self._refusals.take(self._now):
+                        # The daemon knows nothing of strangers that have not proved who they are. Of those that tried
+                        # it is told, but not of every one in a flood.
+                        ends = m.pack_end(sa.local), m.pack_end(sa.remote)
+                        yield m.StrangerRefused(0, *ends, reason, detail, claimed)
                 case ike.IkeClosed(reason=reason):
                     if (number := self._forget(sa)) is not None:
                         yield m.Closed(number, reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from hashlib import sha1
 from ipaddress import IPv6Address
 from itertools import pairwise
@@ -131,9 +132,9 @@ class CertificateValidator:
         validated = self._remembered(chain)
         now = self._wall_clock()
         if now < validated.not_before:
-            raise CertificateError("certificate-not-yet-valid")
+            raise CertificateError("certificate-not-yet-valid", f"before {_date(validated.not_before)}, {_here(now)}")
         if now > validated.not_after:
-            raise CertificateError("expired-certificate")
+            raise CertificateError("expired-certificate", f"since {_date(validated.not_after)}, {_here(now)}")
         if self._revocation is not None:
             self._revocation.check(validated.issued, now)
         proven = (
@@ -158,7 +159,7 @@ class CertificateValidator:
 
     def _check(self, chain: tuple[bytes, ...]) -> _Validated:
         if not 0 < len(chain) <= MAX_CHAIN:
-            raise CertificateError("no-certificate" if not chain else "too-many-certificates", f"{len(chain)}")
+            raise CertificateError(*(("too-many-certificates", f"{len(chain)}") if chain else ("no-certificate",)))
         if any(len(data) > MAX_CERTIFICATE for data in chain):
             raise CertificateError("too-large-certificate", f"more than {MAX_CERTIFICATE} bytes")
         try:
@@ -283,6 +284,15 @@ def _fold_mailbox(mailbox: bytes) -> bytes:
     """Only the host part is the same in either case (RFC 5280 section 7.5)."""
     local, at, host = mailbox.rpartition(b"@")
     return local + at + host.lower()
+
+
+def _date(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+def _here(now: float) -> str:
+    """Which of the two sides has the wrong time is for the reader to see."""
+    return f"and it is {_date(now)} here"
 
 
 def _ignore(_identity: Identity, _chain: tuple[bytes, ...]) -> None:

@@ -83,10 +83,12 @@ class IkeFailed:
     Attributes:
         reason: slug: ``timeout``, ``no-proposal-chosen``, ``authentication-failed``, ``rejected-by-peer``, …
         detail: for people; holds no secrets.
+        claimed: whom the peer has called itself and not proved to be, None if it did not come so far.
     """
 
     reason: str
     detail: str = ""
+    claimed: Identity | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -348,9 +348,11 @@ class IkeSa:
             self.environment.emit(self, ChildClosed(child, reason if newer is None else "rekeyed"))
         return child
 
-    def fail(self, reason: str, detail: str = "", *, now: float, linger: bool = False) -> None:
+    def fail(
+        self, reason: str, detail: str = "", *, now: float, linger: bool = False, claimed: Identity | None = None
+    ) -> None:
         """The handshake came to nothing; with ``linger`` the refusal stays to be repeated."""
-        self._report_failure(reason, detail)
+        self._report_failure(reason, detail, claimed)
         self.end(now, linger=linger)
 
     def refuse(self, exchange: DeleteIkeExchange, reason: str, detail: str, now: float) -> None:
@@ -414,8 +416,8 @@ class IkeSa:
         """Tell the timer heap when this SA wants attention next."""
         self.environment.timers.set(self, next_deadline(self))
 
-    def _report_failure(self, reason: str, detail: str) -> None:
-        self.environment.emit(self, IkeFailed(reason, detail))
+    def _report_failure(self, reason: str, detail: str, claimed: Identity | None = None) -> None:
+        self.environment.emit(self, IkeFailed(reason, detail, claimed))
         self.environment.count(f"failed-{reason}")
 
     def _close_children(self) -> None:

@@ -90,9 +90,11 @@ class Enrolment:
         self.attempts.begun(sa)
         self._events.append(IkeStarted(wanted.address, initiated_here=True))
 
-    def attempt_failed(self, home_agent: IPv6Address, reason: str, now: float, *, for_good: bool = False) -> None:
+    def attempt_failed(
+        self, home_agent: IPv6Address, reason: str, now: float, *, detail: str = "", for_good: bool = False
+    ) -> None:
         """An attempt came to nothing; plan another, with another home agent if this one refuses ``for_good``."""
-        self._events.append(RegistrationFailed(home_agent, reason))
+        self._events.append(RegistrationFailed(home_agent, reason, detail))
         if for_good and self.attempts.refused() is None:
             return
         self.attempts.failed(now, unanswered=reason == "timeout")

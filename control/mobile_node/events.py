@@ -148,10 +148,12 @@ class RegistrationFailed:
     Attributes:
         home_agent: with whom.
         reason: a stable slug.
+        detail: more of it for people, "" if there is no more.
     """
 
     home_agent: IPv6Address
     reason: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,16 +255,16 @@ class MobileNode:
                 self._ike_established(sa, own_attempt, now)
             case ike.ChildEstablished():
                 self._child_established(sa, event, own_attempt, now)
-            case ike.ChildFailed(reason=reason):
+            case ike.ChildFailed(reason=reason, detail=detail):
                 if own_attempt:
-                    self._enrolment.attempt_failed(sa.remote.ipv6_address, f"child-{reason}", now)
+                    self._enrolment.attempt_failed(sa.remote.ipv6_address, f"child-{reason}", now, detail=detail)
                     sa.delete(now)
             case ike.ChildClosed(child=child):
                 self._associations.child_closed(child)
-            case ike.IkeFailed(reason=reason):
+            case ike.IkeFailed(reason=reason, detail=detail):
                 self.statistics[f"ike-{reason}"] += 1
                 if own_attempt:
-                    self._enrolment.attempt_failed(sa.remote.ipv6_address, reason, now)
+                    self._enrolment.attempt_failed(sa.remote.ipv6_address, reason, now, detail=detail)
             case ike.PeerAddressChanged():
                 self._associations.rerouted(sa)
             case ike.IkeRedirected():

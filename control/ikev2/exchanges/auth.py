@@ -265,7 +265,8 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
         own_proof = prove(sa, handshake, handshake.keys, key)
     except (AuthenticationError, CertificateError) as error:
         sa.environment.count(f"authentication-{error.reason}")
-        sa.fail("authentication-failed", str(error), now=now, linger=True)
+        claimed = None if identification is None else identification.identity
+        sa.fail("authentication-failed", str(error), now=now, linger=True, claimed=claimed)
         return (_AUTHENTICATION_FAILED,)
     return (
         IdentificationResponder(sa.local_identity),

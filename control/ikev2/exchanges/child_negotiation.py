@@ -192,7 +192,8 @@ def grant(
         raise ChildRefused(NotifyType.TS_UNACCEPTABLE)
     policy = environment.policy.select_child(sa, local.ipv6_selectors, remote.ipv6_selectors)
     if policy is None:
-        raise ChildRefused(NotifyType.TS_UNACCEPTABLE)
+        asked = ", ".join(map(str, remote.ipv6_selectors))
+        raise ChildRefused(NotifyType.TS_UNACCEPTABLE, f"it asked for {asked}")
     if replaces is not None:
         policy = replace(policy, name=replaces.name)
     wants_transport = notification(payloads, NotifyType.USE_TRANSPORT_MODE) is not None

@@ -20,6 +20,7 @@ from control.ikev2.payloads import (
     EapPayload,
     IdentificationInitiator,
     IdentificationResponder,
+    Identity,
     NotifyPayload,
     Payload,
 )
@@ -62,7 +63,8 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
             return _proceed(sa, handshake.eap, payloads, now)
         return _finish(sa, handshake, handshake.eap, payloads, now)
     except AuthenticationError as error:
-        return _fail(sa, error.reason, str(error), now)
+        named = handshake.eap.identification if handshake.eap is not None else first(payloads, IdentificationInitiator)
+        return _fail(sa, error.reason, str(error), now, None if named is None else named.identity)
 
 
 def _begin(sa: IkeSa, handshake: Handshake, payloads: tuple[Payload, ...]) -> tuple[Payload, ...]:
@@ -91,7 +93,9 @@ def _proceed(
         raise AuthenticationError("incomplete-request", "EAP is missing")
     outcome = conversation.authenticator.receive(response.data)
     if isinstance(outcome, EapFailure):
-        return _fail(sa, outcome.reason, outcome.detail, now, EapPayload(outcome.packet))
+        detail = f"{outcome.reason}: {outcome.detail}" if outcome.detail else outcome.reason
+        claimed = conversation.identification.identity
+        return _fail(sa, outcome.reason, detail, now, claimed, EapPayload(outcome.packet))
     if isinstance(outcome, EapSuccess):
         conversation.succeeded = True
         conversation.msk = outcome.msk
@@ -112,7 +116,9 @@ def _finish(
     return (own_proof, *auth.establish(sa, handshake, peer, conversation.wishes, now))
 
 
-def _fail(sa: IkeSa, reason: str, detail: str, now: float, *payloads: Payload) -> tuple[Payload, ...]:
+def _fail(
+    sa: IkeSa, reason: str, detail: str, now: float, claimed: Identity | None, *payloads: Payload
+) -> tuple[Payload, ...]:
     sa.environment.count(f"authentication-{reason}")
-    sa.fail("authentication-failed", detail, now=now, linger=True)
+    sa.fail("authentication-failed", detail, now=now, linger=True, claimed=claimed)
     return (*payloads, _AUTHENTICATION_FAILED)
