@@ -20,6 +20,9 @@ REFUSALS_PER_S = 10.0
 _LONGEST_DETAIL = 300
 _ORDINARY_ENDS = frozenset(("abandoned", "deleted", "deleted-by-peer", "initial-contact", "redirected", "rekeyed"))
 
+_REPETITION = "sequence-number-out-of-window"
+"""An answer was lost, or a node has started again: it goes on with the number that it is told."""
+
 
 class Refusals:
     """Entries of the timeline about refusals, so many a second at most.
@@ -61,6 +64,8 @@ class Refusals:
         self, node: str, home_address: IPv6Address, care_of_address: IPv6Address, reason: str, now: float
     ) -> None:
         """A Binding Update was refused, or passed over in silence."""
+        if reason == _REPETITION:
+            return
         addresses = {"home_address": address_text(home_address), "care_of_address": address_text(care_of_address)}
         self._tell(TimelineEvent.BINDING_REFUSED, node, now, **addresses, reason=reason)
 

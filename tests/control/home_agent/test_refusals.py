@@ -1,4 +1,4 @@
-"""What the timeline tells of nodes that are refused: enough to find the mistake, and in a flood no more than a bound."""
+"""What the timeline tells of refused nodes: enough to find the mistake, and in a flood no more than a bound."""
 
 from __future__ import annotations
 
