@@ -42,62 +42,46 @@ INLINE int is_of_a_binding(struct xdp_md *ctx, const struct tunnel_error *error,
 	       same_address(binding->home_agent, packet->destination);
 }
 
-/* Cuts off what the frame has behind the packet, and checks the message, of `length`, whose pseudo header has `sum`. */
-INLINE int is_intact(struct xdp_md *ctx, __u64 sum, __u32 length)
+/* Cuts off what the frame has behind the message of `length` at the offset, and checks that. What else its checksum
+ * counts has `sum`. */
+INLINE int is_intact(struct xdp_md *ctx, __u32 offset, __u32 length, __u64 sum)
 {
-	const int surplus = (int)((long)ctx->data_end - (long)ctx->data) -
-			    (int)(sizeof(struct ethernet_header) + IPV6_HEADER_SIZE + length);
+	const int surplus = (int)((long)ctx->data_end - (long)ctx->data) - (int)(offset + length);
 
 	if (surplus < 0 || (surplus && bpf_xdp_adjust_tail(ctx, -surplus)))
 		return 0;
-	sum += sum_to_end(ctx, sizeof(struct ethernet_header) + IPV6_HEADER_SIZE, length);
-	return !fold_checksum(sum);
+	return !fold_checksum(sum + sum_to_end(ctx, offset, length));
 }
 
-/* Sum of the inner packet as it is quoted: what an intact message has beside the rest, so nothing is read again. */
-INLINE __u16 sum_of_quoted_inner(const struct tunnel_error *error, __u64 sum_of_pseudo_header)
-{
-	const __u32 *words = (const __u32 *)error;
+/* What the source of a packet that did not get through the tunnel is told. */
+struct relayed_error {
+	struct icmpv6_header header;
+	struct ipv6_address source; /* of the inner packet */
+	const struct ipv6_address *home_agent;
+	__u64 sum; /* of what is quoted of the inner packet: what an intact message has beside the rest of it */
+	__u32 length; /* of the message */
+	__u32 surplus; /* bytes that the frame has more in front of the inner packet than the error will have */
+};
 
-	return fold_checksum(sum_of_pseudo_header + words[0] + words[1] + words[2] + words[3] +
-			     sum_of_address(error->outer.source) + sum_of_address(error->outer.destination));
-}
-
-/* Makes the frame, whose message is intact, an error of `header` to the source of the inner packet, for the kernel to
- * forward: the way there may be any. A source that is a mobile node as well gets it through its tunnel. */
-INLINE int write_relayed_error(struct xdp_md *ctx, struct icmpv6_header header)
+/* Makes the frame that error, for the kernel to forward: the way there may be any. A source that is a mobile node as well
+ * gets it through its tunnel. */
+INLINE int write_relayed_error(struct xdp_md *ctx, struct relayed_error *error)
 {
-	struct ipv6_address home_agent, source;
+	struct cursor frame = cursor_of(ctx);
 	struct link_addresses received;
 	struct ethernet_header *link;
-	struct tunnel_error *error;
 	struct icmpv6_header *icmp;
 	struct ipv6_header *packet;
 	struct binding binding;
-	struct cursor frame = cursor_of(ctx);
-	__u32 length;
-	__u64 sum;
 
 	link = take_ethernet(&frame);
 	if (!link)
 		return 0;
-	packet = take(&frame, sizeof(*packet));
-	if (!packet)
-		return 0;
-	error = take(&frame, sizeof(*error));
-	if (!error)
-		return 0;
 	received = *(struct link_addresses *)link;
-	home_agent = address_of(packet->destination);
-	source = address_of(error->inner.source);
-	length = length_of(packet->payload_length);
-	sum = sum_of_quoted_inner(error, sum_of_pseudo_header(packet->source, packet->destination, length));
-	length -= IPV6_HEADER_SIZE;
-	sum += sum_of_pseudo_header(&home_agent.high, &source.high, length);
-	sum += *(__u32 *)&header + header.data;
-	header.checksum = fold_checksum(sum);
+	error->sum += sum_of_pseudo_header(&error->home_agent->high, &error->source.high, error->length);
+	error->header.checksum = fold_checksum(error->sum + sum_of_words(&error->header, 2));
 
-	if (bpf_xdp_adjust_head(ctx, IPV6_HEADER_SIZE))
+	if (bpf_xdp_adjust_head(ctx, error->surplus))
 		return 0;
 	frame = cursor_of(ctx);
 	link = take_ethernet(&frame);
@@ -110,55 +94,79 @@ INLINE int write_relayed_error(struct xdp_md *ctx, struct icmpv6_header header)
 	icmp = take(&frame, sizeof(*icmp));
 	if (!icmp)
 		return 0;
-	write_ipv6(packet, VERSION_6, length, NEXT_HEADER_ICMPV6, ICMPV6_HOP_LIMIT, &home_agent, &source);
-	*icmp = header;
-	if (!find_mobile(ctx, &source, &binding))
+	write_ipv6(packet, VERSION_6, error->length, NEXT_HEADER_ICMPV6, ICMPV6_HOP_LIMIT, error->home_agent,
+		   &error->source);
+	*icmp = error->header;
+	if (!find_mobile(ctx, &error->source, &binding))
 		return 1;
 	return write_tunnel(ctx, 0, &received, binding.home_agent, &binding.care_of_address, VERSION_6,
-			    IPV6_HEADER_SIZE + length);
+			    IPV6_HEADER_SIZE + error->length);
 }
 
-/* What the source of the inner packet is to be told, in `told`; 0, and the reason for silence in `silent`, if nothing. */
-INLINE int translate_error(const struct tunnel_error *error, const struct binding *binding,
-			   struct icmpv6_header *told, enum reason *silent)
+/* The same, if there may be an error about the inner packet, and now. */
+INLINE enum reason relay_error(struct xdp_md *ctx, struct relayed_error *error, const struct ipv6_header *inner)
 {
-	__u32 mtu = bpf_ntohl(error->icmp.data);
+	if (!may_answer(inner, (void *)(long)ctx->data_end))
+		return DROP_TUNNEL_ERROR;
+	if (!spend_error())
+		return DROP_ERROR_RATE_LIMITED;
+	error->source = address_of(inner->source);
+	return write_relayed_error(ctx, error) ? PASS_TUNNEL_ERROR_RELAYED : DROP_NO_ROOM;
+}
 
-	if (error->icmp.type != ICMPV6_PACKET_TOO_BIG) {
-		told->type = ICMPV6_DESTINATION_UNREACHABLE;
-		told->code = ICMPV6_ADDRESS_UNREACHABLE;
-		return 1;
-	}
-	if (mtu < IPV6_MINIMUM_MTU || mtu >= packet_length(&error->outer)) {
-		*silent = DROP_TUNNEL_MTU_INVALID;
-		return 0;
-	}
+/* No more than that: what went wrong inside the tunnel is nothing to the source. */
+INLINE void tell_unreachable(struct relayed_error *told)
+{
+	told->header.type = ICMPV6_DESTINATION_UNREACHABLE;
+	told->header.code = ICMPV6_ADDRESS_UNREACHABLE;
+}
+
+/* Remembers the MTU of the path to the care-of address, of which `overhead` is not for the inner packet. If the source
+ * is not to be told, that is the reason. */
+INLINE enum reason tell_mtu(struct relayed_error *told, __u32 mtu, __u32 overhead, const struct binding *binding,
+			    const struct ipv6_header *inner)
+{
 	learn_path_mtu(&binding->care_of_address, mtu);
 	/* A next hop that was found out with another MTU. */
 	*(volatile __u32 *)&binding->slot->next_hop = 0;
-	if (packet_length(&error->inner) <= IPV6_MINIMUM_MTU) {
-		*silent = DROP_TUNNEL_ERROR;
-		return 0;
-	}
-	mtu -= IPV6_HEADER_SIZE;
+	if (packet_length(inner) <= IPV6_MINIMUM_MTU)
+		return DROP_TUNNEL_ERROR;
+	mtu -= overhead;
 	if (mtu < IPV6_MINIMUM_MTU)
 		mtu = IPV6_MINIMUM_MTU; /* RFC 2473 section 7.1 */
-	told->type = ICMPV6_PACKET_TOO_BIG;
-	told->data = bpf_htonl(mtu);
-	return 1;
+	told->header.type = ICMPV6_PACKET_TOO_BIG;
+	told->header.data = bpf_htonl(mtu);
+	return PASS_TUNNEL_ERROR_RELAYED;
+}
+
+/* What the source of the inner packet is to be told, in `told`, or the reason for silence. */
+INLINE enum reason translate_error(const struct tunnel_error *error, const struct binding *binding,
+				   struct relayed_error *told)
+{
+	const __u32 mtu = bpf_ntohl(error->icmp.data);
+
+	if (error->icmp.type != ICMPV6_PACKET_TOO_BIG) {
+		tell_unreachable(told);
+		return PASS_TUNNEL_ERROR_RELAYED;
+	}
+	if (mtu < IPV6_MINIMUM_MTU || mtu >= packet_length(&error->outer))
+		return DROP_TUNNEL_MTU_INVALID;
+	return tell_mtu(told, mtu, IPV6_HEADER_SIZE, binding, &error->inner);
 }
 
 /* An ICMPv6 message to the home agent. */
 COLD long receive_icmpv6(struct xdp_md *ctx, __u64 one, __u64 two, __u64 three)
 {
-	struct icmpv6_header told = {};
+	const __u32 offset = sizeof(struct ethernet_header) + IPV6_HEADER_SIZE;
+	struct relayed_error told = { .surplus = IPV6_HEADER_SIZE };
 	struct ethernet_header *link;
 	struct tunnel_error *error;
 	struct ipv6_header *packet;
 	struct cursor frame;
 	struct binding binding;
-	enum reason silent;
+	enum reason reason;
 	__u32 length;
+	__u64 sum;
 
 	frame = cursor_of(ctx);
 	packet = take_packet(&frame, &link);
@@ -170,19 +178,20 @@ COLD long receive_icmpv6(struct xdp_md *ctx, __u64 one, __u64 two, __u64 three)
 	if (!is_of_a_binding(ctx, error, packet, &binding))
 		return PASS_TUNNEL_ERROR_UNKNOWN;
 	length = length_of(packet->payload_length);
-	if (!is_intact(ctx, sum_of_pseudo_header(packet->source, packet->destination, length), length))
+	sum = sum_of_pseudo_header(packet->source, packet->destination, length);
+	if (!is_intact(ctx, offset, length, sum))
 		return PASS_HOME_AGENT; /* the kernel counts it */
 
 	frame = cursor_of(ctx);
-	take(&frame, sizeof(struct ethernet_header) + IPV6_HEADER_SIZE);
+	take(&frame, offset);
 	error = take(&frame, sizeof(*error));
 	if (!error)
 		return PASS_HOME_AGENT;
-	if (!translate_error(error, &binding, &told, &silent))
-		return silent;
-	if (!may_answer(&error->inner, frame.end))
-		return DROP_TUNNEL_ERROR;
-	if (!spend_error())
-		return DROP_ERROR_RATE_LIMITED;
-	return write_relayed_error(ctx, told) ? PASS_TUNNEL_ERROR_RELAYED : DROP_NO_ROOM;
+	reason = translate_error(error, &binding, &told);
+	if (reason != PASS_TUNNEL_ERROR_RELAYED)
+		return reason;
+	told.home_agent = binding.home_agent;
+	told.length = length - IPV6_HEADER_SIZE;
+	told.sum = fold_checksum(sum + sum_of_words(error, (ICMPV6_HEADER_SIZE + IPV6_HEADER_SIZE) / 4));
+	return relay_error(ctx, &told, &error->inner);
 }
