@@ -17,7 +17,7 @@ import pytest
 from bench.lab.entering import own_network
 from datapath import netlink
 from datapath.bindings import BindingMap
-from datapath.bpf_syscall import object_get, program_test_run
+from datapath.bpf_syscall import Map, object_get, program_test_run
 from datapath.counters import Counters
 from datapath.layout import PROGRAM_NAME, pin_directory
 from datapath.loader import LoaderOptions, LoadReport, load
@@ -156,6 +156,22 @@ def testbed() -> Iterator[Testbed]:
     """The data path without what some home agents do not need, for the tests of one file."""
     with loaded_testbed() as bed:
         yield bed
+
+
+@pytest.fixture(autouse=True)
+def _bindings(request: pytest.FixtureRequest) -> None:
+    """Every test of a testbed begins with the same bindings."""
+    if "testbed" in request.fixturenames:
+        request.getfixturevalue("testbed").reset_bindings()
+
+
+@pytest.fixture
+def path_mtus(testbed: Testbed) -> Iterator[Map]:
+    """The map of what was learned, empty at the beginning and the end."""
+    with Map.open(pin_directory(testbed.pin_path) / "path_mtus") as opened:
+        yield opened
+        for key in list(opened.keys()):
+            opened.delete(key)
 
 
 class Namespace:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from pathlib import Path
 
+from bench.lab import receiving_end
+from bench.lab.entering import inside
 from datapath.bindings import BindingMap
 from datapath.counters import read_counters
 from datapath.reasons import Reason
@@ -126,11 +128,11 @@ def running_hosts(namespaces, pin_path, *, one_arm: bool = False) -> Iterator[Ho
     agent, correspondent, core, first, second = (namespaces(name) for name in ("ha", "cn", "core", "mn1", "mn2"))
     for router in (agent, core):
         router.sysctl("net.ipv6.conf.all.forwarding", "1")
-    if one_arm:
-        connect(core, "cn", correspondent, "eth0", "2001:db8:c")
-    else:
-        connect(agent, "cn0", correspondent, "eth0", "2001:db8:c")
+    connect(core if one_arm else agent, "cn0", correspondent, "eth0", "2001:db8:c")
     connect(core, "ha", agent, "core0", "2001:db8:f:ff")
+    for neighbour, end in ((correspondent, "eth0"), (core, "ha")):
+        with inside(neighbour.name):
+            receiving_end.main(end)
     connect(core, "mn1", first, "eth0", "2001:db8:f:1")
     connect(core, "mn2", second, "eth0", "2001:db8:f:2")
     agent.run(f"ip addr add {HOME_AGENT}/128 dev core0")

@@ -299,7 +299,6 @@ def test_a_writer_that_dies_anywhere_leaves_every_binding_as_it_was_or_is_to_be(
 
 
 def test_programs_follow_what_a_dead_writer_left_in_the_journal(testbed):
-    testbed.reset_bindings()
     frame = Ether(dst=testbed.correspondent_side_mac) / IPv6(src=str(testbed.correspondent), dst=str(testbed.home))
     seen = []
     for stores in range(100):

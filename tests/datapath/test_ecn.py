@@ -26,11 +26,6 @@ SERVICE, OUTER_SERVICE = 0x2E << 2, 0x0A << 2
 """Differentiated services: expedited forwarding inside, another class outside."""
 
 
-@pytest.fixture(autouse=True)
-def _bindings(testbed):
-    testbed.reset_bindings()
-
-
 def inner_packet(testbed, destination: object, **fields: object) -> Packet:
     header = {"src": str(testbed.home), "dst": str(destination), "hlim": 64, "fl": 0xABCDE} | fields
     return IPv6(**header) / UDP(sport=1000, dport=2000) / Raw(b"data")

@@ -37,8 +37,7 @@ NARROW_ROUTE = "2001:db8:e:2::/64 via 2001:db8:f::5 dev core mtu lock 1280"
 
 
 @pytest.fixture(autouse=True)
-def _bindings(testbed):
-    testbed.reset_bindings()
+def _narrow_binding(testbed):
     testbed.bindings.install(testbed.other_home, NARROW, testbed.home_agent)
 
 

@@ -31,11 +31,6 @@ pytestmark = pytest.mark.namespaces
 BURST = 256
 
 
-@pytest.fixture(autouse=True)
-def _bindings(testbed):
-    testbed.reset_bindings()
-
-
 def frame(testbed, payload: Packet, home_address: object = None, *, options: tuple = (), **fields: object) -> bytes:
     """Upper layers compute their checksums over the home address, as scapy does behind the option."""
     home_address = testbed.home if home_address is None else home_address

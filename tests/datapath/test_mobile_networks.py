@@ -255,7 +255,6 @@ def test_too_big_for_the_tunnel_is_answered(bed: RouterBed) -> None:
 
 
 def test_without_the_feature_no_prefix_is_looked_up(testbed: Testbed) -> None:
-    testbed.reset_bindings()
     with Map.open(pin_directory(testbed.pin_path) / "mobile_networks") as entries:
         MobileNetworkMap(entries).replace(testbed.home, [NETWORK], testbed.bindings.slot(testbed.home))
     assert testbed.run(arriving(testbed, to_host(testbed))).reason is Reason.PASS_NOT_OURS

@@ -58,7 +58,6 @@ def run(command: str) -> None:
 
 @pytest.fixture
 def control(testbed) -> Iterator[RouteControl]:
-    testbed.reset_bindings()
     opened = RouteControl.open(testbed.pin_path)
     opened.begin_generation()
     opened.permit(time.monotonic(), 300.0)
@@ -67,7 +66,6 @@ def control(testbed) -> Iterator[RouteControl]:
     opened.close()
     set_neighbour("2001:db8:f::5 dev core", testbed.care_of_mac)
     set_neighbour("2001:db8:c::2 dev cn0", testbed.correspondent_mac)
-    testbed.reset_bindings()
 
 
 @pytest.mark.parametrize("way", ["in", "out"])

@@ -13,11 +13,6 @@ from datapath.reasons import Reason
 pytestmark = pytest.mark.namespaces
 
 
-@pytest.fixture(autouse=True)
-def _bindings(testbed):
-    testbed.reset_bindings()
-
-
 def link(testbed) -> Packet:
     return Ether(src=testbed.care_of_mac, dst=testbed.core_mac)
 

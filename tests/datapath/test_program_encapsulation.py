@@ -30,11 +30,6 @@ from datapath.reasons import Reason
 pytestmark = pytest.mark.namespaces
 
 
-@pytest.fixture(autouse=True)
-def _bindings(testbed):
-    testbed.reset_bindings()
-
-
 def link(testbed) -> Packet:
     return Ether(src=testbed.correspondent_mac, dst=testbed.correspondent_side_mac)
 

@@ -16,11 +16,6 @@ from datapath.reasons import Reason
 pytestmark = pytest.mark.namespaces
 
 
-@pytest.fixture(autouse=True)
-def _bindings(testbed):
-    testbed.reset_bindings()
-
-
 def to_home(testbed) -> bytes:
     inner = IPv6(src=str(testbed.correspondent), dst=str(testbed.home)) / UDP(sport=1, dport=2) / Raw(b"data")
     return bytes(Ether(src=testbed.correspondent_mac, dst=testbed.correspondent_side_mac) / inner)

@@ -27,11 +27,6 @@ ESP = 50
 MOBILITY = 135
 
 
-@pytest.fixture(autouse=True)
-def _bindings(testbed):
-    testbed.reset_bindings()
-
-
 def link(testbed) -> Packet:
     return Ether(src=testbed.care_of_mac, dst=testbed.core_mac)
 

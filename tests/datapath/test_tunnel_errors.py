@@ -29,7 +29,7 @@ from datapath.reasons import Reason
 from datapath.route_control import RouteControl
 from tests.datapath.conftest import loaded_testbed
 
-pytestmark = pytest.mark.namespaces
+pytestmark = [pytest.mark.namespaces, pytest.mark.usefixtures("path_mtus")]
 
 ROUTER = "2001:db8:f:9::1"
 UNREACHABLE = ICMPv6DestUnreach(code=3)
@@ -42,16 +42,6 @@ TROUBLES = {
     "unknown next header": ICMPv6ParamProblem(code=1, ptr=6),
     "header field": ICMPv6ParamProblem(code=0, ptr=4),
 }
-
-
-@pytest.fixture(autouse=True)
-def path_mtus(testbed) -> Iterator[Map]:
-    """The map of what was learned, empty at the beginning and the end."""
-    testbed.reset_bindings()
-    with Map.open(pin_directory(testbed.pin_path) / "path_mtus") as opened:
-        yield opened
-        for key in list(opened.keys()):
-            opened.delete(key)
 
 
 @pytest.fixture(autouse=True)

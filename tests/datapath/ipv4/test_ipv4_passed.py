@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,23 +12,11 @@ from scapy.packet import Packet, Raw
 from scapy.utils import checksum
 
 from datapath.reasons import Reason
-from tests.datapath.conftest import Testbed
-from tests.datapath.ipv4_frames import AGENT, IN_UDP, MACS, PLAIN, bind, from_home, ipv4_testbed, tunnelled
+from tests.datapath.ipv4.frames import AGENT, IN_UDP, MACS, PLAIN, bind, from_home, tunnelled
 
 pytestmark = pytest.mark.namespaces
 
 quick = settings(max_examples=200, deadline=None)
-
-
-@pytest.fixture(scope="module")
-def testbed() -> Iterator[Testbed]:
-    with ipv4_testbed() as bed:
-        yield bed
-
-
-@pytest.fixture(autouse=True)
-def _bindings(testbed):
-    testbed.reset_bindings()
 
 
 class TestWhatIsTheKernels:

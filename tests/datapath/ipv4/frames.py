@@ -1,11 +1,8 @@
-"""What the frame tests of tunnels over IPv4 share: addresses, the data path loaded with them, and frames."""
+"""What the frame tests of tunnels over IPv4 share: addresses and frames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import IPv4Address
-from pathlib import Path
 
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
@@ -13,27 +10,11 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from datapath.bindings import IPv4CareOfAddress
-from tests.datapath.conftest import Testbed, loaded_testbed, run
 
 AGENT = IPv4Address("192.0.2.1")
 PLAIN = IPv4CareOfAddress(IPv4Address("192.0.2.5"), AGENT)
 IN_UDP = IPv4CareOfAddress(IPv4Address("192.0.2.6"), AGENT, 20_000)
 MACS = {PLAIN: "02:00:00:00:04:05", IN_UDP: "02:00:00:00:04:06"}
-
-
-@contextmanager
-def ipv4_testbed() -> Iterator[Testbed]:
-    """The data path with an IPv4 address, and nodes with IPv4 care-of addresses."""
-    with loaded_testbed(ipv4_addresses=[AGENT]) as bed:
-        run("ip addr add 192.0.2.1/24 dev core")
-        run("ip addr add 198.51.100.1/24 dev plain")
-        Path("/proc/sys/net/ipv4/conf/all/forwarding").write_text("1")
-        for address, mac in {PLAIN.address: MACS[PLAIN], IN_UDP.address: MACS[IN_UDP]}.items():
-            run(f"ip neigh add {address} dev core lladdr {mac} nud permanent")
-        run("ip neigh add 198.51.100.2 dev plain lladdr 02:00:00:00:0a:04 nud permanent")
-        run("ip route add 203.0.113.0/25 via 192.0.2.5 dev core mtu lock 1400")
-        run("ip route add 203.0.113.128/25 via 192.0.2.5 dev core mtu lock 1290")
-        yield bed
 
 
 def bind(testbed, care_of, home=None) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import IPv4Address
 
@@ -20,41 +19,28 @@ from datapath.layout import PATH_MTU, pin_directory
 from datapath.reasons import Reason
 from datapath.route_control import RouteControl
 from tests.datapath.conftest import Testbed
-from tests.datapath.ipv4_frames import (
+from tests.datapath.ipv4.frames import (
     AGENT,
     IN_UDP,
     MACS,
     PLAIN,
     bind,
     headers,
-    ipv4_testbed,
     received,
     sized,
     to_home,
 )
 
-pytestmark = pytest.mark.namespaces
+pytestmark = [pytest.mark.namespaces, pytest.mark.usefixtures("path_mtus")]
 
 ROUTER = "198.18.0.1"
 FORMATS = pytest.mark.parametrize("care_of", [PLAIN, IN_UDP], ids=["plain", "udp"])
 OVERHEAD = {PLAIN: 20, IN_UDP: 28}
 
 
-@pytest.fixture(scope="module")
-def testbed() -> Iterator[Testbed]:
-    with ipv4_testbed() as bed:
-        yield bed
-
-
 @pytest.fixture(autouse=True)
-def path_mtus(testbed) -> Iterator[Map]:
-    """The map of what was learned, empty at the beginning and the end."""
-    testbed.reset_bindings()
+def _budget(testbed):
     spend(testbed, 256)
-    with Map.open(pin_directory(testbed.pin_path) / "path_mtus") as opened:
-        yield opened
-        for key in list(opened.keys()):
-            opened.delete(key)
 
 
 def spend(testbed, tokens: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -30,7 +29,7 @@ from datapath.route_changes import BOTH_FAMILIES
 from datapath.route_control import RouteControl
 from datapath.show import show
 from tests.datapath.conftest import Testbed, run
-from tests.datapath.ipv4_frames import (
+from tests.datapath.ipv4.frames import (
     AGENT,
     IN_UDP,
     MACS,
@@ -38,7 +37,6 @@ from tests.datapath.ipv4_frames import (
     bind,
     from_home,
     headers,
-    ipv4_testbed,
     received,
     sent,
     sized,
@@ -49,17 +47,6 @@ from tests.datapath.ipv4_frames import (
 pytestmark = pytest.mark.namespaces
 
 CARE_OF_ADDRESSES = pytest.mark.parametrize("care_of", [PLAIN, IN_UDP], ids=["plain", "udp"])
-
-
-@pytest.fixture(scope="module")
-def testbed() -> Iterator[Testbed]:
-    with ipv4_testbed() as bed:
-        yield bed
-
-
-@pytest.fixture(autouse=True)
-def _bindings(testbed):
-    testbed.reset_bindings()
 
 
 class TestIntoTheTunnel:

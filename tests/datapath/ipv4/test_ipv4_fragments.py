@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, UDP, IPOption_Router_Alert, fragment
@@ -13,25 +12,12 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from datapath.reasons import Reason
-from tests.datapath.ipv4_frames import AGENT, IN_UDP, MACS, PLAIN, bind, from_home, ipv4_testbed, tunnelled
+from tests.datapath.ipv4.frames import AGENT, IN_UDP, MACS, PLAIN, bind, from_home, tunnelled
 from tests.datapath.wire import Wire, is_to, relaying, wire
 
 pytestmark = pytest.mark.namespaces
 
 KINDS = pytest.mark.parametrize("care_of", [PLAIN, IN_UDP], ids=["plain", "in UDP"])
-
-
-@pytest.fixture(scope="module")
-def testbed():
-    with ipv4_testbed() as bed:
-        # As an operator has to: what the program answers comes back to the kernel, from an address of its own.
-        Path("/proc/sys/net/ipv4/conf/all/accept_local").write_text("1")
-        yield bed
-
-
-@pytest.fixture(autouse=True)
-def _bindings(testbed) -> None:
-    testbed.reset_bindings()
 
 
 @pytest.fixture
