@@ -20,16 +20,14 @@ any live one     failure                  FAILED           CLOSE_IKE
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import auto
 from ipaddress import IPv6Address
 
-from control.records import dataclass
+from control.records import HashedByIdentity, dataclass
 
 
-class JobState(Enum):
+class JobState(HashedByIdentity):
     """How far a job is."""
-
-    __hash__ = object.__hash__  # Enum's own is in Python
 
     WAITING = auto()
     KEY_EXCHANGE = auto()
@@ -39,10 +37,8 @@ class JobState(Enum):
     FAILED = auto()
 
 
-class JobAction(Enum):
+class JobAction(HashedByIdentity):
     """What the driver of a job has to do next."""
-
-    __hash__ = object.__hash__  # Enum's own is in Python
 
     OPEN_IKE = auto()
     CREATE_MOBILITY_CHILD = auto()

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from control.records import HashedByIdentity
 
 
-class Role(Enum):
+class Role(HashedByIdentity):
     """Which side of an IKE SA this is."""
-
-    __hash__ = object.__hash__  # Enum's own is in Python
 
     INITIATOR = "initiator"
     RESPONDER = "responder"
 
 
-class State(Enum):
+class State(HashedByIdentity):
     """Where an IKE SA stands."""
-
-    __hash__ = object.__hash__  # Enum's own is in Python
 
     IDLE = "idle"
     """Made, nothing sent."""
@@ -41,10 +37,8 @@ class State(Enum):
     """Forgotten."""
 
 
-class Trigger(Enum):
+class Trigger(HashedByIdentity):
     """What moves an IKE SA from one state to another."""
-
-    __hash__ = object.__hash__  # Enum's own is in Python
 
     SEND_INIT = "send-init"
     ANSWER_INIT = "answer-init"

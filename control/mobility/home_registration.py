@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from enum import Enum
 from ipaddress import IPv6Address, IPv6Network
 
 from control.mobility.addresses import is_unicast, is_unicast_routable
@@ -25,7 +24,7 @@ from control.mobility.options import (
     find_option,
 )
 from control.mobility.sequence_number import is_newer
-from control.records import dataclass
+from control.records import HashedByIdentity, dataclass
 
 _Status = BindingAcknowledgementStatus
 
@@ -45,10 +44,8 @@ _REJECTION_REASONS = {
 }
 
 
-class Change(Enum):
+class Change(HashedByIdentity):
     """What a Binding Update changes."""
-
-    __hash__ = object.__hash__  # Enum's own is in Python
 
     INSTALL = "install"
     """A new binding, or one whose care-of address, home agent or networks are new: the data path changes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field, replace
 
-from control.records import dataclass
+from control.records import HashedByIdentity, dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +27,12 @@ def test_one_without_equality_is_itself_only() -> None:
 
     assert Thing("a") != Thing("a")
     assert len({Thing("a"), Thing("a")}) == 2
+
+
+def test_members_of_enumerations_are_hashed_without_python() -> None:
+    class Side(HashedByIdentity):
+        LEFT = "left"
+        ALSO_LEFT = "left"
+
+    assert Side.__hash__ is object.__hash__
+    assert {Side.LEFT: "found"}[Side("left")] == {Side.ALSO_LEFT: "found"}[Side.LEFT] == "found"
