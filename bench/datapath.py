@@ -8,20 +8,17 @@ includes. Needs root.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
-from bench.lab.errors import LabError, LabInterrupted
+from bench.command_line import exit_status, keep, result_file
 from bench.packet_rates.options import RateOptions, quick
 from bench.packet_rates.report import build_report
 from bench.packet_rates.run import measure
 from bench.packet_rates.table import print_report
 from bench.rehearsal.progress import make_reporter
-from datapath.errors import DatapathError
 
 
 def parse_options(arguments: Sequence[str] | None = None) -> RateOptions:
@@ -29,15 +26,12 @@ def parse_options(arguments: Sequence[str] | None = None) -> RateOptions:
     parser = argparse.ArgumentParser(
         prog="python -m bench.datapath", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result to this file")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the result into this file")
+    parser.add_argument("--json", type=result_file, metavar="FILE", help="write the result to this file")
+    parser.add_argument("--plot", type=result_file, metavar="FILE.png", help="draw the result into this file")
     parser.add_argument(
         "--quick", action="store_true", help="under half a minute: fewer rounds, no million of bindings"
     )
     parsed = parser.parse_args(arguments)
-    for file in (parsed.json, parsed.plot):
-        if file is not None and not file.absolute().parent.is_dir():
-            parser.error(f"{file} cannot be written: there is no such directory")
     if parsed.quick:
         return quick(parsed.json, parsed.plot)
     return RateOptions(json_file=parsed.json, plot_file=parsed.plot)
@@ -47,18 +41,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measures once; 0 when everything was measured, whether or not the targets are met."""
     options = parse_options(arguments)
     console = Console(stderr=True)
-    try:
-        with make_reporter(console) as reporter:
-            measured = measure(options, reporter)
-    except LabInterrupted as interrupt:
-        console.print("Interrupted; everything was removed.")
-        return 128 + interrupt.signal_number
-    except (LabError, DatapathError) as error:
-        console.print(f"The bench could not be completed: {error}", style="red", markup=False, soft_wrap=True)
-        return 1
+    return exit_status("The bench", console, lambda: _measure(options, console))
+
+
+def _measure(options: RateOptions, console: Console) -> int:
+    with make_reporter(console) as reporter:
+        measured = measure(options, reporter)
     report = build_report(options, measured)
-    if options.json_file is not None:
-        options.json_file.write_text(json.dumps(report, indent=2) + "\n")
+    keep(report, options.json_file)
     print_report(report, Console())
     if options.plot_file is not None:
         # Only here: matplotlib takes a second to import, and no other part of the bench needs it.

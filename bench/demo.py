@@ -16,10 +16,10 @@ from typing import Any
 
 from rich.console import Console
 
+from bench.command_line import exit_status
 from bench.demonstration.options import DemoOptions
 from bench.demonstration.run import Demonstration
 from bench.demonstration.summary import print_summary
-from bench.lab.errors import LabError, LabInterrupted
 
 _MAX_NODES = 16
 
@@ -63,15 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print_summary(summary, console)
 
-    try:
+    def demonstrate() -> int:
         summary = Demonstration(options, console, present).run()
-    except LabInterrupted as interrupt:
-        console.print("Interrupted; everything was removed.")
-        return 128 + interrupt.signal_number
-    except LabError as error:
-        console.print(f"The demonstration could not be completed: {error}", style="red", markup=False, soft_wrap=True)
-        return 1
-    return 0 if summary["ok"] else 1
+        return 0 if summary["ok"] else 1
+
+    return exit_status("The demonstration", console, demonstrate)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,15 @@ but without the limits of the data path. Needs root.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from rich.console import Console
 
+from bench.command_line import exit_status, keep, number, positive, result_file
 from bench.flooding.options import FloodOptions
 from bench.flooding.report import build_report, print_report
 from bench.flooding.run import observe
-from bench.lab.errors import LabError, LabInterrupted
 from bench.rehearsal.machine import calibration_ms
 from bench.rehearsal.progress import make_reporter
 
@@ -31,17 +29,13 @@ def parse_options(arguments: Sequence[str] | None = None) -> FloodOptions:
         prog="python -m bench.flood", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add("--rate", type=float, default=_DEFAULTS.rate_per_s, metavar="R", help="forged requests per second")
-    add("--duration", type=float, default=_DEFAULTS.duration_s, metavar="S", help="of the flood, at least")
-    add("--mobile-nodes", type=int, default=_DEFAULTS.mobile_nodes, metavar="N", help="honest nodes")
-    add("--node-rate", type=float, default=_DEFAULTS.node_rate_per_s, metavar="R", help="honest nodes per second")
+    add("--rate", type=positive, default=_DEFAULTS.rate_per_s, metavar="R", help="forged requests per second")
+    add("--duration", type=positive, default=_DEFAULTS.duration_s, metavar="S", help="of the flood, at least")
+    add("--mobile-nodes", type=number(int, 1, 4096), default=_DEFAULTS.mobile_nodes, metavar="N", help="honest nodes")
+    add("--node-rate", type=positive, default=_DEFAULTS.node_rate_per_s, metavar="R", help="honest nodes per second")
     add("--auth", choices=("psk", "cert"), default=_DEFAULTS.authentication, help="of the honest nodes")
-    add("--json", type=Path, metavar="FILE", help="write the result to this file")
+    add("--json", type=result_file, metavar="FILE", help="write the result to this file")
     parsed = parser.parse_args(arguments)
-    if not 1 <= parsed.mobile_nodes <= 4096:
-        parser.error("--mobile-nodes takes 1 to 4096")
-    if min(parsed.rate, parsed.duration, parsed.node_rate) <= 0:
-        parser.error("--rate, --duration and --node-rate take positive numbers")
     return FloodOptions(
         rate_per_s=parsed.rate,
         duration_s=parsed.duration,
@@ -56,22 +50,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure once; 0 only if every honest node registered in spite of the flood."""
     options = parse_options(arguments)
     console = Console(stderr=True)
-    try:
-        with make_reporter(console) as reporter:
-            before = calibration_ms()
-            quiet = observe(options, reporter, flooded=False)
-            flooded = observe(options, reporter, flooded=True)
-            unlimited = observe(options, reporter, flooded=True, limited=False)
-            calibration = (before, calibration_ms())
-    except LabInterrupted as interrupt:
-        console.print("Interrupted; everything was removed.")
-        return 128 + interrupt.signal_number
-    except LabError as error:
-        console.print(f"The bench could not be completed: {error}", style="red", markup=False, soft_wrap=True)
-        return 1
+    return exit_status("The bench", console, lambda: _measure(options, console))
+
+
+def _measure(options: FloodOptions, console: Console) -> int:
+    with make_reporter(console) as reporter:
+        before = calibration_ms()
+        quiet = observe(options, reporter, flooded=False)
+        flooded = observe(options, reporter, flooded=True)
+        unlimited = observe(options, reporter, flooded=True, limited=False)
+        calibration = (before, calibration_ms())
     report = build_report(options, quiet, flooded, unlimited, calibration)
-    if options.json_file is not None:
-        options.json_file.write_text(json.dumps(report, indent=2) + "\n")
+    keep(report, options.json_file)
     print_report(report, Console())
     return 0
 

@@ -7,22 +7,19 @@ by authentication method. Needs no privilege, but for strongSwan beside it: root
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import median
 from typing import cast
 
 from rich.console import Console
 
+from bench.command_line import exit_status, keep, number, result_file
 from bench.key_exchange import memory, strongswan
-from bench.key_exchange.exchange import BenchError
 from bench.key_exchange.measure import measure
 from bench.key_exchange.methods import METHODS, Method
 from bench.key_exchange.options import Options
 from bench.key_exchange.report import StrongSwan, build_report, print_report
-from bench.lab.errors import LabInterrupted
 from bench.lab.interrupts import interrupts_raised
 
 _DEFAULTS = Options()
@@ -37,18 +34,18 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     )
     add = parser.add_argument
     add("--method", action="append", choices=METHODS, help="authentication method; may be repeated, default all")
-    add("--nodes", type=int, default=_DEFAULTS.nodes, metavar="N", help="nodes in each run, under way together")
-    add("--rounds", type=int, default=_DEFAULTS.rounds, metavar="R", help="how often everything is measured")
-    add("--memory-nodes", type=int, default=_DEFAULTS.memory_nodes, metavar="N", help="0: no memory figure")
+    add(
+        "--nodes",
+        type=number(int, 1, _MOST_NODES),
+        default=_DEFAULTS.nodes,
+        metavar="N",
+        help="nodes in each run, under way together",
+    )
+    add("--rounds", type=number(int, 1), default=_DEFAULTS.rounds, metavar="R", help="how often everything is measured")
+    add("--memory-nodes", type=number(int, 0), default=_DEFAULTS.memory_nodes, metavar="N", help="0: no memory figure")
     add("--without-strongswan", action="store_true", help="leave strongSwan out, where it could be measured")
-    add("--json", type=Path, metavar="FILE", help="write the result to this file")
+    add("--json", type=result_file, metavar="FILE", help="write the result to this file")
     parsed = parser.parse_args(arguments)
-    if not 1 <= parsed.nodes <= _MOST_NODES:
-        parser.error(f"--nodes takes 1 to {_MOST_NODES}")
-    if parsed.rounds < 1:
-        parser.error("--rounds takes 1 or more")
-    if parsed.memory_nodes < 0:
-        parser.error("--memory-nodes takes no negative number")
     return Options(
         methods=tuple(dict.fromkeys(cast("list[Method]", parsed.method or METHODS))),
         nodes=parsed.nodes,
@@ -63,27 +60,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure once; 0 if everything could be measured, whatever came out."""
     options = parse_options(arguments)
     console = Console(stderr=True)
-    try:
-        with interrupts_raised(), console.status("measuring") as status:
+    return exit_status("The bench", console, lambda: _measure(options, console))
 
-            def tell(what: str) -> None:
-                """Who looks at a file instead of a screen gets a line for each step: it takes many minutes."""
-                status.update(what)
-                if not console.is_terminal:
-                    console.print(what, highlight=False, markup=False)
 
-            measured = measure(options, tell)
-            rounds = strongswan.measure(options, measured.reference_s, tell)
-            bytes_per_node: dict[str, float] = {}
-            if options.memory_nodes:
-                tell("memory")
-                bytes_per_node |= {method: memory.measure(method, options.memory_nodes) for method in options.methods}
-    except LabInterrupted as interrupt:
-        console.print("Interrupted; everything was removed.")
-        return 128 + interrupt.signal_number
-    except BenchError as error:
-        console.print(f"The bench could not be completed: {error}", style="red", markup=False, soft_wrap=True)
-        return 1
+def _measure(options: Options, console: Console) -> int:
+    with interrupts_raised(), console.status("measuring") as status:
+
+        def tell(what: str) -> None:
+            """Who looks at a file instead of a screen gets a line for each step: it takes many minutes."""
+            status.update(what)
+            if not console.is_terminal:
+                console.print(what, highlight=False, markup=False)
+
+        measured = measure(options, tell)
+        rounds = strongswan.measure(options, measured.reference_s, tell)
+        bytes_per_node: dict[str, float] = {}
+        if options.memory_nodes:
+            tell("memory")
+            bytes_per_node |= {method: memory.measure(method, options.memory_nodes) for method in options.methods}
     report = build_report(
         options,
         measured,
@@ -96,8 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             strongswan.note(options),
         ),
     )
-    if options.json_file is not None:
-        options.json_file.write_text(json.dumps(report, indent=2) + "\n")
+    keep(report, options.json_file)
     print_report(report, Console())
     return 0
 

@@ -14,6 +14,7 @@ from ipaddress import IPv6Address
 from bench.key_exchange.links import Link
 from bench.key_exchange.meter import Meter
 from bench.key_exchange.scene import FAILED, Scene
+from bench.lab.errors import LabError
 from control.bootstrap.takeover import NodeToRecover
 from control.home_agent.engine import HomeAgent
 from control.ikev2.address import SocketAddress
@@ -23,10 +24,6 @@ from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, TrafficSelector
 from control.mobile_node.node import MobileNode
 from control.mobility.extension_headers import parse_ipv6
 from control.wire import address_text
-
-
-class BenchError(Exception):
-    """Exchanges that did not complete; a figure made of them would mean nothing."""
 
 
 @dataclass(slots=True)
@@ -177,7 +174,7 @@ def authenticate_all(scene: Scene, link: Link, *, second_child: bool = False) ->
     if second_child:
         run.complete(ask_for_second_child)
     if [len(sa.children) for sa in agent.sessions] != [1 + second_child] * len(scene.nodes):
-        raise BenchError(f"{len(agent.sessions)} of {len(scene.nodes)} IKE SAs; {dict(agent.endpoint.statistics)}")
+        raise LabError(f"{len(agent.sessions)} of {len(scene.nodes)} IKE SAs; {dict(agent.endpoint.statistics)}")
     return run
 
 
@@ -197,7 +194,7 @@ def _check(scene: Scene, agent: HomeAgent) -> None:
     complete = sum(1 for node in scene.nodes.values() if node.registered and node.home_agent == agent.address)
     children = sum(len(sa.children) for sa in agent.sessions)
     if complete != count or len(agent.sessions) != count or children != 2 * count:
-        raise BenchError(
+        raise LabError(
             f"{complete} of {count} nodes registered with {agent.address}, {len(agent.sessions)} IKE SAs, "
             f"{children} child SAs; {dict(agent.endpoint.statistics)}"
         )

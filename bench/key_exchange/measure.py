@@ -66,7 +66,7 @@ def measure(options: Options, progress: Callable[[str], None]) -> Measured:
     """Measure all methods ``options.rounds`` times, after one round that only warms up.
 
     Raises:
-        BenchError: exchanges did not complete.
+        LabError: exchanges did not complete.
     """
     measured, warm_up = Measured(options.nodes), Measured(options.nodes)
     populations = {method: Population.make(method, options.nodes) for method in options.methods}

@@ -16,10 +16,11 @@ import subprocess
 import sys
 from typing import cast, get_args
 
-from bench.key_exchange.exchange import BenchError, register_all, take_over_all
+from bench.key_exchange.exchange import register_all, take_over_all
 from bench.key_exchange.links import MemoryLink
 from bench.key_exchange.methods import Method
 from bench.key_exchange.scene import Population, Scene
+from bench.lab.errors import LabError
 
 _TIMEOUT_S = 300
 
@@ -68,14 +69,14 @@ def measure(method: Method, count: int) -> float:
     """The same from a process of its own, whose allocator was chosen for the purpose.
 
     Raises:
-        BenchError: the process failed.
+        LabError: the process failed.
     """
     command = [sys.executable, "-m", "bench.key_exchange.memory", method, str(count)]
     environment = {**os.environ, "PYTHONMALLOC": "malloc"}
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
     except subprocess.SubprocessError as error:
-        raise BenchError(f"memory could not be measured: {error}") from error
+        raise LabError(f"memory could not be measured: {error}") from error
     return float(json.loads(done.stdout)["bytes_per_node"])
 
 

@@ -28,13 +28,15 @@ _ROWS: tuple[tuple[str, Callable[[Report], str]], ...] = (
 
 
 def print_comparison(reports: Sequence[Report], console: Console) -> None:
-    """A column for each policy."""
+    """A column for each policy, without what was measured under none."""
     table = Table(title="The same failure under each policy")
     table.add_column("")
     for report in reports:
         table.add_column(report["parameters"]["policy"], justify="right")
     for what, of in _ROWS:
-        table.add_row(what, *(of(report) for report in reports))
+        figures = [of(report) for report in reports]
+        if any(figures):
+            table.add_row(what, *figures)
     console.print(table)
 
 

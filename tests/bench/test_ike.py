@@ -8,7 +8,7 @@ import pytest
 
 from bench.ike import main, parse_options
 from bench.key_exchange import memory
-from bench.key_exchange.exchange import BenchError, Run, register_all, take_over_all
+from bench.key_exchange.exchange import Run, register_all, take_over_all
 from bench.key_exchange.floor import Floor
 from bench.key_exchange.links import LoopbackLink, MemoryLink
 from bench.key_exchange.meter import Meter, Segment, calibration_loop
@@ -16,6 +16,7 @@ from bench.key_exchange.methods import METHODS
 from bench.key_exchange.options import Options
 from bench.key_exchange.scene import Population, Scene
 from bench.key_exchange.strongswan import Extent, measure, obstacles
+from bench.lab.errors import LabError
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_prepared_key_pair_is_used_for_each_node():
 
 def test_incomplete_exchanges_give_no_figure(monkeypatch):
     monkeypatch.setattr(MemoryLink, "deliver", lambda self, datagrams: None)
-    with pytest.raises(BenchError, match="0 of 1 nodes registered"):
+    with pytest.raises(LabError, match="0 of 1 nodes registered"):
         register_all(Scene(Population.make("psk", 1)), MemoryLink())
 
 

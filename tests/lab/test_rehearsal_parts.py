@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.failover import parse_options
 from bench.lab.probing import Delivery
 from bench.lab.processes import ProcessUsage, read_usage, read_usage_of_family
 from bench.rehearsal.background import Refresh
+from bench.rehearsal.command_line import parse_options
 from bench.rehearsal.comparison import print_comparison
 from bench.rehearsal.options import POLICIES, FailoverOptions
 from bench.rehearsal.plot import cpu_percent, draw
@@ -189,8 +189,16 @@ def test_policies_side_by_side() -> None:
     print_comparison(reports, Console(file=screen, width=120))
     assert all(policy in screen.getvalue() for policy in POLICIES)
     assert screen.getvalue().count("3 of 4") == len(POLICIES)
-    quiet = build_report(FailoverOptions(mobile_nodes=4), replace(MEASURED, refreshes=()))
+    assert "other nodes' updates" in screen.getvalue()
+
+
+def test_what_was_not_measured_is_left_out_of_a_comparison() -> None:
+    screen = io.StringIO()
+    quiet = build_report(FailoverOptions(mobile_nodes=4), replace(MEASURED, refreshes=(), traffic=None))
     print_comparison([quiet], Console(file=screen, width=120))
+    assert "recovered" in screen.getvalue()
+    assert "other nodes' updates" not in screen.getvalue()
+    assert "packets lost" not in screen.getvalue()
 
 
 @pytest.mark.parametrize("refreshes", [MEASURED.refreshes, ()], ids=["others", "alone"])
@@ -263,6 +271,12 @@ def test_options() -> None:
         "--workers 65",
         "--survivors 0",
         "--survivors 2 --same-prefix",
+        "--survivors 17",
+        "--mobile-nodes 50001",
+        "--traffic 1 --simulate",
+        "--traffic nan",
+        "--calibrate F",
+        "--json nowhere/F",
     ],
 )
 def test_impossible_options_are_refused(line: str) -> None:
