@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from ipaddress import IPv6Address
 from typing import Protocol
 
@@ -58,22 +59,14 @@ def commands(
     }
 
 
+@dataclass(frozen=True, slots=True)
 class _Handlers:
-    def __init__(
-        self,
-        status: Status,
-        membership: Membership,
-        timeline: Timeline,
-        nodes: Nodes,
-        refresh: Callable[[], Awaitable[None]],
-        hold_data_path: Callable[[], AbstractAsyncContextManager[None]],
-    ) -> None:
-        self._refresh = refresh
-        self._hold_data_path = hold_data_path
-        self._nodes = nodes
-        self._status = status
-        self._membership = membership
-        self._timeline = timeline
+    _status: Status
+    _membership: Membership
+    _timeline: Timeline
+    _nodes: Nodes
+    _refresh: Callable[[], Awaitable[None]]
+    _hold_data_path: Callable[[], AbstractAsyncContextManager[None]]
 
     async def status(self, arguments: Arguments, reply: Reply) -> Row:
         """One object that says how the home agent is."""

@@ -287,12 +287,9 @@ class IkeProcesses:
                 receive_esp_in_udp(self._agent, arrival, now, wall)
 
     def _read_reports(self, index: int, running: _Running) -> None:
-        try:
-            piece = running.channel.recv(_PIECE)
-        except BlockingIOError:
+        piece = _read(running.channel, _PIECE)
+        if piece is None:
             return
-        except ConnectionError:
-            piece = b""
         if not piece:
             self._lost(index, running)
             return
@@ -322,12 +319,9 @@ class IkeProcesses:
             done.set_result(None)
 
     def _read_question(self, index: int, running: _Running) -> None:
-        try:
-            question = running.questions.recv(_QUESTION_SIZE)
-        except BlockingIOError:
+        question = _read(running.questions, _QUESTION_SIZE)
+        if question is None:
             return
-        except ConnectionError:
-            question = b""
         if not question:
             self._lost(index, running)
             return
@@ -351,3 +345,13 @@ class IkeProcesses:
             self._loop.add_writer(running.channel.fileno(), self._write, index, running)
         else:
             self._loop.remove_writer(running.channel.fileno())
+
+
+def _read(channel: socket.socket, size: int) -> bytes | None:
+    """What has come; nothing from a worker that is dead, None if there is nothing to read yet."""
+    try:
+        return channel.recv(size)
+    except BlockingIOError:
+        return None
+    except ConnectionError:
+        return b""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -189,19 +188,6 @@ def test_no_time_exceeded_about_an_error_or_a_redirect(testbed, message):
     assert (outcome.verdict, outcome.reason) == ("drop", Reason.DROP_HOP_LIMIT)
 
 
-@pytest.fixture
-def error_budget(testbed):
-    """Sets every processor's budget: tokens left, and milliseconds since it was refilled."""
-    with Map.open(pin_directory(testbed.pin_path) / "error_budget") as budget:
-
-        def write(tokens: int, idle_ms: int) -> None:
-            refilled_at = time.monotonic_ns() - idle_ms * 1_000_000
-            budget.update(bytes(4), struct.pack("=QQ", refilled_at, tokens) * (budget.value_size // 16))
-
-        yield write
-        write(256, 0)
-
-
 @pytest.mark.parametrize(
     ("tokens", "idle_ms", "reason"),
     [
@@ -211,8 +197,8 @@ def error_budget(testbed):
         (0, 60_000, Reason.REPLY_TIME_EXCEEDED),
     ],
 )
-def test_errors_are_rate_limited(testbed, error_budget, tokens, idle_ms, reason):
-    error_budget(tokens, idle_ms)
+def test_errors_are_rate_limited(testbed, tokens, idle_ms, reason):
+    testbed.leave_errors(tokens, idle_ms)
 
     outcome = testbed.run(bytes(link(testbed) / padded(testbed, 60, hlim=1)))
 
@@ -220,8 +206,8 @@ def test_errors_are_rate_limited(testbed, error_budget, tokens, idle_ms, reason)
     assert outcome.verdict == ("drop" if reason is Reason.DROP_ERROR_RATE_LIMITED else "tx")
 
 
-def test_a_long_rest_earns_no_more_than_a_burst(testbed, error_budget):
-    error_budget(0, 3_600_000)
+def test_a_long_rest_earns_no_more_than_a_burst(testbed):
+    testbed.leave_errors(0, 3_600_000)
     testbed.run(bytes(link(testbed) / padded(testbed, 60, hlim=1)))
 
     with Map.open(pin_directory(testbed.pin_path) / "error_budget") as budget:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,8 +21,7 @@ from scapy.layers.inet6 import (
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from datapath.bpf_syscall import Map
-from datapath.layout import PATH_MTU, pin_directory
+from datapath.layout import PATH_MTU
 from datapath.mobile_networks import MobileNetworkMap
 from datapath.reasons import Reason
 from datapath.route_control import RouteControl
@@ -42,18 +40,6 @@ TROUBLES = {
     "unknown next header": ICMPv6ParamProblem(code=1, ptr=6),
     "header field": ICMPv6ParamProblem(code=0, ptr=4),
 }
-
-
-@pytest.fixture(autouse=True)
-def _budget(testbed):
-    spend(testbed, 256)
-
-
-def spend(testbed, tokens: int) -> None:
-    """Leaves so many errors to every processor, refilled a minute from now."""
-    with Map.open(pin_directory(testbed.pin_path) / "error_budget") as budget:
-        refilled_at = time.monotonic_ns() + 60_000_000_000
-        budget.update(bytes(4), struct.pack("=QQ", refilled_at, tokens) * (budget.value_size // 16))
 
 
 def link(testbed) -> Packet:
@@ -258,7 +244,7 @@ def test_what_no_error_may_answer_is_not_told(testbed, path_mtus, kind, inner):
 @pytest.mark.parametrize(("tokens", "reason"), [(0, Reason.DROP_ERROR_RATE_LIMITED), (1, None)])
 def test_the_limit_on_errors_holds(testbed, path_mtus, tokens, reason):
     """The path MTU is learned all the same."""
-    spend(testbed, tokens)
+    testbed.leave_errors(tokens)
     quoted = tunnel_packet(testbed, inner_packet(testbed, 1460))
 
     outcome = testbed.run(reported(testbed, ICMPv6PacketTooBig(mtu=1400), quoted), "core")

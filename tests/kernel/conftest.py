@@ -10,10 +10,14 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.kernel.ipsec_wire import Wire
 
 GUEST = "HOMEAGENT_GUEST"
 IN_GUEST = GUEST in os.environ
@@ -108,6 +112,26 @@ def _missing(item: pytest.Item, console: str) -> pytest.TestReport:
         longrepr=f"the machine did not report on this test; the end of its console:\n{last}",
         when="call",
     )
+
+
+@pytest.fixture(scope="module")
+def shared_wire() -> Iterator[Wire]:
+    """A wire for the tests of one file."""
+    from tests.kernel.ipsec_wire import Wire
+
+    made = Wire()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def wire(shared_wire: Wire) -> Iterator[Wire]:
+    """The wire without security associations, of which nothing is to remain."""
+    yield shared_wire
+    shared_wire.disconnect()
+    assert shared_wire.channel.states() == []
+    assert shared_wire.channel.policies() == []
+    assert shared_wire.ipsec.statistics == {}
 
 
 if IN_GUEST:

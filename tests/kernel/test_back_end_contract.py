@@ -10,11 +10,9 @@ import pytest
 from control.ipsec.errors import NoSecurityAssociation
 from control.ipsec.security_association import SecurityAssociation
 from tests.control.ipsec.back_end_contract import *  # noqa: F403 (the tests)
-from tests.kernel.test_ipsec import AGENT, HOME, STRANGER, UNKNOWN, Wire, mobility_header, shared_wire, wire
+from tests.kernel.ipsec_wire import AGENT, HOME, STRANGER, UNKNOWN, Wire, mobility_header
 
 pytestmark = pytest.mark.kernel
-
-__all__ = ["shared_wire", "wire"]
 
 PATIENCE_S = 20.0
 

@@ -25,8 +25,8 @@ from datapath.layout import pin_directory
 from datapath.loader import LoaderOptions, load
 from datapath.unload import unload
 from datapath.xfrm.channel import XfrmChannel
+from tests.kernel.ipsec_wire import association, mobility_header, raw_socket
 from tests.kernel.network import run
-from tests.kernel.test_ipsec import association, mobility_header, raw_socket
 
 pytestmark = pytest.mark.kernel
 

@@ -14,8 +14,7 @@ from control.ipsec.algorithms import AES_128_GCM
 from control.ipsec.usage_limits import UsageExpiry, UsageLimits
 from datapath.xfrm.event_socket import XfrmEvents
 from datapath.xfrm.events import Event, StateExpired, StateMissing
-from tests.kernel.network import run
-from tests.kernel.test_ipsec import (
+from tests.kernel.ipsec_wire import (
     ACKNOWLEDGEMENT,
     AGENT,
     BINDING_UPDATE,
@@ -25,29 +24,20 @@ from tests.kernel.test_ipsec import (
     Wire,
     mobility_header,
 )
+from tests.kernel.network import run
 
 pytestmark = pytest.mark.kernel
 
 TWO_AND_FOUR = UsageLimits(2, 4, 2**40, 2**41)
 
 
-@pytest.fixture(scope="module")
-def shared_wire() -> Iterator[Wire]:
-    wire = Wire()
-    yield wire
-    wire.close()
-
-
 @pytest.fixture
-def wire(shared_wire: Wire) -> Iterator[Wire]:
-    yield shared_wire
-    for inbound, _ in shared_wire.ipsec.list():
-        shared_wire.ipsec.remove(inbound.spi)
-    for inbound, _ in shared_wire.node.list():
-        shared_wire.node.remove(inbound.spi)
+def wire(wire: Wire) -> Iterator[Wire]:
+    yield wire
+    wire.disconnect()
     with inside("agent"):
         run("ip xfrm state flush")  # what packets that lacked a state have left
-    shared_wire.ipsec.statistics.clear()
+    wire.ipsec.statistics.clear()
 
 
 @pytest.fixture

@@ -226,8 +226,27 @@ class SmallHomeAgent:
         return [message for message in self.received if isinstance(message, BindingUpdate)]
 
 
+class Time:
+    """Lets time pass, for something that has `now`, `settle()` and `parties()`."""
+
+    def run(self, seconds):
+        """Let time pass from timer to timer."""
+        end = self.now + seconds
+        self.settle()
+        while True:
+            parties = self.parties()
+            times = [at for party in parties if (at := party.next_timer()) is not None]
+            if not times or min(times) > end:
+                break
+            self.now = max(self.now, min(times))
+            for party in parties:
+                party.handle_timer(self.now)
+            self.settle()
+        self.now = end
+
+
 @dataclass
-class World:
+class World(Time):
     """Delivers between nodes and home agents at once, or not at all."""
 
     now: float = 1000.0
@@ -244,20 +263,8 @@ class World:
         while self._exchange():
             pass
 
-    def run(self, seconds):
-        """Let time pass from timer to timer."""
-        end = self.now + seconds
-        self.settle()
-        while True:
-            parties = [*self.nodes.values(), *self._alive()]
-            times = [at for party in parties if (at := party.next_timer()) is not None]
-            if not times or min(times) > end:
-                break
-            self.now = max(self.now, min(times))
-            for party in parties:
-                party.handle_timer(self.now)
-            self.settle()
-        self.now = end
+    def parties(self):
+        return [*self.nodes.values(), *self._alive()]
 
     def of(self, kind):
         return [event for event in self.events if isinstance(event, kind)]

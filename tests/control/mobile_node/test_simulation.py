@@ -25,6 +25,7 @@ from control.mobile_node.simulation import Simulation, SimulationSettings
 from control.mobile_node.upper_layers import build_udp, parse_udp
 from control.mobility.extension_headers import build_ipv6, encapsulate, parse_ipv6
 from control.wire import internet_checksum, ipv6_pseudo_header
+from tests.control.mobile_node.conftest import Time
 
 HA1 = IPv6Address("2001:db8:a1::1")
 HA2 = IPv6Address("2001:db8:a2::1")
@@ -43,7 +44,7 @@ def make_nodes(count, seed=3, **ike_settings):
         yield MobileNode(NodeSettings(HOME + index, CARE_OF + index, ("*.example.org",), KEY), ike, random)
 
 
-class Outside:
+class Outside(Time):
     """The home agents at the other end of the simulation's packets."""
 
     def __init__(self, world, count, seed=3, ike_settings=None, **settings):
@@ -73,19 +74,8 @@ class Outside:
                     self.simulation.receive_packet(packet, self.now)
             self.events += self.simulation.events()
 
-    def run(self, seconds):
-        end = self.now + seconds
-        self.settle()
-        while True:
-            parties = [self.simulation, *self.world.home_agents.values()]
-            times = [at for party in parties if (at := party.next_timer()) is not None]
-            if not times or min(times) > end:
-                break
-            self.now = max(self.now, min(times))
-            for party in parties:
-                party.handle_timer(self.now)
-            self.settle()
-        self.now = end
+    def parties(self):
+        return [self.simulation, *self.world.home_agents.values()]
 
     def _receive(self, packet):
         parsed = parse_ipv6(packet)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from contextlib import closing
 from ipaddress import IPv4Address
@@ -15,7 +14,7 @@ from scapy.packet import Packet, Raw
 
 from datapath.bindings import IPv4CareOfAddress
 from datapath.bpf_syscall import Map
-from datapath.layout import PATH_MTU, pin_directory
+from datapath.layout import PATH_MTU
 from datapath.reasons import Reason
 from datapath.route_control import RouteControl
 from tests.datapath.conftest import Testbed
@@ -36,18 +35,6 @@ pytestmark = [pytest.mark.namespaces, pytest.mark.usefixtures("path_mtus")]
 ROUTER = "198.18.0.1"
 FORMATS = pytest.mark.parametrize("care_of", [PLAIN, IN_UDP], ids=["plain", "udp"])
 OVERHEAD = {PLAIN: 20, IN_UDP: 28}
-
-
-@pytest.fixture(autouse=True)
-def _budget(testbed):
-    spend(testbed, 256)
-
-
-def spend(testbed, tokens: int) -> None:
-    """Leaves so many errors to every processor, refilled a minute from now."""
-    with Map.open(pin_directory(testbed.pin_path) / "error_budget") as budget:
-        refilled_at = time.monotonic_ns() + 60_000_000_000
-        budget.update(bytes(4), struct.pack("=QQ", refilled_at, tokens) * (budget.value_size // 16))
 
 
 def learned(path_mtus: Map, care_of: IPv4CareOfAddress) -> int | None:
@@ -92,7 +79,7 @@ def test_the_mtu_is_told_and_remembered(testbed, path_mtus, care_of, mtu):
 def test_the_limit_on_errors_holds(testbed, path_mtus, care_of):
     """Of those that are translated, the path MTU is learned all the same; and of those that begin here."""
     bind(testbed, care_of)
-    spend(testbed, 0)
+    testbed.leave_errors(0)
     frames = {
         reported(testbed, care_of, sized(testbed, 1472)): "core",
         received(testbed, sized(testbed, 1472)): "cn0",

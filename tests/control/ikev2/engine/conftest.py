@@ -31,6 +31,21 @@ CARE_OF = IPv6Address("2001:db8:c1::2")
 HOME_ADDRESS = IPv6Address("2001:db8:100::1001")
 
 
+class RawRequest:
+    """A request of an established SA with payloads of the test's choice."""
+
+    def __init__(self, exchange_type, *payloads):
+        self.exchange_type = exchange_type
+        self.payloads = payloads
+        self.answer = None
+
+    def build(self, sa, now):
+        return self.payloads
+
+    def complete(self, sa, payloads, now):
+        self.answer = payloads
+
+
 @dataclass
 class Policy:
     """A policy with answers set by the test."""

@@ -9,8 +9,13 @@ import pytest
 
 from control.ikev2.child import ChildPolicy
 from control.ikev2.events import ChildClosed, ChildEstablished, ChildFailed, IkeClosed, IkeEstablished, IkeFailed
-from control.ikev2.exchanges.create_child import CreateChildExchange
-from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType, DiffieHellmanGroup, NotifyType
+from control.ikev2.numbers import (
+    ConfigurationAttributeType,
+    ConfigurationType,
+    DiffieHellmanGroup,
+    ExchangeType,
+    NotifyType,
+)
 from control.ikev2.payloads import (
     ConfigurationAttribute,
     ConfigurationPayload,
@@ -21,6 +26,7 @@ from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, EspProposal
 from control.ikev2.sa import NotEstablished
 from control.ipsec.algorithms import EncryptionAlgorithm, IntegrityAlgorithm
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, TrafficSelector
+from tests.control.ikev2.engine.conftest import RawRequest
 
 HOME_AGENT = IPv6Address("2001:db8:a1::1")
 HOME_ADDRESS = IPv6Address("2001:db8:100::1001")
@@ -219,25 +225,9 @@ def test_children_of_one_ike_sa_are_limited(pair):
     assert len(sa.children) == len(other.children) == 2
 
 
-class RawRequest:
-    """A CREATE_CHILD_SA request with payloads of the test's choice."""
-
-    exchange_type = CreateChildExchange.exchange_type
-
-    def __init__(self, *payloads):
-        self.payloads = payloads
-        self.answer = None
-
-    def build(self, sa, now):
-        return self.payloads
-
-    def complete(self, sa, payloads, now):
-        self.answer = payloads
-
-
 def test_a_request_without_nonce_is_invalid_syntax(pair):
     sa, other = pair.established()
-    request = RawRequest()
+    request = RawRequest(ExchangeType.CREATE_CHILD_SA)
     sa.exchanges.submit(request, pair.network.now)
     pair.network.run()
     assert request.answer == (NotifyPayload(NotifyType.INVALID_SYNTAX),)

@@ -51,6 +51,20 @@ def both_rekey(pair):
     return a, b
 
 
+def both_requests_arrive(pair, next_nonces, nonces, other_nonces):
+    """Both rekey, each with a nonce for its request and one for its response. The requests arrive; A's IKE SA."""
+    a, b = pair.established()
+    next_nonces(pair.agent, nonces)
+    next_nonces(pair.node, other_nonces)
+    a.rekey(pair.network.now)
+    b.rekey(pair.network.now)
+    (request,) = pair.network.take(pair.agent)
+    (other_request,) = pair.network.take(pair.node)
+    pair.network.deliver(request)
+    pair.network.deliver(other_request)
+    return a
+
+
 @pytest.mark.parametrize("lowest", range(4))
 def test_collision_both_rekey_the_ike_sa(pair, next_nonces, assert_match, lowest):
     """Section 2.8.2: the new SA made with the lowest of the four nonces goes, the other one inherits the children.
@@ -145,15 +159,7 @@ def test_collision_the_winner_is_used_before_the_loser_has_compared(pair, next_n
                                  <--         req5: under the SA of req2
     resp5                        -->         (A takes that SA)
     """
-    a, b = pair.established()
-    next_nonces(pair.agent, [LOW, HIGH])
-    next_nonces(pair.node, [HIGH, HIGH])
-    a.rekey(pair.network.now)
-    b.rekey(pair.network.now)
-    (request,) = pair.network.take(pair.agent)
-    (other_request,) = pair.network.take(pair.node)
-    pair.network.deliver(request)
-    pair.network.deliver(other_request)
+    both_requests_arrive(pair, next_nonces, [LOW, HIGH], [HIGH, HIGH])
     (late,) = pair.network.take(pair.node)
     (response,) = pair.network.take(pair.agent)
     pair.network.deliver(response)
@@ -170,15 +176,7 @@ def test_collision_the_winner_is_used_before_the_loser_has_compared(pair, next_n
 @pytest.mark.parametrize("kind", ["liveness", "deletion of the old SA"])
 def test_collision_other_signs_that_the_peer_has_compared(pair, next_nonces, assert_match, kind):
     """Section 2.8.2: B has compared and sends another request under the new SA, or deletes the old one before resp1."""
-    a, b = pair.established()
-    next_nonces(pair.agent, [LOW, HIGH])
-    next_nonces(pair.node, [HIGH, HIGH])
-    a.rekey(pair.network.now)
-    b.rekey(pair.network.now)
-    (request,) = pair.network.take(pair.agent)
-    (other_request,) = pair.network.take(pair.node)
-    pair.network.deliver(request)
-    pair.network.deliver(other_request)
+    both_requests_arrive(pair, next_nonces, [LOW, HIGH], [HIGH, HIGH])
     pair.network.take(pair.node)
     (response,) = pair.network.take(pair.agent)
     pair.network.deliver(response)
@@ -207,15 +205,7 @@ def test_collision_the_loser_is_deleted_before_this_side_has_compared(pair, next
     (resp1 arrives: A takes its own SA)
     req3: D(), under the old SA  -->
     """
-    a, b = pair.established()
-    next_nonces(pair.agent, [HIGH, HIGH])
-    next_nonces(pair.node, [LOW, HIGH])
-    a.rekey(pair.network.now)
-    b.rekey(pair.network.now)
-    (request,) = pair.network.take(pair.agent)
-    (other_request,) = pair.network.take(pair.node)
-    pair.network.deliver(request)
-    pair.network.deliver(other_request)
+    a = both_requests_arrive(pair, next_nonces, [HIGH, HIGH], [LOW, HIGH])
     (late,) = pair.network.take(pair.node)
     pair.network.run()
     assert not pair.agent.events(IkeRekeyed)

@@ -17,6 +17,7 @@ from control.ikev2.message import encode_payload_chain, encrypted_prefix
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import DeletePayload, NotifyPayload, UnknownPayload
 from control.ikev2.states import InvalidTransition, State, Trigger, next_state
+from tests.control.ikev2.engine.conftest import RawRequest
 
 
 def closed(peer):
@@ -191,25 +192,9 @@ def test_deleting_what_is_not_established_abandons_it(pair):
     assert [event.reason for event in pair.agent.events(IkeFailed)] == ["abandoned"]
 
 
-class Raw:
-    """An INFORMATIONAL request with payloads of the test's choice."""
-
-    exchange_type = ExchangeType.INFORMATIONAL
-
-    def __init__(self, *payloads):
-        self.payloads = payloads
-        self.answer = None
-
-    def build(self, sa, now):
-        return self.payloads
-
-    def complete(self, sa, payloads, now):
-        self.answer = payloads
-
-
 def test_an_unknown_critical_payload_is_refused_and_the_sa_stays(pair):
     sa, other = pair.established()
-    request = Raw(UnknownPayload(201, True, b""), DeletePayload(1))
+    request = RawRequest(ExchangeType.INFORMATIONAL, UnknownPayload(201, True, b""), DeletePayload(1))
     sa.exchanges.submit(request, pair.network.now)
     pair.network.run()
     assert request.answer == (NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data=b"\xc9"),)
@@ -218,7 +203,12 @@ def test_an_unknown_critical_payload_is_refused_and_the_sa_stays(pair):
 
 def test_deleting_unknown_children_is_harmless(pair):
     sa, other = pair.established()
-    request = Raw(DeletePayload(3, (b"none", b"such")), DeletePayload(2, (b"ahah",)), NotifyPayload(40000))
+    request = RawRequest(
+        ExchangeType.INFORMATIONAL,
+        DeletePayload(3, (b"none", b"such")),
+        DeletePayload(2, (b"ahah",)),
+        NotifyPayload(40000),
+    )
     sa.exchanges.submit(request, pair.network.now)
     pair.network.run()
     assert request.answer == ()
@@ -237,7 +227,7 @@ def malformed(sa, exchange, message_id, is_response):
 
 def test_an_authentic_malformed_request_ends_the_sa_with_invalid_syntax(pair):
     sa, other = pair.established()
-    request = Raw()
+    request = RawRequest(ExchangeType.INFORMATIONAL)
     sa.exchanges.submit(request, pair.network.now)
     pair.network.gather()
     data = malformed(sa, ExchangeType.INFORMATIONAL, 2, is_response=False)
@@ -273,7 +263,7 @@ def test_a_fatal_error_from_the_peer_ends_the_sa(pair, as_answer, monkeypatch):
         assert closed(pair.agent) == ["invalid-syntax"]
         assert not pair.agent.events(ChildFailed)
     else:
-        sa.exchanges.submit(Raw(fatal), pair.network.now)
+        sa.exchanges.submit(RawRequest(ExchangeType.INFORMATIONAL, fatal), pair.network.now)
         pair.network.run()
         assert closed(pair.node) == ["invalid-syntax"]
 

@@ -14,25 +14,10 @@ from control.ikev2.exchanges.mobike import update_addresses
 from control.ikev2.nat import NatTraversal
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import NotifyPayload
+from tests.control.ikev2.engine.conftest import RawRequest
 
 NEW = IPv6Address("2001:db8:c9::9")
 NEWER = IPv6Address("2001:db8:ca::9")
-
-
-class Inform:
-    """An INFORMATIONAL request of the test's own making."""
-
-    exchange_type = ExchangeType.INFORMATIONAL
-
-    def __init__(self, *payloads):
-        self.payloads = payloads
-        self.answer = None
-
-    def build(self, sa, now):
-        return self.payloads
-
-    def complete(self, sa, payloads, now):
-        self.answer = payloads
 
 
 @pytest.fixture(params=[NatTraversal.OFF, NatTraversal.AUTO], ids=["without NAT traversal", "with NAT traversal"])
@@ -55,7 +40,7 @@ def relocate(pair, node, address):
 
 
 def inform(pair, sa, *payloads):
-    exchange = Inform(*payloads)
+    exchange = RawRequest(ExchangeType.INFORMATIONAL, *payloads)
     sa.exchanges.submit(exchange, pair.network.now)
     pair.network.run()
     return exchange.answer

@@ -11,6 +11,7 @@ from control.ikev2.exchanges.rekey_child import RekeyChildExchange
 from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
 from control.ikev2.payloads import NoncePayload, NotifyPayload
 from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS
+from tests.control.ikev2.engine.conftest import RawRequest
 
 X25519, P256 = DiffieHellmanGroup.CURVE25519, DiffieHellmanGroup.ECP256
 WITH_FORWARD_SECRECY = tuple(replace(proposal, groups=(X25519, P256)) for proposal in DEFAULT_ESP_PROPOSALS)
@@ -146,27 +147,13 @@ def test_rekeying_what_is_gone_or_replaced_does_nothing(pair):
     assert len(pair.agent.events(ChildEstablished)) == 2
 
 
-class Request:
-    """A CREATE_CHILD_SA request of the test's making."""
-
-    exchange_type = ExchangeType.CREATE_CHILD_SA
-
-    def __init__(self, *payloads):
-        self.payloads = payloads
-        self.answer = None
-
-    def build(self, sa, now):
-        return self.payloads
-
-    def complete(self, sa, payloads, now):
-        self.answer = payloads
-
-
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_a_child_that_does_not_exist_is_not_found(pair, protocol):
     """The SPI is that of the REKEY_SA notification (section 2.25)."""
     sa, other = pair.established()
-    request = Request(NotifyPayload(NotifyType.REKEY_SA, protocol, b"spi!"), NoncePayload(bytes(32)))
+    request = RawRequest(
+        ExchangeType.CREATE_CHILD_SA, NotifyPayload(NotifyType.REKEY_SA, protocol, b"spi!"), NoncePayload(bytes(32))
+    )
     sa.exchanges.submit(request, pair.network.now)
     pair.network.run()
     assert request.answer == (NotifyPayload(NotifyType.CHILD_SA_NOT_FOUND, protocol, b"spi!"),)

@@ -24,6 +24,7 @@ from control.ikev2.proposals import DEFAULT_IKE_PROPOSALS, IkeProposal
 from control.ikev2.sa import NotEstablished
 from control.ikev2.states import State
 from control.ipsec.algorithms import EncryptionAlgorithm
+from tests.control.ikev2.engine.conftest import RawRequest
 
 X25519, P256 = DiffieHellmanGroup.CURVE25519, DiffieHellmanGroup.ECP256
 GCM = ((EncryptionAlgorithm.AES_GCM_16, 128),)
@@ -249,22 +250,6 @@ def test_an_sa_given_up_while_rekeying_leaves_nothing_behind(pair, how):
         assert not peer.endpoint._environment.by_peer
 
 
-class Request:
-    """A CREATE_CHILD_SA request of the test's making."""
-
-    exchange_type = ExchangeType.CREATE_CHILD_SA
-
-    def __init__(self, *payloads):
-        self.payloads = payloads
-        self.answer = None
-
-    def build(self, sa, now):
-        return self.payloads
-
-    def complete(self, sa, payloads, now):
-        self.answer = payloads
-
-
 ACCEPTABLE = (Transform(1, 20, 128), Transform(2, 5), Transform(4, 31))
 
 
@@ -298,7 +283,7 @@ NONCE = NoncePayload(bytes(32))
 def test_bad_requests_make_no_new_sa(pair, payloads, refusal):
     """A key exchange is mandatory (section 2.18); what is malformed ends the old SA (section 2.21.3)."""
     sa, _ = pair.established()
-    request = Request(*payloads)
+    request = RawRequest(ExchangeType.CREATE_CHILD_SA, *payloads)
     sa.exchanges.submit(request, pair.network.now)
     pair.network.run()
     (notify,) = request.answer
