@@ -118,6 +118,10 @@ class HomeAddressPool:
             del self._by_identity[previous_owner]
         self._give(address, identity)
 
+    def reserve_only(self, addresses: Iterable[IPv6Address]) -> None:
+        """From now on these are the addresses that are never to be given out; who has one keeps it."""
+        self._reserved = {address for address in addresses if address in self._prefix}
+
     def release(self, identity: str) -> None:
         """Give the address of an identity back; without effect if it has none."""
         address = self._by_identity.pop(identity, None)

@@ -22,6 +22,7 @@ from control.cli.failures import told
 from control.cli.options import json_option
 from control.cli.output import console, pairs, print_json
 from control.cli.rebootstrap import rebootstrap
+from control.cli.reload import reload
 from control.cli.run import mobile_node, serve, simulate
 from control.cli.watch_bfd import watch_bfd
 from control.version import installed_version
@@ -54,7 +55,7 @@ def show_version(as_json: bool) -> None:
 
 
 for _command in (
-    *(serve, status, bindings, sas, takeover, rebootstrap, drain, handback, events, datapath),
+    *(serve, reload, status, bindings, sas, takeover, rebootstrap, drain, handback, events, datapath),
     *(config, doctor, watch_bfd, mobile_node, simulate),
 ):
     homeagent.add_command(_command)

@@ -29,7 +29,7 @@ class DatapathSettings(Settings, frozen=True, kw_only=True):
     max_bindings: Annotated[
         int,
         about(
-            "Capacity of the binding map. It cannot change while loaded: unload, then load.",
+            "Capacity of the binding map. `homeagent datapath upgrade` puts another one in force.",
             131072,
             ge=1,
             le=8_000_000,

@@ -43,9 +43,14 @@ def commands(
     nodes: Nodes,
     refresh: Callable[[], Awaitable[None]],
     hold_data_path: Callable[[], AbstractAsyncContextManager[None]],
+    reload: Callable[[], Awaitable[Row]],
 ) -> Mapping[str, Command]:
     """The commands by name; ``refresh`` makes ``status`` know what IKE workers know."""
     handlers = _Handlers(status, membership, timeline, nodes, refresh, hold_data_path)
+
+    async def answer_reload(arguments: Arguments, reply: Reply) -> Row:
+        return await reload()
+
     return {
         "status": handlers.status,
         "bindings": handlers.bindings,
@@ -55,6 +60,7 @@ def commands(
         "drain": handlers.drain,
         "handback": handlers.handback,
         "events": handlers.events,
+        "reload": answer_reload,
         "hold-data-path": handlers.hold_data_path,
     }
 

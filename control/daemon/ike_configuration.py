@@ -30,16 +30,21 @@ from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS, DEFAULT_IKE_PROPOSALS
 from control.ikev2.redirect import Redirection
 
 
+def authorised_nodes(nodes: list[Node]) -> list[AuthorisedNode]:
+    """The nodes of the nodes file as the directory has them."""
+    return [
+        AuthorisedNode(
+            str(node.identity), node.home_address, node.shared_key, node.eap, node.static, node.mobile_networks
+        )
+        for node in nodes
+    ]
+
+
 def node_directory(configuration: Configuration, nodes: list[Node]) -> NodeDirectory:
     """The directory of authorised nodes."""
     settings = configuration.home_agent
     return NodeDirectory(
-        (
-            AuthorisedNode(
-                str(node.identity), node.home_address, node.shared_key, node.eap, node.static, node.mobile_networks
-            )
-            for node in nodes
-        ),
+        authorised_nodes(nodes),
         settings.home_prefixes,
         reserved=[settings.address],
         pools=configuration.mobility.home_address_pools,

@@ -161,7 +161,7 @@ def main(descriptors: list[int]) -> int:
     """Work as a worker; the exit status."""
     _end_with_parent()
     # The terminal and the service manager signal the whole group; when to stop is the daemon's to say.
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     channel, questions = (socket.socket(fileno=descriptor) for descriptor in descriptors[:2])
     try:

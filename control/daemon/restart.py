@@ -60,6 +60,10 @@ async def restore(
         if record.home_agent_address != agent.address:
             unfinished.append(ClaimedNode(node, record))
             continue
+        if agent.directory.find(record.identity) is None:
+            _LOG.warning("%s is not authorised any more: its binding ends", record.identity)
+            stale.append(record.home_address)
+            continue
         agent.directory.restore(record.identity, record.home_address)
         binding = _with_authorised_networks(binding_of(record), agent)
         agent.registrations.rules.cache.put(binding)

@@ -8,7 +8,7 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from ipaddress import IPv6Address
@@ -35,7 +35,9 @@ from control.daemon.ike_traffic import IkeTraffic, OwnIkeTraffic
 from control.daemon.ike_worker_start import WorkerStart
 from control.daemon.kernel_ipsec import KernelIpsec
 from control.daemon.membership import Clocks, Membership, MembershipSettings
+from control.daemon.operated_nodes import OperatedNodes
 from control.daemon.packet_loop import PacketLoop
+from control.daemon.reload import Reload
 from control.daemon.restart import renewals, restore
 from control.daemon.revocation_files import RevocationFiles
 from control.daemon.route_watch import RouteWatch
@@ -90,7 +92,7 @@ class Daemon:
         self._service_manager = ServiceManager()
         self._timeline = Timeline()
         self._event_log = EventLog(self._loop.time)
-        self._nodes = nodes = load_nodes(configuration)
+        nodes = load_nodes(configuration)
         self._processes: IkeProcesses | None = None
         self._keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
         self._instruments = Instruments()
@@ -125,6 +127,14 @@ class Daemon:
         self._membership = self._make_membership()
         self._idle_work = IdleWork(self._agent, self._store, self._membership, self._tunnels.packets)
         self._writer = self._make_writer()
+        self._reload = Reload(
+            configuration,
+            nodes,
+            self._agent,
+            self._assembly.workers,
+            remove=self._writer.remove_expired,
+            flush=self._flush,
+        )
         self._vlans = VlanMaps.open(configuration.datapath.pin_path) if configuration.datapath.vlans else None
         self._home_links = HomeLinkTraffic(
             configuration.datapath.home_links, configuration.datapath.pin_path, self._agent, self._gate.change
@@ -163,7 +173,15 @@ class Daemon:
             _LOG.info("IPsec by the %s back end: %s", self._back_end.name, self._back_end.reason)
             control = ControlServer(
                 self._configuration.control.socket,
-                commands(self._status, self._membership, self._timeline, self, self._refresh, self._hold),
+                commands(
+                    self._status,
+                    self._membership,
+                    self._timeline,
+                    OperatedNodes(self._agent, self._loop.time, self._flush),
+                    self._refresh,
+                    self._hold,
+                    self._reload.reload,
+                ),
             )
             control.bind()
             stack.push_async_callback(control.close)
@@ -214,7 +232,7 @@ class Daemon:
     def _start_of_worker(self, workers: int, index: int) -> bytes:
         home_addresses = self._agent.directory.assignments()
         level = logging.getLogger().getEffectiveLevel()
-        return pickle.dumps(WorkerStart(self._configuration, self._nodes, home_addresses, index, workers, level))
+        return pickle.dumps(WorkerStart(self._configuration, self._reload.nodes, home_addresses, index, workers, level))
 
     async def _announce(self) -> None:
         """Tell the service manager as soon as all is at work."""
@@ -378,29 +396,6 @@ class Daemon:
             self._loop.call_soon(self._packets.flush)
         return queued
 
-    # What operators may do with nodes: see control.daemon.commands.Nodes
-
-    def pause(self) -> None:
-        """Begin with no further node."""
-        self._agent.takeover.pause()
-
-    def resume(self) -> None:
-        """Go on."""
-        self._agent.takeover.resume()
-        self._packets.flush()
-
-    def cancel(self, identities: Sequence[str] | None) -> int:
-        """Give these nodes up, or all. Returns how many there were."""
-        cancelled = self._agent.takeover.cancel(self._loop.time(), identities)
-        self._packets.flush()
-        return cancelled
-
-    def send_away(self, addresses: Sequence[IPv6Address], taken_from: str | None) -> int:
-        """Have all nodes, or those taken over from an agent, register at one of ``addresses``. Returns how many."""
-        queued = self._agent.send_away(addresses, taken_from)
-        self._packets.flush()
-        return queued
-
     def _settle(self, now: float, wall: float) -> None:
         """What has to happen before anything the engine decided may leave."""
         self._writer.settle(now)
@@ -465,6 +460,7 @@ class Daemon:
     async def _wait_for_stop(self, tasks: list[asyncio.Task[None]]) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._stop.set)
+        self._loop.add_signal_handler(signal.SIGHUP, self._reload.begin)
         stop = asyncio.create_task(self._stop.wait())
         done, _ = await asyncio.wait((stop, *tasks), return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()

@@ -44,6 +44,39 @@ class AuthorisedNode:
         return self.eap.method is EapType.TLS and self.eap.identity == self.identity
 
 
+@dataclass(frozen=True, slots=True)
+class DirectoryChange:
+    """How a list of nodes differs from the one in force, by identity.
+
+    Attributes:
+        added: new ones.
+        removed: those that are not in the list any more.
+        changed: those with another way to authenticate, another home address or other networks.
+        deferred: those with static security associations, or that had some, which are as they were until a restart.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    deferred: tuple[str, ...] = ()
+
+
+class AddressTaken(Exception):
+    """A node was given a home address that another node has been assigned.
+
+    Attributes:
+        identity: whom it was given to.
+        home_address: the address.
+        owner: who has it.
+    """
+
+    def __init__(self, identity: str, home_address: IPv6Address, owner: str) -> None:
+        super().__init__(f"{home_address} of {identity} was assigned to {owner}")
+        self.identity = identity
+        self.home_address = home_address
+        self.owner = owner
+
+
 class NodeDirectory:
     """Looks nodes up by identity and keeps the addresses that were assigned in place of subscribed ones.
 
@@ -75,14 +108,11 @@ class NodeDirectory:
         self._prefixes = tuple(home_prefixes)
         self.autoconfiguration = autoconfiguration
         # Asked for at every step of every node's exchanges, so whether an address is at home is worked out once.
-        self._home_addresses = {
-            identity: node.home_address
-            for identity, node in self._nodes.items()
-            if node.home_address is not None and self.is_home(node.home_address)
-        }
+        self._home_addresses = self._subscriptions()
         self.observe: Callable[[str, IPv6Address | None], None] = _ignore
         self._subscribed = frozenset(self._home_addresses)
-        reserved = (*reserved, *(node.home_address for node in self._nodes.values() if node.home_address is not None))
+        self._never_assigned = tuple(reserved)
+        reserved = self._reserved()
         parts: dict[IPv6Network, IPv6Network | None] = {self._prefix_of(part.network_address): part for part in pools}
         parts = parts or {self._prefixes[0]: None}
         self._assigning = tuple(HomeAddressPool(prefix, reserved, part) for prefix, part in parts.items())
@@ -94,6 +124,74 @@ class NodeDirectory:
 
     def __iter__(self) -> Iterator[AuthorisedNode]:
         return iter(self._nodes.values())
+
+    def _subscriptions(self) -> dict[str, IPv6Address]:
+        return {
+            identity: node.home_address
+            for identity, node in self._nodes.items()
+            if node.home_address is not None and self.is_home(node.home_address)
+        }
+
+    def _reserved(self) -> tuple[IPv6Address, ...]:
+        subscribed = (node.home_address for node in self._nodes.values() if node.home_address is not None)
+        return (*self._never_assigned, *subscribed)
+
+    def compare(self, nodes: Iterable[AuthorisedNode]) -> DirectoryChange:
+        """What :meth:`replace` would change."""
+        listed = {node.identity: node for node in nodes}
+        deferred = {
+            identity
+            for identity in listed.keys() | self._nodes.keys()
+            if listed.get(identity) != self._nodes.get(identity)
+            and (_is_static(listed.get(identity)) or _is_static(self._nodes.get(identity)))
+        }
+        return DirectoryChange(
+            tuple(identity for identity in listed if identity not in self._nodes and identity not in deferred),
+            tuple(identity for identity in self._nodes if identity not in listed and identity not in deferred),
+            tuple(
+                identity
+                for identity, node in listed.items()
+                if identity not in deferred and self._nodes.get(identity, node) != node
+            ),
+            tuple(sorted(deferred)),
+        )
+
+    def require_free_addresses(self, nodes: Iterable[AuthorisedNode], change: DirectoryChange) -> None:
+        """See whether each node can have the home address that it is given.
+
+        Raises:
+            AddressTaken: one was assigned to another node, which is to keep it.
+        """
+        listed = {node.identity: node for node in nodes}
+        owners = {address: identity for identity, address in self._home_addresses.items()}
+        for identity in (*change.added, *change.changed):
+            wanted = listed[identity].home_address
+            owner = None if wanted is None else owners.get(wanted)
+            # Whoever is not listed, or is given another address, leaves this one.
+            if wanted is None or owner is None or owner == identity or owner not in listed:
+                continue
+            if listed[owner].home_address in (None, wanted):
+                raise AddressTaken(identity, wanted, owner)
+
+    def replace(self, nodes: Iterable[AuthorisedNode], change: DirectoryChange) -> None:
+        """Authorise these nodes and no others, but for those that ``change`` defers.
+
+        Nodes without a subscribed home address keep the one they were assigned.
+        """
+        deferred = {identity: self._nodes[identity] for identity in change.deferred if identity in self._nodes}
+        listed = {node.identity: node for node in nodes if node.identity not in change.deferred}
+        before, self._nodes = self._nodes, listed | deferred
+        for identity in (*change.removed, *change.changed):
+            node = self._nodes.get(identity)
+            if node is None or node.home_address != before[identity].home_address:
+                self._home_addresses.pop(identity, None)
+                for pool in self._pools:
+                    pool.release(identity)
+        subscribed = self._subscriptions()
+        self._home_addresses = {**subscribed, **self._home_addresses}
+        self._subscribed = frozenset(subscribed)
+        for pool in self._pools:
+            pool.reserve_only(self._reserved())
 
     @property
     def first_prefix(self) -> IPv6Network:
@@ -214,6 +312,10 @@ class NodeDirectory:
 
     def _prefix_of(self, address: IPv6Address) -> IPv6Network:
         return next(prefix for prefix in self._prefixes if address in prefix)
+
+
+def _is_static(node: AuthorisedNode | None) -> bool:
+    return node is not None and bool(node.static)
 
 
 def _ignore(identity: str, home_address: IPv6Address | None) -> None:

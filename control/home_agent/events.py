@@ -33,6 +33,7 @@ class TimelineEvent(StrEnum):
     CHILD_REFUSED = "child-refused"
     IKE_CLOSED = "ike-closed"
     BINDING_REFUSED = "binding-refused"
+    NODE_DISMISSED = "node-dismissed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,6 +115,19 @@ class Assigned(_Message, frozen=True):
     home_address: IPv6Address | None
 
 
+class Authorise(_Message, frozen=True):
+    """These nodes are authorised from now on, and no others.
+
+    Attributes:
+        nodes: a pickled list of :class:`control.home_agent.directory.AuthorisedNode`, which holds secrets.
+    """
+
+    nodes: bytes
+
+    def __repr__(self) -> str:
+        return "Authorise()"
+
+
 class Installed(_Message, frozen=True):
     """The child SAs of a report are at work: what told the peer of them may leave."""
 
@@ -139,6 +152,7 @@ Command = (
     | HeardFrom
     | MakeKeyPairs
     | Assigned
+    | Authorise
     | Installed
     | Describe
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections import Counter
 from collections.abc import Iterator
 
@@ -85,6 +86,9 @@ class IkeWorker:
                 self._endpoint.make_key_pairs(up_to)
             case m.Assigned(identity=identity, home_address=home_address):
                 self._directory.adopt(identity, home_address)
+            case m.Authorise(nodes=packed):
+                nodes = pickle.loads(packed)
+                self._directory.replace(nodes, self._directory.compare(nodes))
             case m.Installed(report=report):
                 self._outbox += self._held.pop(report, ())
             case m.Describe(query=query):

@@ -1,0 +1,37 @@
+"""`homeagent reload`: have the running daemon read its configuration again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from control.cli.ask import ask_daemon
+from control.cli.failures import told
+from control.cli.options import configuration_option, json_option
+from control.cli.output import print_json
+
+
+@click.command()
+@configuration_option
+@json_option
+def reload(path: Path, as_json: bool) -> None:
+    """Have the daemon read its configuration again: nodes change at once.
+
+    Nodes that are new can register, and those that are gone lose their bindings. Keys of nodes count from their next
+    IKE SA on. A mistake in the files changes nothing, and is told. What else has changed takes effect with a restart.
+    """
+    with told():
+        answer = ask_daemon(path, "reload", timeout_s=60.0)
+        list(answer)
+        done = answer.done
+        if as_json:
+            print_json(done)
+            return
+        click.echo(
+            f"{done['nodes']} nodes: {done['added']} added, {done['removed']} removed, {done['changed']} changed"
+        )
+        if done["bindings_ended"]:
+            click.echo(f"{done['bindings_ended']} bindings ended")
+        for what in done["needs_restart"]:
+            click.echo(f"homeagent: {what}: changed, and takes effect with a restart of the daemon", err=True)

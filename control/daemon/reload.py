@@ -1,0 +1,157 @@
+"""Reading the configuration again while the daemon serves: the nodes change at once, everything else with a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+
+from control.config import Configuration, ConfigurationError, Node, load_configuration, load_nodes
+from control.control_socket import CommandError, Row
+from control.daemon.ike_configuration import authorised_nodes
+from control.home_agent.directory import AddressTaken
+from control.home_agent.engine import HomeAgent
+from control.ike_workers import messages as m
+from control.ike_workers.remote_endpoint import RemoteEndpoint
+from control.mobility.binding_cache import Binding
+
+_LOG = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 15.0
+"""By then a registration that was on its way into the store is there, or was given up."""
+
+
+class Reload:
+    """Puts another list of nodes in force.
+
+    Attributes:
+        nodes: those in force, for a worker that is started.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        nodes: list[Node],
+        agent: HomeAgent,
+        workers: RemoteEndpoint | None,
+        *,
+        remove: Callable[[list[Binding]], None],
+        flush: Callable[[], None],
+    ) -> None:
+        """Nothing is read yet.
+
+        Args:
+            configuration: as the daemon was started with it.
+            nodes: those it was started with.
+            agent: the engine.
+            workers: its IKEv2 where that is done by processes of its own.
+            remove: takes bindings out of store and data path.
+            flush: sends what the engine has decided.
+        """
+        self.nodes = nodes
+        self._configuration = configuration
+        self._agent = agent
+        self._workers = workers
+        self._remove = remove
+        self._flush = flush
+        self._turn = asyncio.Lock()
+        self._begun: asyncio.Task[None] | None = None  # a task that nobody keeps may be collected
+
+    async def reload(self) -> Row:
+        """Read the files again; if anything in them is wrong, all stays as it is.
+
+        Returns:
+            What has changed, for the one who asked.
+
+        Raises:
+            CommandError: a mistake in the files.
+        """
+        async with self._turn:
+            try:
+                configuration, nodes = await asyncio.to_thread(_read, self._configuration)
+                if self.nodes and not nodes:
+                    # A file that is being written is empty for a moment.
+                    raise CommandError(
+                        "nothing was changed: there are no nodes in the configuration any more",
+                        "Restart the daemon if that is what you want.",
+                    )
+                row = self._put_in_force(configuration, nodes)
+            except ConfigurationError as error:
+                more = f" and {len(error.problems) - 1} more" if len(error.problems) > 1 else ""
+                raise CommandError(
+                    f"nothing was changed, {error.problems[0]}{more}".rstrip("."), "`homeagent config check` has all."
+                ) from None
+            except AddressTaken as error:
+                raise CommandError(
+                    f"nothing was changed: {error.home_address}, which the nodes file gives {error.identity}, is "
+                    f"assigned to {error.owner}",
+                    "Give one of them another home_address.",
+                ) from None
+        _LOG.info(
+            "configuration read again: %d nodes added, %d removed, %d changed, %d bindings ended",
+            *(row[key] for key in ("added", "removed", "changed", "bindings_ended")),
+        )
+        for what in row["needs_restart"]:
+            _LOG.warning("%s: changed, and takes effect with a restart", what)
+        return row
+
+    def begin(self) -> None:
+        """The same for a signal: the log is told of mistakes."""
+        self._begun = asyncio.get_running_loop().create_task(self._reload_and_log())
+
+    async def _reload_and_log(self) -> None:
+        try:
+            await self.reload()
+        except CommandError as error:
+            _LOG.error("%s", error)
+
+    def _put_in_force(self, configuration: Configuration, nodes: list[Node]) -> Row:
+        directory, listed = self._agent.directory, authorised_nodes(nodes)
+        change = directory.compare(listed)
+        directory.require_free_addresses(listed, change)
+        directory.replace(listed, change)
+        self.nodes = [
+            *(node for node in nodes if str(node.identity) not in change.deferred),
+            *self._kept(change.deferred),
+        ]
+        if self._workers is not None:
+            self._workers.command_all(m.Authorise(pickle.dumps(listed)))
+        ended = self._dismiss()
+        asyncio.get_running_loop().call_later(_LOOK_AGAIN_S, self._dismiss)
+        return {
+            "nodes": len(directory),
+            "added": len(change.added),
+            "removed": len(change.removed),
+            "changed": len(change.changed),
+            "bindings_ended": ended,
+            "needs_restart": [
+                *_differing(self._configuration, configuration),
+                *(f"the static security associations of {identity}" for identity in change.deferred),
+            ],
+        }
+
+    def _kept(self, identities: tuple[str, ...]) -> Iterator[Node]:
+        return (node for node in self.nodes if str(node.identity) in identities)
+
+    def _dismiss(self) -> int:
+        bindings = self._agent.dismiss_unauthorised(asyncio.get_running_loop().time())
+        self._remove(bindings)
+        self._flush()
+        return len(bindings)
+
+
+def _read(configuration: Configuration) -> tuple[Configuration, list[Node]]:
+    again = load_configuration(configuration.path)
+    return again, load_nodes(again)
+
+
+def _differing(before: Configuration, after: Configuration) -> Iterator[str]:
+    """The keys whose values differ, but for those of the nodes, as they stand in the file."""
+    for section in type(before).__struct_fields__:
+        if section in ("path", "nodes"):
+            continue
+        old, new = getattr(before, section), getattr(after, section)
+        for key in type(old).__struct_fields__:
+            if getattr(old, key) != getattr(new, key):
+                yield f"[{section}] {key}"
