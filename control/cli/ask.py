@@ -26,7 +26,10 @@ Row = Mapping[str, Any]
 @configuration_option
 @json_option
 def status(path: Path, as_json: bool) -> None:
-    """How the home agent is: lease, bindings, security associations, takeover, data path."""
+    """How the home agent is, in one screen.
+
+    Lease and peers, bindings, security associations, state store, takeover, data path.
+    """
     with told():
         answer = ask_daemon(path, "status")
         list(answer)
@@ -40,7 +43,10 @@ def status(path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def bindings(path: Path, as_json: bool) -> None:
-    """The bindings: home address, care-of address, node, lifetime, and the networks behind mobile routers."""
+    """The bindings: addresses, node, lifetime.
+
+    Also the networks behind mobile routers, where there are any.
+    """
     with told():
         rows = list(ask_daemon(path, "bindings"))
         if as_json:
@@ -60,7 +66,10 @@ def bindings(path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def sas(path: Path, as_json: bool) -> None:
-    """The IKE SAs and their child SAs, in the manner of `swanctl --list-sas`."""
+    """The IKE SAs and their child SAs.
+
+    In the manner of `swanctl --list-sas`.
+    """
     with told():
         rows = list(ask_daemon(path, "sas"))
         if as_json:
@@ -76,10 +85,10 @@ def sas(path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def takeover(home_agent: str, path: Path, as_json: bool) -> None:
-    """Take the nodes of HOME_AGENT over now, whether or not its lease has lapsed.
+    """Take the nodes of HOME_AGENT over now.
 
-    It is fenced out at once. Shows progress until every node is back or given up; interrupting the command does not
-    interrupt the takeover.
+    Whether or not its lease has lapsed: it is fenced out at once. Shows progress until every node is back or given up;
+    interrupting the command does not interrupt the takeover.
     """
     with told():
         answer = ask_daemon(path, "takeover", {"home_agent": home_agent}, timeout_s=60.0)
@@ -103,7 +112,10 @@ def takeover(home_agent: str, path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def events(follow: bool, path: Path, as_json: bool) -> None:
-    """The timeline: leases, claims, exchanges, registrations."""
+    """The timeline: leases, claims, exchanges, refusals.
+
+    Also registrations and how each node of a takeover fares.
+    """
     with told():
         for row in ask_daemon(path, "events", {"follow": follow}, timeout_s=None if follow else 10.0):
             if as_json:
@@ -132,8 +144,9 @@ def _status_lines(status: Row) -> Iterator[tuple[str, object]]:
     if workers["running"] != 1 or workers["restarts"]:
         yield "IKE workers", f"{workers['running']} running, {workers['restarts']} started again"
     yield "IPsec", f"{status['ipsec']['back_end']}: {status['ipsec']['reason']}"
+    yield "state store", _store_text(status["store"])
     takeover = status["takeover"]
-    if takeover["total"]:
+    if takeover["total"] or takeover["paused"]:
         yield "takeover", _takeover_text(takeover)
     datapath = status["datapath"]
     maps = ", ".join(f"{name} {use['entries']} of {use['capacity']}" for name, use in datapath["maps"].items())
@@ -149,11 +162,18 @@ def _lease_text(lease: Row) -> str:
     return f"token {lease['token']}, {when}"
 
 
+def _store_text(store: Row) -> str:
+    waiting = f", {store['queue']} registrations wait for it" if store["queue"] else ""
+    return f"{'up' if store['up'] else 'DOES NOT ANSWER, nothing is acknowledged'}{waiting}"
+
+
 def _takeover_text(takeover: Row) -> str:
     left = takeover["in_flight"] + takeover["waiting"]
     text = f"{takeover['recovered']} of {takeover['total']} back, {takeover['given_up']} given up"
+    if takeover["paused"]:
+        text = f"PAUSED until `homeagent rebootstrap resume`: {text}"
     if not left:
-        return f"{text}, finished"
+        return text if takeover["paused"] else f"{text}, finished"
     eta = f", about {takeover['eta_s']:.0f} s to go" if takeover["eta_s"] is not None else ""
     return f"{text}, {takeover['in_flight']} in flight, {takeover['waiting']} waiting{eta}"
 

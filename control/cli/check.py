@@ -24,7 +24,10 @@ def config() -> None:
 @configuration_option
 @json_option
 def check(path: Path, as_json: bool) -> None:
-    """Read the configuration and the files it names, and tell every mistake with its line and remedy."""
+    """Tell every mistake with its line and remedy.
+
+    Reads the configuration and the files it names as the daemon would.
+    """
     with told():
         try:
             configuration, nodes = read_everything(path)

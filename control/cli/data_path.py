@@ -39,7 +39,9 @@ def datapath() -> None:
 @configuration_option
 @json_option
 def load(path: Path, as_json: bool) -> None:
-    """Compile the XDP program, attach it to the interfaces, pin program and maps.
+    """Attach the XDP program to the interfaces.
+
+    Compiles it first where that was not done yet, and pins program and maps.
 
     Loading again replaces the program without losing a packet and keeps all bindings.
     """
@@ -53,7 +55,9 @@ def load(path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def upgrade(path: Path, as_json: bool) -> None:
-    """The same, where the maps have another layout or size by now: bindings and counters are taken along.
+    """Replace program and maps under a running daemon.
+
+    As `load`, also where the maps have another layout or size by now: bindings and counters are taken along.
 
     No packet is lost. The running daemon waits with its acknowledgements meanwhile and goes over to the new maps; if
     its own version does not know them, it ends for the service manager to start the new one. What fails changes
@@ -151,7 +155,7 @@ def _load(configuration: Configuration, as_json: bool, load_data_path: Callable[
 @configuration_option
 @json_option
 def show(path: Path, as_json: bool) -> None:
-    """What is loaded: interfaces and their mode, program, maps, counters."""
+    """What is loaded: interfaces, program, maps, counters."""
     from datapath.show import show as show_data_path
 
     with told():
@@ -166,9 +170,9 @@ def show(path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def bindings(path: Path, as_json: bool) -> None:
-    """The bindings that packets follow now, as the maps have them, and what went into and out of each tunnel.
+    """The bindings that packets follow now.
 
-    `homeagent bindings` tells more of each.
+    As the maps have them, with what went into and out of each tunnel. `homeagent bindings` tells more of each.
     """
     from datapath.bindings import BindingMap, Usage
 
@@ -195,10 +199,11 @@ datapath.add_command(trace)
 @configuration_option
 @json_option
 def verify(path: Path, as_json: bool) -> None:
-    """Compile the programs in every combination of features and have this kernel verify them.
+    """Have this kernel verify the programs, attached to nothing.
 
-    Nothing is attached, and what is loaded is not touched. Tells after an upgrade of the kernel or of homeagent whether
-    the programs are accepted, and how far they are from the verifier's limit. The exit status is 1 if one is refused.
+    In every combination of features. What is loaded is not touched. Tells after an upgrade of the kernel or of
+    homeagent whether the programs are accepted, and how far they are from the verifier's limit. The exit status is 1
+    if one is refused.
     """
     from datapath.verification import VERIFIER_LIMIT, verify
 
@@ -226,7 +231,10 @@ def verify(path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def unload(path: Path, as_json: bool) -> None:
-    """Take the program off the interfaces and remove the pins, bindings and counters included."""
+    """Take the program off the interfaces: forwarding ends.
+
+    The pins are removed, bindings and counters included.
+    """
     from control.daemon.back_end import remove_kernel_leftovers
     from datapath.unload import unload as unload_data_path
 

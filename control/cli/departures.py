@@ -19,7 +19,7 @@ from control.cli.output import console, print_json
 @configuration_option
 @json_option
 def drain(to: str | None, path: Path, as_json: bool) -> None:
-    """Send all nodes of this home agent to others, for maintenance.
+    """Send all nodes to other home agents, for maintenance.
 
     Each is told by a Home Agent Switch message, de-registers here and registers there by itself. Shows progress until
     all have left or did not obey; then the daemon can be stopped.
@@ -32,7 +32,7 @@ def drain(to: str | None, path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def handback(home_agent: str, path: Path, as_json: bool) -> None:
-    """Send the nodes that were taken over from HOME_AGENT back to it, now that it lives again.
+    """Send the nodes taken over from HOME_AGENT back to it.
 
     Those brought back since this daemon was started; the others stay until `homeagent drain --to HOME_AGENT`.
     """

@@ -49,6 +49,7 @@ def _explain(error: OSError) -> str:
         errno.EADDRNOTAVAIL: "Give the home agent address to an interface, or correct [home_agent] address.",
         errno.EADDRINUSE: "Another program has the port: end it, a second IKE daemon for example.",
         errno.ENOSPC: "Make room on the disk.",
+        errno.ENOENT: "Correct the path, or create what is missing.",
     }
     remedy = remedies.get(error.errno or 0, "Look at the message before, if there is one.")
     return f"{what}. {remedy}"

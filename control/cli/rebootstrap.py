@@ -14,14 +14,21 @@ from control.cli.output import print_json
 
 @click.group()
 def rebootstrap() -> None:
-    """Hold, continue or end the bringing back of nodes; `homeagent takeover NAME` begins one."""
+    """Hold, continue or end the bringing back of nodes.
+
+    `homeagent takeover NAME` begins one.
+    """
 
 
 @rebootstrap.command()
 @configuration_option
 @json_option
 def pause(path: Path, as_json: bool) -> None:
-    """Begin with no further node. What is under way goes on, and nodes that come by themselves are served."""
+    """Begin with no further node.
+
+    What is under way goes on, and nodes that come by themselves are served. It holds for later takeovers too, until
+    `homeagent rebootstrap resume`.
+    """
     _act(path, "pause", (), as_json)
 
 
@@ -38,7 +45,10 @@ def resume(path: Path, as_json: bool) -> None:
 @configuration_option
 @json_option
 def cancel(nodes: tuple[str, ...], path: Path, as_json: bool) -> None:
-    """Give NODES up, named by their identities, or all that are not back yet. They can still come by themselves."""
+    """Give NODES up, or all that are not back yet.
+
+    NODES are identities. They can still come by themselves.
+    """
     _act(path, "cancel", nodes, as_json)
 
 
@@ -52,5 +62,7 @@ def _act(path: Path, action: str, nodes: tuple[str, ...], as_json: bool) -> None
             return
         if action == "cancel":
             click.echo(f"{done['cancelled']} given up")
+            if done["cancelled"] < len(nodes):
+                click.echo(f"{len(nodes) - done['cancelled']} of those named are not being brought back", err=True)
         state = "paused" if done["paused"] else "not paused"
         click.echo(f"{state}: {done['recovered']} of {done['total']} back, {done['in_flight']} in flight")

@@ -16,7 +16,7 @@ from control.cli.output import print_json
 @configuration_option
 @json_option
 def reload(path: Path, as_json: bool) -> None:
-    """Have the daemon read its configuration again: nodes change at once.
+    """Have the daemon read its nodes file again.
 
     Nodes that are new can register, and those that are gone lose their bindings. Keys of nodes count from their next
     IKE SA on. A mistake in the files changes nothing, and is told. What else has changed takes effect with a restart.

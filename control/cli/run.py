@@ -31,9 +31,10 @@ log_level_option = click.option(
 @configuration_option
 @log_level_option
 def serve(path: Path, log_level: str) -> None:
-    """Run the home agent in the foreground, until SIGTERM or SIGINT.
+    """Run the home agent in the foreground.
 
-    The data path has to be loaded before: `homeagent datapath load`. It goes on forwarding when the daemon stops.
+    Until SIGTERM or SIGINT; SIGHUP is as `homeagent reload`. The data path has to be loaded before: `homeagent datapath
+    load`. It goes on forwarding when the daemon stops.
     """
     from control.daemon.service import serve as run_daemon
 
@@ -47,7 +48,7 @@ def serve(path: Path, log_level: str) -> None:
 @events_option
 @log_level_option
 def mobile_node(path: Path, events: Path | None, log_level: str) -> None:
-    """Be a mobile node: register with a home agent, carry the home address on a TUN device."""
+    """Be a mobile node: carry its home address on a TUN device."""
     from control.mobile_daemon.agent import run_agent
 
     _log_to_standard_error(log_level)
@@ -64,7 +65,7 @@ def mobile_node(path: Path, events: Path | None, log_level: str) -> None:
 @events_option
 @log_level_option
 def simulate(path: Path, loss: float | None, moving: float | None, events: Path | None, log_level: str) -> None:
-    """Be thousands of mobile nodes in one process, behind one TUN device."""
+    """Be thousands of mobile nodes in one process."""
     from control.mobile_daemon.simulator import run_simulator
 
     _log_to_standard_error(log_level)

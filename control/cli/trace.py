@@ -25,7 +25,9 @@ _BYTES_A_LINE = 16
 @click.option("--interface", metavar="NAME", help="As if received by it; otherwise by the first one that is served.")
 @json_option
 def trace(path: Path, packets: tuple[str, ...], pcap: Path | None, interface: str | None, as_json: bool) -> None:
-    """Tell what the loaded program does with packets: verdict, reason, and the frame that comes of it.
+    """Tell what the loaded program does with packets.
+
+    Verdict, reason, and the frame that comes of it.
 
     The program itself is run on each frame, with the bindings and routes in force. Nothing is sent; but the frame is
     counted, and takes its share of the limits on ICMPv6 errors and on strangers.

@@ -31,10 +31,10 @@ _READ_SIZE = 1 << 16
 )
 @configuration_option
 def watch_bfd(bfdd: Path, path: Path) -> None:
-    """Take over from a home agent as soon as FRR's BFD session with its address finds it dead.
+    """Take over from home agents that FRR's BFD finds dead.
 
-    Runs until it is stopped. Of peers that are no home agents of this cluster nothing is made; nor of those that say
-    goodbye.
+    As soon as the BFD session with its address does. Runs until it is stopped. Of peers that are no home agents of this
+    cluster nothing is made; nor of those that say goodbye.
     """
     with told():
         load_configuration(path)
@@ -43,7 +43,11 @@ def watch_bfd(bfdd: Path, path: Path) -> None:
             try:
                 _watch(bfdd, path)
             except (OSError, BfdProtocolError) as error:
-                text = f"bfdd behind {bfdd} cannot be watched ({error}), so only leases tell who is dead"
+                why = (isinstance(error, OSError) and error.strerror) or str(error)
+                text = (
+                    f"homeagent: bfdd behind {bfdd} cannot be watched ({why}), so only leases tell who is dead until "
+                    "it can. Look whether FRR runs with bfdd=yes, or name its socket with --socket."
+                )
                 if text != trouble:
                     click.echo(text, err=True)
                 trouble = text

@@ -12,6 +12,7 @@ import socket
 from ipaddress import IPv6Address
 
 from control.config import Configuration
+from control.control_socket import CommandError
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT
 from control.metrics import MetricsServer
 from control.metrics.server import SnapshotSource
@@ -32,7 +33,7 @@ def metrics_server(configuration: Configuration, source: SnapshotSource) -> Metr
     """The server of /metrics with its port, None if there is to be none.
 
     Raises:
-        OSError: the port cannot be had.
+        CommandError: the port cannot be had.
     """
     listen = configuration.metrics.listen
     if listen is None:
@@ -40,7 +41,10 @@ def metrics_server(configuration: Configuration, source: SnapshotSource) -> Metr
     try:
         return MetricsServer(listen.host, listen.port, source)
     except OSError as error:
-        raise _naming(error, f"TCP port {listen.port} of {listen.host}, [metrics] listen") from None
+        raise CommandError(
+            f"TCP port {listen.port} of {listen.host} cannot be had ({os.strerror(error.errno or 0).lower()})",
+            "Set [metrics] listen to an address of this machine and a port that nobody has.",
+        ) from None
 
 
 def _require_port(address: IPv6Address, port: int) -> None:
@@ -49,8 +53,5 @@ def _require_port(address: IPv6Address, port: int) -> None:
         try:
             probe.bind((str(address), port))
         except OSError as error:
-            raise _naming(error, f"UDP port {port} of {address}") from None
-
-
-def _naming(error: OSError, what: str) -> OSError:
-    return OSError(error.errno, os.strerror(error.errno or 0), what)
+            what = f"UDP port {port} of {address}"
+            raise OSError(error.errno, os.strerror(error.errno or 0), what) from None

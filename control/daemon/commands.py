@@ -99,6 +99,8 @@ class _Handlers:
         home_agent = arguments.get("home_agent")
         if not isinstance(home_agent, str) or not home_agent:
             raise CommandError("no home agent was named", "Name the one to take over from, as `status` lists it.")
+        if home_agent == self._membership.name:
+            raise CommandError(f"{home_agent} is this home agent itself", "Name another one, as `status` lists it.")
         try:
             queued = await self._membership.take_over_from(home_agent)
         except LeaseLost:

@@ -116,6 +116,11 @@ class Membership:
         self._republish = republish
 
     @property
+    def name(self) -> str:
+        """This home agent's, in the cluster."""
+        return self._settings.name
+
+    @property
     def lease(self) -> Lease | None:
         """The right to write and to acknowledge; None while it is lost, or could have lapsed unseen."""
         return self._monitor.lease if self._monitor.holds_lease(self._clocks.monotonic()) else None

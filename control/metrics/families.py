@@ -33,7 +33,7 @@ _IKE_EVENTS = (
     "redirects-sent",
     "peer-address-changes",
 )
-_STORE_FAILURES = ("store", "no-lease", "fenced-out", "queue-full", "data-path")
+_STORE_FAILURES = ("store", "no-lease", "fenced-out", "queue-full", "data-path", "no-room")
 _RECORD_KINDS = ("binding", "node", "lease")
 _DURATIONS = {
     "handshake": "Time from IKE_SA_INIT to security associations for the Mobility Header, towards nodes brought back.",

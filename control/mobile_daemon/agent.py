@@ -54,7 +54,7 @@ def run_agent(config_path: Path, events: Path | None = None) -> int:
         configuration = load_agent_configuration(config_path)
         ike = _ike_configuration(configuration)
     except ConfigurationError as error:
-        print(error, file=sys.stderr)
+        print(f"homeagent: {error}", file=sys.stderr)
         return 2
     try:
         with ExitStack() as stack:
@@ -62,10 +62,10 @@ def run_agent(config_path: Path, events: Path | None = None) -> int:
             stack.callback(log.close)
             Agent(configuration, ike, log, stack).run()
     except (NetworkError, TunError) as error:
-        print(error, file=sys.stderr)
+        print(f"homeagent: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"{error}. Run as root in the node's network namespace.", file=sys.stderr)
+        print(f"homeagent: {error}. Run as root in the node's network namespace.", file=sys.stderr)
         return 1
     return 0
 

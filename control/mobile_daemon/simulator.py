@@ -68,13 +68,15 @@ def run_simulator(
             stack.callback(log.close)
             Simulator(configuration, log, stack).run()
     except ConfigurationError as error:
-        print(error, file=sys.stderr)
+        print(f"homeagent: {error}", file=sys.stderr)
         return 2
     except (NetworkError, TunError) as error:
-        print(error, file=sys.stderr)
+        print(f"homeagent: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"{error}. Check the path, and run as root in a network namespace of its own.", file=sys.stderr)
+        print(
+            f"homeagent: {error}. Check the path, and run as root in a network namespace of its own.", file=sys.stderr
+        )
         return 1
     return 0
 

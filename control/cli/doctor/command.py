@@ -23,9 +23,10 @@ _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"
 @configuration_option
 @json_option
 def doctor(path: Path, as_json: bool) -> None:
-    """Look this machine over: what is as a home agent needs it, what is not, and how to mend it.
+    """Look this machine over, and say how to mend it.
 
-    Changes nothing. The exit status is 1 if there are problems; warnings do not count.
+    Tells what is as a home agent needs it and what is not. Changes nothing. The exit status is 1 if there are problems;
+    warnings do not count.
     """
     with failures_told():
         findings = list(examine(path))
@@ -35,7 +36,7 @@ def doctor(path: Path, as_json: bool) -> None:
         print_json({"ok": not problems, "findings": [finding.to_dict() for finding in findings]})
     else:
         _print(findings)
-        click.echo(f"\n{problems} problems, {warnings} warnings, {len(findings)} checks")
+        click.echo(f"\nproblems: {problems}, warnings: {warnings}, checks: {len(findings)}")
     if problems:
         sys.exit(1)
 

@@ -68,6 +68,15 @@ def test_help_names_every_command():
         assert f"\n  {command} " in result.stdout
 
 
+@pytest.mark.parametrize("group", [[], ["datapath"], ["rebootstrap"], ["config"]])
+def test_summaries_of_commands_are_not_cut_off(group):
+    result = homeagent(*group, "--help")
+    assert result.returncode == 0
+    commands = result.stdout.partition("Commands:\n")[2].splitlines()
+    assert commands
+    assert [line for line in commands if line.endswith("...")] == []
+
+
 def test_a_good_configuration_is_said_to_be_good(configuration):
     result = homeagent("config", "check", "--config", str(configuration), "--json")
     assert result.returncode == 0

@@ -37,6 +37,7 @@ STATUS = {
         "retransmissions": 3,
         "reasons": {"timeout": 4},
     },
+    "store": {"up": True, "queue": 0, "queue_capacity": 20000},
     "datapath": {
         "up": True,
         "mode": {"core0": "native", "eth1": "generic"},
@@ -97,6 +98,14 @@ def run(monkeypatch):
     return run
 
 
+def test_status_tells_of_what_is_held_and_what_is_away(run):
+    held = {**STATUS["takeover"], "paused": True, "total": 0, "recovered": 0, "given_up": 0, "in_flight": 0}
+    done = {**STATUS, "takeover": {**held, "waiting": 0}, "store": {"up": False, "queue": 3, "queue_capacity": 9}}
+    output = run(CannedAnswer(done=done), "status").output
+    assert "PAUSED until `homeagent rebootstrap resume`: 0 of 0 back" in output
+    assert "DOES NOT ANSWER, nothing is acknowledged, 3 registrations wait for it" in output
+
+
 def test_status_says_what_an_operator_asks_first(run):
     output = run(CannedAnswer(done=STATUS), "status").output
     for text in (
@@ -106,6 +115,7 @@ def test_status_says_what_an_operator_asks_first(run):
         "100 authorised, 40 bound",
         "38 of 60 back, 2 given up, 8 in flight, 12 waiting, about 4 s to go",
         "2 running, 1 started again",
+        "state store",
         "kernel: this kernel can",
         "up; core0 native, eth1 generic; bindings 40 of 64",
         "forward-encapsulated",
