@@ -57,6 +57,16 @@ class EchoProbes:
                 answered.append(row)
         return answered
 
+    def reach_all(self) -> bool:
+        """Whether every target has answered at least once, by now."""
+        self.poll()
+        return self.reached == self.targets
+
+    def are_answered(self) -> bool:
+        """Whether every target has answered since the mark, by now."""
+        self.poll()
+        return len(self.outages) == self.targets
+
     def pause(self) -> None:
         """Send no more; answers under way still count."""
         self._command("pause")

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from control.control_socket import Arguments, ControlServer, Reply, Row
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -106,10 +106,7 @@ class StandIn:
 
 
 def wait(condition: Callable[[], bool], logs: Path) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "\n".join(log.read_text() for log in logs.glob("*.log"))
-        time.sleep(0.05)
+    wait_until(condition, lambda: "\n".join(log.read_text() for log in logs.glob("*.log")))
 
 
 @pytest.fixture

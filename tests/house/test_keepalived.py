@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_until
+
 pytestmark = pytest.mark.namespaces
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "keepalived"
@@ -63,13 +65,6 @@ def environment(directory: Path) -> dict[str, str]:
     return {"HOMEAGENT": str(directory / "homeagent"), "HOMEAGENT_CONFIG": "/etc/ha.toml"}
 
 
-def wait(condition, what: str) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
-
-
 def test_the_backup_takes_over_when_the_master_is_gone(tmp_path: Path) -> None:
     assert shutil.which("keepalived"), "apt-get install keepalived"
     record, command = tmp_path / "record", tmp_path / "homeagent"
@@ -89,13 +84,13 @@ def test_the_backup_takes_over_when_the_master_is_gone(tmp_path: Path) -> None:
         alive = stack.enter_context(keepalived(first, tmp_path / "ha1", master))
         stack.enter_context(keepalived(second, tmp_path / "ha2", backup))
         log = tmp_path / "ha1" / "log"
-        wait(lambda: "Entering MASTER STATE" in log.read_text(), "ha1 did not become master")
-        wait(lambda: "Entering BACKUP STATE" in (tmp_path / "ha2" / "log").read_text(), "ha2 is no backup")
+        wait_until(lambda: "Entering MASTER STATE" in log.read_text(), "ha1 did not become master")
+        wait_until(lambda: "Entering BACKUP STATE" in (tmp_path / "ha2" / "log").read_text(), "ha2 is no backup")
         time.sleep(1.5)  # three advertisements: the backup stays one
         assert not record.exists()
         child = int((tmp_path / "ha1" / "vrrp.pid").read_text())
         alive.kill()  # first the parent, which would start the child again
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
-        wait(lambda: record.exists() and record.stat().st_size, "ha2 does not take over")
+        wait_until(lambda: record.exists() and record.stat().st_size, (tmp_path / "ha2" / "log").read_text)
         assert record.read_text() == "takeover ha1 --config /etc/ha.toml --json\n"

@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 import struct
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -31,11 +30,11 @@ from control.wire import WireError
 from datapath.show import show
 from tests.kernel.network import run
 from tests.lab.moving_node import MovingNode, check_movement, check_takeover
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(900)]
 
 NODES = 2
-PATIENCE_S = 120.0
 ESP, MOBILITY = 50, 135
 # Much waits here for an emulated processor: a lease must not lapse for that.
 CLUSTER = {"lease_s": 12.0, "heartbeat_s": 2.0}
@@ -91,13 +90,6 @@ def signalling(path: Path) -> list[Ipv6Packet]:
     return found
 
 
-def wait(what: str, done: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + patience_s
-    while not done():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.5)
-
-
 class Story:
     def __init__(self, laboratory: Laboratory) -> None:
         credentials = Credentials("psk")
@@ -138,7 +130,7 @@ class Story:
 
     def wait_answered(self) -> None:
         for home in self.homes:
-            wait(f"an answer from {home}", lambda home=home: " 0% packet loss" in self.ping(home))
+            wait_until(lambda home=home: " 0% packet loss" in self.ping(home), f"no answer from {home}")
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +201,7 @@ def test_the_other_home_agent_brings_them_back_by_the_kernel_s_esp(story: Story)
     ha2 = story.scene.surviving
     assert states_at(ha2) == []
     check_takeover(story.moving)
-    wait("every node's return", lambda: ha2.status()["takeover"]["recovered"] == NODES)
+    wait_until(lambda: ha2.status()["takeover"]["recovered"] == NODES, "not every node returned")
     story.wait_answered()
     places = (*(node.host for node in story.nodes[:-1]), story.moving.there)
     assert story.essence(ha2) == {
@@ -236,7 +228,7 @@ def test_a_killed_daemon_finds_its_bindings_and_begins_with_new_associations(sto
     ha2.wait_ready(PATIENCE_S)
     assert story.essence(ha2) == before
     # An attempt that an emulated node answers too late is made again after a while, or the node comes by itself.
-    wait("new security associations", lambda: ha2.status()["child_sas"] >= 2 * NODES, 3 * PATIENCE_S)
+    wait_until(lambda: ha2.status()["child_sas"] >= 2 * NODES, "there are no new security associations", 3 * PATIENCE_S)
     assert not {state.spi for state in states_at(ha2)} & left_over
     story.wait_answered()
     check_protected(story, "ha2", ha2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from bench.lab.addresses import home_address
@@ -14,16 +13,7 @@ from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.probing import EchoProbes
 from bench.lab.scene import Scene, SceneOptions
 from bench.lab.topology import Host
-
-PATIENCE_S = 120.0
-
-
-def wait(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-    return found
+from tests.waiting import PATIENCE_S, wait_until
 
 
 class MovingNode:
@@ -38,15 +28,11 @@ class MovingNode:
         self.there = agent.further
         self.probes = EchoProbes(laboratory, scene.correspondent, 1, "--interval", str(ping_interval_s))
         self.probes.set_target(0, agent.subscriber.home_address)
-        wait(self.answered, "no ping is answered")
-
-    def answered(self) -> bool:
-        self.probes.poll()
-        return self.probes.reached == 1
+        wait_until(self.probes.reach_all, "no ping is answered")
 
     def pings_go_on(self) -> None:
         self.probes.mark(time.monotonic())
-        wait(lambda: self.probes.poll() and self.probes.outages, "pings are not answered any more")
+        wait_until(self.probes.are_answered, "pings are not answered any more")
 
     def binding(self, home_agent: HomeAgentUnderTest) -> str:
         home = str(self.agent.subscriber.home_address)
@@ -55,7 +41,7 @@ class MovingNode:
 
     def wait_bound(self, to: Host, home_agent: HomeAgentUnderTest | None = None) -> None:
         agent = home_agent or self.scene.failing
-        wait(lambda: self.binding(agent) == str(to.address), f"not bound to {to.address}")
+        wait_until(lambda: self.binding(agent) == str(to.address), f"not bound to {to.address}")
 
     def sas(self, home_agent: HomeAgentUnderTest | None = None) -> list[dict[str, Any]]:
         rows = (home_agent or self.scene.failing).sas()
@@ -108,8 +94,8 @@ def check_movement(node: MovingNode, *, soft: bool) -> None:
     assert spis(after) == spis(before)
     assert len(after) == 1
     assert after[0]["remote"].startswith(f"[{node.there.address}]:")
-    wait(lambda: node.sas()[0]["silent_s"] >= 1.0, "the node says more than it has to")
-    wait(lambda: node.sas()[0]["silent_s"] < 1.0, "the node does not answer when it is asked for a sign of life")
+    wait_until(lambda: node.sas()[0]["silent_s"] >= 1.0, "the node says more than it has to")
+    wait_until(lambda: node.sas()[0]["silent_s"] < 1.0, "the node does not answer when it is asked for a sign of life")
     assert spis(node.sas()) == spis(before)
 
 
@@ -118,7 +104,7 @@ def check_takeover(node: MovingNode) -> None:
     moved = node.scene.fail()
     node.wait_bound(node.there, node.scene.surviving)
     node.probes.mark(moved)
-    wait(lambda: node.probes.poll() and node.probes.outages, "the node is not reachable through ha2")
+    wait_until(node.probes.are_answered, "the node is not reachable through ha2")
     (row,) = node.sas(node.scene.surviving)
     assert row["remote"].startswith(f"[{node.there.address}]:")
     assert row["role"] == "initiator"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 
 import pytest
 
@@ -14,6 +13,7 @@ from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.probing import EchoProbes
 from bench.lab.product import homeagent_command
 from bench.lab.scene import Scene, SceneOptions
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -33,9 +33,7 @@ def test_what_does_not_fit_is_refused_until_an_upgrade_makes_room(laboratory: La
     home_agent = scene.failing
     probes = EchoProbes(laboratory, scene.correspondent, 1, "--interval", "0.005")
     probes.set_target(0, early.subscriber.home_address)
-    while probes.reached < 1:
-        probes.poll()
-        time.sleep(0.02)
+    wait_until(probes.reach_all, "no ping is answered")
     before = home_agent.show_datapath()
 
     late.start()
@@ -53,15 +51,13 @@ def test_what_does_not_fit_is_refused_until_an_upgrade_makes_room(laboratory: La
     assert "room for 8192 bindings" in home_agent.host.namespace.run(command)
     late.events.wait_for("registered", 60)
     probes.pause()
-    deadline = time.monotonic() + 10
-    while (row := probes.report()[0])["received"] < row["sent"]:
-        assert time.monotonic() < deadline, row
-        time.sleep(0.1)
-    assert row["sent"] > 100
+    wait_until(lambda: (row := probes.report()[0])["received"] >= row["sent"], probes.report)
+    sent = probes.report()[0]["sent"]
+    assert sent > 100
     after = home_agent.show_datapath()
     assert after["program"]["id"] != before["program"]["id"]
     assert {"entries": 2, "capacity": 8192}.items() <= after["maps"][0].items()
     assert home_agent.status()["datapath"]["maps"]["bindings"] == {"entries": 2, "capacity": 8192}
     counted = {reason: after["counters"][reason] - count for reason, count in before["counters"].items()}
     assert min(counted.values()) >= 0
-    assert counted["forward-encapsulated"] >= row["sent"] / 2
+    assert counted["forward-encapsulated"] >= sent / 2

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from ipaddress import IPv6Address
 
 import pytest
@@ -17,18 +15,12 @@ from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.namespaces import Namespace
 from bench.lab.product import bench_command
 from bench.lab.topology import RoutedCore
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
 TIMEOUT_S = 60.0
 LINK = "home0"
-
-
-def wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 class HomeNetwork:
@@ -127,12 +119,14 @@ def test_hosts_find_a_node_by_neighbour_discovery_and_follow_it_to_the_home_agen
     other = network.host("other", HOME_PREFIX[0x78])
     other.sysctl({"net.ipv6.conf.eth0.accept_dad": "1", "net.ipv6.conf.eth0.dad_transmits": "1"})
     other.ip([f"address add {home}/64 dev eth0"])
-    wait(lambda: "dadfailed" in other.run(["ip", "-6", "address", "show", "dev", "eth0"]), "the address is defended")
+    wait_until(
+        lambda: "dadfailed" in other.run(["ip", "-6", "address", "show", "dev", "eth0"]), "the address is defended"
+    )
 
     # Only the daemon: its program goes on, and must not be heard any more.
     failing.daemon.kill()
-    wait(lambda: len(surviving.bindings()) == 1, "ha2 takes over")
-    wait(lambda: neighbour(host, home) == link_address(surviving), "the host is told")
+    wait_until(lambda: len(surviving.bindings()) == 1, "ha2 takes over")
+    wait_until(lambda: neighbour(host, home) == link_address(surviving), "the host is told")
     node.events.wait_for("registered", TIMEOUT_S)  # which is later than the binding, and then it listens to ha2
 
     assert pings(host, home) == 5
@@ -156,7 +150,7 @@ def test_a_home_address_that_a_host_uses_is_refused_until_the_host_is_gone(labor
 
     node.start()
     home_agent = network.home_agents[0]
-    wait(
+    wait_until(
         lambda: metric(home_agent, "homeagent_mobility_errors_total", "duplicate-address-detection-failed") >= 1,
         "the registration is refused",
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from bench.lab.home_agent import HomeAgentUnderTest
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import SimulatedNodes, SimulatorOptions
 from bench.lab.scene import Scene, SceneOptions
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -25,13 +25,6 @@ def workers(home_agent: HomeAgentUnderTest) -> list[int]:
     """The process ids of the workers."""
     children = Path(f"/proc/{home_agent.daemon.pid}/task/{home_agent.daemon.pid}/children").read_text().split()
     return [pid for pid in map(int, children) if b"ike_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def wait_for(condition, what: str, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def spi_by_node(home_agent: HomeAgentUnderTest) -> dict[str, str]:
@@ -55,14 +48,14 @@ def test_all_nodes_come_back_after_a_failure_of_the_home_agent_and_of_a_worker(
     scene.load()
     scene.serve()
     nodes.start()
-    wait_for(lambda: len(scene.failing.bindings()) == NODES, "not all nodes have registered")
+    wait_until(lambda: len(scene.failing.bindings()) == NODES, "not all nodes have registered")
     assert {worker_of(spi) for spi in spi_by_node(scene.failing).values()} == {0, 1}
     failing = workers(scene.failing)
     assert len(failing) == 2
 
     scene.fail()
     home_agent = scene.surviving
-    wait_for(lambda: home_agent.status()["takeover"]["recovered"] == NODES, "not all nodes were recovered")
+    wait_until(lambda: home_agent.status()["takeover"]["recovered"] == NODES, "not all nodes were recovered")
     before = spi_by_node(home_agent)
     assert [sum(worker_of(spi) == worker for spi in before.values()) for worker in (0, 1)] == [NODES / 2, NODES / 2]
     assert home_agent.status()["ike_sas"] == {"half-open": 0, "established": NODES}
@@ -70,7 +63,9 @@ def test_all_nodes_come_back_after_a_failure_of_the_home_agent_and_of_a_worker(
 
     first, second = workers(home_agent)
     os.kill(first, signal.SIGKILL)
-    wait_for(lambda: first not in workers(home_agent) and len(workers(home_agent)) == 2, "no other worker was started")
+    wait_until(
+        lambda: first not in workers(home_agent) and len(workers(home_agent)) == 2, "no other worker was started"
+    )
     assert second in workers(home_agent)
     assert len(home_agent.bindings()) == NODES
 
@@ -78,7 +73,7 @@ def test_all_nodes_come_back_after_a_failure_of_the_home_agent_and_of_a_worker(
         spis = spi_by_node(home_agent)
         return len(spis) == NODES and sum(spis[node] != before[node] for node in before) == NODES // 2
 
-    wait_for(renewed, "the nodes of the dead worker have no new IKE SAs")
+    wait_until(renewed, "the nodes of the dead worker have no new IKE SAs")
     assert len(home_agent.bindings()) == NODES
     home_agent.daemon.kill()
-    wait_for(lambda: not Path(f"/proc/{second}").exists(), "a worker has outlived its daemon")
+    wait_until(lambda: not Path(f"/proc/{second}").exists(), "a worker has outlived its daemon")

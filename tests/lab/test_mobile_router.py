@@ -14,7 +14,7 @@ from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.probing import EchoProbes
 from bench.lab.scene import Scene, SceneOptions
 from bench.lab.topology import STANDBY_METRIC, Host
-from tests.lab.moving_node import PATIENCE_S, wait
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -55,7 +55,7 @@ class Routers:
         self.probes = EchoProbes(laboratory, self.scene.correspondent, 2, "--interval", "0.05")
         for number, host in enumerate(self.hosts):
             self.probes.set_target(number, host.address)
-        wait(lambda: self.probes.poll() is not None and self.probes.reached == 2, "the networks do not answer")
+        wait_until(self.probes.reach_all, "the networks do not answer")
 
     def all_reach_all(self) -> None:
         """Hosts of both networks, the correspondent, and the routers' home addresses."""
@@ -67,7 +67,7 @@ class Routers:
 
     def answers_since(self, moment: float) -> None:
         self.probes.mark(moment)
-        wait(lambda: (self.probes.poll(), len(self.probes.outages) == 2)[1], "the networks do not answer any more")
+        wait_until(self.probes.are_answered, "the networks do not answer any more")
 
 
 def ping(source: Host, destination: IPv6Address) -> None:
@@ -101,7 +101,7 @@ def test_networks_behind_mobile_routers(laboratory: Laboratory) -> None:
     routers.all_reach_all()
 
     routers.answers_since(scene.fail())
-    wait(lambda: networks_of(scene.surviving.bindings()) == expected, "ha2 does not have both routers")
+    wait_until(lambda: networks_of(scene.surviving.bindings()) == expected, "ha2 does not have both routers")
     routers.all_reach_all()
 
 
@@ -109,7 +109,7 @@ def test_a_network_goes_with_its_router(laboratory: Laboratory) -> None:
     routers = Routers(laboratory, deregister_on_exit=True)
     scene, agent = routers.scene, routers.agents[0]
     agent.process.stop(PATIENCE_S)
-    wait(lambda: len(scene.failing.bindings()) == 1, "it is still bound")
+    wait_until(lambda: len(scene.failing.bindings()) == 1, "it is still bound")
     assert scene.failing.status()["mobile_network_prefixes"] == 1
     assert scene.failing.status()["datapath"]["maps"]["mobile_networks"]["entries"] == 1
     before = scene.failing.show_datapath()
@@ -121,5 +121,5 @@ def test_a_network_goes_with_its_router(laboratory: Laboratory) -> None:
     assert namespace.run(["cat", "/proc/sys/net/ipv6/conf/all/forwarding"]).strip() == "0"
     assert "unreachable" not in namespace.run(["ip", "-6", "route", "show"])
     agent.start()
-    wait(lambda: len(scene.failing.bindings()) == 2, "it is not bound again")
+    wait_until(lambda: len(scene.failing.bindings()) == 2, "it is not bound again")
     routers.all_reach_all()

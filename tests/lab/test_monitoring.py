@@ -23,6 +23,7 @@ from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import SimulatedNodes, SimulatorOptions
 from bench.lab.scene import Scene, SceneOptions
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -61,13 +62,6 @@ class Failover:
     after: dict[str, Any]
     screenshot: Path
     complaints: list[str]
-
-
-def wait(what: str, done: Any, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def prometheus_command(scene: Scene, directory: Path) -> list[str]:
@@ -124,16 +118,16 @@ def failover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failover]:
         scene.serve()
         laboratory.spawn(scene.core.namespace, "prometheus", prometheus_command(scene, directory))
         nodes.start()
-        wait("registration", lambda: len(scene.failing.bindings()) == NODES)
-        wait("Prometheus' first scrapes", lambda: scraped_twice(scene))
+        wait_until(lambda: len(scene.failing.bindings()) == NODES, "the nodes did not register")
+        wait_until(lambda: scraped_twice(scene), "Prometheus did not scrape")
         scene.fail()
-        wait("the takeover", lambda: scene.surviving.status()["takeover"]["recovered"] >= 6)
+        wait_until(lambda: scene.surviving.status()["takeover"]["recovered"] >= 6, "the nodes were not taken over")
         before = scene.surviving.status()["takeover"]
         picture = directory / "status-page.png"
         looked = chromium(scene, directory, "--dump-dom")
         after = scene.surviving.status()["takeover"]
         chromium(scene, directory, f"--screenshot={picture}")
-        wait("the end of the takeover", lambda: scene.surviving.status()["takeover"]["recovered"] == NODES)
+        wait_until(lambda: scene.surviving.status()["takeover"]["recovered"] == NODES, "the takeover did not end")
         time.sleep(1.5)  # two more scrapes
         complaints = [line for line in looked.stderr.splitlines() if "CONSOLE" in line]
         yield Failover(scene, looked.stdout, before, after, picture, complaints)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bench.lab.laboratory import Laboratory
-from tests.lab.moving_node import alone, check_movement, check_takeover, wait
+from tests.lab.moving_node import alone, check_movement, check_takeover
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -26,7 +27,7 @@ def test_keys_are_renewed_after_a_movement(laboratory: Laboratory, by_agent: boo
     node.scene.core.cut(node.here)
     node.wait_bound(node.there)
     at_arrival = {child["inbound_spi"] for child in node.sas()[0]["children"]}
-    wait(
+    wait_until(
         lambda: not at_arrival & {child["inbound_spi"] for child in node.sas()[0]["children"]},
         "the child SA is not rekeyed",
     )

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from ipaddress import IPv6Address
-from typing import Any
 
 import pytest
 
@@ -15,6 +12,7 @@ from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.probing import EchoProbes
 from bench.lab.scene import Scene, SceneOptions
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -26,14 +24,6 @@ table ip6 hatest {{
   chain outwards {{ type nat hook postrouting priority 100; ip6 saddr {inside} snat to {outside}; }}
 }}
 """
-
-
-def wait(condition: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-    return found
 
 
 @pytest.mark.parametrize("translated", [True, False], ids=["behind a NAT", "forced"])
@@ -55,11 +45,11 @@ def test_a_node_registers_is_reached_and_taken_over_with_esp_in_udp(laboratory: 
     node.events.wait_for("registered", 30)
     probes = EchoProbes(laboratory, scene.correspondent, 1, "--interval", "0.02")
     probes.set_target(0, subscriber.home_address)
-    wait(lambda: probes.poll() or probes.reached == 1, "no ping is answered")
+    wait_until(probes.reach_all, "no ping is answered")
     for home_agent in (scene.failing, scene.surviving):
         if home_agent is scene.surviving:
             probes.mark(scene.fail())
-            wait(lambda: probes.poll() and probes.outages, "the node is not reachable through ha2")
+            wait_until(probes.are_answered, "the node is not reachable through ha2")
         (binding,) = home_agent.bindings()
         assert binding["care_of_address"] == str(reached)
         (row,) = (row for row in home_agent.sas() if row["state"] == "established")

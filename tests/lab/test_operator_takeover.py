@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -16,15 +15,13 @@ from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.product import homeagent_command
 from bench.lab.scene import Scene, SceneOptions
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
 
 def wait_until_stood_down(agent: HomeAgentUnderTest) -> None:
-    deadline = time.monotonic() + 30
-    while agent.bindings():
-        assert time.monotonic() < deadline, "the fenced home agent still holds bindings"
-        time.sleep(0.1)
+    wait_until(lambda: not agent.bindings(), "the fenced home agent still holds bindings")
 
 
 def start_in_vain(agent: HomeAgentUnderTest, laboratory: Laboratory, configuration: Path) -> str:
@@ -79,8 +76,8 @@ def test_a_living_home_agent_stands_down_for_the_one_that_takes_over(laboratory:
     assert next(each for each in before.show_datapath()["maps"] if each["name"] == "bindings")["entries"] == 0
     assert "lease-lost" in [row["event"] for row in before.past_events()]
     # It is a member again under a new token, without nodes.
-    deadline = time.monotonic() + 30
-    while before.status()["lease"] is None or before.status()["lease"]["token"] < 3:
-        assert time.monotonic() < deadline, "the fenced home agent did not come back into the cluster"
-        time.sleep(0.1)
+    wait_until(
+        lambda: (lease := before.status()["lease"]) is not None and lease["token"] >= 3,
+        "the fenced home agent did not come back into the cluster",
+    )
     assert before.bindings() == []

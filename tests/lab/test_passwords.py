@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,6 +13,7 @@ from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.probing import EchoProbes
 from bench.lab.scene import Scene, SceneOptions
 from bench.lab.toml import Table
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -38,13 +36,6 @@ class Passwords(Credentials):
         return {**super().node_row(subscriber), **secrets}
 
 
-def wait(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
-
-
 def test_a_node_registers_by_a_password_and_is_taken_over_by_a_shared_key(laboratory: Laboratory) -> None:
     credentials = Passwords()
     subscriber = credentials.subscriber(1, home_address(1))
@@ -54,10 +45,10 @@ def test_a_node_registers_by_a_password_and_is_taken_over_by_a_shared_key(labora
     scene.register([node])
     probes = EchoProbes(laboratory, scene.correspondent, 1, "--interval", "0.02")
     probes.set_target(0, subscriber.home_address)
-    wait(lambda: probes.poll() or probes.reached == 1, "no ping is answered")
+    wait_until(probes.reach_all, "no ping is answered")
     (row,) = scene.failing.sas()
     assert (row["identity"], row["eap_identity"]) == (subscriber.identity, subscriber.identity)
     probes.mark(scene.fail())
-    wait(lambda: probes.poll() and probes.outages, "the node is not reachable through the home agent that took over")
+    wait_until(probes.are_answered, "the node is not reachable through the home agent that took over")
     (binding,) = scene.surviving.bindings()
     assert binding["identity"] == subscriber.identity

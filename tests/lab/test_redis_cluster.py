@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,17 +12,11 @@ from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.redis_server import RedisServer
 from bench.lab.scene import Scene, SceneOptions
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
 STORED = ("HLEN", "{homeagent}:bindings:ha1")
-
-
-def wait(condition: Callable[[], bool], what: str, seconds: float = 40.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def test_a_server_that_dies_and_forgets_costs_no_binding(laboratory: Laboratory, tmp_path: Path) -> None:
@@ -39,20 +31,20 @@ def test_a_server_that_dies_and_forgets_costs_no_binding(laboratory: Laboratory,
         token = before.status()["lease"]["token"]
 
         redis.kill()
-        wait(lambda: before.status()["state"] == "fenced", "the lease did not count as lost without the store")
+        wait_until(lambda: before.status()["state"] == "fenced", "the lease did not count as lost without the store")
         assert len(before.bindings()) == 2
         assert before.show_datapath()["maps"][0]["entries"] == 2
         redis.start()
-        wait(lambda: before.status()["state"] == "active", "the lease was not renewed when the store was back")
+        wait_until(lambda: before.status()["state"] == "active", "the lease was not renewed when the store was back")
         assert before.status()["lease"]["token"] == token
 
         redis.empty()
-        wait(lambda: redis.command(*STORED) == "2", "what is served was not written again")
-        wait(lambda: before.status()["state"] == "active", "no lease after the store was emptied")
+        wait_until(lambda: redis.command(*STORED) == "2", "what is served was not written again")
+        wait_until(lambda: before.status()["state"] == "active", "no lease after the store was emptied")
         assert len(before.bindings()) == 2
         assert "lease-lost" not in [row["event"] for row in before.past_events()]
-        wait(lambda: len(after.status()["peers"]) == 1, "the other agent is no member again")
+        wait_until(lambda: len(after.status()["peers"]) == 1, "the other agent is no member again")
 
         scene.fail()
-        wait(lambda: len(after.bindings()) == 2, "the nodes were not brought back")
+        wait_until(lambda: len(after.bindings()) == 2, "the nodes were not brought back")
         assert redis.command("HLEN", "{homeagent}:bindings:ha2") == "2"

@@ -23,6 +23,7 @@ from bench.rehearsal.plot import cpu_percent, draw
 from bench.rehearsal.progress import make_reporter
 from bench.rehearsal.report import Measurements, build_report, print_report
 from bench.rehearsal.samples import Sampler
+from tests.waiting import wait_until
 
 START = ProcessUsage(user_s=0.7, system_s=0.3, peak_rss_bytes=10_000_000)
 END = ProcessUsage(user_s=1.1, system_s=0.5, peak_rss_bytes=50_000_000)
@@ -292,14 +293,12 @@ def test_the_usage_of_a_process_has_that_of_its_children() -> None:
         child = int(parent.stdout.readline())
         wait_for_command(child, "sleep")
         alone = read_usage(parent.pid).peak_rss_bytes
-        deadline = time.monotonic() + 10  # a program just started still grows
-        while read_usage_of_family(parent.pid).peak_rss_bytes != alone + read_usage(child).peak_rss_bytes:
-            assert time.monotonic() < deadline, (alone, read_usage(child), read_usage_of_family(parent.pid))
-            time.sleep(0.01)
+        wait_until(  # a program just started still grows
+            lambda: read_usage_of_family(parent.pid).peak_rss_bytes == alone + read_usage(child).peak_rss_bytes,
+            lambda: (alone, read_usage(child), read_usage_of_family(parent.pid)),
+        )
 
 
 def wait_for_command(pid: int, name: str) -> None:
-    deadline = time.monotonic() + 30
-    while Path(f"/proc/{pid}/comm").read_text().strip() != name:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    comm = Path(f"/proc/{pid}/comm")
+    wait_until(lambda: comm.read_text().strip() == name, comm.read_text)

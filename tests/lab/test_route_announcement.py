@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from ipaddress import IPv6Address
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from bench.lab.probing import EchoProbes
 from bench.lab.processes import LabProcess
 from bench.lab.product import homeagent_command
 from bench.lab.scene import Scene, SceneOptions
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -72,13 +72,12 @@ def announce(laboratory: Laboratory, agent: HomeAgentUnderTest, number: int) -> 
 
 def wait_for_way(core: Namespace, address: IPv6Address, agent: HomeAgentUnderTest | None) -> None:
     """Until the core sends packets to an address there, or to nobody."""
-    deadline = time.monotonic() + 40
-    while True:
+
+    def is_the_way() -> bool:
         shown = core.run(["ip", "-6", "route", "show", f"{address}/128"])
-        if (agent is None and not shown) or (agent is not None and f"via {agent.host.address} " in shown):
-            return
-        assert time.monotonic() < deadline, (shown, core.run(["ip", "-6", "route"]))
-        time.sleep(0.1)
+        return not shown if agent is None else f"via {agent.host.address} " in shown
+
+    wait_until(is_the_way, lambda: core.run(["ip", "-6", "route"]))
 
 
 def test_packets_go_to_the_home_agent_that_serves_the_node(laboratory: Laboratory) -> None:
@@ -106,30 +105,22 @@ def test_packets_go_to_the_home_agent_that_serves_the_node(laboratory: Laborator
     probes = EchoProbes(laboratory, scene.correspondent, 2, "--interval", "0.05")
     for index, node in enumerate(nodes):
         probes.set_target(index, node.subscriber.home_address)
-    reach(probes)
+    wait_until(probes.reach_all, "pings are not answered")
 
     drain = homeagent_command("drain", "--config", str(first.configuration))
     first.host.namespace.run(drain)
     for node in nodes:
         wait_for_way(core, node.subscriber.home_address, second)
     before = answered(probes)
-    deadline = time.monotonic() + 20
-    while any(now - then < 20 for now, then in zip(answered(probes), before, strict=True)):
-        assert time.monotonic() < deadline, "packets do not follow the node to the other home agent"
-        time.sleep(0.1)
+    wait_until(
+        lambda: all(now - then >= 20 for now, then in zip(answered(probes), before, strict=True)),
+        "packets do not follow the node to the other home agent",
+    )
 
     second.daemon.kill()
     wait_for_way(core, nodes[0].subscriber.home_address, second)
     scene.core.cut(second.host)
     wait_for_way(core, nodes[0].subscriber.home_address, first)
-
-
-def reach(probes: EchoProbes) -> None:
-    deadline = time.monotonic() + 20
-    while probes.reached < 2:
-        probes.poll()
-        assert time.monotonic() < deadline, "pings are not answered"
-        time.sleep(0.02)
 
 
 def answered(probes: EchoProbes) -> list[int]:

@@ -28,6 +28,7 @@ from bench.lab.probing import NumberedPackets
 from bench.lab.product import homeagent_command
 from bench.lab.topology import Host, RoutedCore
 from datapath.show import show
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.namespaces, pytest.mark.timeout(1800)]
 
@@ -85,10 +86,10 @@ def wait_until_all_maps_are_in_force(home_agent: HomeAgentUnderTest, shown: dict
     """The daemon holds no map any more that an upgrade has replaced, and those that stand for all others."""
     in_force = {each["name"]: each["id"] for each in shown["maps"]}
     wanted = {in_force[name] for name in ("ports", "vlans", "home_links", "stats")}
-    deadline = time.monotonic() + 30
-    while not wanted <= (held := held_maps(home_agent.daemon.pid)) <= set(in_force.values()):
-        assert time.monotonic() < deadline, (held, in_force)
-        time.sleep(0.1)
+    wait_until(
+        lambda: wanted <= held_maps(home_agent.daemon.pid) <= set(in_force.values()),
+        lambda: (held_maps(home_agent.daemon.pid), in_force),
+    )
 
 
 def essence(home_agent: HomeAgentUnderTest) -> set[tuple[str, str]]:
@@ -97,10 +98,7 @@ def essence(home_agent: HomeAgentUnderTest) -> set[tuple[str, str]]:
 
 def wait_renewed(home_agent: HomeAgentUnderTest) -> None:
     """The keys died with the process: the new one makes new security associations with the node by itself."""
-    deadline = time.monotonic() + 30
-    while home_agent.status()["ike_sas"]["established"] < 1:
-        assert time.monotonic() < deadline, "the node has no new security associations"
-        time.sleep(0.1)
+    wait_until(lambda: home_agent.status()["ike_sas"]["established"] >= 1, "the node has no new security associations")
 
 
 def test_no_packet_is_lost_or_repeated(laboratory: Laboratory) -> None:
