@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control.config import load_configuration, load_nodes
+from control.config import ConfigurationError, load_configuration, load_nodes
 from control.config.load import fields
 from control.config.reference import reference
 from control.config.schema import SECTIONS
@@ -49,6 +49,9 @@ def test_the_examples_nodes_load(tmp_path: Path) -> None:
     text = (ROOT / "deploy" / "homeagent.toml").read_text()
     (tmp_path / "homeagent.toml").write_text(text)
     (tmp_path / "nodes.toml").write_text((ROOT / "deploy" / "nodes.toml").read_text())
+    with pytest.raises(ConfigurationError, match=r"mn2\.psk: there is no such file"):
+        load_nodes(load_configuration(tmp_path / "homeagent.toml"))  # it has no key that everybody knows
+    (tmp_path / "mn2.psk").write_text("0x8f3c52d1e07a4b96")
     nodes = load_nodes(load_configuration(tmp_path / "homeagent.toml"))
     assert {node.authentication for node in nodes} == {"certificate", "shared-key"}
 
