@@ -72,11 +72,6 @@ class Reader:
         start = self._take(4)
         return int.from_bytes(self._data[start : start + 4], "big")
 
-    def u64(self) -> int:
-        """Eight bytes."""
-        start = self._take(8)
-        return int.from_bytes(self._data[start : start + 8], "big")
-
     def fields(self, structure: Struct) -> tuple[Any, ...]:
         """Several fields at once."""
         return structure.unpack_from(self._data, self._take(structure.size))
@@ -132,10 +127,6 @@ class Writer:
         """Four bytes."""
         self.buffer += _encode(value, 4)
 
-    def u64(self, value: int) -> None:
-        """Eight bytes."""
-        self.buffer += _encode(value, 8)
-
     def fields(self, structure: Struct, *values: int | bytes) -> None:
         """Several fields at once."""
         try:
@@ -150,10 +141,6 @@ class Writer:
     def ipv6(self, address: IPv6Address) -> None:
         """A 16-byte IPv6 address."""
         self.buffer += address.packed
-
-    def patch_u16(self, offset: int, value: int) -> None:
-        """Overwrite two bytes written earlier: a length or a checksum known only now."""
-        self.buffer[offset : offset + 2] = _encode(value, 2)
 
     def patch_u8(self, offset: int, value: int) -> None:
         """Overwrite one byte written earlier."""

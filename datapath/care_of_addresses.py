@@ -20,9 +20,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-UDP_TUNNEL_PORT = 4191
-"""The home agent's port for IPv6 in UDP over IPv4 (RFC 5555 section 8)."""
-
 _MARK = 0xFFFF << 32
 _FIRST_IPV6 = 1 << 112
 _LARGEST_PORT = 0xFFFF

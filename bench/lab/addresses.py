@@ -25,10 +25,6 @@ def own_home_prefix(number: int) -> IPv6Network:
     return IPv6Network((int(IPv6Address("2001:db8::")) + (number << 88), 64))
 
 
-#: That of the only surviving home agent.
-SECOND_HOME_PREFIX = own_home_prefix(2)
-
-
 def home_agent_prefix(number: int) -> IPv6Network:
     """Link of home agent `number`, counted from 1."""
     return IPv6Network((int(IPv6Address("2001:db8:a0::")) + (number << 80), 64))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.command_line import number, percentage, positive, result_file
 from bench.rehearsal.options import POLICIES, STORES, FailoverOptions
+from control.ike_workers.steering import MAX_WORKERS
 
 _MAX_NODES = 50_000
 _MAX_SURVIVORS = 16
@@ -17,7 +18,6 @@ _MAX_SIMULATED_SURVIVORS = 1_000
 _MAX_DELAY_MS = 10_000
 _MAX_BACKGROUND_RATE = 2_000
 _MAX_TRAFFIC_PPS = 5_000  # the two ends are Python
-_MAX_WORKERS = 64
 
 _Group = argparse._ArgumentGroup
 
@@ -41,7 +41,7 @@ def _add_recovery(group: _Group) -> None:
     add("--concurrency", type=number(int, 1), metavar="C", help="nodes in recovery at once")
     add("--rate", dest="rate_per_s", type=positive, metavar="R", help="recoveries begun per second")
     add("--give-up-after", dest="give_up_after_s", type=positive, metavar="S", help="per node")
-    add("--workers", type=number(int, 0, _MAX_WORKERS), metavar="W", help="processes that do IKEv2")
+    add("--workers", type=number(int, 0, MAX_WORKERS), metavar="W", help="processes that do IKEv2")
 
 
 def _add_conditions(group: _Group) -> None:

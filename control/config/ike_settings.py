@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from control.config.section import Settings, about
 from control.config.values import EspProposalText, IkeProposalText
+from control.ike_workers.steering import MAX_WORKERS
 
 
 class IkeSettings(Settings, frozen=True, kw_only=True):
@@ -101,7 +102,7 @@ class IkeSettings(Settings, frozen=True, kw_only=True):
             "the first.",
             1,
             ge=0,
-            le=64,
+            le=MAX_WORKERS,
         ),
     ] = 1
     nat_traversal: Annotated[

@@ -12,6 +12,7 @@ from enum import IntEnum
 from struct import Struct
 
 MAX_WORKERS = 64
+"""As many as may be configured."""
 
 _INSTRUCTION = Struct("=HBBI")  # struct sock_filter: code, jump if true, jump if false, constant; in host order
 _SPI_HEAD = Struct(">H")

@@ -34,12 +34,6 @@ MAX_UPDATE_RATE = 3
 MAX_DELETE_BINDING_TIMEOUT_S = 10.0
 """How long the sequence number of a de-registered binding is remembered (MAX_DELETE_BCE_TIMEOUT, section 12)."""
 
-INITIAL_HOME_AGENT_SWITCH_TIMEOUT_S = 5.0
-"""First retransmission interval of a Home Agent Switch message (RFC 5142 section 8)."""
-
-MAX_HOME_AGENT_SWITCH_TIMEOUT_S = 20.0
-"""Ceiling of the doubling interval of a Home Agent Switch message (RFC 5142 section 8)."""
-
 
 class MobilityHeaderType(IntEnum):
     """MH Type: which message a Mobility Header carries (section 6.1, RFC 5142 section 4)."""
