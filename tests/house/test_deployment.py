@@ -13,20 +13,7 @@ import pytest
 
 from control.cli.failures import CAPABILITIES
 from control.cli.main import homeagent
-
-DEPLOY = Path(__file__).parents[2] / "deploy"
-UNITS = sorted(DEPLOY.rglob("*.service"))
-DAEMON = DEPLOY / "homeagent.service"
-DATA_PATH = DEPLOY / "homeagent-datapath.service"
-
-
-def settings(unit: Path) -> list[tuple[str, str]]:
-    """Keys and values of a unit, in order; none of ours continues a line."""
-    return [(key, value) for key, value in re.findall(r"^([A-Za-z]+)=(.*)$", unit.read_text(), re.MULTILINE)]
-
-
-def setting(unit: Path, key: str) -> str:
-    return dict(settings(unit))[key]
+from tests.units import DAEMON, DATA_PATH, UNITS, setting, settings
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from control.control_socket import Arguments, ControlServer, Reply, Row
+from tests.units import WATCH_BFD, restricted
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
@@ -140,7 +141,7 @@ def test_a_silent_home_agent_is_taken_over_from(folder_for_all: Path) -> None:
 
         stack.enter_context(daemon.running())
         log = tmp_path / "watch.log"
-        watch = [sys.executable, "-m", "control", "watch-bfd", "--config", str(configuration)]
+        watch = [*restricted(WATCH_BFD), sys.executable, "-m", "control", "watch-bfd", "--config", str(configuration)]
         stack.enter_context(process(log, *watch, "--socket", str(tmp_path / "ha2" / "bfdd.sock")))
         wait(lambda: "cannot be watched" in log.read_text(), tmp_path)  # bfdd may come later
         bfdd(1)
