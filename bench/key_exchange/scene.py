@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from bench.key_exchange.methods import Method, Trust, make_trust
 from control.bootstrap.concurrency import FixedConcurrency
+from control.bootstrap.limits import Limits
 from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import Takeover
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
@@ -126,16 +127,15 @@ def _home_agent(
         Registrations(rules, signalling, HomeLinks(100.0)),
         UnprotectedSignalling(address, BindingErrorResponder(0.0)),
     )
-    scheduler = Scheduler(
-        concurrency=FixedConcurrency(len(population.identities)),
+    limits = Limits(
         rate_per_s=_RATE_PER_S,
-        largest_burst=2 * len(population.identities),
         attempts=1,
         backoff_initial_s=1.0,
         backoff_max_s=1.0,
         give_up_after_s=60.0,
-        random=random.SystemRandom(),
+        largest_burst=2 * len(population.identities),
     )
+    scheduler = Scheduler(FixedConcurrency(len(population.identities)), limits, random.SystemRandom())
     agent.attach(Takeover(scheduler, agent))
     return agent
 

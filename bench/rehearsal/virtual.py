@@ -12,10 +12,9 @@ import msgspec
 
 from bench.rehearsal.cost_model import EXCHANGES, CostModel
 from bench.rehearsal.options import FailoverOptions
-from control.bootstrap.concurrency import AimdConcurrency, ConcurrencyPolicy, FixedConcurrency, GradientConcurrency
 from control.bootstrap.job import init_tries
-from control.bootstrap.scheduler import Scheduler
 from control.config.bootstrap_settings import BootstrapSettings
+from control.daemon.scheduling import scheduler_of
 from control.ikev2.policy import RetransmissionPolicy
 
 # The exchange from which on the node has proved its identity: IKE_SA_INIT and IKE_AUTH are before it.
@@ -24,11 +23,6 @@ _LAG_INTERVAL_S = 0.05
 _SAMPLE_INTERVAL_S = 0.25
 # A Binding Update waits for the turn of IKE that it comes in, and for one more when the store has it.
 _TURNS_BEFORE_OTHERS_S = 0.01
-_POLICIES: dict[str, Callable[[int], ConcurrencyPolicy]] = {
-    "fixed": FixedConcurrency,
-    "aimd": AimdConcurrency,
-    "gradient": GradientConcurrency,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +71,7 @@ class VirtualSurvivor:
         self._model = model
         self._random = Random(seed)
         self._unreachable = frozenset(map(str, self._random.sample(range(nodes), unreachable)))
-        self._scheduler = Scheduler(
-            concurrency=_POLICIES[settings.policy](settings.concurrency),
-            rate_per_s=settings.rate_per_s,
-            attempts=settings.attempts,
-            backoff_initial_s=settings.backoff_initial_s,
-            backoff_max_s=settings.backoff_max_s,
-            give_up_after_s=settings.give_up_after_s,
-            random=self._random,
-            reserve=settings.reserve,
-        )
+        self._scheduler = scheduler_of(settings, self._random)
         self._retransmission = RetransmissionPolicy()
         delivered = 1 - options.loss_percent / 100
         self._lost = 1 - delivered * delivered

@@ -16,11 +16,10 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 
 from control.bootstrap.concurrency import ConcurrencyPolicy
+from control.bootstrap.limits import Limits
 
 _PACE_SAMPLES = 256
 _BURST_S = 0.1
-# To begin with a node takes a fraction of a millisecond, in which nothing else happens.
-_LARGEST_BURST = 16
 _SLACK_BEFORE_COMPACTION = 64
 
 
@@ -135,59 +134,30 @@ class Scheduler:
 
     def __init__(
         self,
-        *,
         concurrency: ConcurrencyPolicy,
-        rate_per_s: float,
-        attempts: int,
-        backoff_initial_s: float,
-        backoff_max_s: float,
-        give_up_after_s: float,
-        random: random.Random,
-        total_give_up_after_s: float = 0.0,
-        reserve: float = 0.0,
+        limits: Limits,
+        dice: random.Random,
         others_in_flight: Callable[[], int] = int,
-        largest_burst: int = _LARGEST_BURST,
     ) -> None:
         """Start idle.
 
         Args:
             concurrency: how many attempts may be under way at once.
-            rate_per_s: most attempts begun per second; a tenth of a second's worth may come at once, but no
-                more than ``largest_burst``.
-            attempts: most attempts per key.
-            backoff_initial_s: upper end of the first random wait; it doubles with each attempt. The wait is drawn from
-                all of zero to the upper end ("full jitter"), so that keys which failed together do not come back
-                together.
-            backoff_max_s: upper end of any wait.
-            give_up_after_s: no attempt begins when a key has spent this long in attempts and waits between them. Time
-                spent waiting for a turn, because others are under way, does not count.
-            random: dice for the waits.
-            total_give_up_after_s: whatever is left this long after the scheduler was last idle is given up; 0: never.
-            reserve: share of the concurrency, from 0 to below 1, that is left to exchanges the nodes begin.
-            largest_burst: most attempts begun at once.
-            others_in_flight: how many of those are under way; they take from the concurrency, beyond the reserve too.
-
-        Raises:
-            ValueError: a bound that would let nothing happen.
+            limits: what else it keeps to.
+            dice: for the waits.
+            others_in_flight: how many exchanges that nodes have begun are under way; they take from the concurrency,
+                beyond the reserve too.
         """
-        if attempts < 1 or rate_per_s <= 0 or not 0 <= reserve < 1:
-            raise ValueError("attempts must be at least 1, the rate above 0, the reserve from 0 to below 1")
         self.recovered_total = 0
         self.given_up_total = 0
         self.reasons: Counter[str] = Counter()
         self.given_up: dict[str, GivenUp] = {}
         self.paused = False
         self._concurrency = concurrency
-        self._rate_per_s = rate_per_s
-        self._attempts = attempts
-        self._backoff_initial_s = backoff_initial_s
-        self._backoff_max_s = backoff_max_s
-        self._give_up_after_s = give_up_after_s
-        self._random = random
-        self._total_give_up_after_s = total_give_up_after_s
-        self._reserve = reserve
+        self._limits = limits
+        self._dice = dice
         self._others_in_flight = others_in_flight
-        self._gate = RateGate(rate_per_s, max(1.0, min(largest_burst, rate_per_s * _BURST_S)))
+        self._gate = RateGate(limits.rate_per_s, max(1.0, min(limits.largest_burst, limits.rate_per_s * _BURST_S)))
         self._entries: dict[str, _Entry] = {}
         # All hold (when or in which order, ticket, key). A ticket that is not its key's any more is out of date.
         self._ready: dict[str, list[tuple[float, int, str]]] = {}
@@ -204,7 +174,7 @@ class Scheduler:
     def limit(self) -> int:
         """Most attempts of this scheduler under way at once, at present."""
         bound = self._concurrency.limit
-        return max(1, min(int(bound * (1 - self._reserve)), bound - self._others_in_flight()))
+        return max(1, min(int(bound * (1 - self._limits.reserve)), bound - self._others_in_flight()))
 
     def _used_of_bound(self) -> int:
         """Attempts under way, scaled up by what is kept from them: a policy must see that its bound is reached."""
@@ -259,7 +229,7 @@ class Scheduler:
     def attempt(self, key: str) -> int | None:
         """Which attempt of a key was begun last, from 1; None for the last one that it has."""
         attempts = self._entries[key].attempts
-        return attempts if attempts < self._attempts else None
+        return attempts if attempts < self._limits.attempts else None
 
     def succeeded(self, key: str, now: float) -> None:
         """A key is done, whether its attempt did it or it happened otherwise. Unknown keys are ignored."""
@@ -292,8 +262,8 @@ class Scheduler:
             return False
         if retry and answered:
             self._concurrency.failed(self._used_of_bound())
-        ceiling_s = min(self._backoff_max_s, self._backoff_initial_s * 2.0 ** (entry.attempts - 1))
-        wait_s = self._random.uniform(0.0, ceiling_s)
+        ceiling_s = min(self._limits.backoff_max_s, self._limits.backoff_initial_s * 2.0 ** (entry.attempts - 1))
+        wait_s = self._dice.uniform(0.0, ceiling_s)
         entry.spent_s += now - entry.started_at + wait_s
         cause = self._cause_to_give_up(entry, retry)
         if cause is not None:
@@ -319,7 +289,7 @@ class Scheduler:
 
     def give_up_overdue(self, now: float) -> list[str]:
         """Everything that is left when the total time is over, given up; attempts under way are the caller's to end."""
-        if not self._total_give_up_after_s or now < self._round_began_at + self._total_give_up_after_s:
+        if not self._limits.total_give_up_after_s or now < self._round_began_at + self._limits.total_give_up_after_s:
             return []
         overdue = list(self._entries)
         for key in overdue:
@@ -339,7 +309,7 @@ class Scheduler:
 
         None if only the end of an attempt, a submission or :meth:`resume` can change anything.
         """
-        end = self._round_began_at + self._total_give_up_after_s if self._total_give_up_after_s else None
+        end = self._round_began_at + self._limits.total_give_up_after_s if self._limits.total_give_up_after_s else None
         if not self._entries:
             return None
         times = [time for time in (end, self._next_start()) if time is not None]
@@ -381,14 +351,14 @@ class Scheduler:
         full = len(self._settled_at) == _PACE_SAMPLES
         elapsed_s = now - (self._settled_at[0] if full else self._round_began_at)
         by_pace = left * max(0.0, elapsed_s) / len(self._settled_at)
-        return max(by_pace, (left - self._in_flight) / self._rate_per_s)
+        return max(by_pace, (left - self._in_flight) / self._limits.rate_per_s)
 
     def _cause_to_give_up(self, entry: _Entry, retry: bool) -> GiveUpCause | None:
         if not retry:
             return GiveUpCause.NOT_RETRYABLE
-        if entry.attempts >= self._attempts:
+        if entry.attempts >= self._limits.attempts:
             return GiveUpCause.ATTEMPTS
-        return GiveUpCause.TIME if entry.spent_s >= self._give_up_after_s else None
+        return GiveUpCause.TIME if entry.spent_s >= self._limits.give_up_after_s else None
 
     def _begin_round(self, now: float) -> None:
         self._round_began_at = now

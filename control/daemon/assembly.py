@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from control.bootstrap.concurrency import (
-    AimdConcurrency,
-    ConcurrencyPolicy,
-    FixedConcurrency,
-    GradientConcurrency,
-)
-from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import Takeover
 from control.config import Configuration
 from control.config.nodes import Node
 from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory
 from control.daemon.kernel_ipsec import KernelIpsec
+from control.daemon.scheduling import scheduler_of
 from control.home_agent.engine import HomeAgent
 from control.home_agent.home_links import HomeLinks
 from control.home_agent.policy import HomeAgentPolicy
@@ -55,13 +48,6 @@ class Assembly:
 def worker_count(wanted: int) -> int:
     """How many processes do IKEv2, 1 for this one alone; ``wanted`` is 0 for all processor cores but one."""
     return wanted or max(1, len(os.sched_getaffinity(0)) - 1)
-
-
-_CONCURRENCY: Mapping[str, Callable[[int], ConcurrencyPolicy]] = {
-    "fixed": FixedConcurrency,
-    "aimd": AimdConcurrency,
-    "gradient": GradientConcurrency,
-}
 
 
 def assemble(
@@ -122,19 +108,7 @@ def assemble(
         Registrations(rules, signalling, home_links),
         UnprotectedSignalling(settings.address, BindingErrorResponder(now)),
     )
-    bootstrap = configuration.bootstrap
-    scheduler = Scheduler(
-        concurrency=_CONCURRENCY[bootstrap.policy](bootstrap.concurrency),
-        rate_per_s=bootstrap.rate_per_s,
-        attempts=bootstrap.attempts,
-        backoff_initial_s=bootstrap.backoff_initial_s,
-        backoff_max_s=bootstrap.backoff_max_s,
-        give_up_after_s=bootstrap.give_up_after_s,
-        random=random.SystemRandom(),
-        total_give_up_after_s=bootstrap.total_give_up_after_s,
-        reserve=bootstrap.reserve,
-        others_in_flight=lambda: endpoint.half_open,
-    )
+    scheduler = scheduler_of(configuration.bootstrap, random.SystemRandom(), lambda: endpoint.half_open)
     agent.attach(
         Takeover(
             scheduler,

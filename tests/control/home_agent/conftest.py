@@ -11,6 +11,7 @@ import pytest
 
 from control.bootstrap.concurrency import FixedConcurrency
 from control.bootstrap.job import SwitchTimeouts
+from control.bootstrap.limits import Limits
 from control.bootstrap.scheduler import Scheduler
 from control.bootstrap.takeover import NodeToRecover, Takeover
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
@@ -87,15 +88,8 @@ def make_home_agent(
         Registrations(rules, signalling, home_links),
         UnprotectedSignalling(IPv6Address(address), BindingErrorResponder(0.0)),
     )
-    scheduler = Scheduler(
-        concurrency=FixedConcurrency(8),
-        rate_per_s=1000.0,
-        attempts=3,
-        backoff_initial_s=1.0,
-        backoff_max_s=10.0,
-        give_up_after_s=200.0,
-        random=randomness,
-    )
+    limits = Limits(rate_per_s=1000.0, attempts=3, backoff_initial_s=1.0, backoff_max_s=10.0, give_up_after_s=200.0)
+    scheduler = Scheduler(FixedConcurrency(8), limits, randomness)
     agent.attach(Takeover(scheduler, agent, timeouts=SwitchTimeouts(1.0, 20.0)))
     agent.install_static(0.0)
     return agent
