@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,12 +67,18 @@ def read_everything(path: Path) -> tuple[Configuration, list[Node]]:
 
 def _warnings(configuration: Configuration, nodes: list[Node]) -> Iterator[str]:
     """What works, but should not stay so."""
+    from control.config.own_certificate import flaw_of_own_certificate
+
     secret = [configuration.ike.private_key]
     if any(node.has_secret for node in nodes):
         secret.append(configuration.nodes.file)
     for file in secret:
         if file is not None and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
             yield f"{file} holds a secret and others can read it. Run: chmod 600 {file}"
+    flaw = flaw_of_own_certificate(configuration, time.time())
+    if flaw is not None:
+        remedy = "Have one issued that is valid, is for signatures, and names [home_agent] identity."
+        yield f"nodes will refuse {configuration.ike.certificate}: {flaw}. {remedy}"
     unencrypted = [str(node.identity) for node in nodes if any(pair.hides_nothing for pair in node.static)]
     if unencrypted:
         others = f" and {len(unencrypted) - 1} more nodes" if len(unencrypted) > 1 else ""

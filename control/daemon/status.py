@@ -71,6 +71,9 @@ class Status:
         self._back_end = back_end
         self._sockets = sockets
         self._workers = workers
+        credentials = assembly.agent.endpoint.configuration.credentials
+        ends = [each.not_valid_after_utc.timestamp() for each in credentials.certificates] if credentials else []
+        self._certificate_expires_at = min(ends, default=None)
 
     def status(self) -> Row:
         """All of it in one object."""
@@ -152,6 +155,7 @@ class Status:
             child_sas=len(self._ipsec),
             ipsec_back_end=self._back_end.name,
             ipsec_reason=self._back_end.reason,
+            certificate_expires_at=self._certificate_expires_at,
             exports_keys=self._configuration.key_export != KeyExportSettings(),
             datapath_up=up,
             datapath_interfaces=tuple(self._configuration.datapath.interfaces),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 from control.metrics.snapshot import Snapshot
@@ -13,6 +14,7 @@ Severity = Literal["critical", "warning", "notice"]
 _FULL = 0.9
 _QUEUE_FULL = 0.5
 _HALF_OPEN_FULL = 0.8
+_RENEW_BEFORE_S = 14 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ def needs_attention(snapshot: Snapshot, wall: float) -> list[Attention]:
         wall: seconds since the epoch.
     """
     order = {"critical": 0, "warning": 1, "notice": 2}
-    found = (*_cluster(snapshot, wall), *_datapath(snapshot), *_signalling(snapshot), *_takeover(snapshot))
+    found = (*_cluster(snapshot, wall), *_datapath(snapshot), *_signalling(snapshot, wall), *_takeover(snapshot))
     return sorted(found, key=lambda each: order[each.severity])
 
 
@@ -97,7 +99,15 @@ def _datapath(snapshot: Snapshot) -> Iterator[Attention]:
         )
 
 
-def _signalling(snapshot: Snapshot) -> Iterator[Attention]:
+def _signalling(snapshot: Snapshot, wall: float) -> Iterator[Attention]:
+    ends = snapshot.certificate_expires_at
+    if ends is not None and ends - wall < _RENEW_BEFORE_S:
+        until = datetime.fromtimestamp(ends, UTC).isoformat(sep=" ", timespec="minutes")
+        yield Attention(
+            "critical" if ends < wall else "warning",
+            f"The certificate of this home agent is valid until {until}.",
+            "Have a new one issued and restart the daemon: nodes refuse an expired one.",
+        )
     ike = snapshot.key_exchange
     half_open = ike.sas.get("half-open", 0)
     if half_open > _HALF_OPEN_FULL * ike.half_open_limit > 0:

@@ -81,6 +81,9 @@ def _about(snapshot: Snapshot) -> Iterator[Metric]:
     networks = {(): snapshot.mobile_network_prefixes}
     yield _gauge("mobile_network_prefixes", "Prefixes behind registered mobile routers.", networks)
     yield _gauge("child_sas", "Pairs of ESP security associations.", {(): snapshot.child_sas})
+    if snapshot.certificate_expires_at is not None:
+        expiry = {(): snapshot.certificate_expires_at}
+        yield _gauge("certificate_expiry_timestamp_seconds", "When the certificate of this home agent ends.", expiry)
     yield _gauge("ipsec_info", "Who does ESP for the signalling.", {(snapshot.ipsec_back_end,): 1}, ("back_end",))
 
 

@@ -150,6 +150,7 @@ class Snapshot:
         child_sas: pairs of ESP security associations.
         ipsec_back_end, ipsec_reason: who does ESP, "kernel" or "userspace", and why.
         exports_keys: whether session keys are written to files.
+        certificate_expires_at: when the first certificate of this home agent's chain ends, None without one.
         datapath_up: whether the pinned programs and maps could be opened.
         datapath_interfaces: the interfaces of the configuration.
         datapath_mode: XDP mode in use by interface.
@@ -183,6 +184,7 @@ class Snapshot:
     ipsec_back_end: str = "userspace"
     ipsec_reason: str = ""
     exports_keys: bool = False
+    certificate_expires_at: float | None = None
     datapath_up: bool = False
     datapath_interfaces: tuple[str, ...] = ()
     datapath_mode: Mapping[str, str] = field(default_factory=dict)

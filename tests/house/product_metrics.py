@@ -23,6 +23,7 @@ def everything() -> Snapshot:
         identity="ha1.example.org",
         version="0",
         state="active",
+        certificate_expires_at=1.0,
         key_exchange=KeyExchangeSnapshot(sas={"established": 1}),
         datapath_interfaces=("core0",),
         datapath_mode={"core0": "native"},

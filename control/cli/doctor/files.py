@@ -14,6 +14,7 @@ from control.cluster.store import StoreError
 from control.config import Configuration
 from control.config.credentials import load_certificates
 from control.config.nodes import Node
+from control.config.own_certificate import flaw_of_own_certificate
 
 _RENEW_BEFORE = timedelta(days=30)
 _LEAST_FREE_BYTES = 64 * 2**20
@@ -29,7 +30,7 @@ def examine_files(configuration: Configuration, nodes: list[Node]) -> Iterator[F
             yield check_secret(path)
     certificate = configuration.ike.certificate
     if certificate is not None:
-        yield _check_certificate(certificate)
+        yield _check_certificate(configuration, certificate)
     if configuration.key_export.ike or configuration.key_export.esp:
         says = "session keys are written to files: whoever reads them can read the signalling"
         yield warning("key export", says, "Remove [key_export].")
@@ -48,7 +49,7 @@ def check_secret(path: Path) -> Finding:
     return ok(f"secret {path}", f"mode {stat.S_IMODE(mode):04o}")
 
 
-def _check_certificate(path: Path) -> Finding:
+def _check_certificate(configuration: Configuration, path: Path) -> Finding:
     check = f"certificate {path}"
     certificate = load_certificates(path)[0]
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -58,6 +59,9 @@ def _check_certificate(path: Path) -> Finding:
         return problem(check, f"valid from {begins:%Y-%m-%d} to {ends:%Y-%m-%d}, so not today", renew)
     if ends - now < _RENEW_BEFORE:
         return warning(check, f"valid until {ends:%Y-%m-%d} only", renew)
+    flaw = flaw_of_own_certificate(configuration, now.timestamp())
+    if flaw is not None:
+        return problem(check, f"nodes will refuse it: {flaw}", "Have one issued that names [home_agent] identity.")
     return ok(check, f"valid until {ends:%Y-%m-%d}")
 
 

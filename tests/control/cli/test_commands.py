@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.lab.pki import CertificateAuthority
+
 CONFIGURATION = """
 [home_agent]
 name = "ha1"
@@ -163,6 +165,15 @@ def test_a_certificate_that_is_none_is_found_by_the_check(configuration):
         file.write('[ike]\ncertificate = "ha1.pem"\nprivate_key = "ha1.key"\n')
     result = homeagent("config", "check", "--config", str(configuration))
     assert_one_line_failure(result, "ha1.pem", "PEM")
+
+
+def test_a_certificate_that_nodes_will_refuse_is_a_warning(configuration):
+    CertificateAuthority().issue("ha9.example.org").write(configuration.parent, "ha1")
+    with configuration.open("a") as file:
+        file.write('[ike]\ncertificate = "ha1.pem"\nprivate_key = "ha1.key"\n')
+    result = homeagent("config", "check", "--config", str(configuration))
+    assert result.returncode == 0
+    assert "ha1.pem: identity-not-in-certificate: ha1.example.org. Have one issued" in result.stderr
 
 
 def test_a_fault_of_its_own_shows_no_traceback():
