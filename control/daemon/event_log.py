@@ -21,6 +21,7 @@ LEVELS: Mapping[TimelineEvent, int] = {
     TimelineEvent.CHILD_REFUSED: logging.WARNING,
     TimelineEvent.IKE_CLOSED: logging.INFO,
     TimelineEvent.BINDING_REFUSED: logging.WARNING,
+    TimelineEvent.CLOCK_DIFFERS: logging.WARNING,
     TimelineEvent.NODE_DISMISSED: logging.INFO,
 }
 """All others are for ``--log-level debug``. That a lease was lost the daemon says by itself."""

@@ -12,6 +12,7 @@ from ipaddress import IPv6Address
 from control.bootstrap.home_address_pool import PoolExhausted
 from control.bootstrap.takeover import NodeToRecover
 from control.bootstrap.urgency import urgency
+from control.cluster.clock_watch import ClockWatch
 from control.cluster.lease_monitor import LeaseAction, LeaseMonitor
 from control.cluster.shares import capacities, share
 from control.cluster.store import ClaimedNode, Lease, LeaseLost, LeaseRecord, StateStore, StoreError
@@ -104,6 +105,7 @@ class Membership:
         self._claim_in_doubt = False
         self._share_claimed_at: dict[str, float] = {}
         self._turn = asyncio.Lock()
+        self._clock_watch = ClockWatch(settings.name, settings.lease_s)
         self._monitor = LeaseMonitor(settings.name, settings.lease_s, settings.heartbeat_s)
         self._settings = settings
         self._store = store
@@ -243,6 +245,9 @@ class Membership:
 
     async def _look_after_others(self) -> None:
         self.leases = await self._store.run(lambda store: store.leases())
+        for home_agent, ahead_s in self._clock_watch.look(self.leases, self._clocks.wall()):
+            detail: dict[str, object] = {"home_agent": home_agent, "ahead_s": round(ahead_s, 1)}
+            self._happened([Happening(TimelineEvent.CLOCK_DIFFERS, None, detail)])
         if self.lease is not None and self._claim_in_doubt:
             await self._recover_claimed_in_doubt()
         if not self._settings.take_over or self.lease is None:

@@ -34,6 +34,7 @@ class TimelineEvent(StrEnum):
     IKE_CLOSED = "ike-closed"
     BINDING_REFUSED = "binding-refused"
     NODE_DISMISSED = "node-dismissed"
+    CLOCK_DIFFERS = "clock-differs"
 
 
 @dataclass(frozen=True, slots=True)

@@ -343,3 +343,16 @@ def test_the_operator_who_names_an_agent_has_all_its_nodes_moved_here(path):
     assert second.take_over_from("ha1", 2.5) == 9
     third.beat(4.0)
     assert third.recovered == []
+
+
+def test_a_peer_whose_clock_is_ahead_is_told_of(path):
+    first, second = Member("ha1", path), Member("ha2", path)
+    first.wall_step = 600.0
+    first.join()
+    second.join()
+    for now in range(1, 9):
+        first.beat(float(now))
+        second.beat(float(now) + 0.1)
+    [told] = [each for each in second.happenings if each.event is TimelineEvent.CLOCK_DIFFERS]
+    assert told.detail["home_agent"] == "ha1"
+    assert told.detail["ahead_s"] == pytest.approx(600.0, abs=1.5)
