@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.lab.outages import percentile
 from bench.lab.probing import Delivery
 from bench.rehearsal.background import Refresh
+from bench.rehearsal.figures import distribution, rounded
 from bench.rehearsal.machine import machine, versions
 from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.samples import Sampler
@@ -60,8 +60,6 @@ def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, 
     reachable = [outage for number, outage in enumerate(measured.outages_s, 1) if number not in unreachable]
     answered = sorted(outage for outage in reachable if outage is not None)
     recovered = min(sum(int(takeover["recovered"]) for takeover in takeovers.values()), len(answered))
-    usage = [(sampler.usage_before[name], after) for name, after in sampler.usage.items()]
-    cpu_s = sum(after.cpu_s - before.cpu_s for before, after in usage)
     return {
         "mobile_nodes": options.mobile_nodes,
         "reachable": len(reachable),
@@ -71,56 +69,26 @@ def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, 
         "reasons": sampler.counted("given_up_reasons"),
         "failed_attempts": sampler.counted("reasons"),
         "duration_s": round(measured.duration_s, 3),
-        "detection_s": _rounded(measured.detection_s, 3),
-        "outage_s": {name: _rounded(value, 3) for name, value in _distribution(answered).items()},
+        "detection_s": rounded(measured.detection_s, 3),
+        "outage_s": distribution(answered, 3),
         "outage_resolution_s": round(measured.probe_interval_s, 3),
         "handshake_ms": _handshakes(takeovers.values()),
         "background_bu_ms": _background(measured, during=True),
         "background_bu_before_ms": _background(measured, during=False),
         "background_bu_sent": measured.background_bus,
         "traffic": _traffic(measured.traffic),
-        "ha_cpu_s": round(cpu_s, 2),
-        "ha_cpu_user_s": round(sum(after.user_s - before.user_s for before, after in usage), 2),
-        "ha_cpu_system_s": round(sum(after.system_s - before.system_s for before, after in usage), 2),
-        "ha_cpu_workers_s": round(sum(after.children_s - before.children_s for before, after in usage), 2),
-        "ha_cpu_ms_per_node": round(cpu_s * 1000 / max(1, recovered), 3),
-        "ha_cpu_calibrated_ms_per_node": round(sampler.calibrated_cpu_s * 1000 / max(1, recovered), 3),
+        **_cpu(sampler, recovered),
         "retransmissions": sum(int(takeover.get("retransmissions") or 0) for takeover in takeovers.values()),
         "peak_in_flight": max(int(takeover.get("peak_in_flight") or 0) for takeover in takeovers.values()),
-        "peak_rss_mb": round(max(after.peak_rss_bytes for _, after in usage) / 1e6, 1),
-        "survivors": {
-            name: {
-                "claimed": takeover.get("total"),
-                "recovered": takeover.get("recovered"),
-                "given_up": takeover.get("given_up"),
-                "cpu_s": round(sampler.usage[name].cpu_s - sampler.usage_before[name].cpu_s, 2),
-            }
-            for name, takeover in takeovers.items()
-        },
+        "peak_rss_mb": round(max(usage.peak_rss_bytes for usage in sampler.usage.values()) / 1e6, 1),
+        "survivors": _survivors(sampler),
         "xdp_packets": {name: count for name, count in measured.packets.items() if count},
         "simulator": dict(measured.simulator),
         "calibration_ms": {
             "before": round(measured.calibration_ms[0], 3),
             "after": round(measured.calibration_ms[1], 3),
         },
-        "parameters": {
-            "policy": options.policy,
-            "concurrency": options.concurrency,
-            "rate_per_s": options.rate_per_s,
-            "workers": options.workers,
-            "loss_percent": options.loss_percent,
-            "rtt_ms": options.rtt_ms,
-            "jitter_ms": options.jitter_ms,
-            "unreachable_percent": options.unreachable_percent,
-            "background_bu_rate_per_s": options.background_bu_rate_per_s,
-            "traffic_pps": options.traffic_pps,
-            "survivors": options.survivors,
-            "store": options.store,
-            "auth": options.authentication,
-            "new_home_address": options.new_home_address,
-            "lease_s": options.lease_s,
-            "probe_rate_per_s": options.probe_rate_per_s,
-        },
+        "parameters": _parameters(options),
         "seed": options.seed,
         "timeline": _timeline(measured, answered),
         "machine": machine(),
@@ -128,16 +96,58 @@ def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, 
     }
 
 
-def _distribution(values: list[float]) -> dict[str, float | None]:
-    percentiles = {name: percentile(values, share) for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99))}
-    return {**percentiles, "max": max(values, default=None)}
+def _cpu(sampler: Sampler, recovered: int) -> dict[str, float]:
+    """What the survivors' processes took, all together."""
+    usage = [(sampler.usage_before[name], after) for name, after in sampler.usage.items()]
+    cpu_s = sum(after.cpu_s - before.cpu_s for before, after in usage)
+    return {
+        "ha_cpu_s": round(cpu_s, 2),
+        "ha_cpu_user_s": round(sum(after.user_s - before.user_s for before, after in usage), 2),
+        "ha_cpu_system_s": round(sum(after.system_s - before.system_s for before, after in usage), 2),
+        "ha_cpu_workers_s": round(sum(after.children_s - before.children_s for before, after in usage), 2),
+        "ha_cpu_ms_per_node": round(cpu_s * 1000 / max(1, recovered), 3),
+        "ha_cpu_calibrated_ms_per_node": round(sampler.calibrated_cpu_s * 1000 / max(1, recovered), 3),
+    }
+
+
+def _survivors(sampler: Sampler) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "claimed": takeover.get("total"),
+            "recovered": takeover.get("recovered"),
+            "given_up": takeover.get("given_up"),
+            "cpu_s": round(sampler.usage[name].cpu_s - sampler.usage_before[name].cpu_s, 2),
+        }
+        for name, takeover in sampler.takeovers.items()
+    }
+
+
+def _parameters(options: FailoverOptions) -> dict[str, Any]:
+    return {
+        "policy": options.policy,
+        "concurrency": options.concurrency,
+        "rate_per_s": options.rate_per_s,
+        "workers": options.workers,
+        "loss_percent": options.loss_percent,
+        "rtt_ms": options.rtt_ms,
+        "jitter_ms": options.jitter_ms,
+        "unreachable_percent": options.unreachable_percent,
+        "background_bu_rate_per_s": options.background_bu_rate_per_s,
+        "traffic_pps": options.traffic_pps,
+        "survivors": options.survivors,
+        "store": options.store,
+        "auth": options.authentication,
+        "new_home_address": options.new_home_address,
+        "lease_s": options.lease_s,
+        "probe_rate_per_s": options.probe_rate_per_s,
+    }
 
 
 def _handshakes(takeovers: Iterable[Mapping[str, Any]]) -> dict[str, float | None]:
     """With several survivors the figure of the slowest."""
     all_of_them = [takeover.get("handshake_ms") or {} for takeover in takeovers]
     return {
-        name: _rounded(max((each[name] for each in all_of_them if each.get(name) is not None), default=None), 3)
+        name: rounded(max((each[name] for each in all_of_them if each.get(name) is not None), default=None), 3)
         for name in ("p50", "p99")
     }
 
@@ -158,8 +168,7 @@ def _background(measured: Measurements, *, during: bool) -> dict[str, Any] | Non
             else refresh.at < measured.failed_at
         )
     ]
-    figures = {name: _rounded(value, 1) for name, value in _distribution(values).items()}
-    return {**figures, "count": len(values)}
+    return {**distribution(values, 1), "count": len(values)}
 
 
 def _traffic(deliveries: Mapping[str, Delivery]) -> dict[str, int] | None:
@@ -238,7 +247,3 @@ def _background_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _traffic_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     traffic = report.get("traffic")
     return [] if traffic is None else [("another node's packets lost", f"{traffic['lost']} of {traffic['sent']}")]
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(float(value), digits)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from bench.lab.outages import percentile
 from bench.rehearsal.cost_model import CostModel
+from bench.rehearsal.figures import distribution, rounded
 from bench.rehearsal.machine import machine, versions
 from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.virtual import VirtualResult, VirtualSurvivor
@@ -87,22 +88,11 @@ def _report(options: FailoverOptions, model: CostModel, results: Mapping[str, Vi
         "failed_attempts": {"timeout": sum(result.failed_attempts for result in every)},
         "duration_s": round(model.detection_s + max(result.settled_at for result in every), 3),
         "detection_s": round(model.detection_s, 3),
-        "outage_s": {
-            name: _rounded(percentile(outages, fraction), 3)
-            for name, fraction in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
-        },
+        "outage_s": distribution(outages, 3),
         "handshake_ms": {
-            name: _rounded(percentile(handshakes, part), 3) for name, part in (("p50", 0.5), ("p99", 0.99))
+            name: rounded(percentile(handshakes, part), 3) for name, part in (("p50", 0.5), ("p99", 0.99))
         },
-        "background_bu_ms": {
-            **{
-                name: _rounded(percentile(background, fraction), 1)
-                for name, fraction in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
-            },
-            "count": len(background),
-        }
-        if background
-        else None,
+        "background_bu_ms": {**distribution(background, 1), "count": len(background)} if background else None,
         "background_bu_before_ms": None,
         "ha_cpu_s": round(cpu_s, 2),
         "ha_cpu_ms_per_node": round(cpu_s * 1000 / max(1, len(outages)), 3),
@@ -145,7 +135,3 @@ def _timeline(model: CostModel, first: VirtualResult, outages: Sequence[float]) 
 
 def _thinned(values: Sequence[_T]) -> Sequence[_T]:
     return values[:: -(-len(values) // _POINTS) or 1]
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else round(value, digits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from control.cluster.store import LeaseRecord
@@ -20,6 +20,7 @@ from control.daemon.security_association_rows import security_association_rows
 from control.daemon.store_thread import StoreThread
 from control.daemon.takeover_record import TakeoverRecord
 from control.daemon.tunnels import Tunnels
+from control.home_agent.engine import HomeAgent
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.policy import HALF_OPEN_LIMIT
 from control.metrics import (
@@ -38,42 +39,37 @@ from datapath.errors import DatapathError
 from datapath.xfrm.statistics import dropped_packets
 
 
+@dataclass(frozen=True, slots=True)
 class Status:
-    """Looks at every part; changes none."""
+    """Looks at every part; changes none.
 
-    def __init__(
-        self,
-        configuration: Configuration,
-        assembly: Assembly,
-        membership: Membership,
-        tunnels: Tunnels,
-        counters: Counters,
-        writer: BindingWriter,
-        store: StoreThread,
-        instruments: Instruments,
-        takeover_record: TakeoverRecord,
-        monotonic: Callable[[], float],
-        back_end: BackEndChoice,
-        sockets: Callable[[], Mapping[str, int]],
-        workers: Callable[[], tuple[int, int]],
-    ) -> None:
-        self._configuration = configuration
-        self._agent = assembly.agent
-        self._ipsec = assembly.ipsec
-        self._membership = membership
-        self._tunnels = tunnels
-        self._counters = counters
-        self._writer = writer
-        self._store = store
-        self._instruments = instruments
-        self._takeover_record = takeover_record
-        self._monotonic = monotonic
-        self._back_end = back_end
-        self._sockets = sockets
-        self._workers = workers
-        credentials = assembly.agent.endpoint.configuration.credentials
+    ``_monotonic`` tells monotonic seconds, ``_sockets`` what sockets have counted, ``_workers`` how many processes do
+    IKEv2 and how many of them were replaced.
+    """
+
+    _configuration: Configuration
+    _assembly: Assembly
+    _membership: Membership
+    _tunnels: Tunnels
+    _counters: Counters
+    _writer: BindingWriter
+    _store: StoreThread
+    _instruments: Instruments
+    _takeover_record: TakeoverRecord
+    _monotonic: Callable[[], float]
+    _back_end: BackEndChoice
+    _sockets: Callable[[], Mapping[str, int]]
+    _workers: Callable[[], tuple[int, int]]
+
+    @property
+    def _agent(self) -> HomeAgent:
+        return self._assembly.agent
+
+    @property
+    def _certificate_expires_at(self) -> float | None:
+        credentials = self._agent.endpoint.configuration.credentials
         ends = [each.not_valid_after_utc.timestamp() for each in credentials.certificates] if credentials else []
-        self._certificate_expires_at = min(ends, default=None)
+        return min(ends, default=None)
 
     def status(self) -> Row:
         """All of it in one object."""
@@ -135,7 +131,9 @@ class Status:
     def security_associations(self) -> list[Row]:
         """A row for each IKE SA, its child SAs within."""
         agent = self._agent
-        rows = security_association_rows(agent.sessions, self._ipsec.list(), agent.directory, self._monotonic())
+        rows = security_association_rows(
+            agent.sessions, self._assembly.ipsec.list(), agent.directory, self._monotonic()
+        )
         return list(rows)
 
     def snapshot(self) -> Snapshot:
@@ -152,7 +150,7 @@ class Status:
             authorised_nodes=len(self._agent.directory),
             bindings=len(self._agent.registrations.rules.cache),
             mobile_network_prefixes=len(self._agent.registrations.rules.cache.prefixes),
-            child_sas=len(self._ipsec),
+            child_sas=len(self._assembly.ipsec),
             ipsec_back_end=self._back_end.name,
             ipsec_reason=self._back_end.reason,
             certificate_expires_at=self._certificate_expires_at,
@@ -167,7 +165,7 @@ class Status:
             takeovers=self._membership.takeovers,
             bootstrap=self._bootstrap(),
             key_exchange=self._key_exchange(),
-            esp=dict(self._ipsec.statistics),
+            esp=dict(self._assembly.ipsec.statistics),
             associations=dict(self._agent.statistics),
             sockets=dict(self._sockets()),
             xfrm=dropped_packets() if self._back_end.kernel else {},
