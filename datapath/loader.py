@@ -6,7 +6,6 @@ without losing a frame. Whatever fails leaves things as they were.
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,9 +18,9 @@ from typing import Any
 from datapath import attachments as attaching
 from datapath import bpffs, generations, netlink
 from datapath.attachments import Attachment, OwnPrograms
-from datapath.bpf_syscall import MAP_MEMORY_MAPPABLE, MAP_NOT_PREALLOCATED, Map, map_create, object_pin, program_info
+from datapath.bpf_syscall import Map, object_pin, program_info
 from datapath.compiler import CompiledProgram, CompiledText
-from datapath.errors import DatapathError, NotLoaded, StalePin
+from datapath.errors import DatapathError
 from datapath.home_link import HomeLink
 from datapath.home_link_program import home_link_compiled, home_link_served
 from datapath.layout import (
@@ -32,24 +31,18 @@ from datapath.layout import (
     MOST_BINDINGS,
     PROGRAM_NAME,
     SCHEMA_VERSION,
-    MapSpecification,
     local_key,
-    map_specifications,
     pin_directory,
 )
 from datapath.netlink import InterfaceState, XdpMode
 from datapath.network_changes import NetworkChanges
+from datapath.pinned_maps import create_maps
 from datapath.program_cache import CACHE
 from datapath.served_links import serve_links
 from datapath.slow_path_programs import slow_path_compiled, slow_path_served
 from datapath.specialisation import Specialisation
 from datapath.stranger_limits import StrangerLimits
 from datapath.vlans import VlanMaps
-
-_REMEDY = (
-    "run `homeagent datapath upgrade`, which takes the bindings along; if it knows no such layout, `homeagent datapath "
-    "unload` and load again, and the daemon installs the bindings anew from its store."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,63 +164,6 @@ def _remove_if_empty(directory: Path) -> None:
             return
 
 
-def create_maps(directory: Path, max_bindings: int) -> list[Path]:
-    """Makes and pins the maps that are not pinned, checks those that are; returns the pins it made.
-
-    Raises:
-        StalePin: one is there and is not what it should be.
-        DatapathError: one cannot be made; then none is.
-    """
-    created: list[Path] = []
-    try:
-        for specification in map_specifications(max_bindings):
-            path = directory / specification.name
-            try:
-                with Map.open(path) as present:
-                    if wrong := difference(present, specification):
-                        raise StalePin(f"{path} has {wrong} (max_bindings = {max_bindings}): {_REMEDY}")
-            except NotLoaded:
-                descriptor = create_map(specification)
-                try:
-                    object_pin(descriptor, path)
-                finally:
-                    os.close(descriptor)
-                created.append(path)
-    except BaseException:
-        for path in created:
-            path.unlink(missing_ok=True)
-        raise
-    return created
-
-
-def create_map(specification: MapSpecification) -> int:
-    """Makes a map and returns its descriptor."""
-    return map_create(
-        specification.type,
-        specification.key_size,
-        specification.value_size,
-        specification.max_entries,
-        specification.name,
-        specification.flags,
-    )
-
-
-def difference(present: Map, wanted: MapSpecification) -> str:
-    """In what a map is not what it should be, empty if it is."""
-    info = present.info
-    flags = info.flags & (MAP_MEMORY_MAPPABLE | MAP_NOT_PREALLOCATED)
-    if (info.type, info.key_size, info.value_size, flags) != (
-        wanted.type,
-        wanted.key_size,
-        wanted.value_size,
-        wanted.flags,
-    ):
-        return "another layout or size"
-    if info.max_entries != wanted.max_entries:
-        return f"{info.max_entries} entries where {wanted.max_entries} are wanted"
-    return ""
-
-
 def load_program(
     options: LoaderOptions,
     directory: Path,
@@ -277,17 +213,9 @@ def load_program(
             options.pin_path, program, own, slow_path_programs, directory=directory, before=before or directory
         )
         with swapping():
-            with home_link as served_home_link, slow_path, Map.open(directory / "local") as local:
-                serve_links(directory, options.home_links, options.home_agent_addresses[0])
-                obsolete = _add_local(local, [*options.home_agent_addresses, *options.home_agent_ipv4_addresses])
-                rows_before = {row.index: row for row in generations.recorded_in(before or directory)}
-                attachments = _attach_all(options, directory, states, program, own, rows_before)
-                with closing(NetworkChanges.open(directory)) as changes:
-                    changes.tell()  # the program before may not have known of mobile networks
-                with VlanMaps.open_in(directory) as vlans:
-                    vlans.replace(netlink.vlan_devices() if options.vlans else [])
-                for key in obsolete:
-                    local.delete(key)
+            rows_before = {row.index: row for row in generations.recorded_in(before or directory)}
+            with home_link as served_home_link, slow_path:
+                attachments = _exchange(options, directory, states, program, own, rows_before)
             _write_configuration(directory, options, program)
             next_pin.rename(pin)
         _drop_others(pin_directory(options.pin_path), rows_before.keys() - {state.index for state in states}, own)
@@ -304,6 +232,28 @@ def load_program(
             compile_s=compile_s,
             home_link=served_home_link,
         )
+
+
+def _exchange(
+    options: LoaderOptions,
+    directory: Path,
+    states: list[InterfaceState],
+    program: CompiledProgram,
+    own: OwnPrograms,
+    before: Mapping[int, Attachment],
+) -> list[Attachment]:
+    """Attaches the program, between filling the maps with what it needs and clearing what only the one before did."""
+    with Map.open(directory / "local") as local:
+        serve_links(directory, options.home_links, options.home_agent_addresses[0])
+        obsolete = _add_local(local, [*options.home_agent_addresses, *options.home_agent_ipv4_addresses])
+        attachments = _attach_all(options, directory, states, program, own, before)
+        with closing(NetworkChanges.open(directory)) as changes:
+            changes.tell()  # the program before may not have known of mobile networks
+        with VlanMaps.open_in(directory) as vlans:
+            vlans.replace(netlink.vlan_devices() if options.vlans else [])
+        for key in obsolete:
+            local.delete(key)
+    return attachments
 
 
 def _specialisation(options: LoaderOptions, directory: Path) -> Specialisation:

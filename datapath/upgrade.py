@@ -22,7 +22,8 @@ from datapath.bpf_syscall import Map, MapType, object_pin
 from datapath.errors import DatapathError, NotLoaded
 from datapath.former_bindings import FormerBindings, reader
 from datapath.layout import INDEX, KEY_SIZE, MOBILE_ROUTER, MapSpecification, map_specifications, pin_directory
-from datapath.loader import LoaderOptions, LoadReport, check_options, create_map, difference, load, load_program
+from datapath.loader import LoaderOptions, LoadReport, check_options, load, load_program
+from datapath.pinned_maps import create_map, difference
 
 Pause = Callable[[], AbstractContextManager[bool]]
 """Has whoever writes bindings wait for the length of the block; gives whether there is somebody who does."""

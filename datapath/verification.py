@@ -16,7 +16,7 @@ from datapath.bpf_syscall import program_info
 from datapath.compiler import CompiledText
 from datapath.errors import CompileFailed
 from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME, PROGRAM_NAME, SLOW_PATH_PROGRAM_NAMES
-from datapath.loader import create_maps
+from datapath.pinned_maps import create_maps
 from datapath.specialisation import Specialisation
 from datapath.stranger_limits import StrangerLimits
 

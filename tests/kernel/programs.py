@@ -14,7 +14,7 @@ from typing import Any
 from datapath import bpffs, generations
 from datapath.compiler import CompiledText
 from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME, PROGRAM_NAME
-from datapath.loader import create_maps
+from datapath.pinned_maps import create_maps
 from datapath.specialisation import Specialisation
 from datapath.stranger_limits import StrangerLimits
 

@@ -13,7 +13,8 @@ from datapath import bpffs, generations
 from datapath.bpf_syscall import program_info
 from datapath.compiler import CompiledText
 from datapath.layout import HASH_KEY, HOME_LINK_PROGRAM_NAME
-from datapath.loader import LoaderOptions, create_maps, load
+from datapath.loader import LoaderOptions, load
+from datapath.pinned_maps import create_maps
 from datapath.show import show
 from datapath.specialisation import Specialisation
 from datapath.unload import unload
