@@ -195,7 +195,11 @@ def _show_progress(answer: Answer) -> None:
     )
     with Progress(*columns, console=screen, disable=not screen.is_terminal, transient=True) as progress:
         task = progress.add_task("bringing nodes back", total=None, detail="")
+        told_of_pause = False
         for row in answer:
+            if row["paused"] and not told_of_pause:
+                click.echo("it is paused: `homeagent rebootstrap resume` goes on with it", err=True)
+                told_of_pause = True
             held = ", paused" if row["paused"] else ""
             detail = f"{row['in_flight']} of {row['limit']} in flight, {row['given_up']} given up{held}"
             progress.update(task, total=row["total"], completed=row["recovered"] + row["given_up"], detail=detail)

@@ -18,6 +18,8 @@ REFUSALS_PER_S = 10.0
 """Told a second at most, and at once."""
 
 _LONGEST_DETAIL = 300
+# Half-open IKE SAs of strangers end so in every flood; of a node that this side has called the attempt tells.
+_NOT_REFUSED = frozenset(("abandoned", "timeout"))
 _ORDINARY_ENDS = frozenset(("abandoned", "deleted", "deleted-by-peer", "initial-contact", "redirected", "rekeyed"))
 
 _REPETITION = "sequence-number-out-of-window"
@@ -45,8 +47,8 @@ class Refusals:
             node: whom this side has called, None if the peer has begun.
             now: monotonic seconds.
         """
-        if event.reason == "abandoned" or (event.reason == "timeout" and node is None):
-            return  # half-open IKE SAs of strangers end so in every flood
+        if event.reason in _NOT_REFUSED:
+            return
         claimed = {} if event.claimed is None else {"claimed": str(event.claimed)}
         self._tell(TimelineEvent.IKE_REFUSED, node, now, **_whence(sa), **claimed, **_why(event.reason, event.detail))
 

@@ -207,6 +207,12 @@ def test_a_takeover_ends_with_a_summary(run):
     assert "failed attempts, timeout: 4" in output
 
 
+def test_a_takeover_that_is_held_says_so_once(run):
+    row = {**STATUS["takeover"], "paused": True}
+    output = run(CannedAnswer([row, row], {**row, "queued": 60}), "takeover", "ha1").output
+    assert output.count("it is paused: `homeagent rebootstrap resume` goes on with it") == 1
+
+
 @pytest.mark.parametrize("command", ["status", "bindings", "sas", "events"])
 def test_json_is_one_document_or_one_line_each(run, command):
     import json

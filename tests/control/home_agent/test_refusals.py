@@ -104,6 +104,19 @@ def test_a_node_that_does_not_answer_any_more(make_scene):
     assert (told.node, told.detail["reason"]) == ("mn1@example.org", "expired")
 
 
+def test_of_a_node_that_is_not_there_the_attempt_tells(make_scene):
+    scene = make_scene()
+    scene.register_all()
+    scene.network.nodes.clear()
+    scene.fail_first()
+    scene.network.happenings.clear()
+    scene.ha2.recover(scene.to_recover(), scene.network.now)
+    assert scene.network.run(lambda: bool(scene.network.happened(TimelineEvent.GIVEN_UP)), seconds=600)
+    events = {happening.event for happening in scene.network.happenings}
+    assert TimelineEvent.ATTEMPT_FAILED in events
+    assert TimelineEvent.IKE_REFUSED not in events
+
+
 def test_of_a_flood_so_many_are_told_and_how_many_were_not(make_scene):
     scene = make_scene()
     for number in range(40):
