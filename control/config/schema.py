@@ -7,6 +7,7 @@ modules of their own beside this one.
 
 from __future__ import annotations
 
+import math
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated
@@ -160,13 +161,23 @@ class RoutesSettings(Settings, frozen=True, kw_only=True):
     table: Annotated[
         int,
         about(
-            "The routing table they are put into, with protocol 109 and type unreachable. Nothing is to be forwarded "
+            "The routing table they are put into, with protocol 109 and type blackhole. Nothing is to be forwarded "
             "by it; 254 is the main one, for daemons that look nowhere else.",
             110,
             ge=1,
             le=0xFFFF_FFFF,
         ),
     ] = 110
+    lifetime_s: Annotated[
+        int,
+        about(
+            "After this long without a living daemon the kernel drops them, if another home agent is known that could "
+            "serve the nodes. At least twice the lease, and longer where there are more than 3,000. 0: never.",
+            10,
+            ge=0,
+            le=86400,
+        ),
+    ] = 10
 
 
 class ControlSettings(Settings, frozen=True, kw_only=True):
@@ -236,6 +247,12 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     metrics: MetricsSettings = MetricsSettings()
     key_export: KeyExportSettings = KeyExportSettings()
     nodes: NodesSettings = NodesSettings()
+
+    @property
+    def route_lifetime_s(self) -> int:
+        """How long routes last without a daemon that keeps them, 0 for ever: longer than a restart may take."""
+        lifetime_s = self.routes.lifetime_s
+        return max(lifetime_s, math.ceil(2 * self.cluster.lease_s)) if lifetime_s else 0
 
 
 SECTIONS: dict[str, type[Settings]] = {

@@ -135,6 +135,10 @@ class Membership:
         others = any(lease.home_agent != self._settings.name for lease in self.leases)
         return self._monitor.held_until if others else None
 
+    def has_others(self) -> bool | None:
+        """Whether another home agent is known; None while the store has not told of any, not even of this one."""
+        return any(lease.home_agent != self._settings.name for lease in self.leases) if self.leases else None
+
     def others_alive(self) -> list[LeaseRecord]:
         """The leases of the other home agents that ran when the store was last looked at."""
         wall = self._clocks.wall()

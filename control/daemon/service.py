@@ -119,6 +119,7 @@ class Daemon:
             configuration.datapath.pin_path,
             mobile_routers=configuration.mobility.mobile_routers,
             announce_in=configuration.routes.table if configuration.routes.announce else None,
+            route_lifetime_s=configuration.route_lifetime_s,
         )
         self._admit()
         self._counters = Counters.open(configuration.datapath.pin_path)
@@ -422,6 +423,8 @@ class Daemon:
         yield self._heartbeat()
         yield self._until_upgraded_beyond()
         yield self._watch_pace_and_first_packets()
+        if self._configuration.routes.announce:
+            yield self._tunnels.keep_routes(self._membership.has_others)
         lists = self._agent.endpoint.configuration.revocation
         if lists is not None and self._assembly.workers is None:
             yield self._watch_revocation_lists(RevocationFiles(lists, self._configuration.ike.crls))

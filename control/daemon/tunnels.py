@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 from control.mobility.binding_cache import Binding
-from datapath.announced_routes import AnnouncedRoutes
+from datapath.announced_routes import KEEPING_S, AnnouncedRoutes
 from datapath.bindings import BindingMap, Reconciliation, Tunnel
 from datapath.errors import DatapathError
 from datapath.mobile_networks import MobileNetworkMap
+
+_LOG = logging.getLogger(__name__)
 
 
 class Tunnels:
@@ -28,22 +32,27 @@ class Tunnels:
         self._routes = routes
 
     @classmethod
-    def open(cls, pin_path: Path, *, mobile_routers: bool, announce_in: int | None = None) -> Tunnels:
+    def open(
+        cls, pin_path: Path, *, mobile_routers: bool, announce_in: int | None = None, route_lifetime_s: int = 0
+    ) -> Tunnels:
         """Opens the pinned maps.
 
         Args:
             pin_path: where they are.
             mobile_routers: whether the networks behind mobile routers are to be tunnelled too.
             announce_in: the routing table for routes to home addresses and networks; None for no such routes.
+            route_lifetime_s: how long these last without :meth:`keep_routes`, 0 for ever.
 
         Raises:
             NotLoaded: nothing is pinned there, or it was loaded without what is wanted.
             StalePin: it has another layout.
+            RouteRefused: the kernel refuses what routes need.
         """
         bindings = BindingMap.open(pin_path)
         try:
             networks = MobileNetworkMap.open(pin_path) if mobile_routers else None
-            return cls(bindings, networks, None if announce_in is None else AnnouncedRoutes(announce_in))
+            routes = None if announce_in is None else AnnouncedRoutes(announce_in, route_lifetime_s)
+            return cls(bindings, networks, routes)
         except DatapathError:
             bindings.close()
             raise
@@ -130,6 +139,23 @@ class Tunnels:
             routers = {each.home_address: each.mobile_networks for each in expected if each.mobile_networks}
             self._networks.reconcile({home: (networks, self._slot(home)) for home, networks in routers.items()})
         return changes
+
+    async def keep_routes(self, expire: Callable[[], bool | None]) -> None:
+        """Keeps the routes from expiring, until cancelled. For that the state store is not asked.
+
+        Args:
+            expire: whether they are to vanish when this process is gone; None to leave that as it is.
+        """
+        complaint = ""
+        while self._routes is not None:
+            try:
+                self._routes.keep(expire=expire())
+                complaint = ""
+            except DatapathError as error:
+                if str(error) != complaint:
+                    _LOG.error("routes to be announced: %s", error)
+                complaint = str(error)
+            await asyncio.sleep(KEEPING_S)
 
     def packets(self, home_address: IPv6Address) -> int:
         """How many packets have been tunnelled from and to a home address, and the networks behind it."""

@@ -1,4 +1,7 @@
-"""Tunnels over IPv4, which another program has made, go on while the daemon is stopped, killed and started again."""
+"""What goes on while the daemon is stopped, killed and started again, though it is not in the store.
+
+These are tunnels over IPv4, which another program has made, and routes that are announced.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,12 @@ from bench.lab.probing import NumberedPackets
 from bench.lab.streams import ControlStream
 from bench.lab.topology import Host, RoutedCore
 from datapath.bindings import BindingMap, IPv4CareOfAddress, Tunnel
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
 AGENT, CARE_OF = IPv4Address("192.0.2.1"), IPv4Address("198.51.100.1")
+ROUTES = 110
 ROUTERS = {AGENT: AGENT + 1, CARE_OF: CARE_OF + 1}
 
 
@@ -47,7 +52,10 @@ def test_no_packet_is_lost_when_the_daemon_is_stopped_and_killed(laboratory: Lab
     host = core.attach_home_agent("ha1", home_agent_prefix(1), [HOME_PREFIX])
     core.route(HOME_PREFIX, host)
     options = HomeAgentOptions(
-        home_prefixes=[HOME_PREFIX], store=laboratory.subdirectory("store") / "state.db", ipv4_addresses=[AGENT]
+        home_prefixes=[HOME_PREFIX],
+        store=laboratory.subdirectory("store") / "state.db",
+        ipv4_addresses=[AGENT],
+        routes={"announce": True},
     )
     home_agent = HomeAgentUnderTest(laboratory, host, credentials, [subscriber], options)
     node = MobileNodeAgent(laboratory, core, credentials, subscriber, home_agent)
@@ -73,12 +81,19 @@ def test_no_packet_is_lost_when_the_daemon_is_stopped_and_killed(laboratory: Lab
         assert held.read(30) == [{"held": True}]
         with BindingMap.open(home_agent.pin_path) as bindings:
             bindings.install(over_ipv4, in_force[over_ipv4].care_of_address, host.address)
+    show = ["ip", "-6", "route", "show", "table", str(ROUTES)]
+    wait_until(lambda: "expires" not in host.namespace.run(show), "the daemon does not notice that it is alone")
+    monitor = laboratory.spawn(host.namespace, "monitor", ["ip", "-6", "monitor", "route"])
     packets = NumberedPackets(laboratory, correspondent, node.host, over_ipv4, AGENT, care_of=CARE_OF)
     for number in (signal.SIGTERM, signal.SIGKILL):
         restart(home_agent, number)
         with BindingMap.open(home_agent.pin_path) as bindings:
             assert bindings.entries() == in_force
     deliveries = packets.deliveries()
+    host.namespace.run(["ip", "nexthop", "flush", "proto", "109"])  # as the manual has it
+    wait_until(lambda: "Deleted blackhole" in monitor.output.read_text(), "the kernel tells nothing")
+    told = [row for row in monitor.output.read_text().splitlines() if f"table {ROUTES}" in row]
+    assert [row.split()[:3] for row in told] == [["Deleted", "blackhole", str(subscriber.home_address)]], told
 
     assert [(way.missing, way.repeated) for way in deliveries.values()] == [(0, 0), (0, 0)], deliveries
     assert min(way.sent for way in deliveries.values()) > 500

@@ -83,8 +83,10 @@ def wait_for_way(core: Namespace, address: IPv6Address, agent: HomeAgentUnderTes
 def test_packets_go_to_the_home_agent_that_serves_the_node(laboratory: Laboratory) -> None:
     credentials = Credentials("cert")
     subscribers = [credentials.subscriber(number, home_address(number)) for number in (1, 2)]
-    scene = Scene(laboratory, credentials, subscribers, SceneOptions(routes={"announce": True}))
+    scene = Scene(laboratory, credentials, subscribers, SceneOptions(routes={"announce": True, "lifetime_s": 6}))
     core = scene.core.namespace
+    for agent in scene.home_agents:
+        agent.host.namespace.sysctl({"net.ipv6.route.gc_interval": "2"})  # 5 in deploy/60-homeagent.conf
     for _ in range(2):  # the laboratory's own, of which there are two
         core.ip([f"route del {HOME_PREFIX}"])
     first, second = scene.home_agents
@@ -111,16 +113,25 @@ def test_packets_go_to_the_home_agent_that_serves_the_node(laboratory: Laborator
     first.host.namespace.run(drain)
     for node in nodes:
         wait_for_way(core, node.subscriber.home_address, second)
-    before = answered(probes)
-    wait_until(
-        lambda: all(now - then >= 20 for now, then in zip(answered(probes), before, strict=True)),
-        "packets do not follow the node to the other home agent",
-    )
+    wait_for_more(probes, "packets do not follow the node to the other home agent")
 
+    assert announced(second) == {str(node.subscriber.home_address) for node in nodes}
     second.daemon.kill()
-    wait_for_way(core, nodes[0].subscriber.home_address, second)
-    scene.core.cut(second.host)
-    wait_for_way(core, nodes[0].subscriber.home_address, first)
+    for node in nodes:  # its machine, its BIRD and its data path are as they were
+        wait_for_way(core, node.subscriber.home_address, first)
+    wait_for_more(probes, "packets do not follow the nodes to the living home agent")
+    wait_until(lambda: not announced(second), "the kernel keeps the routes of the dead daemon")
+    assert announced(first) == {str(node.subscriber.home_address) for node in nodes}
+
+
+def announced(agent: HomeAgentUnderTest) -> set[str]:
+    shown = agent.host.namespace.run(["ip", "-6", "route", "show", "table", "110"])
+    return {row.split()[1] for row in shown.splitlines()}
+
+
+def wait_for_more(probes: EchoProbes, complaint: str) -> None:
+    before = answered(probes)
+    wait_until(lambda: all(now - then >= 20 for now, then in zip(answered(probes), before, strict=True)), complaint)
 
 
 def answered(probes: EchoProbes) -> list[int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from control.cli.doctor.finding import Finding, ok, problem, told, warning
 from control.cli.doctor.ipv4 import examine_ipv4
+from control.cli.doctor.routes import examine_routes
 from control.config import Configuration
 from control.config.datapath_settings import DatapathSettings
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT
@@ -32,6 +33,8 @@ def examine_network(configuration: Configuration, *, serving: bool) -> Iterator[
     address = str(configuration.home_agent.address)
     yield _check_address(address)
     yield from examine_ipv4(configuration.home_agent.ipv4_addresses, configuration.datapath.interfaces)
+    if configuration.routes.announce:
+        yield from examine_routes(configuration.route_lifetime_s)
     yield from _check_ports(configuration, address, serving=serving)
 
 

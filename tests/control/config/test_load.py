@@ -68,6 +68,11 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
     assert configuration.ike.trust_anchors == (Path("/ca.pem"),)
 
 
+@pytest.mark.parametrize(("added", "seconds"), [("", 10), ("[cluster]\nlease_s = 7.3\n", 15), ("lifetime_s = 0\n", 0)])
+def test_routes_last_longer_than_a_restart_may_take(tmp_path: Path, added: str, seconds: int) -> None:
+    assert load_configuration(write(tmp_path, f"{SMALLEST}[routes]\n{added}")).route_lifetime_s == seconds
+
+
 def test_whole_numbers_do_for_numbers_and_empty_text_for_off(tmp_path: Path) -> None:
     text = SMALLEST + '[bootstrap]\nrate_per_s = 20\n[metrics]\nlisten = ""\n[key_export]\nike = ""\nesp = "esp_sa"\n'
     configuration = load_configuration(write(tmp_path, text))

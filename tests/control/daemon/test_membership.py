@@ -255,6 +255,19 @@ def test_a_lease_that_cannot_be_renewed_stops_being_one(path):
     assert first.stood_down == 0  # the nodes are still served: nobody is known to have claimed them
 
 
+def test_whether_there_are_others_is_what_the_store_said_last(path):
+    first = serving_first(path, binding(1))
+    assert first.membership.has_others() is None
+    first.beat(1.0)
+    assert first.membership.has_others() is False
+    Member("ha2", path).join()
+    first.beat(2.0)
+    assert first.membership.has_others() is True
+    first.store.close()
+    first.beat_until(9.0)
+    assert first.membership.has_others() is True
+
+
 def test_who_first_reaches_a_store_that_was_away_leaves_the_others_what_they_serve(path):
     first = serving_first(path, binding(1))
     second = Member("ha2", path, authorised=("mn1",))
