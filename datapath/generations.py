@@ -1,6 +1,6 @@
 """Which of the pin directories is in force, and what becomes of those that an upgrade left half-way.
 
-``v3`` has the maps and programs of schema version 3. An upgrade builds what is to follow beside it, in ``v3_next``,
+``v4`` has the maps and programs of schema version 4. An upgrade builds what is to follow beside it, in ``v4_next``,
 puts those programs on the interfaces, and then gives the directory its name in one step: before that step the old
 directory is in force and everything can go back, after it the new one is. Who finds a directory still called ``_next``
 and its maker gone puts back what is in force; that needs no compiler.

@@ -119,6 +119,13 @@ class HomeAgentUnderTest:
                     raise LabError(f"{self.name} is not ready after {timeout_s:g} s: {error}") from None
             time.sleep(0.05)
 
+    def bring_up(self) -> None:
+        """Load the data path and start the daemon; returns once it answers."""
+        self.begin_load()
+        self.finish_load()
+        self.serve()
+        self.wait_ready()
+
     def status(self) -> JsonObject:
         """The answer to the command `status`."""
         rows, done = control_request(self.socket, "status")

@@ -301,103 +301,87 @@ _SAMPLES: dict[str, tuple[bytes, Reason] | tuple[bytes, Reason, Reason | None]] 
         _quoting(ICMPv6PacketTooBig(mtu=600), packet(CORRESPONDENT, HOME) / _UDP),
         Reason.DROP_TUNNEL_MTU_INVALID,
     ),
-    "ipv4": (_over_ipv4(packet(IPV4_HOME, CORRESPONDENT) / _UDP), Reason.PASS_NOT_IPV6, Reason.FORWARD_DECAPSULATED),
+    "arp": (bytes(link() / ARP()), Reason.PASS_NOT_IPV6),
+    "group-frame": (bytes(link(dst="33:33:00:00:00:01") / packet(CORRESPONDENT, HOME)), Reason.PASS_GROUP_FRAME),
+    "jumbogram": (_to_home(Raw(bytes(64)), plen=0, nh=0), Reason.PASS_MALFORMED),
+}
+_OVER_IPV4: dict[str, tuple[bytes, Reason]] = {
+    "ipv4": (_over_ipv4(packet(IPV4_HOME, CORRESPONDENT) / _UDP), Reason.FORWARD_DECAPSULATED),
     "ipv4-marked": (
         _over_ipv4(packet(IPV4_HOME, CORRESPONDENT, tc=2) / _UDP, tos=3),
-        Reason.PASS_NOT_IPV6,
         Reason.FORWARD_DECAPSULATED,
     ),
-    "ipv4-in-udp": (_in_udp(packet(NAT_HOME, CORRESPONDENT) / _UDP), Reason.PASS_NOT_IPV6, Reason.FORWARD_DECAPSULATED),
+    "ipv4-in-udp": (_in_udp(packet(NAT_HOME, CORRESPONDENT) / _UDP), Reason.FORWARD_DECAPSULATED),
     "ipv4-from-another-port": (
         _in_udp(packet(NAT_HOME, CORRESPONDENT) / _UDP, NAT_PORT + 1),
-        Reason.PASS_NOT_IPV6,
         Reason.DROP_TUNNEL_WRONG_CARE_OF_ADDRESS,
     ),
     "ipv4-for-another": (
         _over_ipv4(packet(HOME, CORRESPONDENT) / _UDP),
-        Reason.PASS_NOT_IPV6,
         Reason.DROP_TUNNEL_WRONG_CARE_OF_ADDRESS,
     ),
     "ipv4-to-a-node-over-ipv6": (
         _over_ipv4(packet(IPV4_HOME, HOME) / _UDP),
-        Reason.PASS_NOT_IPV6,
         Reason.FORWARD_REENCAPSULATED,
     ),
     "ipv4-to-a-node-behind-a-nat": (
         _over_ipv4(packet(IPV4_HOME, NAT_HOME) / _UDP),
-        Reason.PASS_NOT_IPV6,
         Reason.FORWARD_REENCAPSULATED,
     ),
     "ipv4-to-itself": (
         _over_ipv4(packet(IPV4_HOME, IPV4_HOME) / _UDP),
-        Reason.PASS_NOT_IPV6,
         Reason.DROP_TUNNEL_BACK,
     ),
     "ipv4-at-its-last-hop": (
         _in_udp(packet(NAT_HOME, HOME, hlim=1) / _UDP),
-        Reason.PASS_NOT_IPV6,
         Reason.REPLY_TIME_EXCEEDED,
     ),
     "ipv4-to-the-home-agent": (
         _over_ipv4(packet(IPV4_HOME, HOME_AGENT) / ICMPv6EchoRequest()),
-        Reason.PASS_NOT_IPV6,
         Reason.PASS_DECAPSULATED_LOCAL,
     ),
     "ipv4-signalling": (
         _in_udp(packet(NAT_HOME, HOME_AGENT, nh=50) / Raw(bytes(40))),
-        Reason.PASS_NOT_IPV6,
         Reason.PASS_UDP_SIGNALLING,
     ),
     "ipv4-fragment": (
         _over_ipv4(packet(IPV4_HOME, CORRESPONDENT) / _UDP, flags="MF"),
-        Reason.PASS_NOT_IPV6,
         Reason.PASS_IPV4_FRAGMENT,
     ),
     "ipv4-options": (
         _over_ipv4(packet(IPV4_HOME, CORRESPONDENT) / _UDP, options=[IPOption_Router_Alert()]),
-        Reason.PASS_NOT_IPV6,
         Reason.PASS_IPV4_OPTIONS,
     ),
     "ipv4-trouble-in-the-tunnel": (
         _icmp(ICMP(type=3, code=1), packet(CORRESPONDENT, IPV4_HOME) / _UDP),
-        Reason.PASS_NOT_IPV6,
         Reason.PASS_TUNNEL_ERROR_RELAYED,
     ),
     "ipv4-trouble-in-a-tunnel-between-nodes": (
         _icmp(ICMP(type=11, code=0), packet(NAT_HOME, NAT_HOME) / _UDP, NAT),
-        Reason.PASS_NOT_IPV6,
         Reason.PASS_TUNNEL_ERROR_RELAYED,
     ),
     "ipv4-trouble-in-another-tunnel": (
         _icmp(ICMP(type=3, code=1), packet(CORRESPONDENT, HOME) / _UDP),
-        Reason.PASS_NOT_IPV6,
         Reason.PASS_TUNNEL_ERROR_UNKNOWN,
     ),
     "ipv4-too-big-in-the-tunnel": (
         _icmp(ICMP(type=3, code=4, nexthopmtu=1400), packet(HOME, IPV4_HOME) / Raw(bytes(1412))),
-        Reason.PASS_NOT_IPV6,
         Reason.PASS_TUNNEL_ERROR_RELAYED,
     ),
     "ipv4-too-big-in-a-tunnel-in-udp": (
         _icmp(ICMP(type=3, code=4, nexthopmtu=1400), packet(CORRESPONDENT, NAT_HOME) / Raw(bytes(1412)), NAT),
-        Reason.PASS_NOT_IPV6,
         Reason.PASS_TUNNEL_ERROR_RELAYED,
     ),
     "ipv4-small-and-too-big-in-the-tunnel": (
         _icmp(ICMP(type=3, code=4, nexthopmtu=1200), packet(CORRESPONDENT, IPV4_HOME) / Raw(bytes(1240))),
-        Reason.PASS_NOT_IPV6,
         Reason.DROP_TUNNEL_ERROR,
     ),
     "ipv4-too-big-for-a-link-that-it-fits": (
         _icmp(ICMP(type=3, code=4, nexthopmtu=1400), packet(CORRESPONDENT, IPV4_HOME) / Raw(bytes(1300))),
-        Reason.PASS_NOT_IPV6,
         Reason.DROP_TUNNEL_MTU_INVALID,
     ),
-    "ipv4-ping": (_over_ipv4(ICMP() / Raw(bytes(80))), Reason.PASS_NOT_IPV6, Reason.PASS_HOME_AGENT),
-    "ipv4-ike": (_over_ipv4(UDP(sport=500, dport=500) / _ike), Reason.PASS_NOT_IPV6, Reason.PASS_HOME_AGENT),
-    "arp": (bytes(link() / ARP()), Reason.PASS_NOT_IPV6),
-    "group-frame": (bytes(link(dst="33:33:00:00:00:01") / packet(CORRESPONDENT, HOME)), Reason.PASS_GROUP_FRAME),
-    "jumbogram": (_to_home(Raw(bytes(64)), plen=0, nh=0), Reason.PASS_MALFORMED),
+    "ipv4-ping": (_over_ipv4(ICMP() / Raw(bytes(80))), Reason.PASS_HOME_AGENT),
+    "ipv4-ike": (_over_ipv4(UDP(sport=500, dport=500) / _ike), Reason.PASS_HOME_AGENT),
 }
 _ON_LINKS: dict[str, tuple[bytes, Reason, Reason]] = {
     "solicitation": (
@@ -489,6 +473,7 @@ _ON_LINKS: dict[str, tuple[bytes, Reason, Reason]] = {
     ),
 }
 CORPUS = {name: Sample(*sample) for name, sample in _SAMPLES.items()}
+CORPUS |= {name: Sample(frame, Reason.PASS_NOT_IPV6, reason) for name, (frame, reason) in _OVER_IPV4.items()}
 CORPUS |= {name: Sample(frame, plain, with_links=reason) for name, (frame, plain, reason) in _ON_LINKS.items()}
 for _name, _reason in {
     "neighbour-discovery": Reason.REPLY_NEIGHBOUR_ADVERTISEMENT,

@@ -24,6 +24,7 @@ from datapath.counters import Counters
 from datapath.layout import PROGRAM_NAME, pin_directory
 from datapath.loader import LoaderOptions, LoadReport, load
 from datapath.reasons import Reason
+from datapath.route_control import RouteControl
 from datapath.stranger_limits import StrangerLimits
 from datapath.unload import unload
 from tests.datapath.hosts import Hosts, running_hosts
@@ -182,6 +183,16 @@ def path_mtus(testbed: Testbed) -> Iterator[Map]:
         yield opened
         for key in list(opened.keys()):
             opened.delete(key)
+
+
+@pytest.fixture
+def control(testbed: Testbed) -> Iterator[RouteControl]:
+    """Lets next hops be kept."""
+    with contextlib.closing(RouteControl.open(testbed.pin_path)) as opened:
+        opened.begin_generation()
+        opened.permit(time.monotonic(), 300.0)
+        yield opened
+        opened.forbid()
 
 
 class Namespace:

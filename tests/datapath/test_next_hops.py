@@ -56,14 +56,9 @@ def run(command: str) -> None:
     subprocess.run(command.split(), check=True)
 
 
-@pytest.fixture
-def control(testbed) -> Iterator[RouteControl]:
-    opened = RouteControl.open(testbed.pin_path)
-    opened.begin_generation()
-    opened.permit(time.monotonic(), 300.0)
-    yield opened
-    opened.forbid()
-    opened.close()
+@pytest.fixture(autouse=True)
+def _neighbours(testbed) -> Iterator[None]:
+    yield
     set_neighbour("2001:db8:f::5 dev core", testbed.care_of_mac)
     set_neighbour("2001:db8:c::2 dev cn0", testbed.correspondent_mac)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import IPv6Address, IPv6Network
 
@@ -24,7 +23,6 @@ from scapy.packet import Packet, Raw
 from datapath.layout import PATH_MTU
 from datapath.mobile_networks import MobileNetworkMap
 from datapath.reasons import Reason
-from datapath.route_control import RouteControl
 from tests.datapath.conftest import loaded_testbed
 
 pytestmark = [pytest.mark.namespaces, pytest.mark.usefixtures("path_mtus")]
@@ -123,16 +121,6 @@ def test_too_big_in_the_tunnel_is_told_and_remembered(testbed, path_mtus, mtu, t
     assert testbed.run(to_home(testbed, told)).reason is fits
     # Other nodes' tunnels are others.
     assert testbed.run(to_home(testbed, 1460, dst=str(testbed.other_home))).reason is Reason.FORWARD_ENCAPSULATED
-
-
-@pytest.fixture
-def control(testbed) -> Iterator[RouteControl]:
-    opened = RouteControl.open(testbed.pin_path)
-    opened.begin_generation()
-    opened.permit(time.monotonic(), 300.0)
-    yield opened
-    opened.forbid()
-    opened.close()
 
 
 def test_a_next_hop_that_is_kept_learns_it_at_once(testbed, control):

@@ -70,6 +70,13 @@ def iperf3(host, address: object, *options: str, size: int) -> dict[str, Any]:
     return report["end"]
 
 
+def iperf3_both_ways(hosts: Hosts, home: object, *options: str, size: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """From the correspondent to the first node, then back."""
+    with iperf3_server(hosts.nodes[0], home):
+        there = iperf3(hosts.correspondent, home, *options, size=size)
+        return there, iperf3(hosts.correspondent, home, "--reverse", *options, size=size)
+
+
 def path_mtu(host, destination: object, options: str = "") -> int:
     """What the host's kernel knows of the way, 0 if nothing in particular."""
     words = host.run(f"ip -6 route get {destination} {options}").split()
@@ -97,9 +104,7 @@ def test_tcp_in_both_directions(loaded):
     home = next(iter(loaded.homes))
     before = read_counters(loaded.pin_path)
 
-    with iperf3_server(loaded.nodes[0], home):
-        there = iperf3(loaded.correspondent, home, *WINDOW, size=3 * MEGABYTE)
-        back = iperf3(loaded.correspondent, home, "--reverse", *WINDOW, size=3 * MEGABYTE)
+    there, back = iperf3_both_ways(loaded, home, *WINDOW, size=3 * MEGABYTE)
 
     for direction in (there, back):
         assert direction["sum_sent"]["bytes"] >= 3 * MEGABYTE
@@ -115,9 +120,7 @@ def test_udp_in_both_directions(loaded):
     pace = ("--udp", "--bitrate", "8M", "--length", "1200")
     before = read_counters(loaded.pin_path)
 
-    with iperf3_server(loaded.nodes[0], home):
-        there = iperf3(loaded.correspondent, home, *pace, size=MEGABYTE)
-        back = iperf3(loaded.correspondent, home, "--reverse", *pace, size=MEGABYTE)
+    there, back = iperf3_both_ways(loaded, home, *pace, size=MEGABYTE)
 
     assert there["sum"]["packets"] >= 833
     assert back["sum"]["packets"] >= 833
@@ -145,9 +148,7 @@ def test_a_sender_of_1500_bytes_learns_what_fits(loaded, link_mtu, learned, answ
     narrow_the_link(loaded, 0, link_mtu)
     before = read_counters(loaded.pin_path)
 
-    with iperf3_server(loaded.nodes[0], home):
-        there = iperf3(loaded.correspondent, home, *WINDOW, size=2 * MEGABYTE)
-        back = iperf3(loaded.correspondent, home, "--reverse", *WINDOW, size=2 * MEGABYTE)
+    there, back = iperf3_both_ways(loaded, home, *WINDOW, size=2 * MEGABYTE)
 
     for direction in (there, back):
         assert direction["sum_sent"]["bytes"] >= 2 * MEGABYTE
@@ -250,9 +251,7 @@ def test_a_home_agent_with_one_arm(namespaces, pin_path):
         counted = hosts.counted(before)
         assert {reason: counted[reason] for reason in THROUGH} == dict(zip(THROUGH, (5, 5, 10), strict=True))
 
-        with iperf3_server(hosts.nodes[0], home):
-            there = iperf3(hosts.correspondent, home, *WINDOW, size=MEGABYTE)
-            back = iperf3(hosts.correspondent, home, "--reverse", *WINDOW, size=MEGABYTE)
+        there, back = iperf3_both_ways(hosts, home, *WINDOW, size=MEGABYTE)
         for direction in (there, back):
             assert direction["sum_sent"]["bytes"] >= MEGABYTE
             assert direction["sum_received"]["bytes"] > MEGABYTE / 2

@@ -1,7 +1,7 @@
 """What may become of a frame, worked out from its bytes alone, without any code of the data path.
 
 ``judge`` gives the reasons that are right for a frame, each with the frame that comes out. What a feature adds is a
-rule in ``_RULES``, in front of those that it takes frames away from.
+rule in ``_TUNNELS`` or ``_TO_THE_HOME_AGENT``, in front of those that it takes frames away from.
 """
 
 from __future__ import annotations

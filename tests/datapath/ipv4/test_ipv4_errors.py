@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from contextlib import closing
 from ipaddress import IPv4Address
 
 import pytest
@@ -16,7 +14,6 @@ from datapath.bindings import IPv4CareOfAddress
 from datapath.bpf_syscall import Map
 from datapath.layout import PATH_MTU
 from datapath.reasons import Reason
-from datapath.route_control import RouteControl
 from tests.datapath.conftest import Testbed
 from tests.datapath.ipv4.frames import (
     AGENT,
@@ -91,20 +88,16 @@ def test_the_limit_on_errors_holds(testbed, path_mtus, care_of):
 
 
 @FORMATS
-def test_a_next_hop_that_is_kept_learns_it_at_once(testbed, care_of):
+def test_a_next_hop_that_is_kept_learns_it_at_once(testbed, control, care_of):
     bind(testbed, care_of)
     fits = 1400 - OVERHEAD[care_of]
-    with closing(RouteControl.open(testbed.pin_path)) as control:
-        control.begin_generation()
-        control.permit(time.monotonic(), 300.0)
-        for _ in range(2):
-            assert testbed.run(received(testbed, sized(testbed, 1472))).reason is Reason.FORWARD_ENCAPSULATED
-        testbed.run(reported(testbed, care_of, sized(testbed, 1472)), "core")
+    for _ in range(2):
+        assert testbed.run(received(testbed, sized(testbed, 1472))).reason is Reason.FORWARD_ENCAPSULATED
+    testbed.run(reported(testbed, care_of, sized(testbed, 1472)), "core")
 
-        for _ in range(2):
-            assert testbed.run(received(testbed, sized(testbed, fits + 1))).reason is Reason.REPLY_PACKET_TOO_BIG
-            assert testbed.run(received(testbed, sized(testbed, fits))).reason is Reason.FORWARD_ENCAPSULATED
-        control.forbid()
+    for _ in range(2):
+        assert testbed.run(received(testbed, sized(testbed, fits + 1))).reason is Reason.REPLY_PACKET_TOO_BIG
+        assert testbed.run(received(testbed, sized(testbed, fits))).reason is Reason.FORWARD_ENCAPSULATED
 
 
 @FORMATS

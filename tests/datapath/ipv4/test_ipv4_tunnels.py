@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -185,20 +184,15 @@ class TestIntoTheTunnel:
 
         assert testbed.run(received(testbed, packet)).reason is Reason.PASS_NEIGHBOUR_DISCOVERY
 
-    def test_a_next_hop_is_kept_until_a_new_generation(self, testbed):
-        control = RouteControl.open(testbed.pin_path)
+    def test_a_next_hop_is_kept_until_a_new_generation(self, testbed, control):
+        bind(testbed, PLAIN)
         try:
-            control.begin_generation()
-            control.permit(time.monotonic(), 300.0)
-            bind(testbed, PLAIN)
             first = testbed.run(received(testbed, to_home(testbed)))
             run("ip neigh replace 192.0.2.5 dev core lladdr 02:00:00:00:04:99 nud permanent")
             kept = testbed.run(received(testbed, to_home(testbed)))
             control.begin_generation()
             asked = testbed.run(received(testbed, to_home(testbed)))
         finally:
-            control.forbid()
-            control.close()
             run(f"ip neigh replace 192.0.2.5 dev core lladdr {MACS[PLAIN]} nud permanent")
 
         assert first.frame[:6] == kept.frame[:6]
