@@ -13,6 +13,7 @@ import click
 from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
 from control.cli.output import print_json
+from control.cluster.redis_address import RedisAddress
 from control.config import Configuration, ConfigurationError, Node, load_configuration, load_nodes
 
 
@@ -70,6 +71,8 @@ def _warnings(configuration: Configuration, nodes: list[Node]) -> Iterator[str]:
     from control.config.own_certificate import flaw_of_own_certificate
 
     secret = [configuration.ike.private_key]
+    if isinstance(configuration.cluster.store.place, RedisAddress) and configuration.cluster.store.place.holds_secret:
+        secret.append(configuration.path)
     if any(node.has_secret for node in nodes):
         secret.append(configuration.nodes.file)
     for file in secret:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 """Schemes of URLs that name a Redis server."""
@@ -44,6 +44,7 @@ class RedisAddress:
         if parts.scheme != "redis+sentinel":
             query = "&".join(f"{key}={value}" for key, values in parameters.items() for value in values)
             plain = f"{parts.scheme}://{parts.netloc}{parts.path}" + (f"?{query}" if query else "")
+            _port(parts)
             import redis  # large
 
             redis.ConnectionPool.from_url(plain)  # does not connect; knows what else can be wrong
@@ -57,6 +58,12 @@ class RedisAddress:
         base = f"redis://{login + '@' if login else ''}{path[0]}/{database}"
         return cls(base, sentinels, unquote(path[0]), int(wanted))
 
+    @property
+    def holds_secret(self) -> bool:
+        """Whether there is a password in it."""
+        parts = urlsplit(self.url)
+        return bool(parts.password) or "password" in parse_qs(parts.query)
+
     def __str__(self) -> str:
         if self.sentinels:
             return f"{self.service} of Sentinel " + ",".join(f"{host}:{port}" for host, port in self.sentinels)
@@ -68,4 +75,14 @@ def _host_and_port(text: str) -> tuple[str, int]:
     parts = urlsplit(f"//{text}")
     if not parts.hostname:
         raise ValueError("a Sentinel has no host name")
-    return parts.hostname, parts.port or _SENTINEL_PORT
+    return parts.hostname, _port(parts) or _SENTINEL_PORT
+
+
+def _port(parts: SplitResult) -> int | None:
+    try:
+        return parts.port
+    except ValueError:
+        # The library's own message repeats what stands there, which may be a part of the password.
+        raise ValueError(
+            "its port is no number from 0 to 65535; in a password write %2F for /, %3F for ?, %23 for #"
+        ) from None

@@ -90,6 +90,7 @@ class BindingWriter:
         self._waiting: dict[IPv6Address, _Waiting] = {}
         self._expired: set[IPv6Address] = set()
         self._writing: asyncio.Task[None] | None = None
+        self._trouble = ""
 
     def __len__(self) -> int:
         """How many registrations wait for the store."""
@@ -172,10 +173,15 @@ class BindingWriter:
                 self._refuse([waiting.registration for waiting in batch], "fenced-out")
                 self._fenced_out()
             except StoreError as error:
-                _LOG.error("bindings not stored yet: %s", error)
+                if str(error) != self._trouble:  # once, not at each of the attempts until it is over
+                    self._trouble = str(error)
+                    _LOG.error("bindings not stored yet: %s", error)
                 self._put_back(batch, expired)
                 await asyncio.sleep(_RETRY_S)
             else:
+                if self._trouble:
+                    self._trouble = ""
+                    _LOG.info("bindings are stored again")
                 finished = await self._finish_all(lease, [waiting.registration for waiting in batch])
                 self._flush()
                 now = asyncio.get_running_loop().time()

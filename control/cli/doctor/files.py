@@ -10,6 +10,7 @@ from pathlib import Path
 
 from control.cli.doctor.finding import Finding, ok, problem, warning
 from control.cluster.open_store import open_store
+from control.cluster.redis_address import RedisAddress
 from control.cluster.store import StoreError
 from control.config import Configuration
 from control.config.credentials import load_certificates
@@ -23,6 +24,8 @@ _LEAST_FREE_BYTES = 64 * 2**20
 def examine_files(configuration: Configuration, nodes: list[Node]) -> Iterator[Finding]:
     """What the configuration names, once it is known to be readable and well-formed."""
     secrets = [configuration.ike.private_key]
+    if isinstance(configuration.cluster.store.place, RedisAddress) and configuration.cluster.store.place.holds_secret:
+        secrets.append(configuration.path)
     if any(node.has_secret for node in nodes):
         secrets.append(configuration.nodes.file)
     for path in secrets:

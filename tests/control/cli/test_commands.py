@@ -158,6 +158,18 @@ def test_what_works_but_should_not_stay_so_is_a_warning(configuration):
     )
 
 
+def test_a_configuration_with_a_password_is_a_secret(configuration):
+    configuration.write_text(
+        configuration.read_text().replace(f'"{configuration.parent}/state.db"', '"redis://ha:sesame@store/0"')
+    )
+    configuration.chmod(0o644)
+    result = homeagent("config", "check", "--config", str(configuration))
+    assert f"{configuration} holds a secret and others can read it. Run: chmod 600 {configuration}" in result.stderr
+    assert "sesame" not in result.stderr + result.stdout
+    configuration.chmod(0o600)
+    assert "chmod" not in homeagent("config", "check", "--config", str(configuration)).stderr
+
+
 def test_a_certificate_that_is_none_is_found_by_the_check(configuration):
     (configuration.parent / "ha1.pem").write_text("hello")
     (configuration.parent / "ha1.key").write_text("hello")

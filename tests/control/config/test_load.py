@@ -234,6 +234,13 @@ def test_the_store_may_be_a_redis_server(tmp_path: Path, url: str) -> None:
     assert "sesame" not in f"{store} {store!r}"
 
 
+def test_a_password_with_a_slash_is_not_repeated(tmp_path: Path) -> None:
+    for url in ("redis://ha:ses/ame@store.example:7000/1", "redis+sentinel://s1:ses,s2/homeagent/0"):
+        (complaint,) = complaints(tmp_path, f'{SMALLEST}\n[cluster]\nstore = "{url}"\n')
+        assert "ses" not in complaint
+        assert "its port is no number from 0 to 65535; in a password write %2F for /" in complaint
+
+
 def test_a_store_of_another_kind_is_refused_without_its_password(tmp_path: Path) -> None:
     (complaint,) = complaints(tmp_path, f'{SMALLEST}\n[cluster]\nstore = "mysql://ha:sesame@store.example"\n')
     assert complaint.startswith(":10: cluster.store: this value is not ")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from ipaddress import IPv6Address
 from types import SimpleNamespace
 
 import pytest
 
-from control.cluster.store import Lease
+from control.cluster.store import Lease, StoreError
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.write_gate import WriteGate
 from control.home_agent.registrations import PendingRegistration
@@ -38,7 +39,8 @@ class World:
             takeover=SimpleNamespace(active=taking_over),
             stored=lambda each, _now: self.acknowledged.append(each.home_address),
         )
-        store = SimpleNamespace(write_bindings=lambda _lease, records, _now: self.transactions.append(len(records)))
+        self.full_for = 0
+        store = SimpleNamespace(write_bindings=self._write)
         self.writer = BindingWriter(
             "ha1",
             agent,
@@ -54,6 +56,12 @@ class World:
     def _drain(self) -> list[PendingRegistration]:
         pending, self.pending = self.pending, []
         return pending
+
+    def _write(self, _lease, records, _now) -> None:
+        if self.full_for:
+            self.full_for -= 1
+            raise StoreError("disk-full", "The disk is full.", "Free space.")
+        self.transactions.append(len(records))
 
     @staticmethod
     async def _run(operation, store) -> None:
@@ -82,3 +90,22 @@ def test_updates_are_written_at_once_but_in_a_takeover_together(taking_over, tra
     world = asyncio.run(run())
     assert world.transactions == transactions
     assert world.acknowledged == [registration(number).home_address for number in (1, 2, 3)]
+
+
+def test_the_log_tells_of_trouble_with_the_store_once_and_of_its_end(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("control.daemon.binding_writer._RETRY_S", 0.0)
+
+    async def run() -> World:
+        loop = asyncio.get_running_loop()
+        loop.time = lambda: 100.0
+        world = World(taking_over=False)
+        world.full_for = 5
+        world.pending = [registration(1)]
+        world.writer.settle(100.0)
+        while not world.acknowledged:
+            await asyncio.sleep(0)
+        return world
+
+    assert asyncio.run(run()).transactions == [1]
+    assert caplog.messages == ["bindings not stored yet: The disk is full. Free space.", "bindings are stored again"]
