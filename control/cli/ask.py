@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
-from control.cli.output import console, pairs, print_json, table
+from control.cli.output import console, pairs, print_json, show, table
 from control.cli.sa_lines import sa_lines
 from control.config import load_configuration
 from control.control_socket import Answer, ask
@@ -36,7 +36,7 @@ def status(path: Path, as_json: bool) -> None:
         if as_json:
             print_json(answer.done)
         else:
-            console().print(pairs(_status_lines(answer.done)))
+            show(pairs(_status_lines(answer.done)))
 
 
 @click.command()
@@ -59,7 +59,7 @@ def bindings(path: Path, as_json: bool) -> None:
             columns.append("NETWORKS")
             for line, row in zip(lines, rows, strict=True):
                 line.append(" ".join(row["mobile_network_prefixes"]))
-        console().print(table(columns, lines))
+        show(table(columns, lines))
 
 
 @click.command()

@@ -16,7 +16,8 @@ import click
 
 from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
-from control.cli.output import console, pairs, print_json, table
+from control.cli.output import pairs, print_json, table
+from control.cli.output import show as show_table
 from control.cli.trace import trace
 from control.config import Configuration, load_configuration
 from control.config.stranger_settings import StrangerSettings
@@ -189,7 +190,7 @@ def bindings(path: Path, as_json: bool) -> None:
             print_json([dict(zip(names, row, strict=True)) for row in rows])
             return
         titles = ("HOME ADDRESS", "CARE-OF ADDRESS", "HOME AGENT", "PACKETS IN", "BYTES IN", "PACKETS OUT", "BYTES OUT")
-        console().print(table(titles, rows))
+        show_table(table(titles, rows))
 
 
 datapath.add_command(trace)
@@ -223,7 +224,7 @@ def verify(path: Path, as_json: bool) -> None:
             )
             for each in verified
         )
-        console().print(table(("PROGRAM", "FEATURES", "INSTRUCTIONS", "VERIFIED", "OF THE LIMIT"), rows))
+        show_table(table(("PROGRAM", "FEATURES", "INSTRUCTIONS", "VERIFIED", "OF THE LIMIT"), rows))
         sys.exit(any(each.refusal for each in verified))
 
 
@@ -281,10 +282,9 @@ def _home_link_text(link: dict[str, Any]) -> str:
 
 
 def _print_shown(shown: dict[str, Any]) -> None:
-    screen = console()
     program = shown["program"]
     link = shown["home_link"]
-    screen.print(
+    show_table(
         pairs(
             [
                 ("program", f"{program['name']}, id {program['id']}, tag {program['tag']}"),
@@ -297,9 +297,9 @@ def _print_shown(shown: dict[str, Any]) -> None:
             ]
         )
     )
-    screen.print()
+    click.echo()
     rows = ((entry["name"], entry["entries"], entry["capacity"]) for entry in shown["maps"])
-    screen.print(table(("MAP", "ENTRIES", "CAPACITY"), rows))
-    screen.print()
+    show_table(table(("MAP", "ENTRIES", "CAPACITY"), rows))
+    click.echo()
     counted = ((reason, count) for reason, count in shown["counters"].items() if count)
-    screen.print(table(("REASON", "PACKETS"), counted))
+    show_table(table(("REASON", "PACKETS"), counted))

@@ -20,7 +20,7 @@ from control.cli.departures import drain, handback
 from control.cli.doctor import doctor
 from control.cli.failures import told
 from control.cli.options import json_option
-from control.cli.output import console, pairs, print_json
+from control.cli.output import pairs, print_json, show
 from control.cli.rebootstrap import rebootstrap
 from control.cli.reload import reload
 from control.cli.run import mobile_node, serve, simulate
@@ -51,7 +51,7 @@ def show_version(as_json: bool) -> None:
     if as_json:
         print_json(versions)
     else:
-        console().print(pairs(versions.items()))
+        show(pairs(versions.items()))
 
 
 for _command in (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from io import StringIO
 from typing import Any
 
 import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+
+_AS_WIDE_AS_NEED_BE = 100_000
 
 
 def print_json(value: Any, *, indent: bool = True) -> None:
@@ -37,6 +40,18 @@ def pairs(values: Iterable[tuple[str, object]]) -> Table:
     for name, value in values:
         made.add_row(name, _cell(value))
     return made
+
+
+def show(made: Table) -> None:
+    """Print a table: within the width of a terminal; else a line for each row, without blanks at its end."""
+    screen = Console(highlight=False)
+    if screen.is_terminal:
+        screen.print(made)
+        return
+    text = StringIO()
+    Console(file=text, highlight=False, width=_AS_WIDE_AS_NEED_BE).print(made)
+    for line in text.getvalue().splitlines():
+        click.echo(line.rstrip())
 
 
 def console() -> Console:

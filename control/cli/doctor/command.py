@@ -13,7 +13,7 @@ from rich.text import Text
 from control.cli.doctor.finding import Finding, Level, ok, problem, told, warning
 from control.cli.failures import told as failures_told
 from control.cli.options import configuration_option, json_option
-from control.cli.output import console, print_json
+from control.cli.output import print_json, show
 from control.config import ConfigurationError
 
 _STYLES = {Level.OK: "green", Level.WARNING: "yellow", Level.PROBLEM: "bold red"}
@@ -102,4 +102,4 @@ def _print(findings: list[Finding]) -> None:
         # Texts, not strings: what looks like markup, as [key_export] does, is none.
         level = Text(str(each.level), style=_STYLES[each.level])
         made.add_row(Text(each.check), level, Text(each.says), Text(each.remedy))
-    console().print(made)
+    show(made)

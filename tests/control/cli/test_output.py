@@ -220,3 +220,16 @@ def test_json_is_one_document_or_one_line_each(run, command):
     answer = CannedAnswer([{"time": 1.0, "event": "x"}], STATUS)
     output = run(answer, command, "--json").output
     json.loads(output)
+
+
+def test_tables_in_a_pipe_have_a_line_for_each_row_and_no_blanks_at_its_end(run):
+    row = {"home_address": "2001:db8:100::1", "care_of_address": "2001:db8::1", "identity": "mn1@example.org"}
+    networks = [f"2001:db8:{number:x}::/48" for number in range(0x700, 0x740)]
+    rows = [
+        {**row, "lifetime_left_s": 4.0, "sequence_number": 1, "mobile_network_prefixes": networks},
+        {**row, "lifetime_left_s": 4.0, "sequence_number": 2, "mobile_network_prefixes": []},
+    ]
+    lines = run(CannedAnswer(rows), "bindings").output.splitlines()
+    assert len(lines) == 3
+    assert all(line == line.rstrip() for line in lines)
+    assert lines[1].endswith("2001:db8:73f::/48")
