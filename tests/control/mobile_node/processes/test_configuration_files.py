@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
 
 import pytest
 
 from control.config import ConfigurationError
 from control.eap.account import EapAccount
 from control.eap.packet import EapType
-from control.mobile_daemon.configuration import load_agent_configuration, load_simulation
+from control.mobile_daemon.configuration import AgentSettings, load_agent_configuration, load_simulation
+
+DOCUMENT = (Path(__file__).parents[4] / "docs" / "mobile-node.md").read_text()
 
 AGENT = """\
 [mobile_node]
@@ -208,3 +212,14 @@ def test_passwords_that_cannot_be_used(tmp_path, old, new, key, wrong):
     assert (found.key, found.wrong[: len(wrong)]) == (f"mobile_node.{key}", wrong)
     assert "hush" not in str(found)
     assert "4711" not in str(found)
+
+
+def test_the_examples_of_the_documentation_are_read(tmp_path):
+    [example, *_] = re.findall(r"```toml\n(.*?)```", DOCUMENT, re.DOTALL)
+    assert agent(tmp_path, example).node.further_care_of_interfaces == ("wlan0",)
+    for line in re.findall(r"^# (\w+ = .*)$", example, re.MULTILINE):
+        assert re.sub(r"\W.*", "", line) in AgentSettings.__struct_fields__, line
+
+    (tmp_path / "nodes.json").write_text('{"nodes": []}')
+    [example] = re.findall(r"```json\n(\{\"simulator.*?)```", DOCUMENT, re.DOTALL)
+    assert len(load_simulation(simulation(tmp_path, example)).nodes) == 2
