@@ -150,7 +150,6 @@ class IkeEndpoint:
             sa.handshake.eap_peer = eap
         sa.change(Trigger.SEND_INIT)
         sa.exchanges.submit(init.InitExchange(self.configuration.ike_proposals[0].groups[0]), now)
-        sa.reschedule()
         return sa
 
     def receive_datagram(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
@@ -183,7 +182,8 @@ class IkeEndpoint:
             return
         if header.exchange == ExchangeType.IKE_SA_INIT:
             init.receive_response(sa, header, data, local, remote, now)
-        elif header.is_response:
+            return
+        if header.is_response:
             receive_response(sa, header, data, local, remote, now)
         else:
             receive_request(sa, header, data, local, remote, now)

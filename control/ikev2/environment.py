@@ -17,6 +17,7 @@ from control.ikev2.dh import KeyPairPool
 from control.ikev2.events import Event
 from control.ikev2.fragmentation import FragmentMemory
 from control.ikev2.half_open import HalfOpenSas
+from control.ikev2.lifetimes import next_deadline
 from control.ikev2.message import ZERO_SPI
 from control.ikev2.numbers import CertificateEncoding, NotifyType
 from control.ikev2.offers import EspOffer, IkeOffer
@@ -84,7 +85,7 @@ class Environment:
         self.cookies = CookieJar(random)
         self.stranger_replies = TokenBucket(configuration.stranger_replies_per_s)
         self.statistics: Counter[str] = Counter()
-        self.timers: TimerHeap[IkeSa] = TimerHeap()
+        self.timers: TimerHeap[IkeSa] = TimerHeap(next_deadline)
         self.fragment_memory = FragmentMemory(configuration.fragment_memory)
         self.by_spi: dict[bytes, IkeSa] = {}
         self.half_open = HalfOpenSas(configuration.half_open_limit, configuration.cookie_threshold)

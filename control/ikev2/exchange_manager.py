@@ -214,3 +214,4 @@ class ExchangeManager:
         policy = environment.retransmission
         outstanding.next_at = now + outstanding.waiting_s * (1 + policy.jitter * environment.fraction())
         outstanding.waiting_s *= policy.base
+        environment.timers.bring_forward(sa, outstanding.next_at)

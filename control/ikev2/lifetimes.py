@@ -176,11 +176,11 @@ class Lifetimes:
         return (policy.refused_retry_s if refused else policy.retry_s) * (1 + self._environment.fraction())
 
 
-def next_deadline(sa: IkeSa) -> float | None:
-    """When ``sa`` wants attention next, None for never. Asked for after every message: it has to be quick."""
+def next_deadline(sa: IkeSa) -> float:
+    """When ``sa`` wants attention next, infinity for never. Asked for after every message: it has to be quick."""
     state = sa.state
     if state is State.CLOSED:
-        return None
+        return _NEVER
     earliest = sa.exchanges.next_at
     if sa.expires_at is not None and sa.expires_at < earliest:
         earliest = sa.expires_at
@@ -195,7 +195,7 @@ def next_deadline(sa: IkeSa) -> float | None:
             earliest = probe_at
         if sa.nat is not None and sa.nat.local_behind and (mapping_at := keepalive_at(sa)) is not None:
             earliest = min(earliest, mapping_at)
-    return None if earliest == _NEVER else earliest
+    return earliest
 
 
 def _probe_at(sa: IkeSa) -> float | None:

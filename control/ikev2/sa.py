@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -67,7 +68,7 @@ class IkeSa:
         predecessor: in state UNDECIDED the SA whose place it may take, else None.
         handshake: material of the handshake, None once it is over.
         expires_at: when a half-open or lingering SA is dropped.
-        deadline: of the timer heap.
+        looked_at: of the timer heap.
     """
 
     __slots__ = (
@@ -76,7 +77,6 @@ class IkeSa:
         "children",
         "cipher",
         "context",
-        "deadline",
         "environment",
         "established_at",
         "exchanges",
@@ -89,6 +89,7 @@ class IkeSa:
         "local",
         "local_identity",
         "local_spi",
+        "looked_at",
         "mobike",
         "nat",
         "partial_messages",
@@ -141,7 +142,7 @@ class IkeSa:
         self.predecessor: IkeSa | None = None
         self.handshake: Handshake | None = Handshake()
         self.expires_at: float | None = None
-        self.deadline: float | None = None
+        self.looked_at = math.inf
         self._half_open_key: tuple[SocketAddress, bytes] | None = None
         self._close_reason: str | None = None
         environment.by_spi[self.local_spi] = self
@@ -180,7 +181,6 @@ class IkeSa:
         """Ask for a further child SA; ChildEstablished or ChildFailed follows."""
         self._require_established()
         self.exchanges.submit(CreateChildExchange(request), now)
-        self.reschedule()
 
     def delete_child(self, child: ChildSa | int, now: float) -> None:
         """Close a child SA, given itself or its inbound SPI; ChildClosed follows at once. Unknown ones are ignored."""
@@ -188,7 +188,6 @@ class IkeSa:
         removed = self.remove_child(spi, "deleted")
         if removed is not None and self.is_established:
             self.exchanges.submit(DeleteChildExchange(spi, removed.outbound_spi), now)
-            self.reschedule()
 
     def rekey_child(self, child: ChildSa | int, now: float) -> None:
         """Put a new child SA in the place of one; ChildEstablished with ``replaces`` and then ChildClosed follow."""
@@ -196,7 +195,6 @@ class IkeSa:
         found = self.children.get(child if isinstance(child, int) else child.inbound_spi)
         if found is not None:
             self.exchanges.submit(RekeyChildExchange(self, found), now)
-            self.reschedule()
 
     def replace_child(self, child: ChildSa, now: float) -> None:
         """Rekey a child SA before its time, unless that is under way or done."""
@@ -206,7 +204,6 @@ class IkeSa:
         """Put a new IKE SA in the place of this one: IkeRekeyed follows; what the peer refuses is tried again."""
         self._require_established()
         self.exchanges.submit(RekeyIkeExchange(), now)
-        self.reschedule()
 
     def probe_liveness(self, now: float) -> None:
         """Ask the peer for a sign of life: PeerAlive follows, or IkeClosed("timeout").
@@ -216,14 +213,12 @@ class IkeSa:
         self._require_established()
         if self.exchanges.current is None:
             self.exchanges.submit(LivenessExchange(), now)
-            self.reschedule()
 
     def redirect(self, gateway: Gateway, now: float) -> bool:
         """Send the peer to another gateway (RFC 5685 section 5), if it can be sent; returns whether it can."""
         self._require_established()
         if self.takes_redirects:
             self.exchanges.submit(RedirectExchange(gateway), now)
-            self.reschedule()
         return self.takes_redirects
 
     def heard(self, now: float) -> None:
@@ -253,7 +248,6 @@ class IkeSa:
             self.take_children_along(before[1])
         self.environment.count("moved")
         self.exchanges.repeat_at_new_address(now)
-        self.reschedule()
         return True
 
     def take_children_along(self, previous: SocketAddress) -> None:
@@ -279,7 +273,6 @@ class IkeSa:
             self.abandon(now)
             return
         self.terminate("deleted", now)
-        self.reschedule()
 
     def abandon(self, now: float) -> None:
         """Forget the IKE SA and its children at once, without a word to the peer."""
@@ -413,8 +406,8 @@ class IkeSa:
         self.reschedule()
 
     def reschedule(self) -> None:
-        """Tell the timer heap when this SA wants attention next."""
-        self.environment.timers.set(self, next_deadline(self))
+        """Tell the timer heap when this SA wants attention next, wherever that may be sooner than before."""
+        self.environment.timers.bring_forward(self, next_deadline(self))
 
     def _report_failure(self, reason: str, detail: str, claimed: Identity | None = None) -> None:
         self.environment.emit(self, IkeFailed(reason, detail, claimed))
@@ -446,7 +439,7 @@ class IkeSa:
         self.change(Trigger.FORGET)
         self._leave_half_open()
         self.environment.by_spi.pop(self.local_spi, None)
-        self.environment.timers.set(self, None)
+        self.environment.timers.remove(self)
 
     # Messages
 

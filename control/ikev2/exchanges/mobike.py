@@ -92,7 +92,6 @@ def update_addresses(
     sa.move(now, local=local, remote=remote)
     if not any(isinstance(each, UpdateExchange) and not each.is_under_way for each in sa.exchanges.pending()):
         sa.exchanges.submit(UpdateExchange(), now)
-        sa.reschedule()
 
 
 class UpdateExchange:

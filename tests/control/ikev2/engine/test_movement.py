@@ -53,7 +53,7 @@ def test_the_new_address_gets_all_tries(pair):
     agent, _ = pair.established()
     agent.probe_liveness(pair.network.now)
     for _ in range(3):
-        pair.network.now = agent.deadline
+        pair.network.now = pair.agent.endpoint.next_timer()
         pair.agent.endpoint.handle_timer(pair.network.now)
     assert len(pair.network.take(pair.agent)) == 4
     agent.move(pair.network.now, remote=NEW)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from itertools import pairwise
 
@@ -286,29 +287,63 @@ def test_every_bit_of_an_ike_auth_request_is_authenticated(pair):
 
 
 class Timed:
-    deadline = None
+    looked_at = math.inf
+
+    def __init__(self, deadline=math.inf):
+        self.deadline = deadline
+
+
+def heap_of(*items):
+    heap = TimerHeap(lambda item: item.deadline)
+    for item in items:
+        heap.bring_forward(item, item.deadline)
+    return heap
 
 
 def test_the_timer_heap_gives_items_in_order_and_forgets_changed_deadlines():
-    heap, items = TimerHeap(), [Timed() for _ in range(3)]
-    for item, at in zip(items, (5.0, 3.0, 4.0), strict=True):
-        heap.set(item, at)
-    heap.set(items[1], 9.0)
-    heap.set(items[2], None)
+    items = [Timed(at) for at in (5.0, 3.0, 4.0, 7.0)]
+    heap = heap_of(*items)
+    items[1].deadline = 9.0  # it finds out by itself
+    heap.remove(items[2])
+    items[3].deadline = 6.0
+    heap.bring_forward(items[3], 6.0)
     assert heap.next_deadline() == 5.0
     assert heap.pop_due(4.9) is None
     assert heap.pop_due(20.0) is items[0]
+    assert heap.next_deadline() == 6.0
+    assert heap.pop_due(20.0) is items[3]
     assert heap.pop_due(20.0) is items[1]
     assert heap.pop_due(20.0) is None
     assert heap.next_deadline() is None
 
 
+def test_an_item_that_lost_its_deadline_leaves_the_timer_heap():
+    item = Timed(5.0)
+    heap = heap_of(item)
+    item.deadline = math.inf
+    assert heap.next_deadline() is None
+    assert len(heap) == 0
+    item.deadline = 8.0
+    heap.bring_forward(item, 8.0)
+    assert heap.pop_due(8.0) is item
+
+
 def test_the_timer_heap_does_not_grow_with_changes():
-    heap, item = TimerHeap(), Timed()
+    item = Timed()
+    heap = heap_of(item)
     for number in range(10_000):
-        heap.set(item, float(10_000 - number))
+        item.deadline = float(10_000 - number)
+        heap.bring_forward(item, item.deadline)
     assert len(heap) < 200
     assert heap.pop_due(20_000.0) is item
+
+
+def test_the_timer_heap_does_not_keep_what_was_removed():
+    items = [Timed(float(number)) for number in range(1000)]
+    heap = heap_of(*items)
+    for item in items:
+        heap.remove(item)
+    assert len(heap) < 200
 
 
 def test_a_token_bucket_fills_at_its_rate():
