@@ -14,7 +14,7 @@ from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType,
 from control.ikev2.payloads.configuration import ConfigurationAttribute, ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import ConfigurationAnswer
-from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
+from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector, narrow
 from control.wire import WireError
 
 MOBILITY_CHILD = "mobility"
@@ -87,8 +87,8 @@ class HomeAgentPolicy:
         if home_address is None:
             return None
         for protocol, name in _SIGNALLING:
-            local = _narrow(local_selectors, TrafficSelector.host(self._address, protocol))
-            remote = _narrow(remote_selectors, TrafficSelector.host(home_address, protocol))
+            local = narrow(local_selectors, TrafficSelector.host(self._address, protocol))
+            remote = narrow(remote_selectors, TrafficSelector.host(home_address, protocol))
             if local and remote:
                 return ChildPolicy(local, remote, name)
         return None
@@ -147,9 +147,3 @@ def home_address_reply(home_address: IPv6Address, prefix_length: int) -> Configu
     """A CFG_REPLY that gives a node its home address (draft-li-mip6-ha-init-bootstrap-00 section 4.4)."""
     attribute = ConfigurationAttribute.internal_ip6_address(home_address, prefix_length)
     return ConfigurationPayload(ConfigurationType.REPLY, (attribute,))
-
-
-def _narrow(proposed: tuple[TrafficSelector, ...], allowed: TrafficSelector) -> tuple[TrafficSelector, ...]:
-    common = (selector.intersection(allowed) for selector in proposed)
-    # A selector for any protocol at all would hand us the first protocol tried; the node has to name one.
-    return tuple(selector for selector in common if selector is not None)

@@ -116,6 +116,17 @@ class TrafficSelector(NamedTuple):
         return f"{addresses}[{self.protocol or 'any'}{ports}]"
 
 
+def narrow(proposed: tuple[TrafficSelector, ...], allowed: TrafficSelector) -> tuple[TrafficSelector, ...]:
+    """What is common to the selectors of a proposal and ``allowed``; the proposal itself if that is all it asks for.
+
+    A selector for any protocol at all is narrowed to that of ``allowed``.
+    """
+    if proposed == (allowed,):
+        return proposed
+    common = [selector.intersection(allowed) for selector in proposed]
+    return tuple([selector for selector in common if selector is not None])
+
+
 def packet_ports(protocol: int, payload: bytes) -> tuple[int | None, int | None]:
     """What selectors call the source and the destination port of an upper-layer packet; None where there is none.
 

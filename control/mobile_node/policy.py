@@ -14,7 +14,7 @@ from control.ikev2.payloads.configuration import ConfigurationAttribute, Configu
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import ConfigurationAnswer
 from control.ikev2.sa import IkeSa
-from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
+from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector, narrow
 from control.mobile_node.settings import NodeSettings
 from control.mobility.addresses import UNSPECIFIED, is_unicast_routable
 from control.wire import WireError
@@ -61,8 +61,8 @@ class MobileNodePolicy:
         """
         home_address = offered_home_address(sa) or self.home_address
         for protocol, name in _GRANTED:
-            local = _narrow(local_selectors, TrafficSelector.host(home_address, protocol))
-            remote = _narrow(remote_selectors, TrafficSelector.host(sa.remote.ipv6_address, protocol))
+            local = narrow(local_selectors, TrafficSelector.host(home_address, protocol))
+            remote = narrow(remote_selectors, TrafficSelector.host(sa.remote.ipv6_address, protocol))
             if local and remote:
                 return ChildPolicy(local, remote, name)
         return None
@@ -113,8 +113,3 @@ def offered_home_address(sa: IkeSa) -> IPv6Address | None:
     except WireError:
         return None
     return address if is_unicast_routable(address) else None
-
-
-def _narrow(proposed: tuple[TrafficSelector, ...], allowed: TrafficSelector) -> tuple[TrafficSelector, ...]:
-    common = (selector.intersection(allowed) for selector in proposed)
-    return tuple(selector for selector in common if selector is not None)

@@ -17,7 +17,8 @@ def is_multicast(address: IPv6Address) -> bool:
 
 def is_unicast(address: IPv6Address) -> bool:
     """Whether a packet may be sent to the address as to a single node: not multicast, not unspecified."""
-    return address != UNSPECIFIED and not is_multicast(address)
+    value = int(address)
+    return value != 0 and value >> 120 != _MULTICAST_FIRST_OCTET
 
 
 def is_unicast_routable(address: IPv6Address) -> bool:

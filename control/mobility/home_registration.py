@@ -111,24 +111,14 @@ class _Request:
     now: float
 
     def discard(self, reason: str) -> RegistrationOutcome:
-        return self._outcome(None, Change.NONE, None, None, reason)
+        return self.outcome(None, Change.NONE, None, None, reason)
 
     def reject(self, status: BindingAcknowledgementStatus, sequence_number: int | None = None) -> RegistrationOutcome:
         number = self.update.sequence_number if sequence_number is None else sequence_number
         acknowledgement = BindingAcknowledgement(status, number)
-        return self._outcome(acknowledgement, Change.NONE, None, None, _REJECTION_REASONS[status])
+        return self.outcome(acknowledgement, Change.NONE, None, None, _REJECTION_REASONS[status])
 
-    def accept(
-        self,
-        acknowledgement: BindingAcknowledgement,
-        change: Change,
-        binding: Binding | None,
-        previous: Binding | None,
-        reason: str,
-    ) -> RegistrationOutcome:
-        return self._outcome(acknowledgement, change, binding, previous, reason)
-
-    def _outcome(
+    def outcome(
         self,
         acknowledgement: BindingAcknowledgement | None,
         change: Change,
@@ -137,15 +127,15 @@ class _Request:
         reason: str,
     ) -> RegistrationOutcome:
         return RegistrationOutcome(
-            acknowledgement=acknowledgement,
-            change=change,
-            binding=binding,
-            previous=previous,
-            reason=reason,
-            home_address=self.home_address,
-            identity=self.identity,
-            sequence_number=self.update.sequence_number,
-            decided_at=self.now,
+            acknowledgement,
+            change,
+            binding,
+            previous,
+            reason,
+            self.home_address,
+            self.identity,
+            self.update.sequence_number,
+            self.now,
         )
 
 
@@ -310,7 +300,7 @@ class HomeRegistration:
             key_management=self._keeps_key_management(request),
             options=_dns_update_reply(request.update),
         )
-        return request.accept(acknowledgement, Change.REMOVE, binding, binding, "deregistered")
+        return request.outcome(acknowledgement, Change.REMOVE, binding, binding, "deregistered")
 
     def _register(self, request: _Request, identity: str, previous: Binding | None) -> RegistrationOutcome:
         """RFC 6275 section 10.3.1."""
@@ -351,11 +341,14 @@ class HomeRegistration:
             options=self._refresh_advice(granted) + _dns_update_reply(request.update),
         )
         if previous is not None and _same_tunnel(previous, binding):
-            return request.accept(acknowledgement, Change.REFRESH, binding, previous, "refreshed")
-        return request.accept(acknowledgement, Change.INSTALL, binding, previous, "registered")
+            return request.outcome(acknowledgement, Change.REFRESH, binding, previous, "refreshed")
+        return request.outcome(acknowledgement, Change.INSTALL, binding, previous, "registered")
 
     def _prefix_of(self, home_address: IPv6Address) -> HomePrefix | None:
-        return next((prefix for prefix in self._prefixes if home_address in prefix.network), None)
+        for prefix in self._prefixes:
+            if home_address in prefix.network:
+                return prefix
+        return None
 
     def _grantable_units(self, request: _Request, prefix: HomePrefix) -> int:
         """The lifetime: not above the wish, the policy or the rest of the prefix's valid lifetime."""

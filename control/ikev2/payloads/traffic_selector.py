@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 from struct import Struct
-from typing import ClassVar, Self
+from typing import ClassVar, Self, cast
 
 from control.ikev2.numbers import PayloadType, TrafficSelectorType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
@@ -62,7 +62,10 @@ class TrafficSelectorPayload:
     @property
     def ipv6_selectors(self) -> tuple[TrafficSelector, ...]:
         """The selectors that are understood."""
-        return tuple([selector for selector in self.selectors if isinstance(selector, TrafficSelector)])
+        for selector in self.selectors:
+            if not isinstance(selector, TrafficSelector):
+                return tuple([selector for selector in self.selectors if isinstance(selector, TrafficSelector)])
+        return cast("tuple[TrafficSelector, ...]", self.selectors)
 
     def to_wire(self) -> bytes:
         """The payload body."""

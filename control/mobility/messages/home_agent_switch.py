@@ -6,6 +6,7 @@ The B bit is the top bit of the octet RFC 5142 reserves (draft-li-mip6-ha-init-b
 from __future__ import annotations
 
 from ipaddress import IPv6Address
+from struct import Struct
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityHeaderType
@@ -13,6 +14,7 @@ from control.mobility.options import MobilityOption, read_options
 from control.records import dataclass
 from control.wire import Reader, Writer
 
+_FIXED = Struct(">BB")  # number of addresses, flags
 _BOOTSTRAP = 0x80
 
 
@@ -35,15 +37,13 @@ class HomeAgentSwitch:
 
     def write_data(self, writer: Writer) -> None:
         """Append the fixed part of the message data; raises WireError for more than 255 addresses."""
-        writer.u8(len(self.addresses))
-        writer.u8(_BOOTSTRAP if self.bootstrap else 0)
+        writer.fields(_FIXED, len(self.addresses), _BOOTSTRAP if self.bootstrap else 0)
         for address in self.addresses:
             writer.ipv6(address)
 
     @classmethod
     def read_data(cls, reader: Reader) -> Self:
         """Read the message data and its options; raises WireError."""
-        count = reader.u8()
-        flags = reader.u8()
+        count, flags = reader.fields(_FIXED)
         addresses = tuple(reader.ipv6() for _ in range(count))
         return cls(addresses, bool(flags & _BOOTSTRAP), read_options(reader))

@@ -36,6 +36,8 @@ _OptionT = TypeVar("_OptionT")
 _PAD1, _PADN = int(MobilityOptionType.PAD1), int(MobilityOptionType.PADN)
 _BLOCK = 8
 """A Mobility Header is a multiple of this many octets long."""
+# By number of octets: nothing, Pad1, or PadN.
+_PADDING = (b"", bytes((_PAD1,)), *(bytes((_PADN, size)) + bytes(size) for size in range(_BLOCK - 2)))
 
 _KNOWN_OPTIONS: dict[int, type[_KnownOption]] = {
     option.option_type: option
@@ -113,20 +115,11 @@ def write_options(writer: Writer, options: Iterable[MobilityOption]) -> None:
         if authorized:
             raise WireError("authorization-not-last", f"mobility option {option.option_type} follows")
         multiple, remainder = option.alignment
-        _pad(writer, (remainder - len(writer)) % multiple)
+        writer.put(_PADDING[(remainder - len(writer)) % multiple])
         writer.u8(option.option_type)
         length_at = len(writer)
         writer.u8(0)
         option.write_data(writer)
         writer.patch_u8(length_at, len(writer) - length_at - 1)
         authorized = isinstance(option, BindingAuthorizationData)
-    _pad(writer, -len(writer) % _BLOCK)
-
-
-def _pad(writer: Writer, size: int) -> None:
-    if size == 1:
-        writer.u8(MobilityOptionType.PAD1)
-    elif size:
-        writer.u8(MobilityOptionType.PADN)
-        writer.u8(size - 2)
-        writer.put(bytes(size - 2))
+    writer.put(_PADDING[-len(writer) % _BLOCK])
