@@ -71,21 +71,30 @@ def signed_octets(message: bytes, nonce: bytes, algorithm: Prf, sk_p: bytes, ide
     return message + nonce + prf(algorithm, sk_p, identity)
 
 
-def authenticate_with_shared_key(algorithm: Prf, key: bytes, octets: bytes) -> AuthenticationPayload:
-    """The AUTH payload of the method Shared Key Message Integrity Code."""
-    return AuthenticationPayload(AuthenticationMethod.SHARED_KEY, _shared_key_code(algorithm, key, octets))
+class PaddedKey:
+    """A shared key made fit for the proofs of both sides of one handshake (RFC 7296 section 2.15).
 
+    Args:
+        algorithm: the negotiated PRF.
+        key: the shared key.
+    """
 
-def verify_shared_key(payload: AuthenticationPayload, algorithm: Prf, key: bytes, octets: bytes) -> None:
-    """Raise AuthenticationError unless the peer knows ``key``."""
-    if payload.method != AuthenticationMethod.SHARED_KEY:
-        raise AuthenticationError("wrong-method", f"method {payload.method}, shared key expected")
-    if not hmac.compare_digest(payload.data, _shared_key_code(algorithm, key, octets)):
-        raise AuthenticationError("wrong-shared-key")
+    __slots__ = ("_algorithm", "_padded")
 
+    def __init__(self, algorithm: Prf, key: bytes) -> None:
+        self._algorithm = algorithm
+        self._padded = prf(algorithm, key, _KEY_PAD)
 
-def _shared_key_code(algorithm: Prf, key: bytes, octets: bytes) -> bytes:
-    return prf(algorithm, prf(algorithm, key, _KEY_PAD), octets)
+    def authenticate(self, octets: bytes) -> AuthenticationPayload:
+        """The AUTH payload of the method Shared Key Message Integrity Code."""
+        return AuthenticationPayload(AuthenticationMethod.SHARED_KEY, prf(self._algorithm, self._padded, octets))
+
+    def verify(self, payload: AuthenticationPayload, octets: bytes) -> None:
+        """Raise AuthenticationError unless the peer knows the key."""
+        if payload.method != AuthenticationMethod.SHARED_KEY:
+            raise AuthenticationError("wrong-method", f"method {payload.method}, shared key expected")
+        if not hmac.compare_digest(payload.data, prf(self._algorithm, self._padded, octets)):
+            raise AuthenticationError("wrong-shared-key")
 
 
 def authenticate_with_signature(

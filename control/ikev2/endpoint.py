@@ -172,7 +172,8 @@ class IkeEndpoint:
         except WireError as error:
             environment.count(f"dropped-{error.reason}")
             return
-        environment.count(_RECEIVED_SLUGS.get((header.exchange, header.is_response), "received-unknown-exchange"))
+        slug = _RECEIVED_SLUGS.get((header.exchange, header.is_response), "received-unknown-exchange")
+        environment.statistics[slug] += 1
         if header.exchange == ExchangeType.IKE_SA_INIT and not header.is_response:
             self._receive_init_request(header, data, local, remote, now)
             return

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from control.ikev2.exchanges.base import Exchange
 from control.ikev2.message import Message, encode_message
 from control.ikev2.numbers import ExchangeType
-from control.ikev2.payloads import Payload
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -96,8 +95,8 @@ class ExchangeManager:
         queue, self._queue = self._queue or (), None
         return tuple(queue)
 
-    def abandon_current(self) -> None:
-        """Drop the exchange whose answer is awaited."""
+    def end_current(self) -> None:
+        """Await no answer any more: a verified one has come, or none is of use."""
         self._outstanding = None
 
     def abandon(self) -> None:
@@ -116,22 +115,13 @@ class ExchangeManager:
             self._outstanding = None
             self._begin(exchange, now)
 
-    def finish(self, message_id: int, exchange_type: int) -> Exchange | None:
-        """The exchange that a verified answer completes, None if it answers nothing outstanding."""
-        if not self.awaits(message_id, exchange_type):
-            return None
-        exchange = self.current
-        self._outstanding = None
-        return exchange
-
-    def awaits(self, message_id: int, exchange_type: int) -> bool:
-        """Whether an answer with this identifier is expected."""
+    def awaited(self, message_id: int, exchange_type: int) -> Exchange | None:
+        """The exchange that an answer with this identifier would complete, None if none is expected."""
         outstanding = self._outstanding
-        return (
-            outstanding is not None
-            and outstanding.message_id == message_id
-            and outstanding.exchange.exchange_type == exchange_type
-        )
+        if outstanding is None or outstanding.message_id != message_id:
+            return None
+        exchange = outstanding.exchange
+        return exchange if exchange.exchange_type == exchange_type else None
 
     def advance(self, now: float) -> None:
         """Start waiting exchanges if the window is open."""
@@ -188,7 +178,12 @@ class ExchangeManager:
             self._sa.peer_unresponsive(now)
             return
         self._next_id += 1
-        datagrams = self._encode(exchange.exchange_type, message_id, payloads)
+        kind = exchange.exchange_type
+        header = self._sa.header(kind, message_id, is_response=False)
+        if kind is ExchangeType.IKE_SA_INIT:
+            datagrams: tuple[bytes, ...] = (encode_message(Message(header, payloads)),)
+        else:
+            datagrams = self._sa.protect(header, payloads)
         self._outstanding = _Outstanding(exchange, message_id, datagrams, self._sa.environment.retransmission.initial_s)
         self._transmit(self._outstanding, now)
 
@@ -198,18 +193,12 @@ class ExchangeManager:
             return handshake.init_tries
         return self._sa.environment.retransmission.tries
 
-    def _encode(self, exchange: ExchangeType, message_id: int, payloads: tuple[Payload, ...]) -> tuple[bytes, ...]:
-        """The datagrams of a request; every one but IKE_SA_INIT is protected."""
-        header = self._sa.header(exchange, message_id, is_response=False)
-        if exchange is ExchangeType.IKE_SA_INIT:
-            return (encode_message(Message(header, payloads)),)
-        return self._sa.protect(header, payloads)
-
     def _transmit(self, outstanding: _Outstanding, now: float) -> None:
         sa = self._sa
         environment = sa.environment
         sa.send(outstanding.datagrams, sa.local, sa.remote, now)
-        environment.count("retransmissions" if outstanding.tries else _SENT_SLUGS[outstanding.exchange.exchange_type])
+        slug = "retransmissions" if outstanding.tries else _SENT_SLUGS[outstanding.exchange.exchange_type]
+        environment.statistics[slug] += 1
         outstanding.tries += 1
         policy = environment.retransmission
         outstanding.next_at = now + outstanding.waiting_s * (1 + policy.jitter * environment.fraction())

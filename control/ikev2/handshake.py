@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from control.eap.peer import EapPeer
+from control.ikev2.authentication import PaddedKey
 from control.ikev2.child import ChildRequest
 from control.ikev2.dh import KeyPair
 from control.ikev2.keys import IkeKeys
@@ -29,6 +30,7 @@ class Handshake:
         init_response: its answer, as sent.
         keys: what followed from them.
         peer_hashes: the peer's SIGNATURE_HASH_ALGORITHMS, None if it sent none.
+        shared_key: what both sides prove themselves with, None if that is something else.
         remote_identity: whom the initiator wants to reach, None for anybody its policy accepts.
         first_child: the child SA the initiator wants to have with the IKE SA.
         configuration: the initiator's CP payload.
@@ -47,6 +49,7 @@ class Handshake:
     init_response: bytes = field(default=b"", repr=False)
     keys: IkeKeys | None = None
     peer_hashes: Collection[int] | None = None
+    shared_key: PaddedKey | None = None
     remote_identity: Identity | None = None
     first_child: ChildRequest | None = None
     configuration: ConfigurationPayload | None = None

@@ -190,8 +190,7 @@ def next_deadline(sa: IkeSa) -> float:
         renew_at = sa.lifetimes.next_at
         if renew_at < earliest:
             earliest = renew_at
-        # With a request under way there is no need for another one that asks for a sign of life.
-        if sa.exchanges.current is None and (probe_at := _probe_at(sa)) is not None and probe_at < earliest:
+        if (probe_at := _probe_at(sa)) is not None and probe_at < earliest:
             earliest = probe_at
         if sa.nat is not None and sa.nat.local_behind and (mapping_at := keepalive_at(sa)) is not None:
             earliest = min(earliest, mapping_at)
@@ -200,6 +199,8 @@ def next_deadline(sa: IkeSa) -> float:
 
 def _probe_at(sa: IkeSa) -> float | None:
     """When the silence of the peer has lasted too long; None where that does not matter or a request is under way.
+
+    With a request under way there is no need for another one that asks for a sign of life.
 
     The SPI, which is random, decides how much later than the interval that is: thousands of SAs made together are not
     probed together.

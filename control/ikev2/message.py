@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from control.ikev2.errors import UnsupportedCriticalPayload, UnsupportedMajorVersion
 from control.ikev2.numbers import ExchangeType, PayloadType, members_by_value
-from control.ikev2.payloads import PAYLOAD_CLASSES, Payload, UnknownPayload
+from control.ikev2.payloads import PAYLOAD_CLASSES, Payload, ReceivedPayloads, UnknownPayload
 from control.ikev2.payloads.packing import pack, unpack
 from control.wire import WireError
 
@@ -68,10 +68,17 @@ class Header(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message without an Encrypted payload, or one whose Encrypted payload was opened."""
+    """A message to be sent without an Encrypted payload."""
 
     header: Header
     payloads: tuple[Payload, ...]
+
+
+class ReceivedMessage(NamedTuple):
+    """A message that came without an Encrypted payload."""
+
+    header: Header
+    payloads: ReceivedPayloads
 
 
 class FragmentPosition(NamedTuple):
@@ -134,7 +141,7 @@ def parse_header(data: bytes) -> Header:
     return header
 
 
-def parse_message(data: bytes, header: Header | None = None) -> Message:
+def parse_message(data: bytes, header: Header | None = None) -> ReceivedMessage:
     """A datagram with an unprotected message.
 
     Args:
@@ -147,10 +154,10 @@ def parse_message(data: bytes, header: Header | None = None) -> Message:
             message is a protected one.
     """
     header = header or parse_header(data)
-    return Message(header, _parse_chain(data[_NEXT_PAYLOAD], data, HEADER_SIZE))
+    return ReceivedMessage(header, _parse_chain(data[_NEXT_PAYLOAD], data, HEADER_SIZE))
 
 
-def parse_payloads(first_type: int, data: bytes) -> tuple[Payload, ...]:
+def parse_payloads(first_type: int, data: bytes) -> ReceivedPayloads:
     """A chain of payloads that has to fill ``data`` exactly, such as the contents of an Encrypted payload.
 
     Raises:
@@ -277,7 +284,7 @@ def _read_fragment_header(data: bytes, offset: int) -> FragmentPosition:
     return position
 
 
-def _parse_chain(next_type: int, data: bytes, offset: int) -> tuple[Payload, ...]:
+def _parse_chain(next_type: int, data: bytes, offset: int) -> ReceivedPayloads:
     payloads: list[Payload] = []
     size = len(data)
     while next_type != _NONE:
@@ -301,7 +308,7 @@ def _parse_chain(next_type: int, data: bytes, offset: int) -> tuple[Payload, ...
             payloads.append(UnknownPayload(payload_type, False, data[start:offset]))
     if offset != size:
         raise WireError("trailing-bytes", f"{size - offset} bytes after the last payload")
-    return tuple(payloads)
+    return ReceivedPayloads(payloads)
 
 
 def _encode_header(header: Header, first_type: int, length: int) -> bytes:

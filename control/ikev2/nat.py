@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from hashlib import sha1
 from typing import TYPE_CHECKING
 
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, SocketAddress
 from control.ikev2.numbers import NotifyType
-from control.ikev2.payloads import NotifyPayload, Payload
+from control.ikev2.payloads import NotifyPayload, ReceivedPayloads
 from control.ikev2.states import State
 from control.ipsec.udp_encapsulation import KEEPALIVE, UdpEncapsulation
 from control.records import dataclass
@@ -85,7 +84,7 @@ def detection_payloads(
 
 def detect(
     environment: Environment,
-    payloads: Sequence[Payload],
+    payloads: ReceivedPayloads,
     spis: tuple[bytes, bytes],
     local: SocketAddress,
     remote: SocketAddress,
@@ -102,7 +101,7 @@ def detect(
     wanted = environment.configuration.nat_traversal
     sources, destinations = [], []
     for payload in payloads:
-        if isinstance(payload, NotifyPayload):
+        if payload.__class__ is NotifyPayload:
             if payload.type == NotifyType.NAT_DETECTION_SOURCE_IP:
                 sources.append(payload.data)
             elif payload.type == NotifyType.NAT_DETECTION_DESTINATION_IP:

@@ -12,12 +12,12 @@ from control.ikev2.fragmentation import OpenedMessage, drop_fragments, take_frag
 from control.ikev2.message import Header, parse_payloads, split_encrypted
 from control.ikev2.nat import note_origin
 from control.ikev2.numbers import ExchangeType, NotifyType
-from control.ikev2.payloads import NotifyPayload, Payload
+from control.ikev2.payloads import NotifyPayload, Payload, ReceivedPayloads
 from control.ikev2.sa import IkeSa
 from control.ikev2.states import State
 from control.wire import WireError
 
-Answer = Callable[[IkeSa, tuple[Payload, ...], float], tuple[Payload, ...]]
+Answer = Callable[[IkeSa, ReceivedPayloads, float], tuple[Payload, ...]]
 
 _ANSWERS: dict[tuple[State, int], Answer] = {
     (State.HALF_OPEN, ExchangeType.IKE_AUTH): auth_request.answer,
@@ -115,7 +115,8 @@ def receive_response(
 ) -> None:
     """Take a protected answer for ``sa``."""
     exchanges, environment = sa.exchanges, sa.environment
-    if not exchanges.awaits(header.message_id, header.exchange):
+    exchange = exchanges.awaited(header.message_id, header.exchange)
+    if exchange is None:
         environment.count("dropped-unexpected-response")
         return
     opened = _open(sa, header, data, now)
@@ -123,7 +124,7 @@ def receive_response(
         return
     drop_fragments(sa, of_responses=True)
     sa.last_heard_at = now
-    exchange = exchanges.finish(header.message_id, header.exchange)
+    exchanges.end_current()
     note_origin(sa, local, remote, now)
     try:
         payloads = parse_payloads(opened.first_type, opened.chain)
@@ -132,8 +133,7 @@ def receive_response(
         environment.count(f"bad-response-{error.reason}")
         _give_up(sa, now)
         return
-    if exchange is not None:
-        exchange.complete(sa, payloads, now)
+    exchange.complete(sa, payloads, now)
     exchanges.advance(now)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from control.ikev2.numbers import ExchangeType, NotifyType
-from control.ikev2.payloads import Identity, NotifyPayload, Payload, PreparedPayload
+from control.ikev2.payloads import Identity, NotifyPayload, Payload, PreparedPayload, ReceivedPayloads
 from control.wire import WireError
 
 if TYPE_CHECKING:
@@ -87,10 +87,10 @@ def _encode(gateway: Gateway) -> bytes:
 # The gateway that redirects
 
 
-def takes_redirects(payloads: Sequence[Payload]) -> bool:
+def takes_redirects(payloads: ReceivedPayloads) -> bool:
     """Whether a request of IKE_SA_INIT says that its sender can be redirected (section 3)."""
     kinds = (NotifyType.REDIRECT_SUPPORTED, NotifyType.REDIRECTED_FROM)
-    return any(isinstance(payload, NotifyPayload) and payload.type in kinds for payload in payloads)
+    return any(payloads.notification(kind) is not None for kind in kinds)
 
 
 def other_gateway(environment: Environment, peer: Identity | None) -> Gateway | None:
@@ -116,7 +116,7 @@ class RedirectExchange:
         """See Exchange."""
         return (redirect_payload(self._gateway),)
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange: the peer deletes the SA when it has found its way."""
         sa.environment.count("redirects-acknowledged")
 

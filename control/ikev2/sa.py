@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from control.ikev2.address import IpAddress, SocketAddress
+from control.ikev2.address import Datagram, IpAddress, SocketAddress
 from control.ikev2.child import ChildRequest, ChildSa
 from control.ikev2.cipher import MessageCipher
 from control.ikev2.environment import Environment
@@ -445,8 +445,9 @@ class IkeSa:
 
     def send(self, datagrams: Iterable[bytes], local: SocketAddress, remote: SocketAddress, now: float) -> None:
         """Hand out datagrams of this SA for sending."""
+        outbox = self.environment.outbox
         for datagram in datagrams:
-            self.environment.send(datagram, local, remote)
+            outbox.append(Datagram(datagram, local, remote))
         self.last_sent_at = now
 
     def header(self, exchange: int, message_id: int, *, is_response: bool) -> Header:

@@ -101,7 +101,7 @@ def delete_superfluous(sa: IkeSa, now: float) -> None:
 def adopt_rival(old: IkeSa, rekeying: IkeRekeying, now: float) -> None:
     """The SA the peer has made takes the place of ``old``, and nothing comes of this side's rekeying."""
     old.rekeying = None
-    old.exchanges.abandon_current()
+    old.exchanges.end_current()
     rekeying.successor.end(now)
     if rekeying.rival is not None:
         inherit(old, rekeying.rival, now)

@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING
 
 from control.ikev2.authentication import (
     AuthenticationError,
-    authenticate_with_shared_key,
+    PaddedKey,
     authenticate_with_signature,
     signed_octets,
-    verify_shared_key,
     verify_signature,
 )
 from control.ikev2.errors import CertificateError
 from control.ikev2.events import ChildFailed, IkeRedirected
 from control.ikev2.exchanges import mobike
-from control.ikev2.exchanges.base import error_in, first, notification, slug
+from control.ikev2.exchanges.base import slug
 from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child
 from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange
 from control.ikev2.keys import IkeKeys
-from control.ikev2.numbers import CertificateEncoding, ConfigurationType, ExchangeType, NotifyType, Prf
+from control.ikev2.numbers import CertificateEncoding, ConfigurationType, ExchangeType, NotifyType
 from control.ikev2.payloads import (
     AuthenticationPayload,
     CertificatePayload,
@@ -30,6 +29,7 @@ from control.ikev2.payloads import (
     NotifyPayload,
     Payload,
     PreparedPayload,
+    ReceivedPayloads,
     SecurityAssociationPayload,
 )
 from control.ikev2.redirect import RedirectStage, other_gateway, redirect_payload, redirected_to
@@ -59,8 +59,8 @@ class AuthExchange:
         if handshake is None or handshake.keys is None or handshake.first_child is None:
             return None
         wanted = handshake.remote_identity
-        key = environment.policy.shared_key(sa.local_identity, wanted) if wanted is not None else None
         try:
+            key = None if wanted is None else _shared_key(sa, handshake, wanted)
             proof = prove(sa, handshake, handshake.keys, key)
         except AuthenticationError as error:
             sa.fail("no-credentials", str(error), now=now)
@@ -76,14 +76,14 @@ class AuthExchange:
             *wishes(sa, handshake, offer),
         )
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange."""
         handshake = sa.handshake
         if sa.state is not State.AUTH_SENT or handshake is None or handshake.keys is None or self._offer is None:
             return
-        identification = first(payloads, IdentificationResponder)
-        proof = first(payloads, AuthenticationPayload)
-        refusal = error_in(payloads)
+        identification = payloads.first(IdentificationResponder)
+        proof = payloads.first(AuthenticationPayload)
+        refusal = payloads.error
         if proof is None and refusal is not None:
             sa.fail(slug(refusal), "the peer refused", now=now)
             return
@@ -96,7 +96,7 @@ class AuthExchange:
             return
         if take_redirect(sa, payloads, now):
             return
-        sa.establish(peer, first(payloads, ConfigurationPayload), now)
+        sa.establish(peer, payloads.first(ConfigurationPayload), now)
         finish_child(sa, handshake, self._offer, payloads, now)
 
 
@@ -125,7 +125,7 @@ def check_responder(
     sa: IkeSa,
     handshake: Handshake,
     identification: IdentificationResponder | None,
-    payloads: tuple[Payload, ...],
+    payloads: ReceivedPayloads,
 ) -> Identity:
     """The responder's identity, proved.
 
@@ -133,7 +133,7 @@ def check_responder(
         AuthenticationError: the proof is wrong or missing, or it is not whom this side wants.
         CertificateError: its certificate does not prove the identity.
     """
-    proof = first(payloads, AuthenticationPayload)
+    proof = payloads.first(AuthenticationPayload)
     if identification is None or proof is None or handshake.keys is None:
         raise AuthenticationError("incomplete-answer", "IDr or AUTH is missing")
     peer = identification.identity
@@ -143,9 +143,9 @@ def check_responder(
     return peer
 
 
-def take_redirect(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> bool:
+def take_redirect(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> bool:
     """Give the SA up if the authenticated responder sends this side elsewhere (RFC 5685 section 6)."""
-    gateway = redirected_to(sa.environment, notification(payloads, NotifyType.REDIRECT), RedirectStage.AUTH)
+    gateway = redirected_to(sa.environment, payloads.notification(NotifyType.REDIRECT), RedirectStage.AUTH)
     if gateway is None:
         return False
     sa.environment.emit(sa, IkeRedirected(gateway, RedirectStage.AUTH))
@@ -153,10 +153,10 @@ def take_redirect(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> bool:
     return True
 
 
-def finish_child(sa: IkeSa, handshake: Handshake, offer: ChildOffer, payloads: tuple[Payload, ...], now: float) -> None:
+def finish_child(sa: IkeSa, handshake: Handshake, offer: ChildOffer, payloads: ReceivedPayloads, now: float) -> None:
     """Take what the responder's last answer says about the first child SA, and whether it speaks MOBIKE."""
     mobike.agree(sa, payloads)
-    refusal = error_in(payloads)
+    refusal = payloads.error
     if refusal is not None:
         _child_failed(sa, offer, slug(refusal), "the peer refused")
         return
@@ -175,7 +175,22 @@ def _child_failed(sa: IkeSa, offer: ChildOffer, reason: str, detail: str) -> Non
     sa.environment.emit(sa, ChildFailed(offer.request.name, reason, detail))
 
 
-def prove(sa: IkeSa, handshake: Handshake, keys: IkeKeys, key: bytes | None) -> AuthenticationPayload:
+def padded_key(sa: IkeSa, key: bytes) -> PaddedKey:
+    """A key for AUTH payloads."""
+    if sa.suite is None:
+        raise AuthenticationError("no-keys")
+    return PaddedKey(sa.suite.prf, key)
+
+
+def _shared_key(sa: IkeSa, handshake: Handshake, peer: Identity) -> PaddedKey | None:
+    """What this side shares with the one peer of the handshake, None if it is to be authenticated otherwise."""
+    if handshake.shared_key is None:
+        key = sa.environment.policy.shared_key(sa.local_identity, peer)
+        handshake.shared_key = None if key is None else padded_key(sa, key)
+    return handshake.shared_key
+
+
+def prove(sa: IkeSa, handshake: Handshake, keys: IkeKeys, key: PaddedKey | None) -> AuthenticationPayload:
     """This side's AUTH payload, with the shared key if there is one."""
     if sa.suite is None:
         raise AuthenticationError("no-keys")
@@ -185,7 +200,7 @@ def prove(sa: IkeSa, handshake: Handshake, keys: IkeKeys, key: bytes | None) -> 
         message, nonce, sk_p = handshake.init_response, handshake.initiator_nonce, keys.sk_pr
     octets = signed_octets(message, nonce, sa.suite.prf, sk_p, sa.environment.identification.body)
     if key is not None:
-        return authenticate_with_shared_key(sa.suite.prf, key, octets)
+        return key.authenticate(octets)
     credentials = sa.environment.configuration.credentials
     if credentials is None:
         raise AuthenticationError("no-credentials", "neither shared key nor certificate for this peer")
@@ -198,8 +213,8 @@ def _check_peer(
     keys: IkeKeys,
     identification: IdentificationInitiator | IdentificationResponder,
     proof: AuthenticationPayload,
-    payloads: tuple[Payload, ...],
-) -> bytes | None:
+    payloads: ReceivedPayloads,
+) -> PaddedKey | None:
     """Check the peer's proof; returns the shared key, None where both sides use certificates.
 
     Raises:
@@ -210,11 +225,11 @@ def _check_peer(
     if not environment.policy.accept_peer(peer, sa.role is Role.INITIATOR):
         raise AuthenticationError("unknown-peer", str(peer))
     # Whoever is to be told a password proves itself by a signature (RFC 7296 section 2.16).
-    key = environment.policy.shared_key(sa.local_identity, peer) if handshake.eap_peer is None else None
+    key = _shared_key(sa, handshake, peer) if handshake.eap_peer is None else None
     if key is not None:
         verify_key(sa, handshake, keys, identification, proof, key)
         return key
-    _, octets = _peer_octets(sa, handshake, keys, identification)
+    octets = _peer_octets(sa, handshake, keys, identification)
     chain = [
         payload.data
         for payload in payloads
@@ -230,11 +245,10 @@ def verify_key(
     keys: IkeKeys,
     identification: IdentificationInitiator | IdentificationResponder,
     proof: AuthenticationPayload,
-    key: bytes,
+    key: PaddedKey,
 ) -> None:
     """Raise AuthenticationError unless the peer's proof was made with ``key``."""
-    algorithm, octets = _peer_octets(sa, handshake, keys, identification)
-    verify_shared_key(proof, algorithm, key, octets)
+    key.verify(proof, _peer_octets(sa, handshake, keys, identification))
 
 
 def _peer_octets(
@@ -242,22 +256,22 @@ def _peer_octets(
     handshake: Handshake,
     keys: IkeKeys,
     identification: IdentificationInitiator | IdentificationResponder,
-) -> tuple[Prf, bytes]:
-    """The PRF, and what the peer's proof covers."""
+) -> bytes:
+    """What the peer's proof covers."""
     if sa.suite is None:
         raise AuthenticationError("no-keys")
     if sa.role is Role.INITIATOR:
         message, nonce, sk_p = handshake.init_response, handshake.initiator_nonce, keys.sk_pr
     else:
         message, nonce, sk_p = handshake.init_request, handshake.responder_nonce, keys.sk_pi
-    return sa.suite.prf, signed_octets(message, nonce, sa.suite.prf, sk_p, identification.to_wire())
+    return signed_octets(message, nonce, sa.suite.prf, sk_p, identification.to_wire())
 
 
-def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
+def answer(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> tuple[Payload, ...]:
     """Answer an IKE_AUTH request that has the peer's proof."""
     handshake = sa.handshake
-    identification = first(payloads, IdentificationInitiator)
-    proof = first(payloads, AuthenticationPayload)
+    identification = payloads.first(IdentificationInitiator)
+    proof = payloads.first(AuthenticationPayload)
     try:
         if handshake is None or handshake.keys is None or identification is None or proof is None:
             raise AuthenticationError("incomplete-request", "IDi or AUTH is missing")
@@ -277,7 +291,7 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
 
 
 def establish(
-    sa: IkeSa, handshake: Handshake, peer: Identity, payloads: tuple[Payload, ...], now: float
+    sa: IkeSa, handshake: Handshake, peer: Identity, payloads: ReceivedPayloads, now: float
 ) -> tuple[Payload, ...]:
     """The peer is authenticated.
 
@@ -291,10 +305,10 @@ def establish(
     Returns:
         What the answer says to that.
     """
-    is_initial_contact = notification(payloads, NotifyType.INITIAL_CONTACT) is not None
+    is_initial_contact = payloads.notification(NotifyType.INITIAL_CONTACT) is not None
     if is_initial_contact:
         _close_older(sa, peer, now)
-    configuration = first(payloads, ConfigurationPayload)
+    configuration = payloads.first(ConfigurationPayload)
     sa.establish(peer, configuration, now, initial_contact=is_initial_contact)
     gateway = other_gateway(sa.environment, peer) if sa.takes_redirects else None
     if gateway is not None:
@@ -315,7 +329,7 @@ def _close_older(sa: IkeSa, peer: Identity, now: float) -> None:
 
 def _answer_wishes(
     sa: IkeSa,
-    payloads: tuple[Payload, ...],
+    payloads: ReceivedPayloads,
     configuration: ConfigurationPayload | None,
     secrets: ChildSecrets,
     now: float,
@@ -334,8 +348,8 @@ def _answer_wishes(
     return (*reply, *notification, *_answer_child(sa, payloads, secrets, now))
 
 
-def _answer_child(sa: IkeSa, payloads: tuple[Payload, ...], secrets: ChildSecrets, now: float) -> tuple[Payload, ...]:
-    if first(payloads, SecurityAssociationPayload) is None:
+def _answer_child(sa: IkeSa, payloads: ReceivedPayloads, secrets: ChildSecrets, now: float) -> tuple[Payload, ...]:
+    if payloads.first(SecurityAssociationPayload) is None:
         return ()
     try:
         return grant(sa, payloads, None).establish(sa, secrets, now)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
-from control.ikev2.numbers import FIRST_STATUS_NOTIFICATION, ExchangeType, NotifyType
-from control.ikev2.payloads import NotifyPayload, Payload
+from control.ikev2.numbers import ExchangeType, NotifyType
+from control.ikev2.payloads import NotifyPayload, Payload, ReceivedPayloads
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
-
-_Wanted = TypeVar("_Wanted", bound=Payload)
 
 NONCE_SIZE = 32
 """Bytes of this side's nonces: at least half the key size of every supported PRF (RFC 7296 section 2.10)."""
@@ -34,7 +31,7 @@ class Exchange(Protocol):
         """The payloads of the request; None if there is nothing to ask any more."""
         ...
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """Take the peer's authentic answer."""
         ...
 
@@ -50,30 +47,6 @@ class ChildMaking:
 
     def __init__(self) -> None:
         self.closed_spis: tuple[bytes, ...] = ()
-
-
-def first(payloads: Iterable[Payload], wanted: type[_Wanted]) -> _Wanted | None:
-    """The first payload of a class, None if there is none."""
-    for payload in payloads:
-        if isinstance(payload, wanted):
-            return payload
-    return None
-
-
-def notification(payloads: Iterable[Payload], kind: NotifyType) -> NotifyPayload | None:
-    """The first notification of a type, None if there is none."""
-    for payload in payloads:
-        if isinstance(payload, NotifyPayload) and payload.type == kind:
-            return payload
-    return None
-
-
-def error_in(payloads: Iterable[Payload]) -> NotifyPayload | None:
-    """The first notification of an error, None if there is none."""
-    for payload in payloads:
-        if isinstance(payload, NotifyPayload) and payload.type < FIRST_STATUS_NOTIFICATION:
-            return payload
-    return None
 
 
 def slug(error: NotifyPayload) -> str:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 from control.ikev2.child import ChildPolicy, ChildRequest, ChildSa
 from control.ikev2.choices import EspChoice, choose_esp
 from control.ikev2.events import ChildFailed
-from control.ikev2.exchanges.base import first, notification
 from control.ikev2.keys import ChildKeys
 from control.ikev2.nat import encapsulation_of
 from control.ikev2.numbers import NotifyType
@@ -18,6 +16,7 @@ from control.ikev2.payloads import (
     NotifyPayload,
     Payload,
     PreparedPayload,
+    ReceivedPayloads,
     SecurityAssociationPayload,
     TrafficSelectorInitiator,
     TrafficSelectorResponder,
@@ -86,12 +85,12 @@ class ChildOffer:
             TrafficSelectorResponder(self.request.remote_selectors),
         )
 
-    def accept(self, sa: IkeSa, payloads: Sequence[Payload], secrets: ChildSecrets) -> ChildSa:
+    def accept(self, sa: IkeSa, payloads: ReceivedPayloads, secrets: ChildSecrets) -> ChildSa:
         """The child SA the responder agreed to; ChildRefused if its answer goes beyond what was asked for."""
-        answer = first(payloads, SecurityAssociationPayload)
+        answer = payloads.first(SecurityAssociationPayload)
         choice = self.offer.accepted(answer) if answer is not None else None
-        local = first(payloads, TrafficSelectorInitiator)
-        remote = first(payloads, TrafficSelectorResponder)
+        local = payloads.first(TrafficSelectorInitiator)
+        remote = payloads.first(TrafficSelectorResponder)
         if choice is None:
             raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN, "the answer chooses none of the proposals")
         suite, peer_spi = choice
@@ -109,7 +108,7 @@ class ChildOffer:
             ChildPolicy(ours, theirs, self.request.name),
             initiated=True,
             transport_mode=self.request.transport_mode
-            and notification(payloads, NotifyType.USE_TRANSPORT_MODE) is not None,
+            and payloads.notification(NotifyType.USE_TRANSPORT_MODE) is not None,
         )
 
 
@@ -169,7 +168,7 @@ class ChildGrant:
 
 
 def grant(
-    sa: IkeSa, payloads: Sequence[Payload], preferred_group: int | None, replaces: ChildSa | None = None
+    sa: IkeSa, payloads: ReceivedPayloads, preferred_group: int | None, replaces: ChildSa | None = None
 ) -> ChildGrant:
     """What to agree to of the peer's request; ChildRefused if nothing.
 
@@ -180,14 +179,14 @@ def grant(
         replaces: the child that is to be rekeyed, None for a further one.
     """
     environment = sa.environment
-    offer = first(payloads, SecurityAssociationPayload)
+    offer = payloads.first(SecurityAssociationPayload)
     choice = choose_esp(environment.configuration.esp_proposals, offer, preferred_group) if offer is not None else None
     if choice is None:
         raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN)
     if replaces is None and len(sa.children) >= environment.configuration.child_limit:
         raise ChildRefused(NotifyType.NO_ADDITIONAL_SAS)
-    remote = first(payloads, TrafficSelectorInitiator)
-    local = first(payloads, TrafficSelectorResponder)
+    remote = payloads.first(TrafficSelectorInitiator)
+    local = payloads.first(TrafficSelectorResponder)
     if local is None or remote is None or not local.ipv6_selectors or not remote.ipv6_selectors:
         raise ChildRefused(NotifyType.TS_UNACCEPTABLE)
     policy = environment.policy.select_child(sa, local.ipv6_selectors, remote.ipv6_selectors)
@@ -196,7 +195,7 @@ def grant(
         raise ChildRefused(NotifyType.TS_UNACCEPTABLE, f"it asked for {asked}")
     if replaces is not None:
         policy = replace(policy, name=replaces.name)
-    wants_transport = notification(payloads, NotifyType.USE_TRANSPORT_MODE) is not None
+    wants_transport = payloads.notification(NotifyType.USE_TRANSPORT_MODE) is not None
     return ChildGrant(choice, policy, wants_transport and policy.transport_mode)
 
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from control.ikev2.exchanges import create_child, rekey_child, rekey_ike
-from control.ikev2.exchanges.base import notification
 from control.ikev2.numbers import NotifyType
-from control.ikev2.payloads import NotifyPayload, Payload
+from control.ikev2.payloads import NotifyPayload, Payload, ReceivedPayloads
 from control.ikev2.states import State
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
 
-def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
+def answer(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> tuple[Payload, ...]:
     """Answer the peer's CREATE_CHILD_SA request.
 
     Raises:
         WireError: the request lacks what it needs, or its key exchange data is none.
     """
     rekey_ike.receive_undecided(sa, payloads, now)
-    rekeyed_child = notification(payloads, NotifyType.REKEY_SA)
+    rekeyed_child = payloads.notification(NotifyType.REKEY_SA)
     if sa.state is State.ESTABLISHED and rekeyed_child is None and rekey_ike.is_ike_rekeying(payloads):
         return rekey_ike.answer(sa, payloads, now)
     if sa.state is not State.ESTABLISHED or sa.rekeying is not None:

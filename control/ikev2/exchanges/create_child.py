@@ -8,7 +8,7 @@ from control.ikev2.child import ChildRequest, ChildSa
 from control.ikev2.choices import ESP_SPI_SIZE
 from control.ikev2.dh import InvalidPublicValue, KeyPair
 from control.ikev2.events import ChildFailed
-from control.ikev2.exchanges.base import NONCE_SIZE, ChildMaking, error_in, first, slug
+from control.ikev2.exchanges.base import NONCE_SIZE, ChildMaking, slug
 from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child
 from control.ikev2.exchanges.informational import DeleteChildExchange, closed_by_error
 from control.ikev2.exchanges.key_exchange import answer_key_exchange, shared_secret, wanted_group
@@ -18,6 +18,7 @@ from control.ikev2.payloads import (
     NoncePayload,
     NotifyPayload,
     Payload,
+    ReceivedPayloads,
 )
 from control.ikev2.states import State
 from control.wire import WireError
@@ -71,19 +72,19 @@ class CreateChildExchange(ChildMaking):
             *offer.selectors(),
         )
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange."""
         if sa.state is not State.ESTABLISHED:
             # This side has begun to close the IKE SA since, and with it goes whatever the peer has made.
             return
-        error = error_in(payloads)
+        error = payloads.error
         if error is not None:
             if not closed_by_error(sa, payloads, now) and not self._retry(sa, error, now):
                 self.refused(sa, error, now)
             return
         if self._offer is None:
             return
-        nonce = first(payloads, NoncePayload)
+        nonce = payloads.first(NoncePayload)
         try:
             if nonce is None:
                 raise ChildRefused(NotifyType.INVALID_SYNTAX, "the answer has no nonce")
@@ -140,16 +141,14 @@ class CreateChildExchange(ChildMaking):
         return True
 
 
-def answer(
-    sa: IkeSa, payloads: tuple[Payload, ...], now: float, replaces: ChildSa | None = None
-) -> tuple[Payload, ...]:
+def answer(sa: IkeSa, payloads: ReceivedPayloads, now: float, replaces: ChildSa | None = None) -> tuple[Payload, ...]:
     """Answer the peer's request for a child SA, which may be one in the place of another.
 
     Raises:
         WireError: the request lacks what it needs, or its key exchange data is none.
     """
-    key_exchange = first(payloads, KeyExchangePayload)
-    nonce = first(payloads, NoncePayload)
+    key_exchange = payloads.first(KeyExchangePayload)
+    nonce = payloads.first(NoncePayload)
     if nonce is None:
         raise WireError("missing-nonce")
     environment = sa.environment

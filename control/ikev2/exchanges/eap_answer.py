@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from control.eap.authenticator import EapAuthenticator, EapFailure, EapSuccess
 from control.ikev2.authentication import AuthenticationError
 from control.ikev2.exchanges import auth
-from control.ikev2.exchanges.base import first
 from control.ikev2.numbers import NotifyType
 from control.ikev2.payloads import (
     AuthenticationPayload,
@@ -23,6 +22,7 @@ from control.ikev2.payloads import (
     Identity,
     NotifyPayload,
     Payload,
+    ReceivedPayloads,
 )
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ class EapConversation:
     """
 
     identification: IdentificationInitiator
-    wishes: tuple[Payload, ...] = field(repr=False)
+    wishes: ReceivedPayloads = field(repr=False)
     authenticator: EapAuthenticator
     succeeded: bool = False
     msk: bytes = field(default=b"", repr=False)
 
 
-def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
+def answer(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> tuple[Payload, ...]:
     """Answer one IKE_AUTH request of the conversation."""
     handshake = sa.handshake
     if handshake is None:
@@ -63,12 +63,12 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
             return _proceed(sa, handshake.eap, payloads, now)
         return _finish(sa, handshake, handshake.eap, payloads, now)
     except AuthenticationError as error:
-        named = handshake.eap.identification if handshake.eap is not None else first(payloads, IdentificationInitiator)
+        named = handshake.eap.identification if handshake.eap is not None else payloads.first(IdentificationInitiator)
         return _fail(sa, error.reason, str(error), now, None if named is None else named.identity)
 
 
-def _begin(sa: IkeSa, handshake: Handshake, payloads: tuple[Payload, ...]) -> tuple[Payload, ...]:
-    identification = first(payloads, IdentificationInitiator)
+def _begin(sa: IkeSa, handshake: Handshake, payloads: ReceivedPayloads) -> tuple[Payload, ...]:
+    identification = payloads.first(IdentificationInitiator)
     if identification is None or handshake.keys is None:
         raise AuthenticationError("incomplete-request", "IDi or AUTH is missing")
     authenticator = sa.environment.policy.eap_authenticator(identification.identity)
@@ -85,10 +85,8 @@ def _begin(sa: IkeSa, handshake: Handshake, payloads: tuple[Payload, ...]) -> tu
     )
 
 
-def _proceed(
-    sa: IkeSa, conversation: EapConversation, payloads: tuple[Payload, ...], now: float
-) -> tuple[Payload, ...]:
-    response = first(payloads, EapPayload)
+def _proceed(sa: IkeSa, conversation: EapConversation, payloads: ReceivedPayloads, now: float) -> tuple[Payload, ...]:
+    response = payloads.first(EapPayload)
     if response is None:
         raise AuthenticationError("incomplete-request", "EAP is missing")
     outcome = conversation.authenticator.receive(response.data)
@@ -103,14 +101,15 @@ def _proceed(
 
 
 def _finish(
-    sa: IkeSa, handshake: Handshake, conversation: EapConversation, payloads: tuple[Payload, ...], now: float
+    sa: IkeSa, handshake: Handshake, conversation: EapConversation, payloads: ReceivedPayloads, now: float
 ) -> tuple[Payload, ...]:
-    proof = first(payloads, AuthenticationPayload)
+    proof = payloads.first(AuthenticationPayload)
     if proof is None or handshake.keys is None:
         raise AuthenticationError("incomplete-request", "AUTH is missing")
-    key = conversation.msk or handshake.keys.sk_pi
+    key = auth.padded_key(sa, conversation.msk or handshake.keys.sk_pi)
     auth.verify_key(sa, handshake, handshake.keys, conversation.identification, proof, key)
-    own_proof = auth.prove(sa, handshake, handshake.keys, conversation.msk or handshake.keys.sk_pr)
+    own_key = auth.padded_key(sa, conversation.msk or handshake.keys.sk_pr)
+    own_proof = auth.prove(sa, handshake, handshake.keys, own_key)
     sa.environment.count("eap-succeeded")
     peer = conversation.identification.identity
     return (own_proof, *auth.establish(sa, handshake, peer, conversation.wishes, now))

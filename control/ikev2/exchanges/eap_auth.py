@@ -11,7 +11,7 @@ from control.eap.peer import EapPeer
 from control.ikev2.authentication import AuthenticationError
 from control.ikev2.errors import CertificateError
 from control.ikev2.exchanges import auth
-from control.ikev2.exchanges.base import error_in, first, slug
+from control.ikev2.exchanges.base import slug
 from control.ikev2.exchanges.child_negotiation import ChildOffer
 from control.ikev2.exchanges.informational import DeleteIkeExchange
 from control.ikev2.numbers import ExchangeType, NotifyType
@@ -22,6 +22,7 @@ from control.ikev2.payloads import (
     IdentificationInitiator,
     IdentificationResponder,
     Payload,
+    ReceivedPayloads,
 )
 from control.ikev2.states import State
 
@@ -63,7 +64,8 @@ class EapAuthExchange:
         if self._phase is _Phase.RESPONSE:
             return (EapPayload(self._response),)
         if self._phase is _Phase.PROOF:
-            return (auth.prove(sa, handshake, handshake.keys, self._msk or handshake.keys.sk_pi),)
+            key = auth.padded_key(sa, self._msk or handshake.keys.sk_pi)
+            return (auth.prove(sa, handshake, handshake.keys, key),)
         offer = self._offer = ChildOffer(sa, handshake.first_child)
         return (
             IdentificationInitiator(sa.local_identity),
@@ -73,13 +75,13 @@ class EapAuthExchange:
             *auth.wishes(sa, handshake, offer),
         )
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange."""
         handshake = sa.handshake
         if sa.state is not State.AUTH_SENT or handshake is None:
             return
-        refusal, message = error_in(payloads), first(payloads, EapPayload)
-        if refusal is not None and first(payloads, AuthenticationPayload) is None:
+        refusal, message = payloads.error, payloads.first(EapPayload)
+        if refusal is not None and payloads.first(AuthenticationPayload) is None:
             sa.fail(slug(refusal), "the peer refused", now=now)
             return
         try:
@@ -105,20 +107,20 @@ class EapAuthExchange:
             self._phase, self._response = _Phase.RESPONSE, following
         sa.exchanges.submit(self, now)
 
-    def _check_responder(self, sa: IkeSa, handshake: Handshake, payloads: tuple[Payload, ...]) -> None:
+    def _check_responder(self, sa: IkeSa, handshake: Handshake, payloads: ReceivedPayloads) -> None:
         """The responder proves itself before it learns anything (RFC 7296 section 2.16)."""
-        identification = first(payloads, IdentificationResponder)
+        identification = payloads.first(IdentificationResponder)
         auth.check_responder(sa, handshake, identification, payloads)
         self._identification = identification
 
-    def _finish(self, sa: IkeSa, handshake: Handshake, payloads: tuple[Payload, ...], now: float) -> None:
-        proof = first(payloads, AuthenticationPayload)
+    def _finish(self, sa: IkeSa, handshake: Handshake, payloads: ReceivedPayloads, now: float) -> None:
+        proof = payloads.first(AuthenticationPayload)
         identification = self._identification
         if proof is None or identification is None or handshake.keys is None or self._offer is None:
             raise AuthenticationError("incomplete-answer", "AUTH is missing")
-        key = self._msk or handshake.keys.sk_pr
+        key = auth.padded_key(sa, self._msk or handshake.keys.sk_pr)
         auth.verify_key(sa, handshake, handshake.keys, identification, proof, key)
         if auth.take_redirect(sa, payloads, now):
             return
-        sa.establish(identification.identity, first(payloads, ConfigurationPayload), now)
+        sa.establish(identification.identity, payloads.first(ConfigurationPayload), now)
         auth.finish_child(sa, handshake, self._offer, payloads, now)

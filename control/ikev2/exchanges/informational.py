@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from control.ikev2.events import IkeRedirected, PeerAlive
-from control.ikev2.exchanges.base import FATAL_ERRORS, ChildMaking, error_in, slug
+from control.ikev2.exchanges.base import FATAL_ERRORS, ChildMaking, slug
 from control.ikev2.numbers import ExchangeType, NotifyType, ProtocolId
-from control.ikev2.payloads import DeletePayload, NotifyPayload, Payload
+from control.ikev2.payloads import DeletePayload, NotifyPayload, Payload, ReceivedPayloads
 from control.ikev2.redirect import RedirectStage, redirected_to
 from control.ikev2.states import Role, State
 from control.ikev2.succession import adopt_rival
@@ -29,7 +29,7 @@ class LivenessExchange:
         """See Exchange."""
         return ()
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange."""
         if not closed_by_error(sa, payloads, now):
             sa.environment.emit(sa, PeerAlive())
@@ -61,7 +61,7 @@ class DeleteChildExchange:
             return None
         return (DeletePayload(ProtocolId.ESP, (self.inbound_spi.to_bytes(_SPI_SIZE, "big"),)),)
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange: whatever the peer says of it, its half is over."""
         if not closed_by_error(sa, payloads, now):
             sa.remove_child(self.inbound_spi, "deleted")
@@ -81,21 +81,21 @@ class DeleteIkeExchange:
         """See Exchange."""
         return (DeletePayload(ProtocolId.IKE) if self._error is None else NotifyPayload(self._error),)
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange."""
         sa.finish_closing(now)
 
 
-def closed_by_error(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> bool:
+def closed_by_error(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> bool:
     """Close ``sa`` if the peer's message says that it has; returns whether it was so."""
-    error = error_in(payloads)
+    error = payloads.error
     if error is None or error.type not in FATAL_ERRORS or sa.state is not State.ESTABLISHED:
         return False
     sa.close(slug(error), now=now)
     return True
 
 
-def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
+def answer(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> tuple[Payload, ...]:
     """Answer the peer's INFORMATIONAL request."""
     closed_spis: list[bytes] = []
     for payload in payloads:

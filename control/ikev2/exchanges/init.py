@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from control.ikev2.address import SocketAddress
@@ -12,9 +11,9 @@ from control.ikev2.environment import Environment
 from control.ikev2.errors import UnsupportedCriticalPayload
 from control.ikev2.events import IkeRedirected
 from control.ikev2.exchanges.auth import AuthExchange
-from control.ikev2.exchanges.base import NONCE_SIZE, error_in, first, notification, slug
+from control.ikev2.exchanges.base import NONCE_SIZE, slug
 from control.ikev2.exchanges.eap_auth import EapAuthExchange
-from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, parse_message
+from control.ikev2.message import ZERO_SPI, Header, Message, ReceivedMessage, encode_message, parse_message
 from control.ikev2.nat import detect, detection_payloads, float_to_nat_traversal_port
 from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
 from control.ikev2.payloads import (
@@ -23,6 +22,7 @@ from control.ikev2.payloads import (
     NotifyPayload,
     Payload,
     PreparedPayload,
+    ReceivedPayloads,
     SecurityAssociationPayload,
 )
 from control.ikev2.redirect import (
@@ -83,7 +83,7 @@ class InitExchange:
             *_redirection(environment, handshake),
         )
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange: the keys are there, IKE_AUTH follows."""
         sa.change(Trigger.SEND_AUTH)
         float_to_nat_traversal_port(sa)
@@ -134,7 +134,7 @@ def receive_response(
 
     Nothing of it is authentic, so whatever is wrong with it is ignored: the right answer may still come (2.21.1).
     """
-    exchange = sa.exchanges.current
+    exchange = sa.exchanges.awaited(header.message_id, ExchangeType.IKE_SA_INIT)
     if sa.state is not State.INIT_SENT or not isinstance(exchange, InitExchange) or sa.handshake is None:
         sa.environment.count("dropped-unexpected-response")
         return
@@ -143,13 +143,13 @@ def receive_response(
     except WireError as error:
         sa.environment.count(f"dropped-{error.reason}")
         return
-    if message.header.responder_spi != ZERO_SPI and first(message.payloads, KeyExchangePayload) is not None:
-        _take_answer(sa, sa.handshake, message, data, (local, remote), now)
+    if message.header.responder_spi != ZERO_SPI and message.payloads.first(KeyExchangePayload) is not None:
+        _take_answer(sa, exchange, sa.handshake, message, data, (local, remote), now)
         return
-    cookie = notification(message.payloads, NotifyType.COOKIE)
-    wrong_group = notification(message.payloads, NotifyType.INVALID_KE_PAYLOAD)
-    redirect = notification(message.payloads, NotifyType.REDIRECT)
-    refusal = error_in(message.payloads)
+    cookie = message.payloads.notification(NotifyType.COOKIE)
+    wrong_group = message.payloads.notification(NotifyType.INVALID_KE_PAYLOAD)
+    redirect = message.payloads.notification(NotifyType.REDIRECT)
+    refusal = message.payloads.error
     if cookie is not None:
         exchange.take_cookie(sa, cookie.data, now)
     elif wrong_group is not None:
@@ -173,16 +173,17 @@ def _take_redirect(sa: IkeSa, handshake: Handshake, redirect: NotifyPayload, now
 
 def _take_answer(
     sa: IkeSa,
+    exchange: InitExchange,
     handshake: Handshake,
-    message: Message,
+    message: ReceivedMessage,
     data: bytes,
     way: tuple[SocketAddress, SocketAddress],
     now: float,
 ) -> None:
     environment, payloads = sa.environment, message.payloads
-    answer = first(payloads, SecurityAssociationPayload)
-    key_exchange = first(payloads, KeyExchangePayload)
-    nonce = first(payloads, NoncePayload)
+    answer = payloads.first(SecurityAssociationPayload)
+    key_exchange = payloads.first(KeyExchangePayload)
+    nonce = payloads.first(NoncePayload)
     if answer is None or key_exchange is None or nonce is None or handshake.key_pair is None:
         environment.count("dropped-incomplete-response")
         return
@@ -197,14 +198,10 @@ def _take_answer(
     except InvalidPublicValue as error:
         environment.count(f"dropped-{error.reason}")
         return
-    request = sa.exchanges.request_datagrams[0]
-    exchange = sa.exchanges.finish(message.header.message_id, ExchangeType.IKE_SA_INIT)
-    if exchange is None:
-        environment.count("dropped-unexpected-response")
-        return
+    handshake.init_request, handshake.init_response = sa.exchanges.request_datagrams[0], data
+    sa.exchanges.end_current()
     sa.remote_spi = message.header.responder_spi
     handshake.responder_nonce = nonce.nonce
-    handshake.init_request, handshake.init_response = request, data
     handshake.peer_hashes = _signature_hashes(payloads)
     sa.uses_fragments = bool(_agreed_fragmentation(environment, payloads))
     sa.nat = detect(environment, payloads, (sa.local_spi, sa.remote_spi), *way)
@@ -212,8 +209,8 @@ def _take_answer(
     exchange.complete(sa, payloads, now)
 
 
-def _signature_hashes(payloads: Sequence[Payload]) -> frozenset[int] | None:
-    listed = notification(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
+def _signature_hashes(payloads: ReceivedPayloads) -> frozenset[int] | None:
+    listed = payloads.notification(NotifyType.SIGNATURE_HASH_ALGORITHMS)
     if listed is None:
         return None
     try:
@@ -222,9 +219,9 @@ def _signature_hashes(payloads: Sequence[Payload]) -> frozenset[int] | None:
         return frozenset()
 
 
-def _agreed_fragmentation(environment: Environment, payloads: Sequence[Payload]) -> tuple[PreparedPayload, ...]:
+def _agreed_fragmentation(environment: Environment, payloads: ReceivedPayloads) -> tuple[PreparedPayload, ...]:
     """What the responder says if both sides want to use fragments (RFC 7383 section 2.3), nothing otherwise."""
-    if notification(payloads, NotifyType.FRAGMENTATION_SUPPORTED) is None:
+    if payloads.notification(NotifyType.FRAGMENTATION_SUPPORTED) is None:
         return ()
     return environment.fragmentation_supported
 
@@ -254,9 +251,9 @@ def answer(
         environment.count(f"dropped-{error.reason}")
         return
     payloads = message.payloads
-    offer = first(payloads, SecurityAssociationPayload)
-    key_exchange = first(payloads, KeyExchangePayload)
-    nonce = first(payloads, NoncePayload)
+    offer = payloads.first(SecurityAssociationPayload)
+    key_exchange = payloads.first(KeyExchangePayload)
+    nonce = payloads.first(NoncePayload)
     if offer is None or key_exchange is None or nonce is None:
         environment.count("dropped-incomplete-request")
         return
@@ -288,7 +285,7 @@ def answer(
 
 def _is_welcome(
     environment: Environment,
-    message: Message,
+    message: ReceivedMessage,
     nonce: bytes,
     local: SocketAddress,
     remote: SocketAddress,
@@ -301,7 +298,7 @@ def _is_welcome(
     if not environment.half_open.needs_cookie(remote.address, now):
         return True
     spi = message.header.initiator_spi
-    returned = notification(message.payloads, NotifyType.COOKIE)
+    returned = message.payloads.notification(NotifyType.COOKIE)
     if returned is not None:
         if environment.cookies.check(returned.data, nonce, remote, spi, now):
             environment.count("cookies-accepted")
@@ -315,7 +312,7 @@ def _is_welcome(
 
 def _accept(
     sa: IkeSa,
-    message: Message,
+    message: ReceivedMessage,
     data: bytes,
     choice: IkeChoice,
     key_exchange: KeyExchangePayload,

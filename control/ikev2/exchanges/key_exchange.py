@@ -6,22 +6,21 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from control.ikev2.dh import InvalidPublicValue, KeyPair, is_supported
-from control.ikev2.exchanges.base import first
 from control.ikev2.numbers import DiffieHellmanGroup
-from control.ikev2.payloads import KeyExchangePayload, NotifyPayload, Payload
+from control.ikev2.payloads import KeyExchangePayload, NotifyPayload, Payload, ReceivedPayloads
 from control.wire import WireError
 
 if TYPE_CHECKING:
     from control.ikev2.environment import Environment
 
 
-def shared_secret(key_pair: KeyPair | None, payloads: Iterable[Payload]) -> bytes:
+def shared_secret(key_pair: KeyPair | None, payloads: ReceivedPayloads) -> bytes:
     """The secret that follows from the peer's answer, empty without a key exchange.
 
     Raises:
         InvalidPublicValue: the answer holds no usable public value of the group.
     """
-    answer = first(payloads, KeyExchangePayload)
+    answer = payloads.first(KeyExchangePayload)
     if key_pair is None or answer is None:
         return b""
     if answer.group != key_pair.group:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING
 
 from control.ikev2.address import NAT_TRAVERSAL_PORT, IpAddress, SocketAddress
 from control.ikev2.events import AddressUpdated, AddressUpdateRefused
-from control.ikev2.exchanges.base import notification
 from control.ikev2.exchanges.informational import closed_by_error
 from control.ikev2.nat import NatTraversal, detect, detection_payloads
 from control.ikev2.numbers import ExchangeType, NotifyType
-from control.ikev2.payloads import NotifyPayload, Payload
+from control.ikev2.payloads import NotifyPayload, Payload, ReceivedPayloads
 from control.ikev2.states import Role, State
 
 if TYPE_CHECKING:
@@ -59,12 +58,12 @@ def support(sa: IkeSa) -> tuple[Payload, ...]:
     return (supported, *(_without_nats(sa) if sa.role is Role.INITIATOR else ()))
 
 
-def agree(sa: IkeSa, payloads: tuple[Payload, ...]) -> bool:
+def agree(sa: IkeSa, payloads: ReceivedPayloads) -> bool:
     """Take what the peer's IKE_AUTH says. Returns whether MOBIKE is in force.
 
     The initiator goes to port 4500 where both sides know of NATs: one may turn up on some other way (section 3.3).
     """
-    if not sa.environment.configuration.mobike or notification(payloads, NotifyType.MOBIKE_SUPPORTED) is None:
+    if not sa.environment.configuration.mobike or payloads.notification(NotifyType.MOBIKE_SUPPORTED) is None:
         return False
     if _finds_nat(payloads, sa.local, sa.remote):
         sa.environment.count("mobike-unexpected-nats")
@@ -128,7 +127,7 @@ class UpdateExchange:
             NotifyPayload(NotifyType.COOKIE2, data=self._cookie),
         )
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange."""
         if _wrong_cookie(sa, payloads, self._cookie, now) or sa.state is not State.ESTABLISHED:
             return
@@ -136,13 +135,13 @@ class UpdateExchange:
             # Moved again since: the request may have come from either place, so the peer is told once more.
             if not any(isinstance(each, UpdateExchange) for each in sa.exchanges.pending()):
                 sa.exchanges.submit(UpdateExchange(), now)
-        elif notification(payloads, NotifyType.UNEXPECTED_NAT_DETECTED) is not None:
+        elif payloads.notification(NotifyType.UNEXPECTED_NAT_DETECTED) is not None:
             sa.environment.count("mobike-unexpected-nats")
             if self._tries < _MOST_UPDATES:
                 sa.exchanges.submit(UpdateExchange(self._tries), now)
             else:
                 sa.environment.emit(sa, AddressUpdateRefused("unexpected-nat-detected"))
-        elif notification(payloads, NotifyType.UNACCEPTABLE_ADDRESSES) is not None:
+        elif payloads.notification(NotifyType.UNACCEPTABLE_ADDRESSES) is not None:
             sa.environment.emit(sa, AddressUpdateRefused("unacceptable-addresses"))
         elif not closed_by_error(sa, payloads, now):
             spis = (sa.initiator_spi, sa.responder_spi)
@@ -154,7 +153,7 @@ class UpdateExchange:
 
 
 def answer(
-    sa: IkeSa, payloads: tuple[Payload, ...], local: SocketAddress, remote: SocketAddress, now: float
+    sa: IkeSa, payloads: ReceivedPayloads, local: SocketAddress, remote: SocketAddress, now: float
 ) -> tuple[Payload, ...]:
     """What MOBIKE adds to the answer to an INFORMATIONAL request.
 
@@ -167,15 +166,15 @@ def answer(
     """
     if sa.mobike is None or sa.state is not State.ESTABLISHED:
         return ()
-    cookie = notification(payloads, NotifyType.COOKIE2)
+    cookie = payloads.notification(NotifyType.COOKIE2)
     # Any size would do for us; the peer may not choose one (section 4.2.5).
     echo = (cookie,) if cookie is not None and len(cookie.data) in _COOKIE_SIZES else ()
     if _finds_nat(payloads, local, remote):
         sa.environment.count("mobike-unexpected-nats")
         return (NotifyPayload(NotifyType.UNEXPECTED_NAT_DETECTED), *echo)
-    if any(notification(payloads, kind) is not None for kind in _ADDRESS_LISTS):
+    if any(payloads.notification(kind) is not None for kind in _ADDRESS_LISTS):
         sa.mobike.peer_addresses = _addresses(payloads)
-    update = notification(payloads, NotifyType.UPDATE_SA_ADDRESSES) is not None
+    update = payloads.notification(NotifyType.UPDATE_SA_ADDRESSES) is not None
     if update and (sa.mobike.decides or not sa.environment.configuration.accepts_address(remote.address)):
         sa.environment.count("mobike-updates-refused")
         return (NotifyPayload(NotifyType.UNACCEPTABLE_ADDRESSES), *echo)
@@ -210,7 +209,7 @@ class RoutabilityCheck:
         self._cookie = sa.environment.random(_COOKIE_SIZE)
         return (NotifyPayload(NotifyType.COOKIE2, data=self._cookie),)
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange."""
         if _wrong_cookie(sa, payloads, self._cookie, now) or sa.state is not State.ESTABLISHED:
             return
@@ -226,9 +225,9 @@ def _follow(sa: IkeSa, local: SocketAddress, remote: SocketAddress, now: float) 
         sa.exchanges.submit(RoutabilityCheck(previous), now)
 
 
-def _wrong_cookie(sa: IkeSa, payloads: tuple[Payload, ...], cookie: bytes, now: float) -> bool:
+def _wrong_cookie(sa: IkeSa, payloads: ReceivedPayloads, cookie: bytes, now: float) -> bool:
     """Close the IKE SA if the answer has another cookie than the request had; returns whether it was so."""
-    returned = notification(payloads, NotifyType.COOKIE2)
+    returned = payloads.notification(NotifyType.COOKIE2)
     if returned is not None and hmac.compare_digest(returned.data, cookie):
         return False
     if sa.state is State.ESTABLISHED:
@@ -253,13 +252,13 @@ def _ends(source: SocketAddress, destination: SocketAddress) -> bytes:
     return source.address.packed + destination.address.packed + ports
 
 
-def _finds_nat(payloads: tuple[Payload, ...], local: SocketAddress, remote: SocketAddress) -> bool:
+def _finds_nat(payloads: ReceivedPayloads, local: SocketAddress, remote: SocketAddress) -> bool:
     """Whether the peer allows no NAT and its message did not come as it was sent."""
-    said = notification(payloads, NotifyType.NO_NATS_ALLOWED)
+    said = payloads.notification(NotifyType.NO_NATS_ALLOWED)
     return said is not None and not hmac.compare_digest(said.data, _ends(remote, local))
 
 
-def _addresses(payloads: tuple[Payload, ...]) -> tuple[IpAddress, ...]:
+def _addresses(payloads: ReceivedPayloads) -> tuple[IpAddress, ...]:
     """The further addresses in a message, the first ones if there are too many; malformed ones do not count."""
     found: list[IpAddress] = []
     for each in payloads:

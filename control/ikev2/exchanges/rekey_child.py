@@ -11,7 +11,7 @@ from control.ikev2.exchanges.base import slug
 from control.ikev2.exchanges.create_child import CreateChildExchange
 from control.ikev2.exchanges.informational import DeleteChildExchange
 from control.ikev2.numbers import NotifyType, ProtocolId
-from control.ikev2.payloads import NoncePayload, NotifyPayload, Payload
+from control.ikev2.payloads import NoncePayload, NotifyPayload, Payload, ReceivedPayloads
 from control.ikev2.proposals import EspProposal
 from control.ipsec.algorithms import IntegrityAlgorithm
 
@@ -119,7 +119,7 @@ def _same_again(sa: IkeSa, child: ChildSa) -> ChildRequest:
     )
 
 
-def answer(sa: IkeSa, payloads: tuple[Payload, ...], rekeyed: NotifyPayload, now: float) -> tuple[Payload, ...]:
+def answer(sa: IkeSa, payloads: ReceivedPayloads, rekeyed: NotifyPayload, now: float) -> tuple[Payload, ...]:
     """Answer the peer's request to rekey the child SA that ``rekeyed`` names.
 
     Raises:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from control.ikev2.choices import choose_ike
 from control.ikev2.dh import InvalidPublicValue, KeyPair
 from control.ikev2.exchanges import informational
-from control.ikev2.exchanges.base import NONCE_SIZE, error_in, first, slug
+from control.ikev2.exchanges.base import NONCE_SIZE, slug
 from control.ikev2.exchanges.informational import DeleteChildExchange, closed_by_error
 from control.ikev2.exchanges.key_exchange import answer_key_exchange, shared_secret, wanted_group
 from control.ikev2.keys import IkeKeys
@@ -19,6 +18,7 @@ from control.ikev2.payloads import (
     NoncePayload,
     NotifyPayload,
     Payload,
+    ReceivedPayloads,
     SecurityAssociationPayload,
 )
 from control.ikev2.security import use_keys
@@ -76,12 +76,12 @@ class RekeyIkeExchange:
             KeyExchangePayload(self._key_pair.group, self._key_pair.public),
         )
 
-    def complete(self, sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+    def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange."""
         rekeying, sa.rekeying = sa.rekeying, None
         if rekeying is None:
             return
-        error = error_in(payloads)
+        error = payloads.error
         if error is not None:
             self._refused(sa, rekeying, error, payloads, now)
             return
@@ -101,10 +101,10 @@ class RekeyIkeExchange:
         sa.lifetimes.note_success()
         self._decide(sa, rekeying, min(self._nonce, nonce), now)
 
-    def _use_answer(self, sa: IkeSa, successor: IkeSa, payloads: Sequence[Payload]) -> bytes:
+    def _use_answer(self, sa: IkeSa, successor: IkeSa, payloads: ReceivedPayloads) -> bytes:
         """Give the new SA its keys; returns the peer's nonce."""
-        answer = first(payloads, SecurityAssociationPayload)
-        nonce = first(payloads, NoncePayload)
+        answer = payloads.first(SecurityAssociationPayload)
+        nonce = payloads.first(NoncePayload)
         choice = sa.environment.ike_offer.accepted_rekeying(answer) if answer is not None else None
         if choice is None or nonce is None or self._key_pair is None or sa.suite is None:
             raise BadAnswer("the answer is not complete")
@@ -133,7 +133,7 @@ class RekeyIkeExchange:
             sa.begin_closing(now)
 
     def _refused(
-        self, sa: IkeSa, rekeying: IkeRekeying, error: NotifyPayload, payloads: tuple[Payload, ...], now: float
+        self, sa: IkeSa, rekeying: IkeRekeying, error: NotifyPayload, payloads: ReceivedPayloads, now: float
     ) -> None:
         if closed_by_error(sa, payloads, now) or sa.state is not State.ESTABLISHED:
             rekeying.drop(now)
@@ -164,13 +164,13 @@ def _use_secret(old: IkeSa, successor: IkeSa, suite: IkeSuite, secret: bytes, no
     use_keys(successor, suite, IkeKeys.rederive(suite, (old.suite.prf, old.sk_d), secret, *nonces, spis))
 
 
-def is_ike_rekeying(payloads: Sequence[Payload]) -> bool:
+def is_ike_rekeying(payloads: ReceivedPayloads) -> bool:
     """Whether a CREATE_CHILD_SA request is to rekey the IKE SA."""
-    offer = first(payloads, SecurityAssociationPayload)
+    offer = payloads.first(SecurityAssociationPayload)
     return offer is not None and all(proposal.protocol == ProtocolId.IKE for proposal in offer.proposals)
 
 
-def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
+def answer(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> tuple[Payload, ...]:
     """Answer the peer's request to rekey the established IKE SA.
 
     Raises:
@@ -179,9 +179,9 @@ def answer(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payloa
     if _is_busy(sa):
         sa.environment.count("temporary-failures-answered")
         return (_TEMPORARY_FAILURE,)
-    offer = first(payloads, SecurityAssociationPayload)
-    key_exchange = first(payloads, KeyExchangePayload)
-    nonce = first(payloads, NoncePayload)
+    offer = payloads.first(SecurityAssociationPayload)
+    key_exchange = payloads.first(KeyExchangePayload)
+    nonce = payloads.first(NoncePayload)
     if offer is None or key_exchange is None or nonce is None:
         raise WireError("incomplete-request", "rekeying of an IKE SA needs SA, Ni and KEi")
     environment = sa.environment
@@ -223,7 +223,7 @@ def _is_busy(sa: IkeSa) -> bool:
     )
 
 
-def receive_undecided(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> None:
+def receive_undecided(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
     """Take note of a request under an SA that the peer has made while this side was rekeying the same one.
 
     Unless it deletes the SA, the peer uses it, so it knows already that this is the one that stays.
@@ -235,7 +235,7 @@ def receive_undecided(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> N
     adopt_rival(old, old.rekeying, now)
 
 
-def answer_undecided(sa: IkeSa, payloads: tuple[Payload, ...], now: float) -> tuple[Payload, ...]:
+def answer_undecided(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> tuple[Payload, ...]:
     """Answer an INFORMATIONAL request under such an SA."""
     receive_undecided(sa, payloads, now)
     return informational.answer(sa, payloads, now)

@@ -17,6 +17,7 @@ from control.ikev2.payloads.key_exchange import KeyExchangePayload
 from control.ikev2.payloads.nonce import NoncePayload
 from control.ikev2.payloads.notify import NotifyPayload
 from control.ikev2.payloads.prepared import PreparedPayload
+from control.ikev2.payloads.received import ReceivedPayloads
 from control.ikev2.payloads.security_association import (
     Proposal,
     SecurityAssociationPayload,
@@ -96,6 +97,7 @@ __all__ = [
     "Payload",
     "PreparedPayload",
     "Proposal",
+    "ReceivedPayloads",
     "SecurityAssociationPayload",
     "TrafficSelectorInitiator",
     "TrafficSelectorResponder",

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from control.ikev2.authentication import (
     AuthenticationError,
-    authenticate_with_shared_key,
-    verify_shared_key,
+    PaddedKey,
     verify_signature,
 )
 from control.ikev2.cipher import ProtectionError, make_cipher
@@ -177,13 +176,14 @@ def test_classic_ecdsa_verifies_the_signatures_of_rfc_4754_section_8(method, cur
 
 def test_shared_key_code_is_that_of_rfc_7296_section_2_15():
     padded = hmac.new(b"key", b"Key Pad for IKEv2", "sha256").digest()
-    proof = authenticate_with_shared_key(Prf.HMAC_SHA2_256, b"key", b"octets")
+    key = PaddedKey(Prf.HMAC_SHA2_256, b"key")
+    proof = key.authenticate(b"octets")
     assert proof.data == hmac.new(padded, b"octets", "sha256").digest()
-    verify_shared_key(proof, Prf.HMAC_SHA2_256, b"key", b"octets")
+    key.verify(proof, b"octets")
     with pytest.raises(AuthenticationError, match="wrong-shared-key"):
-        verify_shared_key(proof, Prf.HMAC_SHA2_256, b"kez", b"octets")
+        PaddedKey(Prf.HMAC_SHA2_256, b"kez").verify(proof, b"octets")
     with pytest.raises(AuthenticationError, match="wrong-method"):
-        verify_shared_key(AuthenticationPayload(14, proof.data), Prf.HMAC_SHA2_256, b"key", b"octets")
+        key.verify(AuthenticationPayload(14, proof.data), b"octets")
 
 
 SCHEMES = [

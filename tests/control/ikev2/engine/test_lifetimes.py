@@ -117,7 +117,7 @@ def test_a_replaced_child_that_the_peer_never_deletes_is_closed_when_it_expires(
     pair.network.deliver(request)
     pair.network.take(pair.agent)
     # The node never hears of it, and never deletes the old one.
-    other.exchanges.abandon_current()
+    other.exchanges.end_current()
     started = pair.network.now
     pair.network.keep = lambda datagram: False
     pair.network.advance(started + 999)

@@ -9,7 +9,7 @@ import pytest
 from control.ikev2.events import ChildClosed, ChildEstablished, ChildFailed, IkeClosed
 from control.ikev2.exchanges.rekey_child import RekeyChildExchange
 from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
-from control.ikev2.payloads import NoncePayload, NotifyPayload
+from control.ikev2.payloads import NoncePayload, NotifyPayload, ReceivedPayloads
 from control.ikev2.proposals import DEFAULT_ESP_PROPOSALS
 from tests.control.ikev2.engine.conftest import RawRequest
 
@@ -192,7 +192,7 @@ def test_an_answer_that_cannot_be_accepted_is_taken_back_and_the_old_child_stays
         RekeyChildExchange,
         "complete",
         lambda self, sa, payloads, now: original(
-            self, sa, tuple(each for each in payloads if not isinstance(each, NoncePayload)), now
+            self, sa, ReceivedPayloads(each for each in payloads if not isinstance(each, NoncePayload)), now
         ),
     )
     old = only_child(sa)

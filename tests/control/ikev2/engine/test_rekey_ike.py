@@ -16,6 +16,7 @@ from control.ikev2.payloads import (
     NoncePayload,
     NotifyPayload,
     Proposal,
+    ReceivedPayloads,
     SecurityAssociationPayload,
     Transform,
 )
@@ -313,9 +314,11 @@ def without(kind):
 def test_an_answer_that_gives_no_keys_ends_the_ike_sa(pair, monkeypatch, change):
     """The peer uses an SA from then on that this side has no keys of."""
     original = RekeyIkeExchange.complete
-    monkeypatch.setattr(
-        RekeyIkeExchange, "complete", lambda self, sa, payloads, now: original(self, sa, change(payloads), now)
-    )
+
+    def changed(self, sa, payloads, now):
+        original(self, sa, ReceivedPayloads(change(payloads)), now)
+
+    monkeypatch.setattr(RekeyIkeExchange, "complete", changed)
     sa, _ = pair.established()
     sa.rekey(pair.network.now)
     pair.network.run()
@@ -342,7 +345,7 @@ def test_a_refusal_leaves_the_old_sa_and_is_tried_again(pair, assert_match):
 
 def test_a_fatal_answer_ends_the_ike_sa(pair, monkeypatch):
     original = RekeyIkeExchange.complete
-    fatal = (NotifyPayload(NotifyType.INVALID_SYNTAX),)
+    fatal = ReceivedPayloads((NotifyPayload(NotifyType.INVALID_SYNTAX),))
     monkeypatch.setattr(RekeyIkeExchange, "complete", lambda self, sa, payloads, now: original(self, sa, fatal, now))
     sa, _ = pair.established()
     sa.rekey(pair.network.now)
