@@ -65,6 +65,9 @@ class SwitchTimeouts:
     maximum_s: float = 20.0
 
 
+_DEFAULT_TIMEOUTS = SwitchTimeouts()
+
+
 def init_tries(attempt: int | None, tries: int) -> int:
     """How often an attempt sends its IKE_SA_INIT.
 
@@ -91,10 +94,10 @@ class RebootstrapJob:
             with a node that is already registered here, as after a restart.
         attempt: which one this is, from 1; None for the last that will be made.
         keyed: whether security associations with the node are there from the start, keyed by hand.
+        next_timer: when :meth:`handle_timer` wants to be called (monotonic seconds), None for never.
     """
 
     __slots__ = (
-        "_next_repetition",
         "_timeout",
         "_timeouts",
         "answered",
@@ -105,6 +108,7 @@ class RebootstrapJob:
         "identity",
         "keyed",
         "new_home_address",
+        "next_timer",
         "started_at",
         "state",
         "switch",
@@ -135,19 +139,14 @@ class RebootstrapJob:
         self.failure: str | None = None
         self.started_at: float | None = None
         self.switches_sent = 0
-        self._timeouts = timeouts or SwitchTimeouts()
+        self._timeouts = timeouts or _DEFAULT_TIMEOUTS
         self._timeout = self._timeouts.initial_s
-        self._next_repetition: float | None = None
+        self.next_timer: float | None = None
 
     @property
     def finished(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in _FINAL
-
-    @property
-    def next_timer(self) -> float | None:
-        """When :meth:`handle_timer` wants to be called (monotonic seconds), None for never."""
-        return self._next_repetition
 
     def start(self, now: float) -> list[JobAction]:
         """Begin: the caller opens IKEv2 towards the care-of address, unless there are keys already."""
@@ -182,7 +181,7 @@ class RebootstrapJob:
         """The node's Binding Update was accepted, by this job's doing or because the node came by itself."""
         if not self.finished:
             self.state = JobState.RECOVERED
-            self._next_repetition = None
+            self.next_timer = None
 
     def failed(self, reason: str) -> list[JobAction]:
         """Give this attempt up, for ``reason`` (a slug)."""
@@ -190,12 +189,12 @@ class RebootstrapJob:
             return []
         self.state = JobState.FAILED
         self.failure = reason
-        self._next_repetition = None
+        self.next_timer = None
         return [JobAction.CLOSE_IKE]
 
     def handle_timer(self, now: float) -> list[JobAction]:
         """Repeat the Home Agent Switch when its time has come, or give up (RFC 5142 section 4.2)."""
-        if self._next_repetition is None or now < self._next_repetition:
+        if self.next_timer is None or now < self.next_timer:
             return []
         self._timeout *= 2
         if self._timeout > self._timeouts.maximum_s:
@@ -204,5 +203,5 @@ class RebootstrapJob:
 
     def _send_switch(self, now: float) -> list[JobAction]:
         self.switches_sent += 1
-        self._next_repetition = now + self._timeout
+        self.next_timer = now + self._timeout
         return [JobAction.SEND_HOME_AGENT_SWITCH]

@@ -187,8 +187,6 @@ def take_fragment(
 
 def drop_fragments(sa: IkeSa, *, of_responses: bool | None = None) -> None:
     """Drop what has come of an incomplete request, of an answer, or by default of both."""
-    if not sa.partial_messages:
-        return
     for kind in (False, True) if of_responses is None else (of_responses,):
         sa.partial_messages.pop(kind, None)
     _account(sa)

@@ -33,6 +33,8 @@ _HEADER = Struct(">8s8sBBBBII")  # SPIs, next payload, version, exchange, flags,
 _PAYLOAD_HEADER = Struct(">BBH")  # next payload, critical bit, length
 _read_header = _PAYLOAD_HEADER.unpack_from
 _FRAGMENT_HEADER = Struct(">HH")  # fragment number, total fragments
+_PROTECTED = Struct(_HEADER.format + _PAYLOAD_HEADER.format[1:])
+_FRAGMENT = Struct(_PROTECTED.format + _FRAGMENT_HEADER.format[1:])
 _MAJOR_VERSION = 2
 _VERSION = _MAJOR_VERSION << 4
 _FLAG_INITIATOR = 0x08
@@ -154,17 +156,45 @@ def parse_message(data: bytes, header: Header | None = None) -> ReceivedMessage:
             message is a protected one.
     """
     header = header or parse_header(data)
-    return ReceivedMessage(header, _parse_chain(data[_NEXT_PAYLOAD], data, HEADER_SIZE))
+    return ReceivedMessage(header, parse_payloads(data[_NEXT_PAYLOAD], data, HEADER_SIZE))
 
 
-def parse_payloads(first_type: int, data: bytes) -> ReceivedPayloads:
+def parse_payloads(first_type: int, data: bytes, offset: int = 0) -> ReceivedPayloads:
     """A chain of payloads that has to fill ``data`` exactly, such as the contents of an Encrypted payload.
+
+    Args:
+        first_type: type of the first payload.
+        data: the payloads.
+        offset: where in ``data`` they begin.
 
     Raises:
         UnsupportedCriticalPayload: a payload of unknown type that must not be skipped.
         WireError: anything malformed, too many payloads, or an Encrypted payload within.
     """
-    return _parse_chain(first_type, data, 0)
+    payloads: list[Payload] = []
+    next_type, size = first_type, len(data)
+    while next_type != _NONE:
+        if len(payloads) == MAX_PAYLOADS:
+            raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
+        payload_type, start = next_type, offset + PAYLOAD_HEADER_SIZE
+        if start > size:
+            raise _truncated_header(size - offset)
+        next_type, flags, length = _read_header(data, offset)
+        offset += length
+        if length < PAYLOAD_HEADER_SIZE or offset > size:
+            raise _bad_length(length, size - start)
+        parse = _PARSERS.get(payload_type)
+        if parse is not None:
+            payloads.append(parse(data[start:offset]))
+        elif payload_type in _ENCRYPTED_TYPES:
+            raise WireError("unexpected-encrypted-payload", "among payloads to be read in the clear")
+        elif flags & _CRITICAL:
+            raise UnsupportedCriticalPayload(payload_type)
+        else:
+            payloads.append(UnknownPayload(payload_type, False, data[start:offset]))
+    if offset != size:
+        raise WireError("trailing-bytes", f"{size - offset} bytes after the last payload")
+    return ReceivedPayloads(payloads)
 
 
 def split_encrypted(data: bytes, header: Header | None = None) -> EncryptedMessage:
@@ -183,15 +213,21 @@ def split_encrypted(data: bytes, header: Header | None = None) -> EncryptedMessa
             ``trailing-bytes``, ``truncated``, ``too-many`` or ``bad-fragment``.
     """
     header = header or parse_header(data)
-    next_type, offset = data[_NEXT_PAYLOAD], HEADER_SIZE
+    next_type, offset, size = data[_NEXT_PAYLOAD], HEADER_SIZE, len(data)
     for _ in range(MAX_PAYLOADS):
         payload_type = next_type
         if payload_type == PayloadType.NONE:
             raise WireError("no-encrypted-payload", f"exchange {header.exchange}")
-        next_type, critical, body_start, body_end = _read_payload_header(data, offset)
+        body_start = offset + PAYLOAD_HEADER_SIZE
+        if body_start > size:
+            raise _truncated_header(size - offset)
+        next_type, flags, length = _read_header(data, offset)
+        body_end = offset + length
+        if length < PAYLOAD_HEADER_SIZE or body_end > size:
+            raise _bad_length(length, size - body_start)
         if payload_type in _ENCRYPTED_TYPES:
-            if body_end != len(data):
-                raise WireError("trailing-bytes", f"{len(data) - body_end} bytes after the encrypted payload")
+            if body_end != size:
+                raise WireError("trailing-bytes", f"{size - body_end} bytes after the encrypted payload")
             fragment = None
             if payload_type == PayloadType.ENCRYPTED_FRAGMENT:
                 fragment = _read_fragment_header(data, body_start)
@@ -199,7 +235,7 @@ def split_encrypted(data: bytes, header: Header | None = None) -> EncryptedMessa
             return EncryptedMessage(header, next_type, data[:body_start], data[body_start:], fragment)
         if payload_type in PAYLOAD_CLASSES:
             raise WireError("unprotected-payload", f"type {payload_type} before the encrypted payload")
-        if critical:
+        if flags & _CRITICAL:
             raise UnsupportedCriticalPayload(payload_type)
         offset = body_end
     raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
@@ -225,7 +261,7 @@ def encode_payload_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
 def encode_message(message: Message) -> bytes:
     """The datagram of an unprotected message."""
     first_type, chain = encode_payload_chain(message.payloads)
-    return _encode_header(message.header, first_type, HEADER_SIZE + len(chain)) + chain
+    return _encode(_HEADER, message.header, first_type, HEADER_SIZE + len(chain)) + chain
 
 
 def encrypted_prefix(header: Header, first_inner_type: int, body_size: int) -> bytes:
@@ -234,9 +270,8 @@ def encrypted_prefix(header: Header, first_inner_type: int, body_size: int) -> b
     It is the associated data of an AEAD; the body (initialisation vector, ciphertext, integrity check value) follows.
     """
     payload_size = PAYLOAD_HEADER_SIZE + body_size
-    return _encode_header(header, PayloadType.ENCRYPTED, HEADER_SIZE + payload_size) + pack(
-        _PAYLOAD_HEADER, first_inner_type, 0, payload_size
-    )
+    size = HEADER_SIZE + payload_size
+    return _encode(_PROTECTED, header, PayloadType.ENCRYPTED, size, first_inner_type, 0, payload_size)
 
 
 def fragment_prefix(header: Header, first_inner_type: int, position: FragmentPosition, body_size: int) -> bytes:
@@ -250,21 +285,8 @@ def fragment_prefix(header: Header, first_inner_type: int, position: FragmentPos
     """
     payload_size = PAYLOAD_HEADER_SIZE + FRAGMENT_HEADER_SIZE + body_size
     next_type = first_inner_type if position.number == 1 else PayloadType.NONE
-    return (
-        _encode_header(header, PayloadType.ENCRYPTED_FRAGMENT, HEADER_SIZE + payload_size)
-        + pack(_PAYLOAD_HEADER, next_type, 0, payload_size)
-        + pack(_FRAGMENT_HEADER, *position)
-    )
-
-
-def _read_payload_header(data: bytes, offset: int) -> tuple[int, bool, int, int]:
-    start, size = offset + PAYLOAD_HEADER_SIZE, len(data)
-    if start > size:
-        raise _truncated_header(size - offset)
-    next_type, flags, length = _read_header(data, offset)
-    if length < PAYLOAD_HEADER_SIZE or offset + length > size:
-        raise _bad_length(length, size - start)
-    return next_type, flags & _CRITICAL != 0, start, offset + length
+    size = HEADER_SIZE + payload_size
+    return _encode(_FRAGMENT, header, PayloadType.ENCRYPTED_FRAGMENT, size, next_type, 0, payload_size, *position)
 
 
 def _truncated_header(left: int) -> WireError:
@@ -284,39 +306,13 @@ def _read_fragment_header(data: bytes, offset: int) -> FragmentPosition:
     return position
 
 
-def _parse_chain(next_type: int, data: bytes, offset: int) -> ReceivedPayloads:
-    payloads: list[Payload] = []
-    size = len(data)
-    while next_type != _NONE:
-        if len(payloads) == MAX_PAYLOADS:
-            raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
-        payload_type, start = next_type, offset + PAYLOAD_HEADER_SIZE
-        if start > size:
-            raise _truncated_header(size - offset)
-        next_type, flags, length = _read_header(data, offset)
-        offset += length
-        if length < PAYLOAD_HEADER_SIZE or offset > size:
-            raise _bad_length(length, size - start)
-        parse = _PARSERS.get(payload_type)
-        if parse is not None:
-            payloads.append(parse(data[start:offset]))
-        elif payload_type in _ENCRYPTED_TYPES:
-            raise WireError("unexpected-encrypted-payload", "among payloads to be read in the clear")
-        elif flags & _CRITICAL:
-            raise UnsupportedCriticalPayload(payload_type)
-        else:
-            payloads.append(UnknownPayload(payload_type, False, data[start:offset]))
-    if offset != size:
-        raise WireError("trailing-bytes", f"{size - offset} bytes after the last payload")
-    return ReceivedPayloads(payloads)
-
-
-def _encode_header(header: Header, first_type: int, length: int) -> bytes:
+def _encode(structure: Struct, header: Header, first_type: int, length: int, *following: int) -> bytes:
+    """The header, and what else ``structure`` has behind it."""
     if len(header.initiator_spi) != SPI_SIZE or len(header.responder_spi) != SPI_SIZE:
         raise WireError("bad-spi-size", "IKE header")
     flags = (_FLAG_INITIATOR if header.is_initiator else 0) | (_FLAG_RESPONSE if header.is_response else 0)
     return pack(
-        _HEADER,
+        structure,
         header.initiator_spi,
         header.responder_spi,
         first_type,
@@ -325,4 +321,5 @@ def _encode_header(header: Header, first_type: int, length: int) -> bytes:
         flags,
         header.message_id,
         length,
+        *following,
     )

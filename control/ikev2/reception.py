@@ -50,7 +50,8 @@ def receive_request(
     opened = _open(sa, header, data, now)
     if opened is None:
         return
-    drop_fragments(sa, of_responses=False)
+    if sa.partial_messages:
+        drop_fragments(sa, of_responses=False)
     sa.last_heard_at = now
     note_origin(sa, local, remote, now)
     is_fatal = False
@@ -122,7 +123,8 @@ def receive_response(
     opened = _open(sa, header, data, now)
     if opened is None:
         return
-    drop_fragments(sa, of_responses=True)
+    if sa.partial_messages:
+        drop_fragments(sa, of_responses=True)
     sa.last_heard_at = now
     exchanges.end_current()
     note_origin(sa, local, remote, now)

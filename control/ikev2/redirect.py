@@ -125,18 +125,16 @@ class RedirectExchange:
 
 
 def redirected_to(
-    environment: Environment, notification: NotifyPayload | None, stage: RedirectStage, nonce: bytes = b""
+    environment: Environment, notification: NotifyPayload, stage: RedirectStage, nonce: bytes = b""
 ) -> Gateway | None:
-    """Where a REDIRECT sends this side; None if there is none, or none to be followed.
+    """Where a REDIRECT sends this side; None if it is not to be followed.
 
     Args:
         environment: of the SA.
-        notification: REDIRECT, None for none.
+        notification: REDIRECT.
         stage: when it came.
         nonce: this side's, which an answer to IKE_SA_INIT has to repeat.
     """
-    if notification is None:
-        return None
     if not environment.configuration.follow_redirects:
         environment.count("redirects-not-followed")
         return None

@@ -145,7 +145,8 @@ def check_responder(
 
 def take_redirect(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> bool:
     """Give the SA up if the authenticated responder sends this side elsewhere (RFC 5685 section 6)."""
-    gateway = redirected_to(sa.environment, payloads.notification(NotifyType.REDIRECT), RedirectStage.AUTH)
+    redirect = payloads.notification(NotifyType.REDIRECT)
+    gateway = None if redirect is None else redirected_to(sa.environment, redirect, RedirectStage.AUTH)
     if gateway is None:
         return False
     sa.environment.emit(sa, IkeRedirected(gateway, RedirectStage.AUTH))
