@@ -83,11 +83,13 @@ class Reader:
 
     def rest(self) -> bytes:
         """All that is left in this block."""
-        return self.take(self.remaining)
+        start, self._offset = self._offset, self._end
+        return self._data[start : self._end]
 
     def ipv6(self) -> IPv6Address:
         """A 16-byte IPv6 address."""
-        return IPv6Address(self.take(16))
+        start = self._take(16)
+        return IPv6Address(self._data[start : start + 16])
 
     def skip(self, size: int) -> None:
         """Pass over ``size`` bytes."""

@@ -41,7 +41,13 @@ _DEPARTURES_PER_S = 100.0
 
 
 class HomeAgent:
-    """One home agent, also the driver of its takeover jobs."""
+    """One home agent, also the driver of its takeover jobs.
+
+    Attributes:
+        takeover: the jobs, once they are attached.
+    """
+
+    takeover: Takeover
 
     def __init__(
         self,
@@ -68,22 +74,14 @@ class HomeAgent:
             protocol: (TrafficSelector.host(address, protocol),) for protocol in (PROTOCOL_MOBILITY, PROTOCOL_ICMPV6)
         }
         self._signalling = signalling
-        self._takeover: Takeover | None = None
         self._happenings: list[Happening] = []
         self._refusals = Refusals(self._happenings)
         registrations.observe_refusal = self._refusals.binding_refused
 
     def attach(self, takeover: Takeover) -> None:
         """Give the agent the jobs it drives; once, before any input."""
-        self._takeover = takeover
+        self.takeover = takeover
         self.registrations.attach(takeover.awaits)
-
-    @property
-    def takeover(self) -> Takeover:
-        """The jobs."""
-        if self._takeover is None:
-            raise RuntimeError("HomeAgent.attach was not called")
-        return self._takeover
 
     # Inputs
 
@@ -430,8 +428,8 @@ class HomeAgent:
                     self._release_if_gone(str(sa.remote_identity))
 
     def _ike_established(self, sa: NodeIkeSa, job: RebootstrapJob | None, now: float) -> None:
-        self.sessions.established(sa)
-        self._happen(TimelineEvent.IKE_ESTABLISHED, str(sa.remote_identity), role="initiator" if job else "responder")
+        identity = self.sessions.established(sa)
+        self._happen(TimelineEvent.IKE_ESTABLISHED, identity, role="initiator" if job else "responder")
         if job is not None:
             self.takeover.ike_established(job, now)
 

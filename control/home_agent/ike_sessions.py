@@ -32,20 +32,23 @@ class IkeSessions:
 
     def of(self, identity: str) -> tuple[NodeIkeSa, ...]:
         """All IKE SAs with a node: the newest, and one it replaces that is still of use."""
-        found = (self._by_identity.get(identity), self._superseded.get(identity))
-        return tuple(sa for sa in found if sa is not None)
+        newest, older = self._by_identity.get(identity), self._superseded.get(identity)
+        if newest is None:
+            return () if older is None else (older,)
+        return (newest,) if older is None else (newest, older)
 
     def identity_of(self, inbound_spi: int) -> str | None:
         """The node that authenticated itself for a security association."""
         return self._identity_of_spi.get(inbound_spi)
 
-    def established(self, sa: NodeIkeSa) -> None:
-        """Remember a new IKE SA; one it replaces stays usable until :meth:`take_superseded`."""
+    def established(self, sa: NodeIkeSa) -> str:
+        """Remember a new IKE SA; one it replaces stays usable until :meth:`take_superseded`. Returns the node."""
         identity = str(sa.remote_identity)
         older = self._by_identity.get(identity)
         self._by_identity[identity] = sa
         if older is not None and older is not sa:
             self._superseded[identity] = older
+        return identity
 
     def take_superseded(self, identity: str) -> NodeIkeSa | None:
         """The IKE SA that a newer one with the same node replaced, once; the caller deletes it."""

@@ -149,7 +149,7 @@ class IkeEndpoint:
             sa.handshake.redirected_from = redirected_from
             sa.handshake.eap_peer = eap
         sa.change(Trigger.SEND_INIT)
-        sa.exchanges.submit(init.InitExchange(self.configuration.ike_proposals[0].groups[0]), now)
+        sa.exchanges.submit(init.InitExchange(self._environment.ike_offer.proposals[0].groups[0]), now)
         return sa
 
     def receive_datagram(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from control.ikev2.errors import UnsupportedCriticalPayload, UnsupportedMajorVersion
 from control.ikev2.numbers import ExchangeType, PayloadType, members_by_value
-from control.ikev2.payloads import PAYLOAD_CLASSES, Payload, ReceivedPayloads, UnknownPayload
+from control.ikev2.payloads import PAYLOAD_CLASSES, Payload, PreparedPayload, ReceivedPayloads, UnknownPayload
 from control.ikev2.payloads.packing import pack, unpack
 from control.wire import WireError
 
@@ -247,7 +247,7 @@ def encode_payload_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
     next_type = _NONE
     try:
         for payload in reversed(payloads):
-            body = payload.to_wire()
+            body = payload.body if payload.__class__ is PreparedPayload else payload.to_wire()
             critical = _CRITICAL if payload.__class__ is UnknownPayload and payload.critical else 0
             # Not by pack(): the call of it would cost as much as all the rest, twenty times in a handshake.
             parts += (body, _PAYLOAD_HEADER.pack(next_type, critical, PAYLOAD_HEADER_SIZE + len(body)))

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 from control.ikev2.choices import ESP_SPI_SIZE, IKE_SPI_SIZE, choose_esp, choose_ike
 from control.ikev2.numbers import (
-    DiffieHellmanGroup,
     ExtendedSequenceNumbers,
     PayloadType,
     ProtocolId,
@@ -88,22 +87,23 @@ def _ike_transforms(proposal: IkeProposal) -> tuple[Transform, ...]:
 
 
 class EspOffer:
-    """The SA payloads that offer some ESP proposals, made once but for the SPI, and what answers to them mean."""
+    """The SA payloads that offer some ESP proposals, made once but for the SPI, and what answers to them mean.
 
-    __slots__ = ("_accepted", "_plain", "_with_groups", "proposals")
+    Attributes:
+        proposals: them.
+        first_group: the most preferred group for perfect forward secrecy, None for none.
+    """
+
+    __slots__ = ("_accepted", "_plain", "_with_groups", "first_group", "proposals")
 
     def __init__(self, proposals: tuple[EspProposal, ...]) -> None:
         self.proposals = proposals
+        self.first_group = next((group for proposal in proposals for group in proposal.groups), None)
         plain = tuple(_esp_transforms(proposal, ()) for proposal in proposals)
         with_groups = tuple(_esp_transforms(proposal, proposal.groups) for proposal in proposals)
         self._plain = _Template(ProtocolId.ESP, ESP_SPI_SIZE, plain)
         self._with_groups = _Template(ProtocolId.ESP, ESP_SPI_SIZE, with_groups)
         self._accepted: dict[tuple[Transform, ...], EspSuite] = {}
-
-    @property
-    def first_group(self) -> DiffieHellmanGroup | None:
-        """The most preferred group for perfect forward secrecy, None for none."""
-        return next((group for proposal in self.proposals for group in proposal.groups), None)
 
     def payload(self, spi: int, *, with_groups: bool) -> PreparedPayload:
         """The offer.

@@ -104,7 +104,8 @@ class BindingCache:
         if self._deregistered:
             self._deregistered.pop(binding.home_address, None)
         self.remove(binding.home_address)
-        self.prefixes.add(binding.home_address, binding.mobile_networks)
+        if binding.mobile_networks:
+            self.prefixes.add(binding.home_address, binding.mobile_networks)
         self._bindings[binding.home_address] = binding
         heapq.heappush(self._ends, (binding.lifetime_expires_at, int(binding.home_address)))
         if len(self._ends) > 2 * len(self._bindings) + _HEAP_SLACK:
