@@ -7,8 +7,8 @@ from hashlib import sha1
 from typing import TYPE_CHECKING
 
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, SocketAddress
-from control.ikev2.numbers import NotifyType
-from control.ikev2.payloads import NotifyPayload, ReceivedPayloads
+from control.ikev2.numbers import NotifyType, PayloadType
+from control.ikev2.payloads import NotifyPayload, PreparedPayload, ReceivedPayloads
 from control.ikev2.states import State
 from control.ipsec.udp_encapsulation import KEEPALIVE, UdpEncapsulation
 from control.records import dataclass
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
 _DIGEST_SIZE = 20
+# The bodies of the notifications but for their data.
+_SOURCE_IP = NotifyPayload(NotifyType.NAT_DETECTION_SOURCE_IP).to_wire()
+_DESTINATION_IP = NotifyPayload(NotifyType.NAT_DETECTION_DESTINATION_IP).to_wire()
 
 
 class NatTraversal(StrEnum):
@@ -67,7 +70,7 @@ def address_hash(initiator_spi: bytes, responder_spi: bytes, end: SocketAddress)
 
 def detection_payloads(
     environment: Environment, initiator_spi: bytes, responder_spi: bytes, local: SocketAddress, remote: SocketAddress
-) -> tuple[NotifyPayload, ...]:
+) -> tuple[PreparedPayload, ...]:
     """What IKE_SA_INIT says about the addresses of this side's message; nothing if NAT traversal is off."""
     wanted = environment.configuration.nat_traversal
     if wanted is NatTraversal.OFF:
@@ -77,8 +80,8 @@ def detection_payloads(
         source = environment.random(_DIGEST_SIZE)
     destination = address_hash(initiator_spi, responder_spi, remote)
     return (
-        NotifyPayload(NotifyType.NAT_DETECTION_SOURCE_IP, data=source),
-        NotifyPayload(NotifyType.NAT_DETECTION_DESTINATION_IP, data=destination),
+        PreparedPayload(PayloadType.NOTIFY, _SOURCE_IP + source),
+        PreparedPayload(PayloadType.NOTIFY, _DESTINATION_IP + destination),
     )
 
 
