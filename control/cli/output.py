@@ -10,6 +10,7 @@ import click
 import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _AS_WIDE_AS_NEED_BE = 100_000
 
@@ -22,13 +23,14 @@ def print_json(value: Any, *, indent: bool = True) -> None:
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
     """A table without frame, as `ip` and `swanctl` users are used to; numbers stand at the right."""
+    # Texts, not strings: what looks like markup, as [ipsec] does, is none.
     made = Table(box=None, pad_edge=False, header_style="bold")
     cells = [[_cell(value) for value in row] for row in rows]
     for index, column in enumerate(columns):
         numeric = bool(cells) and all(row[index].replace(".", "", 1).lstrip("-").isdigit() for row in cells)
         made.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
-        made.add_row(*row)
+        made.add_row(*map(Text, row))
     return made
 
 
@@ -38,7 +40,7 @@ def pairs(values: Iterable[tuple[str, object]]) -> Table:
     made.add_column(style="bold")
     made.add_column(overflow="fold")
     for name, value in values:
-        made.add_row(name, _cell(value))
+        made.add_row(Text(name), Text(_cell(value)))
     return made
 
 

@@ -233,3 +233,11 @@ def test_tables_in_a_pipe_have_a_line_for_each_row_and_no_blanks_at_its_end(run)
     assert len(lines) == 3
     assert all(line == line.rstrip() for line in lines)
     assert lines[1].endswith("2001:db8:73f::/48")
+
+
+def test_brackets_are_no_markup(run):
+    done = {**STATUS, "ipsec": {"back_end": "kernel", "reason": "[ipsec] back_end says so"}}
+    assert "kernel: [ipsec] back_end says so" in run(CannedAnswer(done=done), "status").output
+    row = {"home_address": "2001:db8:100::1", "care_of_address": "2001:db8::1", "identity": "[red]mn1@example.org"}
+    rows = [{**row, "lifetime_left_s": 4.0, "sequence_number": 1, "mobile_network_prefixes": []}]
+    assert "[red]mn1@example.org" in run(CannedAnswer(rows), "bindings").output
