@@ -33,5 +33,7 @@ def reload(path: Path, as_json: bool) -> None:
         )
         if done["bindings_ended"]:
             click.echo(f"{done['bindings_ended']} bindings ended")
+        for what in done["needs_upgrade"]:
+            click.echo(f"homeagent: {what}: changed, and takes effect with `homeagent datapath upgrade`", err=True)
         for what in done["needs_restart"]:
             click.echo(f"homeagent: {what}: changed, and takes effect with a restart of the daemon", err=True)

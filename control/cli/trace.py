@@ -113,6 +113,9 @@ def _text(row: dict[str, Any], frame: bytes, result: Trace) -> Iterator[str]:
 
 
 def _summary(frame: bytes) -> str:
+    # By their import Ethernet learns what is in its frames.
+    import scapy.layers.inet
+    import scapy.layers.inet6
     from scapy.layers.l2 import Ether
 
     return str(Ether(frame).summary())

@@ -50,7 +50,7 @@ class Reload:
             flush: sends what the engine has decided.
         """
         self.nodes = nodes
-        self._configuration = configuration
+        self._configuration = self._latest = configuration
         self._agent = agent
         self._workers = workers
         self._remove = remove
@@ -79,9 +79,8 @@ class Reload:
                 row = self._put_in_force(configuration, nodes)
             except ConfigurationError as error:
                 more = f" and {len(error.problems) - 1} more" if len(error.problems) > 1 else ""
-                raise CommandError(
-                    f"nothing was changed, {error.problems[0]}{more}".rstrip("."), "`homeagent config check` has all."
-                ) from None
+                first = str(error.problems[0]).rstrip(".")
+                raise CommandError(f"nothing was changed, {first}{more}", "`homeagent config check` has all.") from None
             except AddressTaken as error:
                 raise CommandError(
                     f"nothing was changed: {error.home_address}, which the nodes file gives {error.identity}, is "
@@ -94,6 +93,8 @@ class Reload:
         )
         for what in row["needs_restart"]:
             _LOG.warning("%s: changed, and takes effect with a restart", what)
+        for what in row["needs_upgrade"]:
+            _LOG.warning("%s: changed, and takes effect with `homeagent datapath upgrade`", what)
         return row
 
     def begin(self) -> None:
@@ -119,6 +120,7 @@ class Reload:
             self._workers.command_all(m.Authorise(pickle.dumps(listed)))
         ended = self._dismiss()
         asyncio.get_running_loop().call_later(_LOOK_AGAIN_S, self._dismiss)
+        latest, self._latest = self._latest, configuration
         return {
             "nodes": len(directory),
             "added": len(change.added),
@@ -126,9 +128,11 @@ class Reload:
             "changed": len(change.changed),
             "bindings_ended": ended,
             "needs_restart": [
-                *_differing(self._configuration, configuration),
+                *(what for what in _differing(self._configuration, configuration) if not _is_of_data_path(what)),
                 *(f"the static security associations of {identity}" for identity in change.deferred),
             ],
+            # Whether that was done since, this process does not know: what is new to it is told once.
+            "needs_upgrade": [what for what in _differing(latest, configuration) if _is_of_data_path(what)],
         }
 
     def _kept(self, identities: tuple[str, ...]) -> Iterator[Node]:
@@ -144,6 +148,11 @@ class Reload:
 def _read(configuration: Configuration) -> tuple[Configuration, list[Node]]:
     again = load_configuration(configuration.path)
     return again, load_nodes(again)
+
+
+def _is_of_data_path(key: str) -> bool:
+    """Whether the daemon has nothing to do with it, as it has with the interfaces, home links and VLANs."""
+    return key.startswith("[strangers]") or key in ("[datapath] max_bindings", "[datapath] xdp_mode")
 
 
 def _differing(before: Configuration, after: Configuration) -> Iterator[str]:

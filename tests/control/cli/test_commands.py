@@ -125,6 +125,14 @@ def test_asking_loads_neither_engine_nor_compiler():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_frames_are_summarised_to_the_innermost_layer():
+    frame = "0200000000010200000000028 6dd6000000000083a4020010db8000000000000000000000001".replace(" ", "")
+    frame += "20010db8000000000000000000000002" + "8000" + "0000" + "00010002"
+    code = f"from control.cli.trace import _summary; print(_summary(bytes.fromhex('{frame}')))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("Ether / IPv6 / ICMPv6 Echo Request")
+
+
 def test_versions():
     result = homeagent("version", "--json")
     assert set(json.loads(result.stdout)) == {"homeagent", "python", "cryptography", "kernel"}

@@ -121,6 +121,17 @@ def test_what_takes_a_restart_is_named(running, caplog):
     assert "[bootstrap] rate_per_s: changed, and takes effect with a restart" in caplog.text
 
 
+def test_what_takes_an_upgrade_of_the_data_path_is_named_once(running):
+    file = running.folder / "homeagent.toml"
+    changed = CONFIGURATION.replace('interfaces = ["core0"]', 'interfaces = ["core1"]\nmax_bindings = 5')
+    file.write_text(changed + "[strangers]\nlimits = false\n")
+    row = running.reload()
+    assert row["needs_upgrade"] == ["[datapath] max_bindings", "[strangers] limits"]
+    assert row["needs_restart"] == ["[datapath] interfaces"]
+    row = running.reload()
+    assert (row["needs_upgrade"], row["needs_restart"]) == ([], ["[datapath] interfaces"])
+
+
 def test_a_signal_tells_the_log(running, caplog):
     (running.folder / "nodes.toml").write_text("nonsense")
 
