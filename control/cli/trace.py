@@ -113,9 +113,7 @@ def _text(row: dict[str, Any], frame: bytes, result: Trace) -> Iterator[str]:
 
 
 def _summary(frame: bytes) -> str:
-    # By their import Ethernet learns what is in its frames.
-    import scapy.layers.inet
-    import scapy.layers.inet6
+    import scapy.layers.inet6  # noqa: F401 (by its import Ethernet learns what is in its frames)
     from scapy.layers.l2 import Ether
 
     return str(Ether(frame).summary())
