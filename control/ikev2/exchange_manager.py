@@ -46,7 +46,7 @@ class ExchangeManager:
     __slots__ = ("_next_id", "_outstanding", "_queue", "_request_digest", "_sa", "expected_id", "last_response")
 
     def __init__(self, sa: IkeSa) -> None:
-        self._sa = sa
+        self._sa: IkeSa | None = sa
         self._next_id = 0
         self._outstanding: _Outstanding | None = None
         self._queue: deque[Exchange] | None = None
@@ -104,6 +104,11 @@ class ExchangeManager:
         self._queue = None
         self._outstanding = None
 
+    def release(self) -> None:
+        """Drop all exchanges, for good: the SA is over, and is freed at once if it is not referred to from here."""
+        self.abandon()
+        self._sa = None
+
     def restart(self, now: float) -> None:
         """Send the current exchange's request anew, built again, with the same message identifier.
 
@@ -130,28 +135,28 @@ class ExchangeManager:
 
     def handle_timer(self, now: float) -> None:
         """Repeat the outstanding request or give up."""
-        outstanding = self._outstanding
-        if outstanding is None or now < outstanding.next_at:
+        sa, outstanding = self._sa, self._outstanding
+        if sa is None or outstanding is None or now < outstanding.next_at:
             return
-        if outstanding.tries < self._most_tries(outstanding):
-            self._transmit(outstanding, now)
+        if outstanding.tries < _most_tries(sa, outstanding):
+            _transmit(sa, outstanding, now)
             return
         self.abandon()
-        self._sa.environment.count("requests-unanswered")
-        self._sa.peer_unresponsive(now)
+        sa.environment.count("requests-unanswered")
+        sa.peer_unresponsive(now)
 
     def repeat_at_new_address(self, now: float) -> None:
         """Send the outstanding request at once, its tries counted anew: nobody was asked there yet."""
-        outstanding = self._outstanding
-        if outstanding is not None:
-            outstanding.waiting_s = self._sa.environment.retransmission.initial_s
+        sa, outstanding = self._sa, self._outstanding
+        if sa is not None and outstanding is not None:
+            outstanding.waiting_s = sa.environment.retransmission.initial_s
             outstanding.tries = 1  # so that it counts as repeated
-            self._transmit(outstanding, now)
+            _transmit(sa, outstanding, now)
 
     def hasten_failure(self) -> None:
         """Repeat the outstanding request once more at most: there is reason to believe that it will not succeed."""
-        if self._outstanding is not None:
-            self._outstanding.tries = max(self._outstanding.tries, self._most_tries(self._outstanding) - 1)
+        if self._sa is not None and self._outstanding is not None:
+            self._outstanding.tries = max(self._outstanding.tries, _most_tries(self._sa, self._outstanding) - 1)
 
     def is_repetition(self, data: bytes) -> bool:
         """Whether ``data`` is the peer's previous request or its first fragment, bit for bit."""
@@ -169,38 +174,39 @@ class ExchangeManager:
         self.expected_id += 1
 
     def _begin(self, exchange: Exchange, now: float) -> None:
-        payloads = exchange.build(self._sa, now)
-        if payloads is None:
+        sa = self._sa
+        if sa is None or (payloads := exchange.build(sa, now)) is None:
             return
         message_id = self._next_id
         if message_id >= _LAST_MESSAGE_ID:
             # Identifiers must never wrap (RFC 7296 section 2.2).
-            self._sa.peer_unresponsive(now)
+            sa.peer_unresponsive(now)
             return
         self._next_id += 1
         kind = exchange.exchange_type
-        header = self._sa.header(kind, message_id, is_response=False)
+        header = sa.header(kind, message_id, is_response=False)
         if kind is ExchangeType.IKE_SA_INIT:
             datagrams: tuple[bytes, ...] = (encode_message(Message(header, payloads)),)
         else:
-            datagrams = self._sa.protect(header, payloads)
-        self._outstanding = _Outstanding(exchange, message_id, datagrams, self._sa.environment.retransmission.initial_s)
-        self._transmit(self._outstanding, now)
+            datagrams = sa.protect(header, payloads)
+        self._outstanding = _Outstanding(exchange, message_id, datagrams, sa.environment.retransmission.initial_s)
+        _transmit(sa, self._outstanding, now)
 
-    def _most_tries(self, outstanding: _Outstanding) -> int:
-        handshake = self._sa.handshake
-        if outstanding.exchange.exchange_type is ExchangeType.IKE_SA_INIT and handshake and handshake.init_tries:
-            return handshake.init_tries
-        return self._sa.environment.retransmission.tries
 
-    def _transmit(self, outstanding: _Outstanding, now: float) -> None:
-        sa = self._sa
-        environment = sa.environment
-        sa.send(outstanding.datagrams, sa.local, sa.remote, now)
-        slug = "retransmissions" if outstanding.tries else _SENT_SLUGS[outstanding.exchange.exchange_type]
-        environment.statistics[slug] += 1
-        outstanding.tries += 1
-        policy = environment.retransmission
-        outstanding.next_at = now + outstanding.waiting_s * (1 + policy.jitter * environment.fraction())
-        outstanding.waiting_s *= policy.base
-        environment.timers.bring_forward(sa, outstanding.next_at)
+def _most_tries(sa: IkeSa, outstanding: _Outstanding) -> int:
+    handshake = sa.handshake
+    if outstanding.exchange.exchange_type is ExchangeType.IKE_SA_INIT and handshake and handshake.init_tries:
+        return handshake.init_tries
+    return sa.environment.retransmission.tries
+
+
+def _transmit(sa: IkeSa, outstanding: _Outstanding, now: float) -> None:
+    environment = sa.environment
+    sa.send(outstanding.datagrams, sa.local, sa.remote, now)
+    slug = "retransmissions" if outstanding.tries else _SENT_SLUGS[outstanding.exchange.exchange_type]
+    environment.statistics[slug] += 1
+    outstanding.tries += 1
+    policy = environment.retransmission
+    outstanding.next_at = now + outstanding.waiting_s * (1 + policy.jitter * environment.fraction())
+    outstanding.waiting_s *= policy.base
+    environment.timers.bring_forward(sa, outstanding.next_at)

@@ -438,6 +438,7 @@ class IkeSa:
             return
         self.change(Trigger.FORGET)
         self._leave_half_open()
+        self.exchanges.release()
         self.environment.by_spi.pop(self.local_spi, None)
         self.environment.timers.remove(self)
 
