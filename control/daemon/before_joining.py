@@ -7,6 +7,8 @@ them, and one that fails at each start would hold its nodes for ever.
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import socket
 from ipaddress import IPv6Address
@@ -17,16 +19,28 @@ from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT
 from control.metrics import MetricsServer
 from control.metrics.server import SnapshotSource
 
+_PATIENCE_S = 2.0
+_RETRY_S = 0.05
 
-def require_ike_ports(configuration: Configuration) -> None:
-    """See whether the ports of IKEv2 can be had.
+
+async def require_ike_ports(configuration: Configuration) -> None:
+    """See whether the ports of IKEv2 can be had; the workers of a daemon that was killed may have them for a moment.
 
     Raises:
         OSError: another program has one, the address is not on this machine, or a privilege is missing.
     """
     ports = [IKE_PORT] if configuration.ike.nat_traversal == "off" else [IKE_PORT, NAT_TRAVERSAL_PORT]
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _PATIENCE_S
     for port in ports:
-        _require_port(configuration.home_agent.address, port)
+        while True:
+            try:
+                _require_port(configuration.home_agent.address, port)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or loop.time() > deadline:
+                    raise
+            await asyncio.sleep(_RETRY_S)
 
 
 def metrics_server(configuration: Configuration, source: SnapshotSource) -> MetricsServer | None:

@@ -186,7 +186,7 @@ class Daemon:
             )
             control.bind()
             stack.push_async_callback(control.close)
-            require_ike_ports(self._configuration)
+            await require_ike_ports(self._configuration)
             metrics = metrics_server(self._configuration, from_event_loop(self._loop, self._status.snapshot))
             if metrics is not None:
                 stack.callback(metrics.close)
