@@ -37,6 +37,7 @@ from control.daemon.kernel_ipsec import KernelIpsec
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.operated_nodes import OperatedNodes
 from control.daemon.packet_loop import PacketLoop
+from control.daemon.pinned_data_path import PinnedDataPath
 from control.daemon.reload import Reload
 from control.daemon.restart import renewals, restore
 from control.daemon.revocation_files import RevocationFiles
@@ -48,18 +49,13 @@ from control.daemon.store_thread import StoreThread
 from control.daemon.takeover_record import TakeoverRecord
 from control.daemon.timeline import Timeline
 from control.daemon.tunnel_relay import TunnelRelay
-from control.daemon.tunnels import Tunnels
 from control.daemon.write_gate import WriteGate
 from control.home_agent.events import Happening, TimelineEvent
 from control.key_export import KeyExport
 from control.metrics import Instruments, from_event_loop
-from datapath.counters import Counters
 from datapath.errors import DatapathError
-from datapath.generations import Writing
-from datapath.reply_addresses import ReplyAddresses
 from datapath.route_changes import BOTH_FAMILIES, IPV6_ONLY
 from datapath.route_control import RouteControl
-from datapath.vlans import VlanMaps
 from datapath.xfrm.channel import XfrmChannel
 
 _LOG = logging.getLogger(__name__)
@@ -114,16 +110,9 @@ class Daemon:
         )
         self._gate = WriteGate()
         self._upgraded_beyond: asyncio.Future[None] = self._loop.create_future()
-        self._writing = Writing(configuration.datapath.pin_path)
-        self._tunnels = Tunnels.open(
-            configuration.datapath.pin_path,
-            mobile_routers=configuration.mobility.mobile_routers,
-            announce_in=configuration.routes.table if configuration.routes.announce else None,
-            route_lifetime_s=configuration.route_lifetime_s,
-        )
+        self._data_path = PinnedDataPath(configuration, kernel_ipsec=self._back_end.kernel)
+        self._tunnels = self._data_path.tunnels
         self._admit()
-        self._counters = Counters.open(configuration.datapath.pin_path)
-        self._replies = ReplyAddresses.open(configuration.datapath.pin_path) if self._back_end.kernel else None
         self._first_packets = FirstPackets(self._tunnels.bindings)
         self._membership = self._make_membership()
         self._idle_work = IdleWork(self._agent, self._store, self._membership, self._tunnels.packets)
@@ -136,7 +125,6 @@ class Daemon:
             remove=self._writer.remove_expired,
             flush=self._flush,
         )
-        self._vlans = VlanMaps.open(configuration.datapath.pin_path) if configuration.datapath.vlans else None
         self._home_links = HomeLinkTraffic(
             configuration.datapath.home_links, configuration.datapath.pin_path, self._agent, self._gate.change
         )
@@ -158,19 +146,14 @@ class Daemon:
         """
         async with AsyncExitStack() as stack:
             stack.callback(self._store.close)
-            stack.callback(lambda: self._writing.close())
-            stack.callback(self._tunnels.close)
-            stack.callback(self._counters.close)
+            stack.callback(self._data_path.close)
             stack.callback(self._home_links.close)
-            stack.callback(self._close_vlans)
             stack.callback(self._keys.close)
             families = BOTH_FAMILIES if self._configuration.home_agent.ipv4_addresses else IPV6_ONLY
             routes = RouteWatch(RouteControl.open(self._configuration.datapath.pin_path), self._loop, families)
             stack.callback(routes.close)
             if self._xfrm is not None:
                 stack.callback(self._xfrm.close)
-            if self._replies is not None:
-                stack.callback(self._replies.close)
             _LOG.info("IPsec by the %s back end: %s", self._back_end.name, self._back_end.reason)
             control = ControlServer(
                 self._configuration.control.socket,
@@ -260,9 +243,10 @@ class Daemon:
         return self._packets.statistics + self._tunnel_relay.statistics
 
     def _open_signalling(self, address: IPv6Address) -> SignallingSockets:
-        if self._kernel is None or self._replies is None:
+        replies = self._data_path.replies
+        if self._kernel is None or replies is None:
             return UserspaceSockets(address, self._agent)
-        return KernelSockets(address, self._agent, self._kernel, self._replies, self._gate, self._loop.time)
+        return KernelSockets(address, self._agent, self._kernel, replies, self._gate, self._loop.time)
 
     def _make_membership(self) -> Membership:
         configuration = self._configuration
@@ -304,7 +288,7 @@ class Daemon:
             self._assembly,
             self._membership,
             self._tunnels,
-            self._counters,
+            self._data_path.counters,
             self._writer,
             self._store,
             self._instruments,
@@ -334,35 +318,16 @@ class Daemon:
 
     async def _follow(self) -> None:
         """Go over to the maps in force, once an upgrade is done or gone."""
-        pin_path = self._configuration.datapath.pin_path
         try:
-            writing = await asyncio.to_thread(Writing, pin_path)
-            self._writing.close()
-            self._writing = writing
-            bindings = self._tunnels.bindings
-            if self._tunnels.follow(pin_path):
-                self._admit()
-                _LOG.info("the data path was upgraded: %d bindings, room for %d", len(bindings), bindings.capacity)
-            if self._replies is not None:
-                self._replies.follow(pin_path)
-            self._home_links.follow(pin_path)
-            if self._vlans is not None:
-                before, self._vlans = self._vlans, VlanMaps.open(pin_path)
-                before.close()
+            await self._data_path.follow()
+            self._admit()
+            self._home_links.follow(self._configuration.datapath.pin_path)
             self._tunnel_relay.follow()
         except DatapathError as error:
             # The pins are of a version that this process does not know: the service manager starts the one that does.
             if not self._upgraded_beyond.done():
                 self._upgraded_beyond.set_exception(error)
             raise
-
-    def _refresh_vlans(self) -> None:
-        if self._vlans is not None:
-            self._vlans.refresh()
-
-    def _close_vlans(self) -> None:
-        if self._vlans is not None:
-            self._vlans.close()
 
     def _admit(self) -> None:
         """Accept as many registrations as the data path was loaded for, whatever the configuration says by now."""
@@ -433,7 +398,7 @@ class Daemon:
         while True:
             await self._membership.beat()
             self._home_links.refresh(self._membership.serves_until())
-            self._gate.change(self._refresh_vlans)
+            self._gate.change(self._data_path.refresh_vlans)
             self._writer.remove_expired(self._agent.expire(time.time()))
             self._packets.flush()
             await self._idle_work.beat(self._loop.time())
