@@ -54,7 +54,8 @@ def run_agent(config_path: Path, events: Path | None = None) -> int:
         configuration = load_agent_configuration(config_path)
         ike = _ike_configuration(configuration)
     except ConfigurationError as error:
-        print(f"homeagent: {error}", file=sys.stderr)
+        for problem in error.problems:
+            print(f"homeagent: {problem}", file=sys.stderr)
         return 2
     try:
         with ExitStack() as stack:

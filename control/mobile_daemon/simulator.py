@@ -68,7 +68,8 @@ def run_simulator(
             stack.callback(log.close)
             Simulator(configuration, log, stack).run()
     except ConfigurationError as error:
-        print(f"homeagent: {error}", file=sys.stderr)
+        for problem in error.problems:
+            print(f"homeagent: {problem}", file=sys.stderr)
         return 2
     except (NetworkError, TunError) as error:
         print(f"homeagent: {error}", file=sys.stderr)
