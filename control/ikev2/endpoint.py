@@ -27,6 +27,7 @@ from control.ikev2.states import Role, Trigger
 from control.wire import WireError
 
 _MAJOR_VERSION = 2
+_IKE_SA_INIT = ExchangeType.IKE_SA_INIT
 _RECEIVED_SLUGS: dict[tuple[int, bool], str] = {
     (exchange, is_response): f"received-{exchange.name.lower().replace('_', '-')}-{kind}"
     for exchange in ExchangeType
@@ -174,14 +175,14 @@ class IkeEndpoint:
             return
         slug = _RECEIVED_SLUGS.get((header.exchange, header.is_response), "received-unknown-exchange")
         environment.statistics[slug] += 1
-        if header.exchange == ExchangeType.IKE_SA_INIT and not header.is_response:
+        if header.exchange == _IKE_SA_INIT and not header.is_response:
             self._receive_init_request(header, data, local, remote, now)
             return
         sa = self._find(header)
         if sa is None:
             self._refuse_unknown_spi(header, local, remote, now)
             return
-        if header.exchange == ExchangeType.IKE_SA_INIT:
+        if header.exchange == _IKE_SA_INIT:
             init.receive_response(sa, header, data, local, remote, now)
             return
         if header.is_response:
@@ -215,9 +216,9 @@ class IkeEndpoint:
         if not header.is_initiator:
             local_spi, remote_spi = remote_spi, local_spi
         sa = self._environment.by_spi.get(local_spi)
-        if sa is None or (sa.role is Role.INITIATOR) is header.is_initiator:
+        if sa is None or sa.is_initiator is header.is_initiator:
             return None
-        if header.exchange != ExchangeType.IKE_SA_INIT and sa.remote_spi != remote_spi:
+        if header.exchange != _IKE_SA_INIT and sa.remote_spi != remote_spi:
             return None
         return sa
 

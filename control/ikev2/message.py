@@ -173,28 +173,30 @@ def parse_payloads(first_type: int, data: bytes, offset: int = 0) -> ReceivedPay
     """
     payloads: list[Payload] = []
     next_type, size = first_type, len(data)
-    while next_type != _NONE:
-        if len(payloads) == MAX_PAYLOADS:
-            raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
+    while next_type:
         payload_type, start = next_type, offset + PAYLOAD_HEADER_SIZE
-        if start > size:
-            raise _truncated_header(size - offset)
-        next_type, flags, length = _read_header(data, offset)
+        try:
+            next_type, flags, length = _read_header(data, offset)
+        except struct.error:
+            raise _truncated_header(size - offset) from None
         offset += length
         if length < PAYLOAD_HEADER_SIZE or offset > size:
             raise _bad_length(length, size - start)
         parse = _PARSERS.get(payload_type)
-        if parse is not None:
-            payloads.append(parse(data[start:offset]))
-        elif payload_type in _ENCRYPTED_TYPES:
-            raise WireError("unexpected-encrypted-payload", "among payloads to be read in the clear")
-        elif flags & _CRITICAL:
-            raise UnsupportedCriticalPayload(payload_type)
-        else:
-            payloads.append(UnknownPayload(payload_type, False, data[start:offset]))
+        payloads.append(parse(data[start:offset]) if parse else _unknown(payload_type, flags, data[start:offset]))
+        if len(payloads) > MAX_PAYLOADS:
+            raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
     if offset != size:
         raise WireError("trailing-bytes", f"{size - offset} bytes after the last payload")
     return ReceivedPayloads(payloads)
+
+
+def _unknown(payload_type: int, flags: int, body: bytes) -> UnknownPayload:
+    if payload_type in _ENCRYPTED_TYPES:
+        raise WireError("unexpected-encrypted-payload", "among payloads to be read in the clear")
+    if flags & _CRITICAL:
+        raise UnsupportedCriticalPayload(payload_type)
+    return UnknownPayload(payload_type, False, body)
 
 
 def split_encrypted(data: bytes, header: Header | None = None) -> EncryptedMessage:
@@ -216,12 +218,13 @@ def split_encrypted(data: bytes, header: Header | None = None) -> EncryptedMessa
     next_type, offset, size = data[_NEXT_PAYLOAD], HEADER_SIZE, len(data)
     for _ in range(MAX_PAYLOADS):
         payload_type = next_type
-        if payload_type == PayloadType.NONE:
+        if payload_type == _NONE:
             raise WireError("no-encrypted-payload", f"exchange {header.exchange}")
         body_start = offset + PAYLOAD_HEADER_SIZE
-        if body_start > size:
-            raise _truncated_header(size - offset)
-        next_type, flags, length = _read_header(data, offset)
+        try:
+            next_type, flags, length = _read_header(data, offset)
+        except struct.error:
+            raise _truncated_header(size - offset) from None
         body_end = offset + length
         if length < PAYLOAD_HEADER_SIZE or body_end > size:
             raise _bad_length(length, size - body_start)

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
 _DIGEST_SIZE = 20
+_KIND_OF_SOURCE = NotifyType.NAT_DETECTION_SOURCE_IP
+_KIND_OF_DESTINATION = NotifyType.NAT_DETECTION_DESTINATION_IP
 # The bodies of the notifications but for their data.
-_SOURCE_IP = NotifyPayload(NotifyType.NAT_DETECTION_SOURCE_IP).to_wire()
-_DESTINATION_IP = NotifyPayload(NotifyType.NAT_DETECTION_DESTINATION_IP).to_wire()
+_SOURCE_IP = NotifyPayload(_KIND_OF_SOURCE).to_wire()
+_DESTINATION_IP = NotifyPayload(_KIND_OF_DESTINATION).to_wire()
 
 
 class NatTraversal(StrEnum):
@@ -105,9 +107,9 @@ def detect(
     sources, destinations = [], []
     for payload in payloads:
         if payload.__class__ is NotifyPayload:
-            if payload.type == NotifyType.NAT_DETECTION_SOURCE_IP:
+            if payload.type == _KIND_OF_SOURCE:
                 sources.append(payload.data)
-            elif payload.type == NotifyType.NAT_DETECTION_DESTINATION_IP:
+            elif payload.type == _KIND_OF_DESTINATION:
                 destinations.append(payload.data)
     if wanted is NatTraversal.OFF or not sources or not destinations:
         return None

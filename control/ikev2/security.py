@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from control.ikev2.cipher import make_cipher
 from control.ikev2.key_log import DECRYPTABLE, log_row
 from control.ikev2.keys import IkeKeys
-from control.ikev2.states import Role
 
 if TYPE_CHECKING:
     from control.ikev2.handshake import Handshake
@@ -30,7 +29,7 @@ def use_keys(sa: IkeSa, suite: IkeSuite, keys: IkeKeys) -> None:
     sa.suite = suite
     sa.sk_d = keys.sk_d
     send, receive = (keys.sk_ei, keys.sk_ai), (keys.sk_er, keys.sk_ar)
-    if sa.role is Role.RESPONDER:
+    if not sa.is_initiator:
         send, receive = receive, send
     sa.cipher = make_cipher(suite.cipher, send, receive, environment.random)
     if environment.configuration.key_log is not None and suite.cipher.encryption in DECRYPTABLE:

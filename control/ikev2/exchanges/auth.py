@@ -33,7 +33,7 @@ from control.ikev2.payloads import (
     SecurityAssociationPayload,
 )
 from control.ikev2.redirect import RedirectStage, other_gateway, redirect_payload, redirected_to
-from control.ikev2.states import Role, State
+from control.ikev2.states import State
 
 if TYPE_CHECKING:
     from control.ikev2.handshake import Handshake
@@ -83,12 +83,12 @@ class AuthExchange:
             return
         identification = payloads.first(IdentificationResponder)
         proof = payloads.first(AuthenticationPayload)
-        refusal = payloads.error
-        if proof is None and refusal is not None:
+        refusal = payloads.error if proof is None else None
+        if refusal is not None:
             sa.fail(slug(refusal), "the peer refused", now=now)
             return
         try:
-            peer = check_responder(sa, handshake, identification, payloads)
+            peer = check_responder(sa, handshake, identification, proof, payloads)
         except (AuthenticationError, CertificateError) as error:
             sa.environment.count(f"authentication-{error.reason}")
             exchange = DeleteIkeExchange(NotifyType.AUTHENTICATION_FAILED)
@@ -125,6 +125,7 @@ def check_responder(
     sa: IkeSa,
     handshake: Handshake,
     identification: IdentificationResponder | None,
+    proof: AuthenticationPayload | None,
     payloads: ReceivedPayloads,
 ) -> Identity:
     """The responder's identity, proved.
@@ -133,7 +134,6 @@ def check_responder(
         AuthenticationError: the proof is wrong or missing, or it is not whom this side wants.
         CertificateError: its certificate does not prove the identity.
     """
-    proof = payloads.first(AuthenticationPayload)
     if identification is None or proof is None or handshake.keys is None:
         raise AuthenticationError("incomplete-answer", "IDr or AUTH is missing")
     peer = identification.identity
@@ -195,7 +195,7 @@ def prove(sa: IkeSa, handshake: Handshake, keys: IkeKeys, key: PaddedKey | None)
     """This side's AUTH payload, with the shared key if there is one."""
     if sa.suite is None:
         raise AuthenticationError("no-keys")
-    if sa.role is Role.INITIATOR:
+    if sa.is_initiator:
         message, nonce, sk_p = handshake.init_request, handshake.responder_nonce, keys.sk_pi
     else:
         message, nonce, sk_p = handshake.init_response, handshake.initiator_nonce, keys.sk_pr
@@ -223,7 +223,7 @@ def _check_peer(
         CertificateError: its certificate does not prove the identity.
     """
     environment, peer = sa.environment, identification.identity
-    if not environment.policy.accept_peer(peer, sa.role is Role.INITIATOR):
+    if not environment.policy.accept_peer(peer, sa.is_initiator):
         raise AuthenticationError("unknown-peer", str(peer))
     # Whoever is to be told a password proves itself by a signature (RFC 7296 section 2.16).
     key = _shared_key(sa, handshake, peer) if handshake.eap_peer is None else None
@@ -261,7 +261,7 @@ def _peer_octets(
     """What the peer's proof covers."""
     if sa.suite is None:
         raise AuthenticationError("no-keys")
-    if sa.role is Role.INITIATOR:
+    if sa.is_initiator:
         message, nonce, sk_p = handshake.init_response, handshake.initiator_nonce, keys.sk_pr
     else:
         message, nonce, sk_p = handshake.init_request, handshake.responder_nonce, keys.sk_pi

@@ -110,7 +110,7 @@ class EapAuthExchange:
     def _check_responder(self, sa: IkeSa, handshake: Handshake, payloads: ReceivedPayloads) -> None:
         """The responder proves itself before it learns anything (RFC 7296 section 2.16)."""
         identification = payloads.first(IdentificationResponder)
-        auth.check_responder(sa, handshake, identification, payloads)
+        auth.check_responder(sa, handshake, identification, payloads.first(AuthenticationPayload), payloads)
         self._identification = identification
 
     def _finish(self, sa: IkeSa, handshake: Handshake, payloads: ReceivedPayloads, now: float) -> None:

@@ -9,7 +9,7 @@ from control.ikev2.exchanges.base import FATAL_ERRORS, ChildMaking, slug
 from control.ikev2.numbers import ExchangeType, NotifyType, ProtocolId
 from control.ikev2.payloads import DeletePayload, NotifyPayload, Payload, ReceivedPayloads
 from control.ikev2.redirect import RedirectStage, redirected_to
-from control.ikev2.states import Role, State
+from control.ikev2.states import State
 from control.ikev2.succession import adopt_rival
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def answer(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> tuple[Payload, 
 
 def _redirected(sa: IkeSa, redirect: NotifyPayload) -> None:
     """The gateway that this side has turned to wants it to go elsewhere (RFC 5685 section 5)."""
-    if sa.role is Role.INITIATOR and sa.state is State.ESTABLISHED:
+    if sa.is_initiator and sa.state is State.ESTABLISHED:
         gateway = redirected_to(sa.environment, redirect, RedirectStage.SESSION)
         if gateway is not None:
             sa.environment.emit(sa, IkeRedirected(gateway, RedirectStage.SESSION))

@@ -20,7 +20,7 @@ def shared_secret(key_pair: KeyPair | None, payloads: ReceivedPayloads) -> bytes
     Raises:
         InvalidPublicValue: the answer holds no usable public value of the group.
     """
-    answer = payloads.first(KeyExchangePayload)
+    answer = None if key_pair is None else payloads.first(KeyExchangePayload)
     if key_pair is None or answer is None:
         return b""
     if answer.group != key_pair.group:

@@ -17,7 +17,7 @@ from control.ikev2.exchanges.informational import closed_by_error
 from control.ikev2.nat import NatTraversal, detect, detection_payloads
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import NotifyPayload, Payload, ReceivedPayloads
-from control.ikev2.states import Role, State
+from control.ikev2.states import State
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -55,7 +55,7 @@ def support(sa: IkeSa) -> tuple[Payload, ...]:
     if not sa.environment.configuration.mobike:
         return ()
     supported = NotifyPayload(NotifyType.MOBIKE_SUPPORTED)
-    return (supported, *(_without_nats(sa) if sa.role is Role.INITIATOR else ()))
+    return (supported, *(_without_nats(sa) if sa.is_initiator else ()))
 
 
 def agree(sa: IkeSa, payloads: ReceivedPayloads) -> bool:
@@ -68,7 +68,7 @@ def agree(sa: IkeSa, payloads: ReceivedPayloads) -> bool:
     if _finds_nat(payloads, sa.local, sa.remote):
         sa.environment.count("mobike-unexpected-nats")
         return False
-    sa.mobike = Mobike(sa.role is Role.INITIATOR, _addresses(payloads))
+    sa.mobike = Mobike(sa.is_initiator, _addresses(payloads))
     if sa.mobike.decides and sa.nat is not None:
         sa.local = sa.local._replace(port=NAT_TRAVERSAL_PORT)
         sa.remote = sa.remote._replace(port=NAT_TRAVERSAL_PORT)
