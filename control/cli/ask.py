@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,19 @@ def status(path: Path, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("nodes", nargs=-1)
 @configuration_option
 @json_option
-def bindings(path: Path, as_json: bool) -> None:
+def bindings(nodes: tuple[str, ...], path: Path, as_json: bool) -> None:
     """The bindings: addresses, node, lifetime.
 
-    Also the networks behind mobile routers, where there are any.
+    All, or those of NODES: identities, home addresses or care-of addresses. Also the networks behind mobile routers,
+    where there are any. The exit status is 1 if one of NODES has none.
     """
-    with told():
-        rows = list(ask_daemon(path, "bindings"))
+    with told(), _each_found(nodes) as wanted:
+        rows = [
+            row for row in ask_daemon(path, "bindings") if wanted(row, "identity", "home_address", "care_of_address")
+        ]
         if as_json:
             print_json(rows)
             return
@@ -63,15 +68,17 @@ def bindings(path: Path, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("nodes", nargs=-1)
 @configuration_option
 @json_option
-def sas(path: Path, as_json: bool) -> None:
+def sas(nodes: tuple[str, ...], path: Path, as_json: bool) -> None:
     """The IKE SAs and their child SAs.
 
-    In the manner of `swanctl --list-sas`.
+    All, or those of NODES, by identity; in the manner of `swanctl --list-sas`. The exit status is 1 if one of NODES has
+    none.
     """
-    with told():
-        rows = list(ask_daemon(path, "sas"))
+    with told(), _each_found(nodes) as wanted:
+        rows = [row for row in ask_daemon(path, "sas") if wanted(row, "identity")]
         if as_json:
             print_json(rows)
             return
@@ -108,20 +115,42 @@ def takeover(home_agent: str, path: Path, as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("nodes", nargs=-1)
 @click.option("--follow/--no-follow", default=True, show_default=True, help="Go on as things happen.")
 @configuration_option
 @json_option
-def events(follow: bool, path: Path, as_json: bool) -> None:
+def events(nodes: tuple[str, ...], follow: bool, path: Path, as_json: bool) -> None:
     """The timeline: leases, claims, exchanges, refusals.
 
-    Also registrations and how each node of a takeover fares.
+    Also registrations and how each node of a takeover fares. All, or those about NODES: identities, also those that
+    were only claimed, or addresses they came from.
     """
     with told():
         for row in ask_daemon(path, "events", {"follow": follow}, timeout_s=None if follow else 10.0):
+            if nodes and not any(row.get(key) in nodes for key in ("node", "claimed", "peer", "care_of_address")):
+                continue
             if as_json:
                 print_json(row, indent=False)
             else:
                 click.echo(_event_line(row))
+
+
+@contextmanager
+def _each_found(names: tuple[str, ...]) -> Iterator[Callable[..., bool]]:
+    """Gives a filter for rows, all of them without names; ends the command with a failure if a name fits none."""
+    missing = set(names)
+
+    def wanted(row: Row, *keys: str) -> bool:
+        fitting = {name for name in names if name in [row[key] for key in keys]}
+        missing.difference_update(fitting)
+        return not names or bool(fitting)
+
+    yield wanted
+    for name in names:
+        if name in missing:
+            click.echo(f"homeagent: {name} has none here", err=True)
+    if missing:
+        raise SystemExit(1)
 
 
 def ask_daemon(path: Path, command: str, arguments: Row | None = None, timeout_s: float | None = 10.0) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -215,8 +216,6 @@ def test_a_takeover_that_is_held_says_so_once(run):
 
 @pytest.mark.parametrize("command", ["status", "bindings", "sas", "events"])
 def test_json_is_one_document_or_one_line_each(run, command):
-    import json
-
     answer = CannedAnswer([{"time": 1.0, "event": "x"}], STATUS)
     output = run(answer, command, "--json").output
     json.loads(output)
@@ -241,3 +240,47 @@ def test_brackets_are_no_markup(run):
     row = {"home_address": "2001:db8:100::1", "care_of_address": "2001:db8::1", "identity": "[red]mn1@example.org"}
     rows = [{**row, "lifetime_left_s": 4.0, "sequence_number": 1, "mobile_network_prefixes": []}]
     assert "[red]mn1@example.org" in run(CannedAnswer(rows), "bindings").output
+
+
+def rows_of_bindings():
+    return [
+        {
+            "home_address": f"2001:db8:100::{number}",
+            "care_of_address": f"2001:db8:c::{number}",
+            "identity": f"mn{number}@example.org",
+            "lifetime_left_s": 4.0,
+            "sequence_number": number,
+            "mobile_network_prefixes": [],
+        }
+        for number in (1, 2, 3)
+    ]
+
+
+def test_the_bindings_of_some_nodes(run):
+    result = run(CannedAnswer(rows_of_bindings()), "bindings", "mn1@example.org", "2001:db8:100::3")
+    assert result.exit_code == 0
+    assert [line.split()[2] for line in result.output.splitlines()[1:]] == ["mn1@example.org", "mn3@example.org"]
+    result = run(CannedAnswer(rows_of_bindings()), "bindings", "2001:db8:c::2", "mn9@example.org", "--json")
+    assert result.exit_code == 1
+    assert "homeagent: mn9@example.org has none here" in result.stderr
+    assert [row["identity"] for row in json.loads(result.stdout)] == ["mn2@example.org"]
+
+
+def test_the_security_associations_of_one_node(run):
+    rows = [SA, {**SA, "identity": "mn2@example.org"}]
+    assert run(CannedAnswer(rows), "sas", "mn2@example.org").output.startswith("mn2@example.org: ESTABLISHED")
+    result = run(CannedAnswer(rows), "sas", "mn3@example.org")
+    assert (result.exit_code, result.stdout) == (1, "")
+
+
+def test_the_events_of_one_node_with_those_of_whoever_called_himself_so(run):
+    rows = [
+        {"time": 1.0, "event": "recovered", "node": "mn1@example.org"},
+        {"time": 2.0, "event": "recovered", "node": "mn2@example.org"},
+        {"time": 3.0, "event": "ike-refused", "claimed": "mn1@example.org", "peer": "2001:db8::7"},
+        {"time": 4.0, "event": "lease-acquired", "token": 1},
+    ]
+    lines = run(CannedAnswer(rows), "events", "mn1@example.org").output.splitlines()
+    assert [line.split()[2] for line in lines] == ["recovered", "ike-refused"]
+    assert len(run(CannedAnswer(rows), "events", "2001:db8::7").output.splitlines()) == 1
+    assert len(run(CannedAnswer(rows), "events").output.splitlines()) == 4
