@@ -447,6 +447,8 @@ def serve(configuration: Configuration) -> None:
         CommandError: the control socket cannot be made.
         OSError: an address or port cannot be had.
     """
+    # Whoever asks for another reading before there is anything to be read again is not to end the daemon.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Before there is an event loop: pyroute2, which looks for the home link, runs one of its own.
     back_end = choose_for_serving(configuration)
 
