@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from ipaddress import IPv6Network
@@ -15,6 +16,7 @@ from bench.lab.credentials import Credentials
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.scene import Scene, SceneOptions
+from control.home_agent.refusals import REFUSALS_PER_S
 
 pytestmark = pytest.mark.namespaces
 
@@ -22,7 +24,10 @@ SCRIPT = Path(__file__).with_name("hostile_stranger.py")
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_stranger_changes_nothing_and_leaves_no_trace_in_the_log(laboratory: Laboratory) -> None:
+REFUSED = re.compile(r"ike-refused peer=2001:db8:bad::1 role=responder claimed=\S+ reason=authentication-failed ")
+
+
+def test_a_stranger_changes_nothing_and_is_told_of_in_the_log_as_refused_only(laboratory: Laboratory) -> None:
     credentials = Credentials("psk")
     subscriber = credentials.subscriber(1, home_address(1))
     scene = Scene(laboratory, credentials, [subscriber], SceneOptions(cluster={"take_over": False}))
@@ -37,6 +42,7 @@ def test_a_stranger_changes_nothing_and_leaves_no_trace_in_the_log(laboratory: L
     bindings = [(row["home_address"], row["care_of_address"], row["sequence_number"]) for row in agent.bindings()]
     shown, log = agent.show_datapath(), agent.daemon.errors.read_text()
 
+    begun = time.monotonic()
     command = [sys.executable, str(SCRIPT), str(stranger.address), str(agent.host.address)]
     command += [str(subscriber.home_address), str(node.host.address), "1"]
     stranger.namespace.run(["env", f"PYTHONPATH={ROOT}", *command])
@@ -46,7 +52,10 @@ def test_a_stranger_changes_nothing_and_leaves_no_trace_in_the_log(laboratory: L
     assert after == bindings
     assert status["ike_sas"]["established"] == 1
     assert status["ike_sas"]["half-open"] <= 512
-    assert agent.daemon.errors.read_text() == log, "what a stranger sends is counted, not logged"
+    told = agent.daemon.errors.read_text().removeprefix(log).splitlines()
+    # Who gives a name and a wrong key may be a node with a mistake in its settings; all else is counted, not logged.
+    assert all(REFUSED.search(line) for line in told), told
+    assert len(told) <= REFUSALS_PER_S * (1 + time.monotonic() - begun)
     counted = counter_changes(shown, agent.show_datapath())
     assert counted["drop-tunnel-wrong-care-of-address"] >= 400
     assert counted["drop-forged-care-of-address"] >= 400
