@@ -95,7 +95,7 @@ def takeover(home_agent: str, path: Path, as_json: bool) -> None:
     """Take the nodes of HOME_AGENT over now.
 
     Whether or not its lease has lapsed: it is fenced out at once. Shows progress until every node is back or given up;
-    interrupting the command does not interrupt the takeover.
+    interrupting the command does not interrupt the takeover. The exit status is 1 if nodes were given up.
     """
     with told():
         answer = ask_daemon(path, "takeover", {"home_agent": home_agent}, timeout_s=60.0)
@@ -103,15 +103,20 @@ def takeover(home_agent: str, path: Path, as_json: bool) -> None:
             for row in answer:
                 print_json(row, indent=False)
             print_json(answer.done, indent=False)
-            return
-        _show_progress(answer)
-        done = answer.done
-        if not done["queued"]:
-            click.echo(f"{home_agent} has no nodes to take over; `homeagent status` names the home agents")
-            return
-        click.echo(f"{done['queued']} nodes claimed, {done['recovered']} back, {done['given_up']} given up")
-        for reason, count in done["reasons"].items():
-            click.echo(f"  failed attempts, {reason}: {count}")
+        else:
+            _show_progress(answer)
+            _show_end_of_takeover(home_agent, answer.done)
+    if answer.done["queued"] and answer.done["given_up"]:
+        raise SystemExit(1)
+
+
+def _show_end_of_takeover(home_agent: str, done: Row) -> None:
+    if not done["queued"]:
+        click.echo(f"{home_agent} has no nodes to take over; `homeagent status` names the home agents")
+        return
+    click.echo(f"{done['queued']} nodes claimed, {done['recovered']} back, {done['given_up']} given up")
+    for reason, count in done["reasons"].items():
+        click.echo(f"  failed attempts, {reason}: {count}")
 
 
 @click.command()

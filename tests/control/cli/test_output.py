@@ -208,6 +208,14 @@ def test_a_takeover_ends_with_a_summary(run):
     assert "failed attempts, timeout: 4" in output
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_scripts_see_by_the_exit_status_of_a_takeover_that_nodes_were_given_up(run, form):
+    done = {**STATUS["takeover"], "queued": 60, "recovered": 60, "given_up": 0}
+    assert run(CannedAnswer([STATUS["takeover"]], done), "takeover", "ha1", *form).exit_code == 0
+    given_up = {**done, "recovered": 59, "given_up": 1}
+    assert run(CannedAnswer([STATUS["takeover"]], given_up), "takeover", "ha1", *form).exit_code == 1
+
+
 def test_a_takeover_that_is_held_says_so_once(run):
     row = {**STATUS["takeover"], "paused": True}
     output = run(CannedAnswer([row, row], {**row, "queued": 60}), "takeover", "ha1").output
