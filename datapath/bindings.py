@@ -17,10 +17,11 @@ from datapath.bindings_values import Tunnel, Usage
 from datapath.bpf_syscall import Map
 from datapath.care_of_addresses import CareOfAddress, IPv4CareOfAddress, unpack_care_of_address
 from datapath.errors import AddressNotServed, MapFull
+from datapath.hashing import Words
 from datapath.home_networks import Pair
 from datapath.layout import KEY_SIZE, local_key, pin_directory
 from datapath.table import open_table
-from datapath.table_batches import Networks, TableBatches, Words
+from datapath.table_batches import Networks, TableBatches
 
 __all__ = ["BindingMap", "IPv4CareOfAddress", "Reconciliation", "Tunnel", "Usage"]
 

@@ -6,7 +6,6 @@ without losing a frame. Whatever fails leaves things as they were.
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -21,11 +20,11 @@ from datapath.attachments import Attachment, OwnPrograms
 from datapath.bpf_syscall import Map, object_pin, program_info
 from datapath.compiler import CompiledProgram, CompiledText
 from datapath.errors import DatapathError
+from datapath.hashing import draw_hash_key
 from datapath.home_link import HomeLink
 from datapath.home_link_program import home_link_compiled, home_link_served
 from datapath.layout import (
     CONFIGURATION,
-    HASH_KEY,
     INDEX,
     MAX_HOME_AGENTS,
     MOST_BINDINGS,
@@ -260,7 +259,7 @@ def _specialisation(options: LoaderOptions, directory: Path) -> Specialisation:
     return Specialisation(
         directory,
         options.max_bindings,
-        _hash_key(directory),
+        _hash_key(directory, options.max_bindings),
         tuple(options.home_agent_addresses),
         mobile_networks=options.mobile_networks,
         home_links=bool(options.home_links),
@@ -270,12 +269,12 @@ def _specialisation(options: LoaderOptions, directory: Path) -> Specialisation:
     )
 
 
-def _hash_key(directory: Path) -> bytes:
+def _hash_key(directory: Path, max_bindings: int) -> bytes:
     """The key that places bindings: drawn when the maps are made, and theirs for good."""
     with Map.open(directory / "hash_key") as opened:
         key = opened.lookup(INDEX.pack(0)) or b""
         if not any(key):
-            key = secrets.token_bytes(HASH_KEY.size)
+            key = draw_hash_key(max_bindings)
             opened.update(INDEX.pack(0), key)
     return key
 

@@ -92,7 +92,7 @@ class Table:
         self.networks.close()
 
     def place(self, high: int, low: int) -> int:
-        """First bucket the key may be in (``hash_of`` in ``bpf/bindings.h``)."""
+        """First bucket the key may be in; :func:`datapath.hashing.places_of` for one key."""
         one, two, three, four, five = self.hash_key
         total: int = (
             one + (two + (high & _HALF)) * (three + (high >> 32)) + (four + (low & _HALF)) * (five + (low >> 32))

@@ -7,17 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from datapath.hashing import Slots, Words, places_of
 from datapath.layout import BUCKET_SLOTS, JOURNAL_SLOTS, MAX_PROBES, SLOT_SIZE
 from datapath.table import CHANGE_SHIFT, IN_JOURNAL, INDEX_SHIFT, LAST_CHANGE, TAKEN, Table
 
-Words = NDArray[np.uint64]
-Slots = NDArray[np.int64]
 Networks = NDArray[np.uint32]
 
 _BLOCK = JOURNAL_SLOTS
 """Rows that are done together."""
-_HALF = np.uint64(0xFFFFFFFF)
-_SHIFT = np.uint64(32)
 _TAKEN, _IN_JOURNAL = np.uint32(TAKEN), np.uint32(IN_JOURNAL)
 _CHANGE_SHIFT, _INDEX_SHIFT = np.uint32(CHANGE_SHIFT), np.uint32(INDEX_SHIFT)
 _LOW, _CARE_OF = 1, slice(2, 4)
@@ -140,10 +137,7 @@ class TableBatches:
         return True
 
     def _places(self, high: Words, low: Words) -> Slots:
-        key = [np.uint64(part) for part in self._table.hash_key]
-        total = key[0] + (key[1] + (high & _HALF)) * (key[2] + (high >> _SHIFT))
-        total += (key[3] + (low & _HALF)) * (key[4] + (low >> _SHIFT))
-        return (((total >> _SHIFT) * np.uint64(self._table.places)) >> _SHIFT).astype(np.int64)
+        return places_of(self._table.hash_key, self._table.places, high, low)
 
     def _in_order(self, home: Words) -> tuple[Slots, Slots]:
         """Places of the keys, ascending, and the order of the keys that makes them so: memory is slow out of order."""
