@@ -132,8 +132,7 @@ class Membership:
 
         Monotonic seconds; None while no other home agent is known.
         """
-        others = any(lease.home_agent != self._settings.name for lease in self.leases)
-        return self._monitor.held_until if others else None
+        return self._monitor.held_until if self.has_others() else None
 
     def has_others(self) -> bool | None:
         """Whether another home agent is known; None while the store has not told of any, not even of this one."""
