@@ -25,7 +25,7 @@ from control.home_agent.registrations import Registrations
 from control.home_agent.signalling import UserspaceSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ike_workers.remote_endpoint import RemoteEndpoint
-from control.ike_workers.steering import worker_of
+from control.ike_workers.steering import spi_shaper, worker_of
 from control.ikev2.address import SocketAddress
 from control.ikev2.child import ChildPolicy, ChildRequest
 from control.ikev2.endpoint import IkeEndpoint
@@ -44,6 +44,7 @@ from control.sockets.ike_udp import IkeSocket
 LOOPBACK = IPv6Address("::1")
 PREFIX = IPv6Network("2001:db8:100::/64")
 KEY = b"0123456789abcdef"
+WORKERS = 2
 PEERS = 8
 TIMEOUT_S = 60
 
@@ -72,12 +73,12 @@ class PeerPolicy:
 
 
 class Peer:
-    """A node's endpoint on a port of its own."""
+    """A node's endpoint on a port of its own, with SPIs that one of the workers has to answer."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, worker: int) -> None:
         self.socket = IkeSocket(LOOPBACK, 0)
         self.endpoint = IkeEndpoint(
-            IkeConfiguration(Identity.from_text(name), wall_clock=lambda: 0.0),
+            IkeConfiguration(Identity.from_text(name), wall_clock=lambda: 0.0, shape_spi=spi_shaper(worker, WORKERS)),
             PeerPolicy(),
             os.urandom,
             UserspaceIpsec(os.urandom).allocate_spi,
@@ -165,20 +166,20 @@ class Daemon:
 
 
 async def _live(caplog: pytest.LogCaptureFixture) -> None:
-    daemon = Daemon(workers=2)
-    peers = [Peer(name) for name in names()]
+    daemon = Daemon(WORKERS)
+    peers = [Peer(name, number % WORKERS) for number, name in enumerate(names())]
     try:
         assert daemon.processes.working == 0
         await asyncio.wait_for(daemon.processes.all_at_work(), TIMEOUT_S)
-        assert daemon.processes.working == 2
+        assert daemon.processes.working == WORKERS
         for peer in peers:
             peer.connect(daemon.processes.port, daemon.loop.time())
         await daemon.until(lambda: len(daemon.agent.sessions) == len(daemon.ipsec) == PEERS, peers)
         await daemon.until(lambda: all(peer.established for peer in peers), peers)
         assert len(set(daemon.agent.directory.assignments().values())) == PEERS
         before = {str(sa.remote_identity): sa for sa in daemon.agent.sessions}
-        assert {sa.worker for sa in before.values()} == {0, 1}
-        assert all(worker_of(sa.responder_spi, 2) == sa.worker for sa in before.values())
+        assert all(before[name].worker == number % WORKERS for number, name in enumerate(names()))
+        assert all(worker_of(sa.responder_spi, WORKERS) == sa.worker for sa in before.values())
         await daemon.processes.describe()
         assert all(sa.lifetimes.ike is not None for sa in before.values())
 
