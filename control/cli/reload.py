@@ -13,16 +13,18 @@ from control.cli.output import print_json
 
 
 @click.command()
+@click.option("--remove-most", is_flag=True, help="Do it even if more than half of the nodes are removed by it.")
 @configuration_option
 @json_option
-def reload(path: Path, as_json: bool) -> None:
+def reload(remove_most: bool, path: Path, as_json: bool) -> None:
     """Have the daemon read its nodes file again.
 
     Nodes that are new can register, and those that are gone lose their bindings. Keys of nodes count from their next
-    IKE SA on. A mistake in the files changes nothing, and is told. What else has changed takes effect with a restart.
+    IKE SA on. A mistake in the files changes nothing, and is told; so does a file without most of the nodes, which may
+    not be written to its end yet. What else has changed takes effect with a restart.
     """
     with told():
-        answer = ask_daemon(path, "reload", timeout_s=60.0)
+        answer = ask_daemon(path, "reload", {"remove_most": remove_most}, timeout_s=60.0)
         list(answer)
         done = answer.done
         if as_json:

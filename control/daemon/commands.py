@@ -43,13 +43,13 @@ def commands(
     nodes: Nodes,
     refresh: Callable[[], Awaitable[None]],
     hold_data_path: Callable[[], AbstractAsyncContextManager[None]],
-    reload: Callable[[], Awaitable[Row]],
+    reload: Callable[..., Awaitable[Row]],
 ) -> Mapping[str, Command]:
     """The commands by name; ``refresh`` makes ``status`` know what IKE workers know."""
     handlers = _Handlers(status, membership, timeline, nodes, refresh, hold_data_path)
 
     async def answer_reload(arguments: Arguments, reply: Reply) -> Row:
-        return await reload()
+        return await reload(remove_most=arguments.get("remove_most") is True)
 
     return {
         "status": handlers.status,

@@ -57,9 +57,13 @@ class Reload:
         self._flush = flush
         self._turn = asyncio.Lock()
         self._begun: asyncio.Task[None] | None = None  # a task that nobody keeps may be collected
+        self._once_more = False
 
-    async def reload(self) -> Row:
+    async def reload(self, *, remove_most: bool = False) -> Row:
         """Read the files again; if anything in them is wrong, all stays as it is.
+
+        Args:
+            remove_most: do it even if more than half of the nodes are removed by it.
 
         Returns:
             What has changed, for the one who asked.
@@ -70,13 +74,7 @@ class Reload:
         async with self._turn:
             try:
                 configuration, nodes = await asyncio.to_thread(_read, self._configuration)
-                if self.nodes and not nodes:
-                    # A file that is being written is empty for a moment.
-                    raise CommandError(
-                        "nothing was changed: there are no nodes in the configuration any more",
-                        "Restart the daemon if that is what you want.",
-                    )
-                row = self._put_in_force(configuration, nodes)
+                row = self._put_in_force(configuration, nodes, remove_most=remove_most)
             except ConfigurationError as error:
                 more = f" and {len(error.problems) - 1} more" if len(error.problems) > 1 else ""
                 first = str(error.problems[0]).rstrip(".")
@@ -98,18 +96,37 @@ class Reload:
         return row
 
     def begin(self) -> None:
-        """The same for a signal: the log is told of mistakes."""
+        """The same for a signal: the log is told of mistakes.
+
+        Signals that come while the files are read for an earlier one have them read once more after that.
+        """
+        if self._begun is not None and not self._begun.done():
+            self._once_more = True
+            return
         self._begun = asyncio.get_running_loop().create_task(self._reload_and_log())
 
     async def _reload_and_log(self) -> None:
-        try:
-            await self.reload()
-        except CommandError as error:
-            _LOG.error("%s", error)
+        while True:
+            self._once_more = False
+            try:
+                await self.reload()
+            except CommandError as error:
+                _LOG.error("%s", error)
+            except Exception:
+                _LOG.exception("the configuration could not be read again")
+            if not self._once_more:
+                return
 
-    def _put_in_force(self, configuration: Configuration, nodes: list[Node]) -> Row:
+    def _put_in_force(self, configuration: Configuration, nodes: list[Node], *, remove_most: bool) -> Row:
         directory, listed = self._agent.directory, authorised_nodes(nodes)
         change = directory.compare(listed)
+        if not remove_most and 2 * len(change.removed) > len(directory):
+            # Part of a file that is being written may well be a valid file.
+            raise CommandError(
+                f"nothing was changed: {len(change.removed)} of {len(directory)} nodes are not in the configuration "
+                "any more",
+                "If that is what you want, say `homeagent reload --remove-most`.",
+            )
         directory.require_free_addresses(listed, change)
         directory.replace(listed, change)
         self.nodes = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from ipaddress import IPv6Address
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 
 from control.config import load_configuration, load_nodes
 from control.control_socket import CommandError
+from control.daemon import reload as reload_module
 from control.daemon.ike_configuration import node_directory
 from control.daemon.reload import Reload
 
@@ -56,8 +58,8 @@ class Running:
     def write(self, *numbers, more=""):
         (self.folder / "nodes.toml").write_text("".join(NODE.format(number) for number in numbers) + more)
 
-    def reload(self):
-        return asyncio.run(self.reloading.reload())
+    def reload(self, **arguments):
+        return asyncio.run(self.reloading.reload(**arguments))
 
     def identities(self):
         return sorted(node.identity for node in self.directory)
@@ -93,11 +95,20 @@ def test_a_mistake_changes_nothing(running):
     assert running.commands == running.removed == []
 
 
-def test_an_empty_file_is_taken_for_one_that_is_being_written(running):
-    running.write()
-    with pytest.raises(CommandError, match="there are no nodes in the configuration any more"):
+@pytest.mark.parametrize("numbers", [(), (3,), (3, 4, 5)])
+def test_a_file_without_most_nodes_is_taken_for_one_that_is_being_written(running, numbers):
+    running.write(*numbers)
+    with pytest.raises(CommandError, match="nothing was changed: 2 of 2 nodes are not in") as caught:
         running.reload()
+    assert "--remove-most" in caught.value.remedy
     assert running.identities() == ["mn1@example.org", "mn2@example.org"]
+    assert running.commands == running.removed == []
+
+
+def test_most_nodes_are_removed_if_that_is_wanted(running):
+    running.write()
+    assert running.reload(remove_most=True)["removed"] == 2
+    assert running.identities() == []
 
 
 def test_an_address_that_another_node_was_assigned(running):
@@ -142,3 +153,50 @@ def test_a_signal_tells_the_log(running, caplog):
     asyncio.run(signalled())
     assert "nothing was changed" in caplog.text
     assert running.identities() == ["mn1@example.org", "mn2@example.org"]
+
+
+def test_signals_during_a_reload_make_one_more_after_it(running, monkeypatch):
+    may_read, reads = threading.Semaphore(0), []
+    read = reload_module._read
+
+    def slow(configuration):
+        reads.append(len(reads))
+        assert may_read.acquire(timeout=60)
+        return read(configuration)
+
+    monkeypatch.setattr(reload_module, "_read", slow)
+
+    async def signalled():
+        running.reloading.begin()
+        first = running.reloading._begun
+        while not reads:
+            await asyncio.sleep(0.001)
+        for _ in range(3):
+            running.reloading.begin()
+        assert running.reloading._begun is first
+        running.write(1, 2, 3)  # what the first has read already, for all it knows
+        may_read.release()
+        may_read.release()
+        await first
+
+    asyncio.run(signalled())
+    assert len(reads) == 2
+    assert running.identities() == ["mn1@example.org", "mn2@example.org", "mn3@example.org"]
+
+
+def test_a_signal_after_one_that_failed_in_an_unforeseen_way(running, monkeypatch, caplog):
+    def fail(configuration):
+        raise RuntimeError("unforeseen")
+
+    async def signalled():
+        with monkeypatch.context() as broken:
+            broken.setattr(reload_module, "_read", fail)
+            running.reloading.begin()
+            await running.reloading._begun
+        running.write(1, 2, 3)
+        running.reloading.begin()
+        await running.reloading._begun
+
+    asyncio.run(signalled())
+    assert "RuntimeError: unforeseen" in caplog.text
+    assert len(running.identities()) == 3
