@@ -109,6 +109,27 @@ class LoadReport:
         return asdict(self) | {"pin_path": str(self.pin_path), "home_link": link}
 
 
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """One loading: what goes where, and in the place of what.
+
+    Attributes:
+        options: see there.
+        directory: where the maps are pinned and the programs are going to be.
+        before: directory of the programs that are there now; the same one if the maps stay.
+        states: the interfaces, as they are now.
+        own: the programs they may carry.
+        maps_reused: whether the maps, or what was in them, were there before.
+    """
+
+    options: LoaderOptions
+    directory: Path
+    before: Path
+    states: Sequence[InterfaceState]
+    own: OwnPrograms
+    maps_reused: bool
+
+
 def load(options: LoaderOptions) -> LoadReport:
     """Loads the data path, or brings the loaded one up to date if its maps can stay.
 
@@ -129,7 +150,7 @@ def load(options: LoaderOptions) -> LoadReport:
             _remove_if_empty(directory)
             raise
         try:
-            return load_program(options, directory, states, own, maps_reused=not created)
+            return load_program(Loading(options, directory, directory, states, own, maps_reused=not created))
         except BaseException:
             for path in (directory / attaching.PROGRAM_PINS[1], *created):
                 path.unlink(missing_ok=True)
@@ -163,38 +184,24 @@ def _remove_if_empty(directory: Path) -> None:
             return
 
 
-def load_program(
-    options: LoaderOptions,
-    directory: Path,
-    states: list[InterfaceState],
-    own: OwnPrograms,
-    *,
-    maps_reused: bool,
-    swapping: Callable[[], AbstractContextManager[None]] = nullcontext,
-    before: Path | None = None,
-) -> LoadReport:
+def load_program(loading: Loading, swapping: Callable[[], AbstractContextManager[None]] = nullcontext) -> LoadReport:
     """Compiles the programs for the maps in a directory, and puts them in the place of what is there.
 
     Args:
-        options: see there.
-        directory: where the maps are pinned and the programs are going to be.
-        states: the interfaces, as they are now.
-        own: the programs they may carry.
-        maps_reused: for the report.
+        loading: see there.
         swapping: entered once everything is compiled and verified, for as long as programs are being exchanged.
-        before: directory of the programs that are there now, if it is another one.
 
     Raises:
         DatapathError: it failed; what is attached is as it was.
     """
     started = time.monotonic()
+    options, directory, before, own = loading.options, loading.directory, loading.before, loading.own
     specialisation = _specialisation(options, directory)
-    cache = options.program_cache
-    text = CompiledText(specialisation, cache=cache)
+    text = CompiledText(specialisation, cache=options.program_cache)
     with (
         text.loaded(PROGRAM_NAME) as program,
         slow_path_compiled(text) as slow_path_programs,
-        home_link_compiled(options.home_prefixes, specialisation, cache) as link,
+        home_link_compiled(options.home_prefixes, specialisation, options.program_cache) as link,
     ):
         compile_s = time.monotonic() - started
         pin, next_pin = (directory / name for name in attaching.PROGRAM_PINS)
@@ -205,26 +212,27 @@ def load_program(
             options.home_prefixes,
             link,
             directory=directory,
-            before=before or directory,
-            narrowest=min(state.mtu for state in states),
+            before=before,
+            narrowest=min(state.mtu for state in loading.states),
         )
         slow_path = slow_path_served(
-            options.pin_path, program, own, slow_path_programs, directory=directory, before=before or directory
+            options.pin_path, program, own, slow_path_programs, directory=directory, before=before
         )
         with swapping():
-            rows_before = {row.index: row for row in generations.recorded_in(before or directory)}
+            rows_before = {row.index: row for row in generations.recorded_in(before)}
             with home_link as served_home_link, slow_path:
-                attachments = _exchange(options, directory, states, program, own, rows_before)
+                attachments = _exchange(loading, program, rows_before)
             _write_configuration(directory, options, program)
             next_pin.rename(pin)
-        _drop_others(pin_directory(options.pin_path), rows_before.keys() - {state.index for state in states}, own)
+        served = {state.index for state in loading.states}
+        _drop_others(pin_directory(options.pin_path), rows_before.keys() - served, own)
         info = program_info(program.descriptor)
         return LoadReport(
             pin_path=options.pin_path,
             interfaces=attachments,
             program_id=info.id,
             program_tag=info.tag,
-            maps_reused=maps_reused,
+            maps_reused=loading.maps_reused,
             max_bindings=options.max_bindings,
             verified_instructions=info.verified_instructions,
             kernel_headers=program.kernel_headers,
@@ -233,19 +241,13 @@ def load_program(
         )
 
 
-def _exchange(
-    options: LoaderOptions,
-    directory: Path,
-    states: list[InterfaceState],
-    program: CompiledProgram,
-    own: OwnPrograms,
-    before: Mapping[int, Attachment],
-) -> list[Attachment]:
+def _exchange(loading: Loading, program: CompiledProgram, before: Mapping[int, Attachment]) -> list[Attachment]:
     """Attaches the program, between filling the maps with what it needs and clearing what only the one before did."""
+    options, directory = loading.options, loading.directory
     with Map.open(directory / "local") as local:
         serve_links(directory, options.home_links, options.home_agent_addresses[0])
         obsolete = _add_local(local, [*options.home_agent_addresses, *options.home_agent_ipv4_addresses])
-        attachments = _attach_all(options, directory, states, program, own, before)
+        attachments = _attach_all(loading, program, before)
         with closing(NetworkChanges.open(directory)) as changes:
             changes.tell()  # the program before may not have known of mobile networks
         with VlanMaps.open_in(directory) as vlans:
@@ -288,24 +290,17 @@ def _add_local(local: Map, addresses: Sequence[IPv4Address | IPv6Address]) -> li
     return list(present - wanted)
 
 
-def _attach_all(
-    options: LoaderOptions,
-    directory: Path,
-    states: list[InterfaceState],
-    program: CompiledProgram,
-    own: OwnPrograms,
-    before: Mapping[int, Attachment],
-) -> list[Attachment]:
-    requested = XdpMode(options.xdp_mode)
-    with Map.open(directory / "attachments") as rows, Map.open(directory / "ports") as ports:
+def _attach_all(loading: Loading, program: CompiledProgram, before: Mapping[int, Attachment]) -> list[Attachment]:
+    requested, own = XdpMode(loading.options.xdp_mode), loading.own
+    with Map.open(loading.directory / "attachments") as rows, Map.open(loading.directory / "ports") as ports:
         done: list[Attachment] = []
         try:
-            for state in states:
+            for state in loading.states:
                 known = before.get(state.index)
                 note = known.note if known and known.name == state.name else ""
                 done.append(attaching.attach(state, program.descriptor, requested, own, note))
         except BaseException:
-            for state in states[: len(done)]:
+            for state in loading.states[: len(done)]:
                 attaching.restore(state, program.descriptor, own)
             raise
         _record(rows, ports, done)

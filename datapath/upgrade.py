@@ -22,7 +22,7 @@ from datapath.bpf_syscall import Map, MapType, object_pin
 from datapath.errors import DatapathError, NotLoaded
 from datapath.former_bindings import FormerBindings, reader
 from datapath.layout import INDEX, KEY_SIZE, MOBILE_ROUTER, MapSpecification, map_specifications, pin_directory
-from datapath.loader import LoaderOptions, LoadReport, check_options, load, load_program
+from datapath.loader import LoaderOptions, Loading, LoadReport, check_options, load, load_program
 from datapath.pinned_maps import create_map, difference
 
 Pause = Callable[[], AbstractContextManager[bool]]
@@ -120,7 +120,7 @@ def _exchange(options: LoaderOptions, source: Path, following: Path, own: OwnPro
                 _carry_what_was_counted_meanwhile(following, before, read())
             generations.put_in_force(following)
 
-    return load_program(options, following, states, own, maps_reused=True, swapping=swapping, before=source)
+    return load_program(Loading(options, following, source, states, own, maps_reused=True), swapping)
 
 
 def _make_maps(source: Path, version: int, following: Path, max_bindings: int) -> set[str]:
