@@ -19,11 +19,11 @@ from control.ipsec.errors import EspError
 from control.ipsec.esp import EspInbound, EspOutbound
 from control.ipsec.esp_cipher import esp_cipher
 from control.ipsec.security_association import SecurityAssociation
-from control.ipsec.traffic_selector import TrafficSelector
 from control.mobility.extension_headers import build_from_mobile_node, parse_ipv6
 from control.mobility.header import _checksum, build_mobility_message, parse_mobility_message
 from control.mobility.messages import BindingRefreshRequest, BindingUpdate, HomeAgentSwitch
 from control.wire import WireError
+from tests.control.ipsec.associations import association_between
 from tests.fuzz.ike_pair import AGENT, NODE, IkePair, conversation, opened_chains, sealed
 
 _SOURCE, _DESTINATION = IPv6Address("2001:db8:100::11"), IPv6Address("2001:db8:a1::1")
@@ -91,16 +91,7 @@ def ike_authentic(data: bytes) -> None:
 
 
 def _association(suite: CipherSuite) -> SecurityAssociation:
-    return SecurityAssociation(
-        spi=int.from_bytes(_SPI, "big"),
-        source=_SOURCE,
-        destination=_DESTINATION,
-        source_selectors=(TrafficSelector.host(_SOURCE),),
-        destination_selectors=(TrafficSelector.host(_DESTINATION),),
-        suite=suite,
-        encryption_key=bytes(suite.encryption_key_size),
-        integrity_key=bytes(suite.integrity_key_size),
-    )
+    return association_between(int.from_bytes(_SPI, "big"), _SOURCE, _DESTINATION, suite, protocol=0)
 
 
 def esp(data: bytes) -> None:

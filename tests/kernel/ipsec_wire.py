@@ -5,22 +5,19 @@ from __future__ import annotations
 import random
 import socket
 import struct
-from dataclasses import replace
 from ipaddress import IPv6Address
 from pathlib import Path
 
 from bench.lab.entering import inside
 from control.daemon.kernel_ipsec import KernelIpsec
-from control.ipsec.algorithms import (
-    CipherSuite,
-)
+from control.ipsec.algorithms import CipherSuite
 from control.ipsec.security_association import SecurityAssociation
-from control.ipsec.traffic_selector import TrafficSelector
 from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageLimits
 from control.ipsec.userspace import UserspaceIpsec
 from control.wire import internet_checksum, ipv6_pseudo_header
 from datapath.xfrm.channel import XfrmChannel
 from datapath.xfrm.probe import SO_RCVMARK
+from tests.control.ipsec.associations import association_between
 from tests.kernel.network import run
 
 AGENT, HOME, STRANGER = IPv6Address("2001:db8:a1::1"), IPv6Address("2001:db8:a1::17"), IPv6Address("2001:db8:a1::bad")
@@ -40,20 +37,6 @@ def mobility_header(source: IPv6Address, destination: IPv6Address, kind: int, nu
     message = struct.pack("!BBBBHH", 59, 1, kind, 0, 0, number) + bytes(8)
     checksum = internet_checksum(ipv6_pseudo_header(source, destination, len(message), 135) + message)
     return message[:4] + checksum.to_bytes(2, "big") + message[6:]
-
-
-def association(spi: int, source: IPv6Address, destination: IPv6Address, suite: CipherSuite) -> SecurityAssociation:
-    keys = random.Random(spi)
-    return SecurityAssociation(
-        spi,
-        source,
-        destination,
-        (TrafficSelector.host(source, 135),),
-        (TrafficSelector.host(destination, 135),),
-        suite,
-        keys.randbytes(suite.encryption_key_size),
-        keys.randbytes(suite.integrity_key_size),
-    )
 
 
 class Wire:
@@ -94,9 +77,9 @@ class Wire:
 
     def connect(self, suite: CipherSuite, limits: UsageLimits = DEFAULT_USAGE_LIMITS) -> int:
         up, down = self.ipsec.allocate_spi(), self.node.allocate_spi()
-        inbound, outbound = association(up, HOME, AGENT, suite), association(down, AGENT, HOME, suite)
-        self.ipsec.install(replace(inbound, limits=limits), replace(outbound, limits=limits))
-        self.node.install(outbound, inbound)
+        upwards, downwards = (up, HOME, AGENT, suite), (down, AGENT, HOME, suite)
+        self.ipsec.install(association_between(*upwards, limits=limits), association_between(*downwards, limits=limits))
+        self.node.install(association_between(*downwards), association_between(*upwards))
         return up
 
     def protected(self, kind: int, number: int) -> bytes:

@@ -25,7 +25,8 @@ from datapath.layout import pin_directory
 from datapath.loader import LoaderOptions, load
 from datapath.unload import unload
 from datapath.xfrm.channel import XfrmChannel
-from tests.kernel.ipsec_wire import association, mobility_header, raw_socket
+from tests.control.ipsec.associations import association_between
+from tests.kernel.ipsec_wire import mobility_header, raw_socket
 from tests.kernel.network import run
 
 pytestmark = pytest.mark.kernel
@@ -64,7 +65,10 @@ class Scene:
             self.wire.settimeout(30)
         self.node = UserspaceIpsec(random.Random(2).randbytes)
         up, down = self.ipsec.allocate_spi(), self.node.allocate_spi()
-        inbound, outbound = association(up, HOME, AGENT, AES_128_GCM), association(down, AGENT, HOME, AES_128_GCM)
+        inbound, outbound = (
+            association_between(up, HOME, AGENT, AES_128_GCM),
+            association_between(down, AGENT, HOME, AES_128_GCM),
+        )
         self.ipsec.install(inbound, outbound)
         self.node.install(outbound, inbound)
         self.spi = up

@@ -27,6 +27,7 @@ from datapath.xfrm.numbers import MessageType
 from datapath.xfrm.probe import kernel_ipsec_available
 from datapath.xfrm.selectors import Selector
 from datapath.xfrm.states import Algorithm, State
+from tests.control.ipsec.associations import association_between
 from tests.kernel.ipsec_wire import (
     ACKNOWLEDGEMENT,
     AGENT,
@@ -35,7 +36,6 @@ from tests.kernel.ipsec_wire import (
     STRANGER,
     UNKNOWN,
     Wire,
-    association,
     mobility_header,
 )
 from tests.kernel.network import run
@@ -164,7 +164,7 @@ def test_the_kernel_s_own_refusals_have_a_reason(wire: Wire) -> None:
     spi = wire.connect(AES_128_GCM)
     with pytest.raises(IpsecBackendError) as caught:
         KernelIpsecWithout(wire).install(
-            association(spi, HOME, AGENT, AES_128_GCM), association(0x777, AGENT, HOME, AES_128_GCM)
+            association_between(spi, HOME, AGENT, AES_128_GCM), association_between(0x777, AGENT, HOME, AES_128_GCM)
         )
     assert caught.value.reason == "spi-in-use"
     assert len(wire.channel.states()) == 2

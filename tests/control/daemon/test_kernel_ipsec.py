@@ -15,7 +15,6 @@ from control.ipsec.algorithms import AES_128_CBC_SHA256, AES_256_GCM, NULL_SHA25
 from control.ipsec.backend import IpsecBackend
 from control.ipsec.errors import IpsecBackendError, NoSecurityAssociation
 from control.ipsec.security_association import SecurityAssociation
-from control.ipsec.traffic_selector import TrafficSelector
 from control.ipsec.udp_encapsulation import UdpEncapsulation
 from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageExpiry
 from datapath.xfrm.channel import Request
@@ -26,6 +25,7 @@ from datapath.xfrm.policies import Policy, PolicyReport, parse_policy
 from datapath.xfrm.selectors import Selector
 from datapath.xfrm.states import Algorithm, State, StateReport, parse_state
 from datapath.xfrm.structs import LIFETIME_LIMITS, POLICY_KEY, STATE, STATE_KEY
+from tests.control.ipsec.associations import association_between
 
 AGENT, HOME = IPv6Address("2001:db8:a1::1"), IPv6Address("2001:db8:100::17")
 SENT, RECEIVED = Selector(AGENT, HOME, 135), Selector(HOME, AGENT, 135)
@@ -90,19 +90,10 @@ class Kernel:
 def associations(
     spi: int, suite: CipherSuite = AES_256_GCM, protocol: int = 135
 ) -> tuple[SecurityAssociation, SecurityAssociation]:
-    def one(source: IPv6Address, destination: IPv6Address) -> SecurityAssociation:
-        return SecurityAssociation(
-            spi,
-            source,
-            destination,
-            (TrafficSelector.host(source, protocol),),
-            (TrafficSelector.host(destination, protocol),),
-            suite,
-            bytes(suite.encryption_key_size),
-            bytes(suite.integrity_key_size),
-        )
-
-    return one(HOME, AGENT), one(AGENT, HOME)
+    return (
+        association_between(spi, HOME, AGENT, suite, protocol=protocol),
+        association_between(spi, AGENT, HOME, suite, protocol=protocol),
+    )
 
 
 @pytest.fixture

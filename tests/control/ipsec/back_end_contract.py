@@ -5,8 +5,8 @@ On the other side there is always the userspace back end.
 
 from __future__ import annotations
 
-import random
 import struct
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from control.ipsec.security_association import SecurityAssociation
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY, TrafficSelector
 from control.ipsec.userspace import UserspaceIpsec
 from control.wire import internet_checksum, ipv6_pseudo_header
+from tests.control.ipsec.associations import association_between
 
 BINDING_UPDATE, ACKNOWLEDGEMENT, SWITCH = 5, 6, 12
 
@@ -63,24 +64,15 @@ def connect(side: Side, suite: CipherSuite = AES_128_GCM, kind: int | None = Non
     """Installs a pair at both ends, for one message type or all; the home agent's inbound SPI."""
     ports = (0, 0xFFFF) if kind is None else (kind << 8, kind << 8 | 0xFF)
 
-    def association(spi: int, source: IPv6Address, destination: IPv6Address) -> SecurityAssociation:
-        keys = random.Random(spi)
-        return SecurityAssociation(
-            spi,
-            source,
-            destination,
-            (TrafficSelector(source, source, PROTOCOL_MOBILITY, *ports),),
-            (TrafficSelector.host(destination, PROTOCOL_MOBILITY),),
-            suite,
-            keys.randbytes(suite.encryption_key_size),
-            keys.randbytes(suite.integrity_key_size),
-        )
+    def one(spi: int, source: IPv6Address, destination: IPv6Address) -> SecurityAssociation:
+        selectors = (TrafficSelector(source, source, PROTOCOL_MOBILITY, *ports),)
+        return replace(association_between(spi, source, destination, suite), source_selectors=selectors)
 
     up, down = side.ipsec.allocate_spi(), side.node.allocate_spi()
     upwards, downwards = (up, side.home_address, side.home_agent), (down, side.home_agent, side.home_address)
     # Each end has objects of its own, for they count.
-    side.ipsec.install(association(*upwards), association(*downwards), outbound_waits=waits)
-    side.node.install(association(*downwards), association(*upwards))
+    side.ipsec.install(one(*upwards), one(*downwards), outbound_waits=waits)
+    side.node.install(one(*downwards), one(*upwards))
     return up
 
 

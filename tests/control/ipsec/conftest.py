@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
 
 from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm, IntegrityAlgorithm
 from control.ipsec.security_association import SecurityAssociation
-from control.ipsec.traffic_selector import TrafficSelector
+from tests.control.ipsec.associations import association_between
 
 HOME_AGENT = IPv6Address("2001:db8:a1::1")
 HOME_ADDRESS = IPv6Address("2001:db8:100::17")
@@ -35,19 +36,7 @@ def suite(request: pytest.FixtureRequest) -> CipherSuite:
 @pytest.fixture
 def make_association() -> Callable[..., SecurityAssociation]:
     def make(suite: CipherSuite, **changes: object) -> SecurityAssociation:
-        source, destination = HOME_AGENT, HOME_ADDRESS
-        keys = random.Random(f"{suite}")
-        values: dict[str, object] = {
-            "spi": 0x1234ABCD,
-            "source": source,
-            "destination": destination,
-            "source_selectors": (TrafficSelector.host(source, 135),),
-            "destination_selectors": (TrafficSelector.host(destination, 135),),
-            "suite": suite,
-            "encryption_key": keys.randbytes(suite.encryption_key_size),
-            "integrity_key": keys.randbytes(suite.integrity_key_size),
-        }
-        return SecurityAssociation(**(values | changes))  # type: ignore[arg-type]
+        return replace(association_between(0x1234ABCD, HOME_AGENT, HOME_ADDRESS, suite), **changes)  # type: ignore[arg-type]
 
     return make
 

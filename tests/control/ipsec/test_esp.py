@@ -25,7 +25,7 @@ from control.ipsec.errors import EspError, IpsecBackendError
 from control.ipsec.esp import LAST_SEQUENCE_NUMBER, EspInbound, EspOutbound, read_spi
 from control.ipsec.esp_cipher import Integrity
 from control.ipsec.security_association import SecurityAssociation
-from control.ipsec.traffic_selector import TrafficSelector
+from tests.control.ipsec.associations import association_between
 
 MakeAssociation = Callable[..., SecurityAssociation]
 RandomBytes = Callable[[int], bytes]
@@ -279,14 +279,5 @@ def _no_randomness(size: int) -> bytes:
 
 def _association(suite: CipherSuite) -> SecurityAssociation:
     """As the fixture makes them; Hypothesis tests take no function-scoped fixtures."""
-    source, destination = IPv6Address("2001:db8:a1::1"), IPv6Address("2001:db8:100::17")
-    return SecurityAssociation(
-        spi=0x1234ABCD,
-        source=source,
-        destination=destination,
-        source_selectors=(TrafficSelector.host(source),),
-        destination_selectors=(TrafficSelector.host(destination),),
-        suite=suite,
-        encryption_key=bytes(range(suite.encryption_key_size)),
-        integrity_key=bytes(range(suite.integrity_key_size)),
-    )
+    ends = IPv6Address("2001:db8:a1::1"), IPv6Address("2001:db8:100::17")
+    return association_between(0x1234ABCD, *ends, suite, protocol=0)

@@ -8,13 +8,11 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from control.ipsec.algorithms import AES_128_GCM
 from control.ipsec.errors import EspError, IpsecBackendError
 from control.ipsec.esp import LAST_SEQUENCE_NUMBER
-from control.ipsec.security_association import SecurityAssociation
-from control.ipsec.traffic_selector import TrafficSelector
 from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageExpiry, UsageLimits
 from control.ipsec.userspace import UserspaceIpsec
+from tests.control.ipsec.associations import association_between
 
 HOME_AGENT, HOME_ADDRESS = IPv6Address("2001:db8:a1::1"), IPv6Address("2001:db8:100::17")
 UPDATE, ACKNOWLEDGEMENT = bytes.fromhex("3b010500") + bytes(12), bytes.fromhex("3b010600") + bytes(12)
@@ -23,25 +21,12 @@ FEW_BYTES = UsageLimits(2**31, 2**32, 3 * 16, 5 * 16)
 SOFT, HARD = UsageExpiry(0x1000, hard=False), UsageExpiry(0x1000, hard=True)
 
 
-def association(spi: int, source: IPv6Address, destination: IPv6Address, limits: UsageLimits) -> SecurityAssociation:
-    return SecurityAssociation(
-        spi,
-        source,
-        destination,
-        (TrafficSelector.host(source, 135),),
-        (TrafficSelector.host(destination, 135),),
-        AES_128_GCM,
-        random.Random(spi).randbytes(AES_128_GCM.encryption_key_size),
-        limits=limits,
-    )
-
-
 def back_ends(limits: UsageLimits) -> tuple[UserspaceIpsec, UserspaceIpsec]:
     """A home agent with those limits and a node without any that matter."""
     agent, node = (UserspaceIpsec(random.Random(seed).randbytes) for seed in (1, 2))
     up, down = (0x1000, HOME_ADDRESS, HOME_AGENT), (0x2000, HOME_AGENT, HOME_ADDRESS)
-    agent.install(association(*up, limits), association(*down, limits))
-    node.install(association(*down, DEFAULT_USAGE_LIMITS), association(*up, DEFAULT_USAGE_LIMITS))
+    agent.install(association_between(*up, limits=limits), association_between(*down, limits=limits))
+    node.install(association_between(*down), association_between(*up))
     return agent, node
 
 

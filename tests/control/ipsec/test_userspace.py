@@ -12,10 +12,9 @@ from control.ipsec.algorithms import AES_128_GCM, CipherSuite
 from control.ipsec.backend import IpsecBackend
 from control.ipsec.errors import EspError, IpsecBackendError, NoSecurityAssociation
 from control.ipsec.esp import LAST_SEQUENCE_NUMBER, EspOutbound
-from control.ipsec.security_association import SecurityAssociation
-from control.ipsec.traffic_selector import TrafficSelector
 from control.ipsec.udp_encapsulation import UdpEncapsulation, unwrap_from_udp
 from control.ipsec.userspace import UserspaceIpsec
+from tests.control.ipsec.associations import association_between
 
 HOME_AGENT = IPv6Address("2001:db8:a1::1")
 HOME_ADDRESS = IPv6Address("2001:db8:100::17")
@@ -24,29 +23,12 @@ BINDING_UPDATE = bytes.fromhex("3b010500") + bytes(12)
 ACKNOWLEDGEMENT = bytes.fromhex("3b010600") + bytes(12)
 
 
-def association(
-    spi: int, source: IPv6Address, destination: IPv6Address, suite: CipherSuite = AES_128_GCM, protocol: int = 135
-) -> SecurityAssociation:
-    keys = random.Random(spi)
-    return SecurityAssociation(
-        spi=spi,
-        source=source,
-        destination=destination,
-        source_selectors=(TrafficSelector.host(source, protocol),),
-        destination_selectors=(TrafficSelector.host(destination, protocol),),
-        suite=suite,
-        encryption_key=keys.randbytes(suite.encryption_key_size),
-        integrity_key=keys.randbytes(suite.integrity_key_size),
-    )
-
-
 def connect(node: UserspaceIpsec, agent: UserspaceIpsec, suite: CipherSuite = AES_128_GCM, protocol: int = 135) -> int:
     """Install a pair on both sides; the home agent's inbound SPI."""
     to_agent, to_node = agent.allocate_spi(), node.allocate_spi()
-    up = (to_agent, HOME_ADDRESS, HOME_AGENT, suite, protocol)
-    down = (to_node, HOME_AGENT, HOME_ADDRESS, suite, protocol)
-    agent.install(association(*up), association(*down))
-    node.install(association(*down), association(*up))
+    up, down = (to_agent, HOME_ADDRESS, HOME_AGENT, suite), (to_node, HOME_AGENT, HOME_ADDRESS, suite)
+    agent.install(association_between(*up, protocol=protocol), association_between(*down, protocol=protocol))
+    node.install(association_between(*down, protocol=protocol), association_between(*up, protocol=protocol))
     return to_agent
 
 
@@ -149,7 +131,7 @@ def test_addresses_outside_the_selectors_are_refused(
 
 def test_another_protocol_inside_is_refused(agent: UserspaceIpsec, node: UserspaceIpsec) -> None:
     spi = connect(node, agent)
-    rogue = EspOutbound(association(spi, HOME_ADDRESS, HOME_AGENT), random.Random(1).randbytes)
+    rogue = EspOutbound(association_between(spi, HOME_ADDRESS, HOME_AGENT), random.Random(1).randbytes)
     packet = rogue.protect(b"\x80\0\0\0", 58)
     assert reason_of(agent.unprotect, HOME_ADDRESS, HOME_AGENT, packet, 1.0) == "selector-mismatch"
 
@@ -171,7 +153,7 @@ def test_an_exhausted_association_says_so(node: UserspaceIpsec, agent: Userspace
 
 def test_an_spi_is_installed_once(agent: UserspaceIpsec, node: UserspaceIpsec) -> None:
     spi = connect(node, agent)
-    pair = (association(spi, HOME_ADDRESS, HOME_AGENT), association(0x999, HOME_AGENT, HOME_ADDRESS))
+    pair = (association_between(spi, HOME_ADDRESS, HOME_AGENT), association_between(0x999, HOME_AGENT, HOME_ADDRESS))
     with pytest.raises(IpsecBackendError) as caught:
         agent.install(*pair)
     assert caught.value.reason == "spi-in-use"
@@ -183,7 +165,9 @@ def test_allocated_spis_are_fresh_and_not_reserved() -> None:
     spis = [backend.allocate_spi() for _ in range(5000)]
     assert len(set(spis)) == 5000
     assert min(spis) >= 256
-    backend.install(association(spis[-1] + 1, HOME_ADDRESS, HOME_AGENT), association(300, HOME_AGENT, HOME_ADDRESS))
+    backend.install(
+        association_between(spis[-1] + 1, HOME_ADDRESS, HOME_AGENT), association_between(300, HOME_AGENT, HOME_ADDRESS)
+    )
     assert backend.allocate_spi() == spis[-1] + 2
 
 
@@ -196,8 +180,10 @@ def test_an_outbound_association_that_waits_is_used_once_the_peer_has_used_its_t
     node: UserspaceIpsec, agent: UserspaceIpsec
 ) -> None:
     """The responder of a rekeying goes on under the old pair (RFC 7296 section 2.8)."""
-    agent.install(association(0x1000, HOME_ADDRESS, HOME_AGENT), association(0x2000, HOME_AGENT, HOME_ADDRESS))
-    new = association(0x1001, HOME_ADDRESS, HOME_AGENT), association(0x2001, HOME_AGENT, HOME_ADDRESS)
+    agent.install(
+        association_between(0x1000, HOME_ADDRESS, HOME_AGENT), association_between(0x2000, HOME_AGENT, HOME_ADDRESS)
+    )
+    new = association_between(0x1001, HOME_ADDRESS, HOME_AGENT), association_between(0x2001, HOME_AGENT, HOME_ADDRESS)
     agent.install(*new, outbound_waits=True)
     assert spi_sent(agent) == 0x2000
     node.install(new[1], new[0])
@@ -210,11 +196,13 @@ def test_an_outbound_association_that_waits_is_used_once_the_peer_has_used_its_t
 
 
 def test_an_outbound_association_that_waits_is_used_when_there_is_no_other(agent: UserspaceIpsec) -> None:
-    agent.install(association(0x1000, HOME_ADDRESS, HOME_AGENT), association(0x2000, HOME_AGENT, HOME_ADDRESS))
+    agent.install(
+        association_between(0x1000, HOME_ADDRESS, HOME_AGENT), association_between(0x2000, HOME_AGENT, HOME_ADDRESS)
+    )
     for number in (1, 2):
         agent.install(
-            association(0x1000 + number, HOME_ADDRESS, HOME_AGENT),
-            association(0x2000 + number, HOME_AGENT, HOME_ADDRESS),
+            association_between(0x1000 + number, HOME_ADDRESS, HOME_AGENT),
+            association_between(0x2000 + number, HOME_AGENT, HOME_ADDRESS),
             outbound_waits=True,
         )
     assert spi_sent(agent) == 0x2000
