@@ -9,16 +9,7 @@ import pytest
 
 from control.cluster.redis_address import RedisAddress
 from control.config import ConfigurationError, ListenAddress, load_configuration
-
-SMALLEST = """\
-[home_agent]
-name = "ha1"
-address = "2001:db8:a1::1"
-home_prefixes = ["2001:db8:100::/64"]
-
-[datapath]
-interfaces = ["core0"]
-"""
+from tests.control.configurations import SMALLEST
 
 
 def write(folder: Path, text: str) -> Path:

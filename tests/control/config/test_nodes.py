@@ -15,17 +15,8 @@ from control.config import ConfigurationError, load_configuration, load_nodes
 from control.config.nodes import Node, simple_tables
 from control.eap.account import EapAccount
 from control.eap.packet import EapType
+from tests.control.configurations import WITH_NODES
 
-CONFIGURATION = """\
-[home_agent]
-name = "ha1"
-address = "2001:db8:a1::1"
-home_prefixes = ["2001:db8:100::/64"]
-[datapath]
-interfaces = ["core0"]
-[nodes]
-file = "nodes.toml"
-"""
 CERTIFICATES = '[ike]\ncertificate = "ha1.pem"\nprivate_key = "ha1.key"\ntrust_anchors = ["ca.pem"]\n'
 
 NODE = """\
@@ -38,7 +29,7 @@ shared_key = "very secret words"
 
 
 def load(folder: Path, nodes: str, added: str = "") -> list[Node]:
-    (folder / "homeagent.toml").write_text(CONFIGURATION + added)
+    (folder / "homeagent.toml").write_text(WITH_NODES + added)
     (folder / "nodes.toml").write_text(nodes)
     return load_nodes(load_configuration(folder / "homeagent.toml"))
 

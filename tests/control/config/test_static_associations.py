@@ -13,17 +13,9 @@ from control.config.nodes import Node
 from control.ipsec.algorithms import AES_128_CBC_SHA256
 from control.ipsec.static import STATIC_SPIS, STATIC_SUITES
 from control.ipsec.userspace import UserspaceIpsec
+from tests.control.configurations import WITH_NODES
 
-CONFIGURATION = """\
-[home_agent]
-name = "ha1"
-address = "2001:db8:a1::1"
-home_prefixes = ["2001:db8:100::/64"]
-[datapath]
-interfaces = ["lo"]
-[nodes]
-file = "nodes.toml"
-"""
+CONFIGURATION = WITH_NODES.replace("core0", "lo")
 IN_KEY, OUT_KEY = "0x" + "5e" * 47 + "01", "0x" + "5e" * 47 + "02"
 NODE = f"""\
 [[node]]

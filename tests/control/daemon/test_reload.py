@@ -15,19 +15,9 @@ from control.control_socket import CommandError
 from control.daemon import reload as reload_module
 from control.daemon.ike_configuration import node_directory
 from control.daemon.reload import Reload
+from tests.control.configurations import WITH_NODES
 
-CONFIGURATION = """
-[home_agent]
-name = "ha1"
-address = "2001:db8:a1::1"
-home_prefixes = ["2001:db8:100::/64"]
-[datapath]
-interfaces = ["core0"]
-[bootstrap]
-concurrency = 100
-[nodes]
-file = "nodes.toml"
-"""
+CONFIGURATION = WITH_NODES + "[bootstrap]\nconcurrency = 100\n"
 NODE = """
 [[node]]
 identity = "mn{0}@example.org"
