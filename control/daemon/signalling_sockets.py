@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from ipaddress import IPv6Address
 from typing import ClassVar, Protocol
@@ -50,7 +50,28 @@ class SignallingSockets(Protocol):
         """Close the sockets."""
 
 
-class UserspaceSockets:
+class _Sockets:
+    """What both kinds have: Mobility Headers come in, whole packets go out."""
+
+    def __init__(self, address: IPv6Address, agent: HomeAgent, opened: ExitStack, *, marks: bool) -> None:
+        """Open what is common, and take over what is ``opened`` to close it all together."""
+        self._refused = 0
+        self._agent = agent
+        self._mobility = opened.enter_context(closing(SignallingSocket(address, PROTOCOL_MOBILITY, marks=marks)))
+        self._sender = opened.enter_context(closing(PacketSender()))
+        self._sockets = opened.pop_all()
+
+    @property
+    def dropped(self) -> int:
+        """See :class:`SignallingSockets`."""
+        return self._refused + self._sender.dropped
+
+    def close(self) -> None:
+        """See :class:`SignallingSockets`."""
+        self._sockets.close()
+
+
+class UserspaceSockets(_Sockets):
     """ESP and Mobility Header in, whole packets out."""
 
     kernel_opens_esp: ClassVar[bool] = False
@@ -61,21 +82,9 @@ class UserspaceSockets:
         Raises:
             OSError: the address is not on this machine, or a privilege is missing.
         """
-        self._refused = 0
-        self._agent = agent
-        with ExitStack() as stack:
-            self._esp = SignallingSocket(address, PROTOCOL_ESP)
-            stack.callback(self._esp.close)
-            self._mobility = SignallingSocket(address, PROTOCOL_MOBILITY)
-            stack.callback(self._mobility.close)
-            self._sender = PacketSender()
-            stack.callback(self._sender.close)
-            self._sockets = stack.pop_all()
-
-    @property
-    def dropped(self) -> int:
-        """See :class:`SignallingSockets`."""
-        return self._refused + self._sender.dropped
+        with ExitStack() as opened:
+            self._esp = opened.enter_context(closing(SignallingSocket(address, PROTOCOL_ESP)))
+            super().__init__(address, agent, opened, marks=False)
 
     @property
     def statistics(self) -> Counter[str]:
@@ -94,10 +103,6 @@ class UserspaceSockets:
             else:
                 self._sender.send(packet)
 
-    def close(self) -> None:
-        """See :class:`SignallingSockets`."""
-        self._sockets.close()
-
     def _read_protected(self, now: float, wall: float) -> None:
         for packet in self._esp.receive():
             self._agent.receive_protected(packet.payload, packet.source, packet.care_of_address, now, wall)
@@ -107,7 +112,7 @@ class UserspaceSockets:
             self._agent.receive_unprotected(packet.payload, packet.source, packet.care_of_address, now)
 
 
-class KernelSockets:
+class KernelSockets(_Sockets):
     """Mobility Headers in and out; a mark tells which of them the kernel has opened, and under what."""
 
     kernel_opens_esp: ClassVar[bool] = True
@@ -135,25 +140,13 @@ class KernelSockets:
             OSError: the address is not on this machine, or a privilege is missing.
             XfrmUnavailable: the kernel's IPsec cannot be listened to.
         """
-        self._refused = 0
-        self._agent = agent
         self._ipsec = ipsec
         self._replies = replies
         self._gate = gate
         self._clock = clock
-        with ExitStack() as stack:
-            self._mobility = SignallingSocket(address, PROTOCOL_MOBILITY, marks=True)
-            stack.callback(self._mobility.close)
-            self._sender = PacketSender()
-            stack.callback(self._sender.close)
-            self._events = XfrmEvents()
-            stack.callback(self._events.close)
-            self._sockets = stack.pop_all()
-
-    @property
-    def dropped(self) -> int:
-        """See :class:`SignallingSockets`."""
-        return self._refused + self._sender.dropped
+        with ExitStack() as opened:
+            self._events = opened.enter_context(closing(XfrmEvents()))
+            super().__init__(address, agent, opened, marks=True)
 
     @property
     def statistics(self) -> Counter[str]:
@@ -173,10 +166,6 @@ class KernelSockets:
                 self._gate.change(partial(self._send_protected, packet))
             else:
                 self._sender.send(packet)
-
-    def close(self) -> None:
-        """See :class:`SignallingSockets`."""
-        self._sockets.close()
 
     def _send_protected(self, message: MessageToNode) -> None:
         try:
