@@ -13,8 +13,8 @@ import click
 from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
 from control.cli.output import print_json
-from control.cluster.redis_address import RedisAddress
 from control.config import Configuration, ConfigurationError, Node, load_configuration, load_nodes
+from control.config.secret_files import secret_files
 
 
 @click.group()
@@ -70,13 +70,8 @@ def _warnings(configuration: Configuration, nodes: list[Node]) -> Iterator[str]:
     """What works, but should not stay so."""
     from control.config.own_certificate import flaw_of_own_certificate
 
-    secret = [configuration.ike.private_key]
-    if isinstance(configuration.cluster.store.place, RedisAddress) and configuration.cluster.store.place.holds_secret:
-        secret.append(configuration.path)
-    if any(node.has_secret for node in nodes):
-        secret.append(configuration.nodes.file)
-    for file in secret:
-        if file is not None and file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
+    for file in secret_files(configuration, nodes):
+        if file.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
             yield f"{file} holds a secret and others can read it. Run: chmod 600 {file}"
     flaw = flaw_of_own_certificate(configuration, time.time())
     if flaw is not None:

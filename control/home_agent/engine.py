@@ -19,7 +19,7 @@ from control.home_agent.events import Happening, TimelineEvent
 from control.home_agent.ike_sessions import IkeSessions
 from control.home_agent.key_exchange import KeyExchange, NodeIkeSa
 from control.home_agent.movement import Movements
-from control.home_agent.policy import MOBILITY_CHILD, PREFIX_DISCOVERY_CHILD, home_address_reply
+from control.home_agent.policy import home_address_reply
 from control.home_agent.refusals import Refusals
 from control.home_agent.registrations import PendingRegistration, Registrations
 from control.home_agent.signalling import Outgoing, ProtectedSignalling
@@ -35,6 +35,7 @@ from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, T
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change
 from control.mobility.messages import HomeAgentSwitch, MobilityMessage, UnknownMobilityMessage
+from control.signalling_children import MOBILITY_CHILD, PREFIX_DISCOVERY_CHILD
 from control.wire import WireError, address_text
 
 _DEPARTURES_PER_S = 100.0

@@ -14,16 +14,12 @@ from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType,
 from control.ikev2.payloads.configuration import ConfigurationAttribute, ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import ConfigurationAnswer
-from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector, narrow
+from control.ipsec.traffic_selector import TrafficSelector
+from control.signalling_children import signalling_child
 from control.wire import WireError
-
-MOBILITY_CHILD = "mobility"
-PREFIX_DISCOVERY_CHILD = "prefix-discovery"
 
 _HOME_PREFIX_LIFETIME_S = 2_592_000
 """What routers advertise for a prefix by default (RFC 4861 section 6.2.1): it stays as long as the configuration."""
-
-_SIGNALLING = ((PROTOCOL_MOBILITY, MOBILITY_CHILD), (PROTOCOL_ICMPV6, PREFIX_DISCOVERY_CHILD))
 
 
 class HomeAgentPolicy:
@@ -86,12 +82,7 @@ class HomeAgentPolicy:
         home_address = self._directory.home_address(identity) or self._autoconfigured(identity, remote_selectors)
         if home_address is None:
             return None
-        for protocol, name in _SIGNALLING:
-            local = narrow(local_selectors, TrafficSelector.host(self._address, protocol))
-            remote = narrow(remote_selectors, TrafficSelector.host(home_address, protocol))
-            if local and remote:
-                return ChildPolicy(local, remote, name)
-        return None
+        return signalling_child(self._address, local_selectors, home_address, remote_selectors)
 
     def configuration_reply(self, sa: AuthenticatedPeer, request: ConfigurationPayload) -> ConfigurationAnswer | None:
         """What a node asks for: a home address, a prefix to make one from, name servers.

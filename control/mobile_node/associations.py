@@ -13,7 +13,7 @@ from control.ikev2.sa import IkeSa
 from control.ipsec.errors import IpsecBackendError
 from control.ipsec.security_association import SecurityAssociation, security_association_pair
 from control.ipsec.userspace import UserspaceIpsec
-from control.mobile_node.policy import MOBILITY_CHILD
+from control.signalling_children import MOBILITY_CHILD
 
 InstalledCallback = Callable[[SecurityAssociation, SecurityAssociation], None]
 

@@ -11,9 +11,10 @@ from control.ikev2.payloads.identification import Identity
 from control.ikev2.sa import IkeSa
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY, TrafficSelector
 from control.mobile_node.attempts import WantedHomeAgent
-from control.mobile_node.policy import MOBILITY_CHILD, configuration_request
+from control.mobile_node.policy import configuration_request
 from control.mobile_node.settings import NodeSettings
 from control.mobility.addresses import UNSPECIFIED
+from control.signalling_children import MOBILITY_CHILD
 
 _ANY_MOBILITY = TrafficSelector(IPv6Address(0), IPv6Address((1 << 128) - 1), PROTOCOL_MOBILITY)
 

@@ -30,7 +30,6 @@ from control.mobile_node.events import (
     RegistrationFailed,
 )
 from control.mobile_node.policy import (
-    MOBILITY_CHILD,
     MobileNodePolicy,
     offered_home_address,
     offered_name_servers,
@@ -52,6 +51,7 @@ from control.mobility.messages import (
     UnknownMobilityMessage,
 )
 from control.mobility.messages.binding_error import BindingErrorStatus
+from control.signalling_children import MOBILITY_CHILD
 
 _NEXT_HEADER_IPV6 = bytes((PROTOCOL_IPV6,))
 

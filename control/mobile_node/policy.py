@@ -14,16 +14,13 @@ from control.ikev2.payloads.configuration import ConfigurationAttribute, Configu
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import ConfigurationAnswer
 from control.ikev2.sa import IkeSa
-from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector, narrow
+from control.ipsec.traffic_selector import TrafficSelector
 from control.mobile_node.settings import NodeSettings
 from control.mobility.addresses import UNSPECIFIED, is_unicast_routable
+from control.signalling_children import signalling_child
 from control.wire import WireError
 
-MOBILITY_CHILD = "mobility"
-PREFIX_DISCOVERY_CHILD = "prefix-discovery"
 IPV6_ADDRESS_SIZE = 16
-
-_GRANTED = ((PROTOCOL_MOBILITY, MOBILITY_CHILD), (PROTOCOL_ICMPV6, PREFIX_DISCOVERY_CHILD))
 
 
 class MobileNodePolicy:
@@ -60,12 +57,7 @@ class MobileNodePolicy:
         That is the address the node has, or the one this home agent assigned in its IKE_AUTH.
         """
         home_address = offered_home_address(sa) or self.home_address
-        for protocol, name in _GRANTED:
-            local = narrow(local_selectors, TrafficSelector.host(home_address, protocol))
-            remote = narrow(remote_selectors, TrafficSelector.host(sa.remote.ipv6_address, protocol))
-            if local and remote:
-                return ChildPolicy(local, remote, name)
-        return None
+        return signalling_child(home_address, local_selectors, sa.remote.ipv6_address, remote_selectors)
 
     def configuration_reply(self, sa: IkeSa, request: ConfigurationPayload) -> ConfigurationAnswer | None:
         """A mobile node has no configuration to give."""

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from control.cli.doctor.finding import Finding, ok, problem, warning
 from control.cluster.open_store import open_store
-from control.cluster.redis_address import RedisAddress
 from control.cluster.store import StoreError
 from control.config import Configuration
 from control.config.credentials import load_certificates
 from control.config.nodes import Node
 from control.config.own_certificate import flaw_of_own_certificate
+from control.config.secret_files import secret_files
 
 _RENEW_BEFORE = timedelta(days=30)
 _LEAST_FREE_BYTES = 64 * 2**20
@@ -23,14 +23,8 @@ _LEAST_FREE_BYTES = 64 * 2**20
 
 def examine_files(configuration: Configuration, nodes: list[Node]) -> Iterator[Finding]:
     """What the configuration names, once it is known to be readable and well-formed."""
-    secrets = [configuration.ike.private_key]
-    if isinstance(configuration.cluster.store.place, RedisAddress) and configuration.cluster.store.place.holds_secret:
-        secrets.append(configuration.path)
-    if any(node.has_secret for node in nodes):
-        secrets.append(configuration.nodes.file)
-    for path in secrets:
-        if path is not None:
-            yield check_secret(path)
+    for path in secret_files(configuration, nodes):
+        yield check_secret(path)
     certificate = configuration.ike.certificate
     if certificate is not None:
         yield _check_certificate(configuration, certificate)

@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from control.eap.authenticator import EapAuthenticator
 from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
-from control.ikev2.child import ChildPolicy, ChildRequest
+from control.ikev2.child import ChildPolicy, ChildRequest, ChildSa
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.events import Event
 from control.ikev2.exchanges.base import NONCE_SIZE
@@ -317,19 +317,23 @@ def pki() -> Pki:
     return Pki()
 
 
+def match_child(child: ChildSa, twin: ChildSa) -> None:
+    """The two are the ends of one: the same keys and selectors in opposite directions."""
+    assert (child.inbound_spi, child.outbound_spi) == (twin.outbound_spi, twin.inbound_spi)
+    assert child.inbound_encryption_key == twin.outbound_encryption_key
+    assert child.outbound_encryption_key == twin.inbound_encryption_key
+    assert child.inbound_integrity_key == twin.outbound_integrity_key
+    assert child.local_selectors == twin.remote_selectors
+    assert child.remote_selectors == twin.local_selectors
+    assert child.transport_mode == twin.transport_mode
+
+
 def match(sa: IkeSa, other: IkeSa) -> None:
     """Both ends have the same children, with the same keys in opposite directions."""
     theirs = {child.outbound_spi: child for child in other.children.values()}
     assert sorted(theirs) == sorted(sa.children)
     for spi, child in sa.children.items():
-        twin = theirs[spi]
-        assert child.outbound_spi == twin.inbound_spi
-        assert child.inbound_encryption_key == twin.outbound_encryption_key
-        assert child.outbound_encryption_key == twin.inbound_encryption_key
-        assert child.inbound_integrity_key == twin.outbound_integrity_key
-        assert child.local_selectors == twin.remote_selectors
-        assert child.remote_selectors == twin.local_selectors
-        assert child.transport_mode == twin.transport_mode
+        match_child(child, theirs[spi])
 
 
 @pytest.fixture
