@@ -119,7 +119,8 @@ class HomeLinks:
         self._links: dict[str, HomeLink] = {}
         self._questions: dict[IPv6Address, _Question] = {}
         self._unasked: deque[IPv6Address] = deque()
-        self._asked: dict[tuple[str, IPv6Address], IPv6Address] = {}
+        # Nodes of several prefixes may have the same link-local address.
+        self._asked: dict[tuple[str, IPv6Address], tuple[IPv6Address, ...]] = {}
         self._ends: deque[tuple[float, IPv6Address, _Question]] = deque()
         self._duplicates: set[IPv6Address] = set()
         self._unique_until: dict[IPv6Address, float] = {}
@@ -255,8 +256,7 @@ class HomeLinks:
         # Who asks with an address of his own only wants to reach the target.
         if message.type is NeighbourMessageType.SOLICITATION and message.source != UNSPECIFIED:
             return
-        home_address = self._asked.get((link, message.target))
-        if home_address is not None:
+        for home_address in self._asked.get((link, message.target), ()):
             self._end(home_address, Detection.DUPLICATE, now)
 
     def next_timer(self) -> float | None:
@@ -301,7 +301,10 @@ class HomeLinks:
     def _end(self, home_address: IPv6Address, result: Detection, now: float) -> None:
         question = self._questions.pop(home_address)
         for target in question.targets:
-            del self._asked[question.link, target]
+            asked = (question.link, target)
+            others = tuple(each for each in self._asked.pop(asked) if each != home_address)
+            if others:
+                self._asked[asked] = others
         self._finished.append(home_address)
         if result is Detection.DUPLICATE:
             self._duplicates.add(home_address)
@@ -337,7 +340,7 @@ class HomeLinks:
         if question is None or question.over_at is not None:
             return
         for target in question.targets:
-            self._asked[question.link, target] = home_address
+            self._asked[question.link, target] = (*self._asked.get((question.link, target), ()), home_address)
             self._multicast(question.link, probe(target), "detection-probe", now)
         question.over_at = now + RETRANS_TIMER_S
         self._ends.append((question.over_at, home_address, question))

@@ -127,6 +127,26 @@ def test_a_link_local_address_of_two_is_served_until_both_are_gone() -> None:
     assert links.defence_changes() == [(LINK_LOCAL, "home0", Defence.NONE)]
 
 
+@pytest.mark.parametrize("claimed", [False, True])
+def test_a_link_local_address_of_two_is_asked_for_both(claimed: bool) -> None:
+    prefixes = [IPv6Network("2001:db8:100::/64"), IPv6Network("2001:db8:200::/64")]
+    links = HomeLinks(1000.0)
+    links.update([HomeLink("home0", LINK.source, MAC, frozenset(prefixes))])
+    homes = [prefix[5] for prefix in prefixes]
+    for number, home in enumerate(homes):
+        links.detect(home, True, 0.1 * number)
+
+    if claimed:
+        links.receive("home0", unsolicited_advertisement(LINK_LOCAL, LINK_LOCAL, bytes(6)), 0.5)
+    links.handle_timer(1.0)
+    links.handle_timer(1.1)
+
+    assert links.finished() == homes
+    assert [links.is_duplicate(home) for home in homes] == [claimed, claimed]
+    links.receive("home0", unsolicited_advertisement(LINK_LOCAL, LINK_LOCAL, bytes(6)), 1.2)
+    assert links.finished() == []
+
+
 def test_routed_home_addresses_are_nobodys_on_the_link(links: HomeLinks) -> None:
     assert links.detect(ROUTED, True, 0.0) is Detection.UNIQUE
     links.serve(ROUTED, True, announce=True, now=0.0)
