@@ -13,7 +13,7 @@ from control.home_agent.home_links import Detection, HomeLinks
 from control.home_agent.signalling import Outgoing, ProtectedSignalling
 from control.ipsec.errors import EspError
 from control.mobility.binding_cache import Binding
-from control.mobility.home_registration import Change, HomeRegistration, RegistrationOutcome
+from control.mobility.home_registration import NOTHING_TO_DELETE, Change, HomeRegistration, RegistrationOutcome
 from control.mobility.messages import (
     BindingAcknowledgement,
     BindingAcknowledgementStatus,
@@ -77,6 +77,7 @@ class Registrations:
         self._is_taken_over: Callable[[str, IPv6Address], bool] = _never
         self._undetected: dict[IPv6Address, _Undetected] = {}
         self._pending: dict[IPv6Address, PendingRegistration] = {}
+        self._storing: dict[IPv6Address, PendingRegistration] = {}
         self._packets: list[Outgoing] = []
 
     def attach(self, is_taken_over: Callable[[str, IPv6Address], bool]) -> None:
@@ -116,6 +117,9 @@ class Registrations:
         wall = update.wall + now - update.received_at
         outcome = self.rules.process(update.message, home_address, care_of_address, identity, wall)
         if outcome.change is Change.NONE:
+            if outcome.reason == NOTHING_TO_DELETE and self._is_being_registered(update):
+                self.statistics["overtaken"] += 1
+                return
             self.statistics[outcome.reason] += 1
             self.observe_refusal(identity, home_address, care_of_address, outcome.reason, now)
             self._acknowledge(outcome, home_address, care_of_address, now)
@@ -128,6 +132,19 @@ class Registrations:
             return
         received_at = update.received_at
         self._pending[home_address] = PendingRegistration(identity, home_address, outcome, care_of_address, received_at)
+
+    def _is_being_registered(self, update: _Undetected) -> bool:
+        """Whether the node deletes what it has just asked for, which then must not come about (RFC 6275 section 10.3.2).
+
+        What waits for duplicate address detection is dropped. What the store has already comes about, and goes when
+        the node, left without an answer, repeats its request.
+        """
+        home_address, number = update.home_address, update.message.sequence_number
+        waiting = self._undetected.get(home_address)
+        if waiting is not None and is_newer(number, waiting.message.sequence_number):
+            del self._undetected[home_address]
+        pending = self._pending.get(home_address) or self._storing.get(home_address)
+        return pending is not None and is_newer(number, pending.outcome.sequence_number)
 
     def _has_to_wait(self, outcome: RegistrationOutcome, update: _Undetected, now: float) -> bool:
         """RFC 6275 section 10.3.1: a home agent that begins to serve an address looks first whether it is in use."""
@@ -146,11 +163,13 @@ class Registrations:
     def pending(self) -> list[PendingRegistration]:
         """What has to be stored now, one per home address; each is then :meth:`stored` or :meth:`not_stored`."""
         pending = list(self._pending.values())
+        self._storing.update(self._pending)
         self._pending.clear()
         return pending
 
     def stored(self, registration: PendingRegistration, now: float) -> bool:
         """The store has it: it takes effect and is acknowledged. Returns whether it did take effect."""
+        self._no_longer_storing(registration)
         if not self.rules.commit(registration.outcome):
             return False
         self._acknowledge(registration.outcome, registration.home_address, registration.reply_to, now)
@@ -158,6 +177,7 @@ class Registrations:
 
     def not_stored(self, registration: PendingRegistration) -> None:
         """The store refused it: silence, so that the node repeats (RFC 6275 section 11.8)."""
+        self._no_longer_storing(registration)
         self.statistics["not-stored"] += 1
 
     def no_room(self, registration: PendingRegistration, now: float) -> None:
@@ -165,6 +185,7 @@ class Registrations:
 
         Admission by ``rules`` comes first; this is for what came at the same moment as the last that fitted.
         """
+        self._no_longer_storing(registration)
         self.statistics["insufficient-resources"] += 1
         refusal = BindingAcknowledgement(
             BindingAcknowledgementStatus.INSUFFICIENT_RESOURCES, registration.outcome.sequence_number
@@ -194,6 +215,7 @@ class Registrations:
     def forget_all(self) -> None:
         """Drop every binding and everything not yet sent."""
         self._pending.clear()
+        self._storing.clear()
         self._undetected.clear()
         self._packets.clear()
         for binding in self.rules.cache.bindings():
@@ -202,6 +224,10 @@ class Registrations:
     def expire(self, wall: float) -> list[Binding]:
         """Bindings whose lifetime has passed, removed from the cache."""
         return self.rules.cache.expire(wall)
+
+    def _no_longer_storing(self, registration: PendingRegistration) -> None:
+        if self._storing.get(registration.home_address) is registration:
+            del self._storing[registration.home_address]
 
     def _acknowledge(
         self, outcome: RegistrationOutcome, home_address: IPv6Address, care_of_address: IPv6Address, now: float

@@ -28,11 +28,13 @@ from control.records import HashedByIdentity, dataclass
 
 _Status = BindingAcknowledgementStatus
 
+NOTHING_TO_DELETE = "not-home-agent-for-this-mobile-node"
+"""The reason why a de-registration is refused."""
 _REJECTION_REASONS = {
     _Status.ADMINISTRATIVELY_PROHIBITED: "administratively-prohibited",
     _Status.INSUFFICIENT_RESOURCES: "insufficient-resources",
     _Status.NOT_HOME_SUBNET: "not-home-subnet",
-    _Status.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE: "not-home-agent-for-this-mobile-node",
+    _Status.NOT_HOME_AGENT_FOR_THIS_MOBILE_NODE: NOTHING_TO_DELETE,
     _Status.DUPLICATE_ADDRESS_DETECTION_FAILED: "duplicate-address-detection-failed",
     _Status.SEQUENCE_NUMBER_OUT_OF_WINDOW: "sequence-number-out-of-window",
     _Status.REGISTRATION_TYPE_CHANGE_DISALLOWED: "registration-type-change-disallowed",
