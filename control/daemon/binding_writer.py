@@ -220,25 +220,30 @@ class BindingWriter:
         self._expired |= expired
 
     async def _finish(self, lease: Lease, registration: PendingRegistration) -> bool:
-        outcome = registration.outcome
+        outcome, home_address = registration.outcome, registration.home_address
         try:
             if outcome.change is Change.REMOVE:
-                self._tunnels.remove(registration.home_address)
-            elif outcome.change is Change.INSTALL and outcome.binding is not None:
+                self._tunnels.remove(home_address)
+            elif outcome.binding is not None and (outcome.change is Change.INSTALL or self._has_ended(home_address)):
                 self._tunnels.install(outcome.binding)
         except MapFull as error:
             await self._roll_back(lease, registration)
             self.failures["no-room"] += 1
             self._agent.registrations.no_room(registration, asyncio.get_running_loop().time())
-            _LOG.error("binding of %s refused: %s", registration.home_address, error)
+            _LOG.error("binding of %s refused: %s", home_address, error)
             return False
         except DatapathError as error:
             await self._roll_back(lease, registration)
             self._refuse([registration], "data-path")
-            _LOG.error("binding of %s not installed: %s", registration.home_address, error)
+            _LOG.error("binding of %s not installed: %s", home_address, error)
             return False
+        self._expired.discard(home_address)
         self._agent.stored(registration, asyncio.get_running_loop().time())
         return True
+
+    def _has_ended(self, home_address: IPv6Address) -> bool:
+        """Whether the binding that was to be renewed has ended while the store was at work: the data path has dropped it."""
+        return self._agent.registrations.rules.cache.get(home_address) is None
 
     async def _roll_back(self, lease: Lease, registration: PendingRegistration) -> None:
         """Undo in the store what the data path did not take: store and data path agree, the node repeats."""
