@@ -242,7 +242,7 @@ class BindingWriter:
         return True
 
     def _has_ended(self, home_address: IPv6Address) -> bool:
-        """Whether the binding that was to be renewed has ended while the store was at work: the data path has dropped it."""
+        """Whether the binding that was to be renewed has ended since, so that the data path has dropped it."""
         return self._agent.registrations.rules.cache.get(home_address) is None
 
     async def _roll_back(self, lease: Lease, registration: PendingRegistration) -> None:

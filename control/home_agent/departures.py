@@ -82,13 +82,20 @@ class Departures:
         return DepartureProgress(waiting + self._left + self._silent, self._left, self._silent, waiting)
 
     def begin(self, home_addresses: Iterable[IPv6Address], addresses: Sequence[IPv6Address]) -> int:
-        """Have nodes leave for one of ``addresses``, home agents in order of preference. Returns how many are new."""
+        """Have nodes leave for one of ``addresses``, home agents that are as good as each other.
+
+        Each is the first one for as many nodes, as nodes take them in order (RFC 5142 section 6.2).
+
+        Returns:
+            How many nodes are new.
+        """
         if not self._departures:
             self._left = self._silent = 0
         added = 0
         for home_address in home_addresses:
             if home_address not in self._departures:
-                departure = _Departure(home_address, tuple(addresses))
+                first = added % max(1, len(addresses))
+                departure = _Departure(home_address, (*addresses[first:], *addresses[:first]))
                 self._departures[home_address] = departure
                 self._untold.append(departure)
                 added += 1

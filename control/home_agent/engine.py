@@ -429,7 +429,10 @@ class HomeAgent:
                     self._release_if_gone(str(sa.remote_identity))
 
     def _ike_established(self, sa: NodeIkeSa, job: RebootstrapJob | None, now: float) -> None:
-        identity = self.sessions.established(sa)
+        identity, surplus = self.sessions.established(sa)
+        if surplus is not None:
+            self.statistics["ike-surplus"] += 1
+            surplus.delete(now)
         self._happen(TimelineEvent.IKE_ESTABLISHED, identity, role="initiator" if job else "responder")
         if job is not None:
             self.takeover.ike_established(job, now)
@@ -450,7 +453,7 @@ class HomeAgent:
         if child.local_selectors[0].protocol != PROTOCOL_MOBILITY or event.replaces is not None:
             return
         # Only now can the node's next Binding Update do without the older pair of security associations.
-        older = self.sessions.take_superseded(str(sa.remote_identity))
+        older = self.sessions.take_superseded(str(sa.remote_identity), sa)
         if older is not None:
             # The node may have made a new one because it has moved.
             older.move(now, remote=sa.remote)

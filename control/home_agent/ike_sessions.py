@@ -21,10 +21,11 @@ class IkeSessions:
         self._identity_of_spi: dict[int, str] = {}
 
     def __iter__(self) -> Iterator[NodeIkeSa]:
-        return iter(self._by_identity.values())
+        yield from self._by_identity.values()
+        yield from self._superseded.values()
 
     def __len__(self) -> int:
-        return len(self._by_identity)
+        return len(self._by_identity) + len(self._superseded)
 
     def current(self, identity: str) -> NodeIkeSa | None:
         """The newest IKE SA with a node."""
@@ -41,17 +42,32 @@ class IkeSessions:
         """The node that authenticated itself for a security association."""
         return self._identity_of_spi.get(inbound_spi)
 
-    def established(self, sa: NodeIkeSa) -> str:
-        """Remember a new IKE SA; one it replaces stays usable until :meth:`take_superseded`. Returns the node."""
+    def established(self, sa: NodeIkeSa) -> tuple[str, NodeIkeSa | None]:
+        """Remember a new IKE SA; one it replaces stays usable until :meth:`take_superseded`.
+
+        Returns:
+            The node, and an IKE SA that is one too many: the caller deletes it. The node has made another one before it
+            made use of that, so that the one from before is still the one in use.
+        """
         identity = str(sa.remote_identity)
         older = self._by_identity.get(identity)
         self._by_identity[identity] = sa
-        if older is not None and older is not sa:
-            self._superseded[identity] = older
-        return identity
+        if older is None or older is sa:
+            return identity, None
+        if identity in self._superseded:
+            return identity, older
+        self._superseded[identity] = older
+        return identity, None
 
-    def take_superseded(self, identity: str) -> NodeIkeSa | None:
-        """The IKE SA that a newer one with the same node replaced, once; the caller deletes it."""
+    def take_superseded(self, identity: str, by: NodeIkeSa) -> NodeIkeSa | None:
+        """The IKE SA that a newer one with the same node replaced, once; the caller deletes it.
+
+        Args:
+            identity: the node.
+            by: the IKE SA that is in use from now on. If that is the older one after all, both stay.
+        """
+        if self._superseded.get(identity) is by:
+            return None
         return self._superseded.pop(identity, None)
 
     def rekeyed(self, sa: NodeIkeSa, successor: NodeIkeSa) -> None:
@@ -130,7 +146,11 @@ class IkeSessions:
         for child in list(sa.children.values()):
             self.child_closed(child)
         identity = str(sa.remote_identity)
-        if self._by_identity.get(identity) is sa:
-            del self._by_identity[identity]
         if self._superseded.get(identity) is sa:
             del self._superseded[identity]
+        if self._by_identity.get(identity) is sa:
+            older = self._superseded.pop(identity, None)
+            if older is None:
+                del self._by_identity[identity]
+            else:
+                self._by_identity[identity] = older

@@ -134,7 +134,7 @@ class Registrations:
         self._pending[home_address] = PendingRegistration(identity, home_address, outcome, care_of_address, received_at)
 
     def _is_being_registered(self, update: _Undetected) -> bool:
-        """Whether the node deletes what it has just asked for, which then must not come about (RFC 6275 section 10.3.2).
+        """Whether the node deletes what it has just asked for, which must not come about (RFC 6275 section 10.3.2).
 
         What waits for duplicate address detection is dropped. What the store has already comes about, and goes when
         the node, left without an answer, repeats its request.

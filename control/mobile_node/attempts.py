@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from random import Random
@@ -46,6 +46,7 @@ class Attempts:
 
     __slots__ = (
         "_broad",
+        "_named",
         "_origin",
         "_others",
         "_random",
@@ -78,6 +79,7 @@ class Attempts:
         self._others = {address: WantedHomeAgent(address, identity) for address, identity in (others or {}).items()}
         self.wanted: WantedHomeAgent | None = None
         self._origin: WantedHomeAgent | None = None
+        self._named: deque[IPv6Address] = deque()
         self._refusing: set[IPv6Address] = set()
         self._redirected_at: deque[float] = deque(maxlen=_MAX_REDIRECTS)
         self.sa: IkeSa | None = None
@@ -119,7 +121,10 @@ class Attempts:
             # A redirect that leads nowhere is forgotten: its sender may be nobody (RFC 5685 section 8).
             self.wanted, self._origin = self._origin, None
             unanswered = False
-        if unanswered:
+        if self._named:
+            address = self._named.popleft()
+            self.wanted = WantedHomeAgent(address, self._identity_of(address))
+        elif unanswered:
             self.wanted = self._after(self.wanted)
         self.retry_at = now + self._wait * self._random.uniform(0.5, 2.0)
         self._wait = min(2 * self._wait, self._timers.maximum_s)
@@ -128,10 +133,15 @@ class Attempts:
         """The node is registered, by its own attempt or because a home agent came; that one is wanted from now on."""
         self.wanted = wanted
         self._origin = None
+        self._named.clear()
         self._refusing.clear()
         self.sa = None
         self.retry_at = None
         self._wait = self._timers.initial_s
+
+    def name(self, home_agents: Iterable[IPv6Address]) -> None:
+        """Have these their turn, in order, where the next attempt comes to nothing (RFC 5142 section 6.2)."""
+        self._named = deque(home_agents)
 
     def refused(self) -> WantedHomeAgent | None:
         """The wanted home agent serves the node not at all: another one that has not said so, None if none is left.

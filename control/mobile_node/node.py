@@ -379,7 +379,7 @@ class MobileNode:
         self._enrolment.register_over(association, now)
 
     def _sent_elsewhere(self, association: Association, message: HomeAgentSwitch, now: float) -> None:
-        """The home agent sends its node away: de-register, then turn to one it names (RFC 5142 section 5)."""
+        """The home agent sends its node away: de-register, then turn to those named (RFC 5142 section 6.2)."""
         registration = self._registrar.registration
         if registration is None or association.home_agent != registration.home_agent:
             self.statistics["switch-not-from-home-agent"] += 1
@@ -391,7 +391,8 @@ class MobileNode:
         self._attempts.give_up(now)
         self._attempts.wanted = None
         if others:
-            chosen = self._random.choice(others)
+            chosen, *following = others
+            self._attempts.name(following)
             self._enrolment.next_home_agent = WantedHomeAgent(chosen, None)
             self._events.append(HomeAgentSwitched(registration.home_agent, chosen, bootstrap=False))
         else:

@@ -248,6 +248,8 @@ class HomeRegistration:
             return request.reject(_Status.SEQUENCE_NUMBER_OUT_OF_WINDOW, last)
         if binding_update.lifetime_units == 0 or claimed == home_address:
             return self._deregister(request, binding, known=last is not None)
+        if care_of_address == home_address:
+            return request.discard("no-home-address-option")
         return self._register(request, authenticated_identity, binding)
 
     def commit(self, outcome: RegistrationOutcome) -> bool:
@@ -300,6 +302,7 @@ class HomeRegistration:
             sequence_number=request.update.sequence_number,
             lifetime_units=0,
             key_management=self._keeps_key_management(request),
+            mobile_router=request.update.mobile_router and self._mobile_networks is not None,
             options=_dns_update_reply(request.update),
         )
         return request.outcome(acknowledgement, Change.REMOVE, binding, binding, "deregistered")
@@ -323,6 +326,8 @@ class HomeRegistration:
             networks = self._networks_of(request, identity)
         except PrefixRefused as refused:
             return request.reject(refused.status)
+        if self._leads_nowhere(request, networks):
+            return request.reject(_Status.INVALID_CARE_OF_ADDRESS)
         binding = Binding(
             home_address=request.home_address,
             care_of_address=request.care_of_address,
@@ -364,10 +369,17 @@ class HomeRegistration:
             return ()
         if self._mobile_networks is None:
             raise PrefixRefused(_Status.MOBILE_ROUTER_OPERATION_NOT_PERMITTED)
-        networks = registered_networks(request.update, self._mobile_networks(identity))
-        if self.cache.prefixes.leads_back(request.home_address, request.care_of_address, networks, self._care_of):
-            raise PrefixRefused(_Status.INVALID_CARE_OF_ADDRESS)
-        return networks
+        return registered_networks(request.update, self._mobile_networks(identity))
+
+    def _leads_nowhere(self, request: _Request, networks: tuple[IPv6Network, ...]) -> bool:
+        """Whether packets sent to the care-of address would come back to this home agent without end."""
+        home_address, care_of_address = request.home_address, request.care_of_address
+        if care_of_address == self.home_agent:
+            return True
+        prefixes = self.cache.prefixes
+        if not networks and not prefixes and self.cache.get(care_of_address) is None:
+            return False  # as nearly always
+        return prefixes.leads_back(home_address, care_of_address, networks, self._care_of)
 
     def _care_of(self, home_address: IPv6Address) -> IPv6Address | None:
         binding = self.cache.get(home_address)

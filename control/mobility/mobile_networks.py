@@ -107,21 +107,21 @@ class PrefixTable:
         networks: Iterable[IPv6Network],
         care_of: Callable[[IPv6Address], IPv6Address | None],
     ) -> bool:
-        """Whether a mobile router would be behind itself, at once or by way of others: nothing would ever reach it.
+        """Whether a mobile node would be behind itself, at once or by way of others: nothing would ever reach it.
 
         Args:
             home_address: its home address.
             care_of_address: where it would be.
-            networks: the prefixes it would have.
+            networks: the prefixes it would have, none unless it is a mobile router.
             care_of: the care-of address of a home address, None if it has no binding.
         """
         networks = tuple(networks)
         passed = {home_address}
         at: IPv6Address | None = care_of_address
         while at is not None:
-            if any(at in network for network in networks):
+            if at == home_address or any(at in network for network in networks):
                 return True
-            router = self.router(at)
+            router = at if care_of(at) is not None else self.router(at)
             if router is None or router in passed:
                 return False  # its own networks of before do not count
             passed.add(router)

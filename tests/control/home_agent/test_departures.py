@@ -17,6 +17,7 @@ MOVED = IPv6Address("2001:db8:d::1")
 class World:
     def __init__(self, rate_per_s=1000.0):
         self.sent = []
+        self.named = []
         self.bindings = {home: self.binding(home, IPv6Address(f"2001:db8:c::{n}")) for n, home in enumerate(HOME, 1)}
         self.departures = Departures(self.send, self.bindings.get, rate_per_s)
 
@@ -31,7 +32,7 @@ class World:
         )
 
     def send(self, message, home_address, care_of_address, now):
-        assert message.addresses == (OTHER,)
+        self.named.append(message.addresses)
         assert not message.bootstrap
         self.sent.append((now, home_address, care_of_address))
         return True
@@ -50,8 +51,16 @@ def test_a_silent_node_is_told_at_0_5_and_15_seconds_and_then_no_more(world):
     assert world.departures.begin(HOME[:1], [OTHER]) == 1
     world.run(100.0)
     assert [now for now, _, _ in world.sent] == [0.0, 5.0, 15.0]
+    assert world.named == 3 * [(OTHER,)]
     assert world.departures.progress == DepartureProgress(total=1, silent=1)
     assert not world.departures.active
+
+
+def test_nodes_that_take_the_first_home_agent_of_the_list_are_divided_among_all(world):
+    third = IPv6Address("2001:db8:a3::1")
+    world.departures.begin(HOME[:4], [OTHER, third])
+    world.run(1.0)
+    assert world.named == 2 * [(OTHER, third), (third, OTHER)]
 
 
 def test_who_has_left_is_told_nothing_more(world):

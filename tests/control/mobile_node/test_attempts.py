@@ -47,6 +47,19 @@ def test_without_a_wish_there_is_no_attempt():
     assert not attempts.due(1e9)
 
 
+def test_home_agents_that_were_named_have_their_turn_in_order_until_one_serves():
+    others = [IPv6Address(f"2001:db8:a{number}::1") for number in (2, 3, 4)]
+    attempts = Attempts(RetryTimers(), Random(1), {others[1]: "ha3.example.org"})
+    attempts.wanted = WANTED
+    attempts.name(others)
+    for address, identity in zip(others[:2], (None, "ha3.example.org"), strict=True):
+        attempts.failed(0.0)
+        assert attempts.wanted == WantedHomeAgent(address, identity)
+    attempts.succeeded(attempts.wanted)
+    attempts.failed(0.0)
+    assert attempts.wanted.address == others[1]
+
+
 def test_an_attempt_is_due_when_its_time_has_come():
     attempts = Attempts(RetryTimers(), Random(1))
     attempts.wanted = WANTED

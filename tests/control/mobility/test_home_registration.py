@@ -136,6 +136,29 @@ def test_without_an_alternate_care_of_address_the_source_counts() -> None:
     assert outcome.binding.care_of_address == ELSEWHERE
 
 
+def test_the_home_agent_is_nobodys_care_of_address() -> None:
+    outcome = Agent().ask(update(options=(AlternateCareOfAddress(HOME_AGENT),)))
+    assert (status_of(outcome), outcome.reason) == (Status.INVALID_CARE_OF_ADDRESS, "invalid-care-of-address")
+    # At its end a binding has no use for one.
+    ending = Agent(bindings=(binding(),)).ask(update(11, 0, options=(AlternateCareOfAddress(HOME_AGENT),)))
+    assert ending.change is Change.REMOVE
+
+
+def test_nodes_at_each_others_home_address_are_refused() -> None:
+    second, third = PREFIX[0x52], PREFIX[0x53]
+    others = (
+        binding(home_address=second, care_of_address=HOME_ADDRESS, identity="second"),
+        binding(home_address=third, care_of_address=second, identity="third"),
+    )
+    for care_of_address in (second, third):
+        outcome = Agent(bindings=others).ask(update(options=(AlternateCareOfAddress(care_of_address),)))
+        assert status_of(outcome) == Status.INVALID_CARE_OF_ADDRESS
+    # One behind another one is reached, in two tunnels.
+    elsewhere = (binding(home_address=second, identity="second"),)
+    outcome = Agent(bindings=elsewhere).ask(update(options=(AlternateCareOfAddress(second),)))
+    assert (outcome.change, status_of(outcome)) == (Change.INSTALL, Status.ACCEPTED)
+
+
 def test_acknowledged_although_no_acknowledgement_was_asked_for() -> None:
     assert status_of(Agent().ask(update(acknowledge=False))) == Status.ACCEPTED
 
@@ -328,6 +351,7 @@ def test_a_home_registration_does_not_become_another_kind() -> None:
         pytest.param(
             Agent(), update(options=(NonceIndices(1, 2),)), {}, "nonce-indices-in-home-registration", id="nonces"
         ),
+        pytest.param(Agent(), update(), {"source": HOME_ADDRESS}, "no-home-address-option", id="away-yet-at-home"),
         pytest.param(Agent(), update(home_registration=False), {}, "not-a-home-registration", id="no-h-bit"),
         pytest.param(
             Agent((binding(),)),

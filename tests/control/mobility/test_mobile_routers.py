@@ -198,6 +198,8 @@ def test_a_deregistration_is_a_routers_or_not(flag: bool) -> None:
     agent.take()
     outcome = agent.take(NESTED_NETWORK, lifetime_units=0, mobile_router=flag)
     assert (outcome.change, outcome.reason) == (Change.REMOVE, "deregistered")
+    assert outcome.acknowledgement is not None
+    assert outcome.acknowledgement.mobile_router is flag  # RFC 3963 section 4.2
     assert (agent.networks(), len(agent.cache.prefixes)) == ((), 0)
 
 
