@@ -261,7 +261,7 @@ def _specialisation(options: LoaderOptions, directory: Path) -> Specialisation:
     return Specialisation(
         directory,
         options.max_bindings,
-        _hash_key(directory, options.max_bindings),
+        _hash_key(directory, options),
         tuple(options.home_agent_addresses),
         mobile_networks=options.mobile_networks,
         home_links=bool(options.home_links),
@@ -271,12 +271,12 @@ def _specialisation(options: LoaderOptions, directory: Path) -> Specialisation:
     )
 
 
-def _hash_key(directory: Path, max_bindings: int) -> bytes:
+def _hash_key(directory: Path, options: LoaderOptions) -> bytes:
     """The key that places bindings: drawn when the maps are made, and theirs for good."""
     with Map.open(directory / "hash_key") as opened:
         key = opened.lookup(INDEX.pack(0)) or b""
         if not any(key):
-            key = draw_hash_key(max_bindings)
+            key = draw_hash_key(options.max_bindings, options.home_agent_addresses)
             opened.update(INDEX.pack(0), key)
     return key
 
