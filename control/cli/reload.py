@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -17,11 +18,12 @@ from control.cli.output import print_json
 @configuration_option
 @json_option
 def reload(remove_most: bool, path: Path, as_json: bool) -> None:
-    """Have the daemon read its nodes file again.
+    """Have the daemon read nodes and certificates again.
 
-    Nodes that are new can register, and those that are gone lose their bindings. Keys of nodes count from their next
-    IKE SA on. A mistake in the files changes nothing, and is told; so does a file without most of the nodes, which may
-    not be written to its end yet. What else has changed takes effect with a restart.
+    Nodes that are new can register, and those that are gone lose their bindings. Keys of nodes, certificate, private
+    key and trust anchors count for new IKE SAs. A mistake in the files changes nothing, and is told; so does a file
+    without most of the nodes, which may not be written to its end yet. What else has changed takes effect with a
+    restart.
     """
     with told():
         answer = ask_daemon(path, "reload", {"remove_most": remove_most}, timeout_s=60.0)
@@ -33,6 +35,11 @@ def reload(remove_most: bool, path: Path, as_json: bool) -> None:
         click.echo(
             f"{done['nodes']} nodes: {done['added']} added, {done['removed']} removed, {done['changed']} changed"
         )
+        if done["certificate_expires_at"] is not None:
+            until = datetime.fromtimestamp(done["certificate_expires_at"]).astimezone()
+            click.echo(f"another certificate is in force, until {until.isoformat(sep=' ', timespec='minutes')}")
+        if done["trust_anchors"] is not None:
+            click.echo(f"other trust anchors are in force, {done['trust_anchors']} of them")
         if done["bindings_ended"]:
             click.echo(f"{done['bindings_ended']} bindings ended")
         for what in done["needs_upgrade"]:

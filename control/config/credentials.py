@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from control.config.ike_settings import IkeSettings
 from control.config.problems import ConfigurationError, Problem
 from control.config.toml_source import read_text
-from control.ikev2.policy import Credentials, PrivateKey
+from control.ikev2.policy import CertificateMaterial, Credentials, PrivateKey
 
 _PEM_BEGIN = "-----BEGIN "
 _SMALLEST_RSA_BITS = 2048
@@ -23,6 +23,16 @@ _KEY_WANTED = "Use an RSA (2048 bits or more), ECDSA P-256 or P-384, or Ed25519 
 def is_pem(text: str) -> bool:
     """Whether a string is PEM text rather than the name of a file."""
     return text.lstrip().startswith(_PEM_BEGIN)
+
+
+def certificate_material(ike: IkeSettings) -> CertificateMaterial:
+    """All that the configuration names to authenticate with, by certificates.
+
+    Raises:
+        ConfigurationError: a file is not what it should be.
+    """
+    anchors = [certificate for path in ike.trust_anchors for certificate in load_certificates(path)]
+    return CertificateMaterial(own_credentials(ike), tuple(anchors))
 
 
 def own_credentials(ike: IkeSettings) -> Credentials | None:

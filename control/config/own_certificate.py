@@ -9,6 +9,7 @@ from control.config.schema import Configuration
 from control.ikev2.certificates import CertificateValidator
 from control.ikev2.errors import CertificateError
 from control.ikev2.payloads.identification import Identity
+from control.ikev2.policy import Credentials
 
 
 def own_identity(configuration: Configuration) -> Identity:
@@ -31,12 +32,15 @@ def flaw_of_own_certificate(configuration: Configuration, wall: float) -> Certif
         ConfigurationError: see :func:`control.config.credentials.load_credentials`.
     """
     credentials = own_credentials(configuration.ike)
-    if credentials is None:
-        return None
+    return None if credentials is None else flaw_of(credentials, own_identity(configuration), wall)
+
+
+def flaw_of(credentials: Credentials, identity: Identity, wall: float) -> CertificateError | None:
+    """Why nodes will refuse a certificate for this identity at this time, None if they will not."""
     leaf = credentials.certificates[0]
     validator = CertificateValidator([leaf], lambda: wall)
     try:
-        validator.validate([leaf.public_bytes(Encoding.DER)], own_identity(configuration))
+        validator.validate([leaf.public_bytes(Encoding.DER)], identity)
     except CertificateError as error:
         return error
     return None

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from ipaddress import IPv6Address
 
 from control.config import Configuration
-from control.config.credentials import load_certificates, own_credentials
+from control.config.credentials import certificate_material
 from control.config.nodes import Node
 from control.config.revocation import load_revocation
 from control.daemon.eap_tls import tls_servers
 from control.eap.server import EapServer
 from control.home_agent.directory import AuthorisedNode, NodeDirectory
+from control.home_agent.key_exchange import KeyExchange
 from control.home_agent.policy import HomeAgentPolicy
 from control.ikev2.nat import NatTraversal
 from control.ikev2.notation import parse_esp_proposal, parse_ike_proposal
@@ -22,6 +23,7 @@ from control.ikev2.policy import (
     FRAGMENT_MEMORY,
     HALF_OPEN_LIMIT,
     STRANGER_REPLIES_PER_S,
+    CertificateMaterial,
     IkeConfiguration,
     KeyLog,
     LifetimePolicy,
@@ -61,12 +63,25 @@ def home_agent_policy(configuration: Configuration, directory: NodeDirectory, ik
         ike: the settings of the endpoint that the policy is for.
     """
     settings = configuration.home_agent
-    eap = EapServer(str(ike.local_identity), os.urandom, tls_servers(ike))
-    return HomeAgentPolicy(settings.address, directory, configuration.mobility.dns_servers, eap)
+    return HomeAgentPolicy(settings.address, directory, configuration.mobility.dns_servers, _eap_server(ike))
+
+
+def use_certificates(endpoint: KeyExchange, policy: HomeAgentPolicy, material: CertificateMaterial) -> None:
+    """Have an endpoint and its policy authenticate with other certificates from now on."""
+    endpoint.use_certificates(material)
+    policy.use_eap(_eap_server(endpoint.configuration))
+
+
+def _eap_server(ike: IkeConfiguration) -> EapServer:
+    return EapServer(str(ike.local_identity), os.urandom, tls_servers(ike))
 
 
 def ike_configuration(
-    configuration: Configuration, key_log: KeyLog | None, share: int = 1, shape_spi: Callable[[bytes], bytes] = bytes
+    configuration: Configuration,
+    key_log: KeyLog | None,
+    share: int = 1,
+    shape_spi: Callable[[bytes], bytes] = bytes,
+    certificates: CertificateMaterial | None = None,
 ) -> IkeConfiguration:
     """The settings of an endpoint.
 
@@ -75,17 +90,18 @@ def ike_configuration(
         key_log: told the keys of every IKE SA, None in production.
         share: how many endpoints there are, so that this one has its part of each limit that is meant for all.
         shape_spi: see :class:`control.ikev2.policy.IkeConfiguration`.
+        certificates: in the place of those that the configuration names; None for those.
 
     Raises:
         ConfigurationError: a certificate or key file is not what it should be.
     """
     settings = configuration.home_agent
-    anchors = [certificate for path in configuration.ike.trust_anchors for certificate in load_certificates(path)]
+    certificates = certificates or certificate_material(configuration.ike)
     return IkeConfiguration(
         local_identity=Identity.from_text(settings.identity or str(settings.address)),
         wall_clock=time.time,
-        credentials=own_credentials(configuration.ike),
-        trust_anchors=tuple(anchors),
+        credentials=certificates.credentials,
+        trust_anchors=certificates.trust_anchors,
         revocation=load_revocation(configuration.ike),
         ike_proposals=tuple(map(parse_ike_proposal, configuration.ike.proposals)) or DEFAULT_IKE_PROPOSALS,
         esp_proposals=tuple(map(parse_esp_proposal, configuration.ike.esp_proposals)) or DEFAULT_ESP_PROPOSALS,

@@ -14,14 +14,16 @@ import signal
 import socket
 import sys
 import time
+from functools import partial
 from typing import NoReturn
 
 from control.config.problems import ConfigurationError
 from control.daemon.garbage import settle
-from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory
+from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory, use_certificates
 from control.daemon.ike_worker_start import LOG_FORMAT, WorkerStart
 from control.daemon.revocation_files import RevocationFiles
 from control.ike_workers import messages as m
+from control.ike_workers.certificates import unpack
 from control.ike_workers.framing import Unframer, frame
 from control.ike_workers.steering import spi_shaper
 from control.ike_workers.worker import IkeWorker, WorkerSpis
@@ -51,7 +53,7 @@ class WorkerProcess:
         """Put it together.
 
         Raises:
-            ConfigurationError: a certificate or key file is not what it should be.
+            ConfigurationError: a revocation list is not what it should be.
             OSError: the key file cannot be written.
         """
         settings = start.configuration
@@ -63,9 +65,12 @@ class WorkerProcess:
         keys = KeyExport(settings.key_export.ike, None)
         spis = WorkerSpis(SpiSequence(os.urandom), start.index, start.workers)
         shape_spi = spi_shaper(start.index, start.workers)
-        configuration = ike_configuration(settings, keys.ike, start.workers, shape_spi)
-        policy = WorkerPolicy(home_agent_policy(settings, directory, configuration), directory, self._ask)
-        self._worker = IkeWorker(IkeEndpoint(configuration, policy, os.urandom, spis.allocate), directory, spis)
+        certificates = unpack(start.certificates)
+        configuration = ike_configuration(settings, keys.ike, start.workers, shape_spi, certificates)
+        own_policy = home_agent_policy(settings, directory, configuration)
+        policy = WorkerPolicy(own_policy, directory, self._ask)
+        endpoint = IkeEndpoint(configuration, policy, os.urandom, spis.allocate)
+        self._worker = IkeWorker(endpoint, directory, spis, partial(use_certificates, endpoint, own_policy))
         bound = [socket.socket(fileno=descriptor) for descriptor in ports]
         self._sockets = IkeSockets(settings.home_agent.address, nat_traversal=len(ports) > 1, bound=bound)
         lists = configuration.revocation

@@ -7,6 +7,7 @@ from ipaddress import IPv6Address
 
 from control.config import Configuration
 from control.config.nodes import Node
+from control.ike_workers.messages import UseCertificates
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 """Of the daemon and its workers, whose logs are one."""
@@ -19,6 +20,7 @@ class WorkerStart:
     Attributes:
         configuration: the daemon's.
         nodes: the nodes it authorises, with their keys.
+        certificates: what it authenticates with.
         home_addresses: the home addresses they have by now.
         index: which worker it is.
         workers: how many there are.
@@ -27,6 +29,7 @@ class WorkerStart:
 
     configuration: Configuration
     nodes: list[Node] = field(repr=False)
+    certificates: UseCertificates
     home_addresses: dict[str, IPv6Address]
     index: int
     workers: int

@@ -30,6 +30,7 @@ from control.daemon.first_packets import FirstPackets
 from control.daemon.garbage import allow_full_collections, settle
 from control.daemon.home_links import HomeLinkTraffic
 from control.daemon.idle_work import IdleWork
+from control.daemon.ike_configuration import use_certificates
 from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_traffic import IkeTraffic, OwnIkeTraffic
 from control.daemon.ike_worker_start import WorkerStart
@@ -51,6 +52,7 @@ from control.daemon.timeline import Timeline
 from control.daemon.tunnel_relay import TunnelRelay
 from control.daemon.write_gate import WriteGate
 from control.home_agent.events import Happening, TimelineEvent
+from control.ike_workers.certificates import pack
 from control.key_export import KeyExport
 from control.metrics import Instruments, from_event_loop
 from datapath.errors import DatapathError
@@ -122,6 +124,7 @@ class Daemon:
             nodes,
             self._agent,
             self._assembly.workers,
+            use_certificates=partial(use_certificates, self._agent.endpoint, self._assembly.policy),
             remove=self._writer.remove_expired,
             flush=self._flush,
         )
@@ -216,7 +219,11 @@ class Daemon:
     def _start_of_worker(self, workers: int, index: int) -> bytes:
         home_addresses = self._agent.directory.assignments()
         level = logging.getLogger().getEffectiveLevel()
-        return pickle.dumps(WorkerStart(self._configuration, self._reload.nodes, home_addresses, index, workers, level))
+        certificates = pack(self._agent.endpoint.configuration.certificates)
+        nodes = self._reload.nodes
+        return pickle.dumps(
+            WorkerStart(self._configuration, nodes, certificates, home_addresses, index, workers, level)
+        )
 
     async def _announce(self) -> None:
         """Tell the service manager as soon as all is at work."""

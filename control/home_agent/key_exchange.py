@@ -13,7 +13,7 @@ from control.ikev2.lifetimes import Lifetime
 from control.ikev2.nat import NatDetection
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
-from control.ikev2.policy import IkeConfiguration
+from control.ikev2.policy import CertificateMaterial, IkeConfiguration
 from control.ikev2.states import Role, State
 
 
@@ -145,6 +145,9 @@ class KeyExchange(Protocol):
     @property
     def configuration(self) -> IkeConfiguration:
         """The settings."""
+
+    def use_certificates(self, material: CertificateMaterial) -> None:
+        """Authenticate with other certificates from now on; the IKE SAs there are stay."""
 
     @property
     def statistics(self) -> Counter[str]:

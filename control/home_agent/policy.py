@@ -47,6 +47,10 @@ class HomeAgentPolicy:
             ConfigurationAttribute(ConfigurationAttributeType.INTERNAL_IP6_DNS, server.packed) for server in dns_servers
         )
 
+    def use_eap(self, eap: EapServer) -> None:
+        """Have another one authenticate those who begin from now on."""
+        self._eap = eap
+
     def shared_key(self, local: Identity, remote: Identity) -> bytes | None:
         """The key shared with a node, None if it has to use a certificate, has static associations or is unknown."""
         node = self._directory.find(str(remote))

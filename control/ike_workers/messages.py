@@ -128,6 +128,23 @@ class Authorise(_Message, frozen=True):
         return "Authorise()"
 
 
+class UseCertificates(_Message, frozen=True):
+    """These authenticate from now on; see :mod:`control.ike_workers.certificates`.
+
+    Attributes:
+        certificates: this side's chain, DER; none if there is none.
+        private_key: of its first certificate, PKCS #8 in DER.
+        trust_anchors: where peers' chains have to end, DER.
+    """
+
+    certificates: tuple[bytes, ...]
+    private_key: bytes
+    trust_anchors: tuple[bytes, ...]
+
+    def __repr__(self) -> str:
+        return "UseCertificates()"
+
+
 class Installed(_Message, frozen=True):
     """The child SAs of a report are at work: what told the peer of them may leave."""
 
@@ -153,6 +170,7 @@ Command = (
     | MakeKeyPairs
     | Assigned
     | Authorise
+    | UseCertificates
     | Installed
     | Describe
 )

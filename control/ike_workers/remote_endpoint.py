@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 from control.ike_workers import messages as m
+from control.ike_workers.certificates import pack
 from control.ike_workers.remote_sa import RemoteIkeSa
 from control.ikev2.address import Datagram, SocketAddress
 from control.ikev2.child import ChildRequest
@@ -21,7 +22,7 @@ from control.ikev2.events import (
 )
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
-from control.ikev2.policy import IkeConfiguration
+from control.ikev2.policy import CertificateMaterial, IkeConfiguration
 from control.ikev2.sa import IkeSa
 from control.ikev2.states import Role, State
 
@@ -50,7 +51,7 @@ class RemoteEndpoint:
     """Spreads what the daemon begins over the workers, and gathers what happens there.
 
     Attributes:
-        configuration: what each worker's endpoint was made from.
+        configuration: that of each worker's endpoint, but for its share of the limits.
         busy_s: the longest time that something had to wait in a worker since this was last set to 0.
     """
 
@@ -72,6 +73,13 @@ class RemoteEndpoint:
     def workers(self) -> int:
         """How many workers there are."""
         return len(self._workers)
+
+    def use_certificates(self, material: CertificateMaterial) -> None:
+        """Have all workers authenticate with other certificates from now on."""
+        self.configuration = replace(
+            self.configuration, credentials=material.credentials, trust_anchors=material.trust_anchors
+        )
+        self.command_all(pack(material))
 
     @property
     def statistics(self) -> Counter[str]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from control.home_agent.directory import NodeDirectory
 from control.home_agent.refusals import REFUSALS_PER_S
 from control.ike_workers import messages as m
+from control.ike_workers.certificates import unpack
 from control.ikev2 import events as ike
 from control.ikev2.address import Datagram, SocketAddress
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.nat import encapsulation_of
+from control.ikev2.policy import CertificateMaterial
 from control.ikev2.rate_limit import TokenBucket
 from control.ikev2.sa import IkeSa
 from control.ipsec.spi_sequence import SpiSequence
@@ -40,15 +42,23 @@ class WorkerSpis:
 class IkeWorker:
     """One worker."""
 
-    def __init__(self, endpoint: IkeEndpoint, directory: NodeDirectory, spis: WorkerSpis) -> None:
+    def __init__(
+        self,
+        endpoint: IkeEndpoint,
+        directory: NodeDirectory,
+        spis: WorkerSpis,
+        use_certificates: Callable[[CertificateMaterial], None],
+    ) -> None:
         """There are no IKE SAs yet.
 
         Args:
             endpoint: has all of them.
             directory: a copy of the daemon's.
             spis: what the endpoint takes SPIs for ESP from.
+            use_certificates: has the endpoint and its policy authenticate with others.
         """
         self._endpoint = endpoint
+        self._use_certificates = use_certificates
         self._directory = directory
         self._spis = spis
         self._by_number: dict[int, IkeSa] = {}
@@ -89,6 +99,8 @@ class IkeWorker:
             case m.Authorise(nodes=packed):
                 nodes = pickle.loads(packed)
                 self._directory.replace(nodes, self._directory.compare(nodes))
+            case m.UseCertificates():
+                self._use_certificates(unpack(command))
             case m.Installed(report=report):
                 self._outbox += self._held.pop(report, ())
             case m.Describe(query=query):

@@ -101,15 +101,27 @@ class CertificateValidator:
     ) -> None:
         self.observe: Callable[[Identity, tuple[bytes, ...]], None] = _ignore
         self._revocation = revocation
-        self._trusted = frozenset(trust_anchors)
+        self._wall_clock = wall_clock
+        self.cache_size = cache_size
+        self._cache: OrderedDict[tuple[bytes, ...], _Validated] = OrderedDict()
+        self._trust(frozenset(trust_anchors))
+
+    def trust(self, trust_anchors: Iterable[x509.Certificate]) -> None:
+        """Demand from now on that chains end at one of these; what was remembered of chains that ended elsewhere is not
+        worth anything any more.
+        """
+        trusted = frozenset(trust_anchors)
+        if trusted != self._trusted:
+            self._cache.clear()
+            self._trust(trusted)
+
+    def _trust(self, trust_anchors: frozenset[x509.Certificate]) -> None:
+        self._trusted = trust_anchors
         self._anchors: dict[x509.Name, list[x509.Certificate]] = {}
         for anchor in self._trusted:
             self._anchors.setdefault(anchor.subject, []).append(anchor)
         # To read an issuer's name takes longer than to find out that an anchor is not the issuer.
         self._only_anchor = tuple(self._trusted) if len(self._trusted) == 1 else ()
-        self._wall_clock = wall_clock
-        self.cache_size = cache_size
-        self._cache: OrderedDict[tuple[bytes, ...], _Validated] = OrderedDict()
         self.key_hashes = b"".join(_key_hash(anchor) for anchors in self._anchors.values() for anchor in anchors)
         """The body of a CERTREQ payload: SHA-1 hashes of the anchors' keys (RFC 7296 section 3.7)."""
 

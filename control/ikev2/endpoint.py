@@ -19,7 +19,7 @@ from control.ikev2.fragmentation import MIN_FRAGMENT_SIZE
 from control.ikev2.message import Header, Message, encode_message, parse_header
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import ConfigurationPayload, Identity, NotifyPayload
-from control.ikev2.policy import IkeConfiguration, PeerPolicy
+from control.ikev2.policy import CertificateMaterial, IkeConfiguration, PeerPolicy
 from control.ikev2.reception import receive_request, receive_response, repeat_response
 from control.ikev2.redirect import Gateway
 from control.ikev2.sa import IkeSa
@@ -75,6 +75,10 @@ class IkeEndpoint:
     def configuration(self) -> IkeConfiguration:
         """The settings."""
         return self._environment.configuration
+
+    def use_certificates(self, material: CertificateMaterial) -> None:
+        """Authenticate with other certificates from now on; the IKE SAs there are stay."""
+        self._environment.use_certificates(material)
 
     @property
     def statistics(self) -> Counter[str]:

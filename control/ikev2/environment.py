@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ from control.ikev2.payloads import (
     NotifyPayload,
     PreparedPayload,
 )
-from control.ikev2.policy import IkeConfiguration, PeerPolicy
+from control.ikev2.policy import CertificateMaterial, IkeConfiguration, PeerPolicy
 from control.ikev2.rate_limit import TokenBucket
 from control.ikev2.timers import TimerHeap
 
@@ -94,25 +95,37 @@ class Environment:
         self.event_queue: list[tuple[IkeSa, Event]] = []
         self._fractions: list[int] = []
         self._encode_what_never_changes()
+        self._encode_certificates()
+
+    def use_certificates(self, material: CertificateMaterial) -> None:
+        """Use other certificates from the next proof on; established SAs are not concerned."""
+        credentials, trust_anchors = material.credentials, material.trust_anchors
+        self.configuration = replace(self.configuration, credentials=credentials, trust_anchors=trust_anchors)
+        self.certificates.trust(trust_anchors)
+        self._encode_certificates()
 
     def _encode_what_never_changes(self) -> None:
         configuration = self.configuration
         self.ike_offer = IkeOffer(configuration.ike_proposals)
         self.esp_offer = EspOffer(configuration.esp_proposals)
-        prepared, x509 = PreparedPayload.of, CertificateEncoding.X509_SIGNATURE
+        prepared = PreparedPayload.of
         self.identification = prepared(IdentificationInitiator(configuration.local_identity))
         self.signature_hashes = prepared(NotifyPayload.signature_hash_algorithms(SUPPORTED_HASHES))
         self.fragmentation_supported: tuple[PreparedPayload, ...] = ()
         if configuration.fragment_size:
             self.fragmentation_supported = (prepared(NotifyPayload(NotifyType.FRAGMENTATION_SUPPORTED)),)
+
+    def _encode_certificates(self) -> None:
+        credentials = self.configuration.credentials
+        prepared, x509 = PreparedPayload.of, CertificateEncoding.X509_SIGNATURE
         self.certificate_request: tuple[PreparedPayload, ...] = ()
         if self.certificates.key_hashes:
             self.certificate_request = (prepared(CertificateRequestPayload(x509, self.certificates.key_hashes)),)
         self.certificate_payloads: tuple[PreparedPayload, ...] = ()
-        if configuration.credentials is not None:
+        if credentials is not None:
             self.certificate_payloads = tuple(
                 prepared(CertificatePayload(x509, certificate.public_bytes(Encoding.DER)))
-                for certificate in configuration.credentials.certificates
+                for certificate in credentials.certificates
             )
 
     def new_ike_spi(self) -> bytes:

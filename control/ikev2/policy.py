@@ -53,6 +53,19 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateMaterial:
+    """What certificates authenticate with, and what is exchanged when they are renewed.
+
+    Attributes:
+        credentials: this side's certificate, None if it has only shared keys.
+        trust_anchors: certificates that peers' chains must end at.
+    """
+
+    credentials: Credentials | None = None
+    trust_anchors: tuple[Certificate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RetransmissionPolicy:
     """When a request is repeated and when the peer counts as dead (RFC 7296 section 2.1).
 
@@ -164,6 +177,11 @@ class IkeConfiguration:
     follow_redirects: bool = False
     shape_spi: Callable[[bytes], bytes] = bytes
     key_log: KeyLog | None = field(default=None, repr=False)
+
+    @property
+    def certificates(self) -> CertificateMaterial:
+        """What certificates authenticate with."""
+        return CertificateMaterial(self.credentials, self.trust_anchors)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ def _signalling(snapshot: Snapshot, wall: float) -> Iterator[Attention]:
         yield Attention(
             "critical" if ends < wall else "warning",
             f"The certificate of this home agent is valid until {until}.",
-            "Have a new one issued and restart the daemon: nodes refuse an expired one.",
+            "Have a new one issued, then `homeagent reload`: nodes refuse an expired one.",
         )
     ike = snapshot.key_exchange
     half_open = ike.sas.get("half-open", 0)

@@ -28,6 +28,38 @@ def wait_for_event(agent: HomeAgentUnderTest, event: str, **facts: str) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_certificates_are_renewed_while_nodes_are_served(laboratory: Laboratory, workers: int) -> None:
+    old, new = Credentials("cert"), Credentials("cert")
+    subscribers = [each.subscriber(number, home_address(number)) for number, each in ((1, old), (2, new))]
+    scene = Scene(laboratory, old, subscribers, SceneOptions(ike={"workers": workers}))
+    agent = scene.failing
+    folder = agent.configuration.parent
+    nodes = [
+        MobileNodeAgent(laboratory, scene.core, credentials, each, agent)
+        for credentials, each in zip((old, new), subscribers, strict=True)
+    ]
+    scene.register(nodes[:1])
+    command = homeagent_command("reload", "--json", "--config", str(agent.configuration))
+
+    anchor = (folder / "ca.pem").read_text()
+    (folder / f"{agent.name}.pem").write_text(anchor)
+    with pytest.raises(LabError, match=rf"nothing was changed, .*{agent.name}\.key"):
+        agent.host.namespace.run(command)
+    new.issue(agent.identity, folder, agent.name)
+    new.trust_anchors(folder)
+    (folder / "ca.pem").write_text(anchor + (folder / "ca.pem").read_text())
+    said = json.loads(agent.host.namespace.run(command))
+    assert said["certificate_expires_at"] > time.time()
+    assert (said["trust_anchors"], said["changed"], said["needs_restart"]) == (2, 0, [])
+
+    # It accepts no certificate of the home agent but the new one, and has one that was no good before.
+    nodes[1].start()
+    nodes[1].events.wait_for("registered", 30.0)
+    assert {row["identity"] for row in agent.bindings()} == {each.identity for each in subscribers}
+    assert not [row for row in agent.past_events() if row["event"] in ("ike-refused", "ike-closed")]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_nodes_come_and_go_by_the_nodes_file(laboratory: Laboratory, workers: int) -> None:
     credentials = Credentials("psk")
     subscribers = [credentials.subscriber(number, home_address(number)) for number in (1, 2)]

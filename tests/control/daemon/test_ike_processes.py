@@ -24,6 +24,7 @@ from control.home_agent.home_links import HomeLinks
 from control.home_agent.registrations import Registrations
 from control.home_agent.signalling import UserspaceSignalling
 from control.home_agent.unprotected import UnprotectedSignalling
+from control.ike_workers.certificates import pack
 from control.ike_workers.remote_endpoint import RemoteEndpoint
 from control.ike_workers.steering import spi_shaper, worker_of
 from control.ikev2.address import SocketAddress
@@ -149,7 +150,15 @@ class Daemon:
             home_agent_policy(configuration, directory, ike),
             self.loop,
             start_of=lambda index: pickle.dumps(
-                WorkerStart(configuration, nodes, directory.assignments(), index, workers, logging.WARNING)
+                WorkerStart(
+                    configuration,
+                    nodes,
+                    pack(self.endpoint.configuration.certificates),
+                    directory.assignments(),
+                    index,
+                    workers,
+                    logging.WARNING,
+                )
             ),
             changed=lambda: self.processes.send(),
             bereft=self.bereft.extend,

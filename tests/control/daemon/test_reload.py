@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from ipaddress import IPv6Address
 from types import SimpleNamespace
 
 import pytest
 
+from bench.lab.pki import CertificateAuthority
 from control.config import load_configuration, load_nodes
 from control.control_socket import CommandError
 from control.daemon import reload as reload_module
-from control.daemon.ike_configuration import node_directory
+from control.daemon.ike_configuration import ike_configuration, node_directory
 from control.daemon.reload import Reload
 from tests.control.configurations import WITH_NODES
 
@@ -30,10 +32,10 @@ shared_key = "secret-{0}"
 class Running:
     """What a reload changes, without a daemon around it."""
 
-    def __init__(self, path):
+    def __init__(self, path, configuration=CONFIGURATION):
         self.folder = path
         self.write(1, 2)
-        (path / "homeagent.toml").write_text(CONFIGURATION)
+        (path / "homeagent.toml").write_text(configuration)
         configuration = load_configuration(path / "homeagent.toml")
         nodes = load_nodes(configuration)
         self.directory = node_directory(configuration, nodes)
@@ -41,9 +43,22 @@ class Running:
         self.removed = []
         self.flushed = 0
         self.commands = []
-        agent = SimpleNamespace(directory=self.directory, dismiss_unauthorised=lambda now: self.ended)
+        self.ike = ike_configuration(configuration, None)
+        endpoint = SimpleNamespace(configuration=self.ike)
+        agent = SimpleNamespace(
+            directory=self.directory, dismiss_unauthorised=lambda now: self.ended, endpoint=endpoint
+        )
         workers = SimpleNamespace(command_all=self.commands.append)
-        self.reloading = Reload(configuration, nodes, agent, workers, remove=self.removed.extend, flush=self._flush)
+        self.used = []
+        self.reloading = Reload(
+            configuration,
+            nodes,
+            agent,
+            workers,
+            use_certificates=self.used.append,
+            remove=self.removed.extend,
+            flush=self._flush,
+        )
 
     def write(self, *numbers, more=""):
         (self.folder / "nodes.toml").write_text("".join(NODE.format(number) for number in numbers) + more)
@@ -149,10 +164,10 @@ def test_signals_during_a_reload_make_one_more_after_it(running, monkeypatch):
     may_read, reads = threading.Semaphore(0), []
     read = reload_module._read
 
-    def slow(configuration):
+    def slow(*arguments):
         reads.append(len(reads))
         assert may_read.acquire(timeout=60)
-        return read(configuration)
+        return read(*arguments)
 
     monkeypatch.setattr(reload_module, "_read", slow)
 
@@ -175,7 +190,7 @@ def test_signals_during_a_reload_make_one_more_after_it(running, monkeypatch):
 
 
 def test_a_signal_after_one_that_failed_in_an_unforeseen_way(running, monkeypatch, caplog):
-    def fail(configuration):
+    def fail(*arguments):
         raise RuntimeError("unforeseen")
 
     async def signalled():
@@ -190,3 +205,103 @@ def test_a_signal_after_one_that_failed_in_an_unforeseen_way(running, monkeypatc
     asyncio.run(signalled())
     assert "RuntimeError: unforeseen" in caplog.text
     assert len(running.identities()) == 3
+
+
+WITH_CERTIFICATE = (
+    CONFIGURATION.replace('name = "ha1"', 'name = "ha1"\nidentity = "ha1.example.org"')
+    + '[ike]\ncertificate = "ha1.pem"\nprivate_key = "ha1.key"\ntrust_anchors = ["ca.pem"]\n'
+)
+AUTHORITY = CertificateAuthority()
+
+
+def issue(folder, identity="ha1.example.org", only=("ha1.pem", "ha1.key")):
+    issued = AUTHORITY.issue(identity)
+    for name, content in (("ha1.pem", issued.certificate_pem), ("ha1.key", issued.private_key_pem)):
+        if name in only:
+            (folder / name).write_bytes(content)
+
+
+@pytest.fixture
+def certified(tmp_path):
+    issue(tmp_path)
+    (tmp_path / "ca.pem").write_bytes(AUTHORITY.certificate_pem)
+    return Running(tmp_path, WITH_CERTIFICATE)
+
+
+def test_certificates_that_are_the_same_are_left_alone(certified):
+    row = certified.reload()
+    assert (row["certificate_expires_at"], row["trust_anchors"], certified.used) == (None, None, [])
+
+
+def test_a_renewed_certificate_is_used_and_said(certified, caplog):
+    caplog.set_level(logging.INFO)
+    before = certified.ike.credentials.certificates
+    issue(certified.folder)
+    row = certified.reload()
+    [used] = certified.used
+    assert used.credentials.certificates != before
+    assert used.credentials.certificates[0].public_key() == used.credentials.private_key.public_key()
+    assert used.trust_anchors == certified.ike.trust_anchors
+    assert row["certificate_expires_at"] == used.credentials.certificates[0].not_valid_after_utc.timestamp()
+    assert row["trust_anchors"] is None
+    assert "another certificate is in force, until 20" in caplog.text
+
+
+def test_one_by_another_name_needs_no_restart(certified):
+    for old, new in (("ha1.pem", "renewed.pem"), ("ha1.key", "renewed.key")):
+        (certified.folder / old).rename(certified.folder / new)
+    file = certified.folder / "homeagent.toml"
+    file.write_text(WITH_CERTIFICATE.replace('"ha1.pem"', '"renewed.pem"').replace('"ha1.key"', '"renewed.key"'))
+    assert certified.reload()["needs_restart"] == []
+
+
+def test_a_further_trust_anchor(certified, caplog):
+    caplog.set_level(logging.INFO)
+    more = CertificateAuthority("another")
+    (certified.folder / "ca.pem").write_bytes(AUTHORITY.certificate_pem + more.certificate_pem)
+    row = certified.reload()
+    assert (row["certificate_expires_at"], row["trust_anchors"]) == (None, 2)
+    assert certified.used[0].trust_anchors == (AUTHORITY.certificate, more.certificate)
+    assert "other trust anchors are in force, 2 of them" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: issue(folder, only=("ha1.pem",)), r"ha1\.key: .*not the key of the \(first\) certificate"),
+        (lambda folder: (folder / "ha1.pem").write_text("-----BEGIN"), r"ha1\.pem: .*holds no PEM certificate"),
+        (lambda folder: (folder / "ha1.key").unlink(), r"ha1\.key"),
+        (lambda folder: (folder / "ca.pem").write_text(""), r"ca\.pem: .*holds no PEM certificate"),
+        (lambda folder: issue(folder, "ha2.example.org"), r"refuse .*ha1\.pem: .*ha1\.example\.org"),
+    ],
+)
+def test_certificates_that_would_not_do_change_nothing_not_even_nodes(certified, spoil, said):
+    certified.write(1, 2, 3)
+    spoil(certified.folder)
+    with pytest.raises(CommandError, match=f"nothing was changed, .*{said}"):
+        certified.reload()
+    assert certified.used == []
+    assert certified.identities() == ["mn1@example.org", "mn2@example.org"]
+    issue(certified.folder)
+    (certified.folder / "ca.pem").write_bytes(AUTHORITY.certificate_pem)
+    assert certified.reload()["added"] == 1
+    assert len(certified.used) == 1
+
+
+def test_an_expired_certificate_is_not_taken_but_one_that_expired_in_force_keeps_no_node_away(certified, monkeypatch):
+    later = time.time() + 30 * 86400
+    monkeypatch.setattr(reload_module.time, "time", lambda: later)
+    certified.write(1, 2, 3)
+    assert certified.reload()["added"] == 1
+    issue(certified.folder)
+    with pytest.raises(CommandError, match=r"refuse .*ha1\.pem: .*since .*, and it is"):
+        certified.reload()
+    assert certified.used == []
+
+
+def test_a_mistake_in_the_nodes_keeps_certificates_as_they_are(certified):
+    issue(certified.folder)
+    certified.write()
+    with pytest.raises(CommandError, match="2 of 2 nodes"):
+        certified.reload()
+    assert certified.used == []

@@ -47,7 +47,8 @@ class WorkersInMemory(RemoteEndpoint):
         spis = WorkerSpis(SpiSequence(self.randomness.randbytes), index, self.workers)
         policy = WorkerPolicy(HomeAgentPolicy(self.policy._address, directory), directory, self.ask)
         shaped = replace(self.configuration, shape_spi=spi_shaper(index, self.workers))
-        return IkeWorker(IkeEndpoint(shaped, policy, self.randomness.randbytes, spis.allocate), directory, spis)
+        endpoint = IkeEndpoint(shaped, policy, self.randomness.randbytes, spis.allocate)
+        return IkeWorker(endpoint, directory, spis, endpoint.use_certificates)
 
     def kill(self, index: int) -> list[str]:
         """As SIGKILL would; the nodes that have lost their IKE SAs."""
