@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 PATIENCE_S = 120.0
@@ -21,3 +21,15 @@ def wait_until(
         assert time.monotonic() < deadline, otherwise() if callable(otherwise) else otherwise
         time.sleep(_PAUSE_S)
     return found
+
+
+def take(receive: Callable[[], Iterable[_Found]], count: int) -> list[_Found]:
+    """What ``receive``, which does not wait, has given once it is so much, and no more than came with that."""
+    taken: list[_Found] = []
+
+    def enough() -> bool:
+        taken.extend(receive())
+        return len(taken) >= count
+
+    wait_until(enough, lambda: taken)
+    return taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from collections import deque
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from control.sockets.kernel_socket import enlarge_receive_buffer
 _LOOPBACK = IPv6Address("::1")
 _BUFFER_BYTES = 8 * 1024 * 1024
 _LARGEST_DATAGRAM = 65_535
+_PATIENCE_S = 60.0
 
 Arrived = tuple[bytes, SocketAddress]
 
@@ -73,7 +75,8 @@ class LoopbackLink:
 
     def __init__(self) -> None:
         self._agent = IkeSocket(_LOOPBACK, 0)
-        self._nodes = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        self._nodes = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        self._nodes.settimeout(_PATIENCE_S)
         enlarge_receive_buffer(self._nodes, _BUFFER_BYTES)
         self._nodes.bind((str(_LOOPBACK), 0))
         with socket.fromfd(self._agent.fileno(), socket.AF_INET6, socket.SOCK_DGRAM) as view:
@@ -103,7 +106,10 @@ class LoopbackLink:
 
     def receive(self) -> list[Arrived]:
         """See Link."""
-        return [(data, self._senders.popleft()) for data, _ in self._agent.receive()]
+        arrived = [(data, self._senders.popleft()) for data, _ in self._agent.receive()]
+        while self._senders and select.select([self._agent], [], [], _PATIENCE_S)[0]:  # the kernel was late
+            arrived += [(data, self._senders.popleft()) for data, _ in self._agent.receive()]
+        return arrived
 
     def close(self) -> None:
         """Close both sockets."""

@@ -126,6 +126,7 @@ def test_a_client_that_leaves_ends_its_command(path: Path) -> None:
 
 def test_closing_the_server_ends_running_commands(path: Path) -> None:
     ENDED.clear()
+    begun: list[Row] = []
     errors: list[CommandError] = []
 
     async def run() -> None:
@@ -134,14 +135,15 @@ def test_closing_the_server_ends_running_commands(path: Path) -> None:
 
         def talk() -> None:
             try:
-                list(ask(path, "endless", timeout_s=None))
+                rows = iter(ask(path, "endless", timeout_s=None))
+                begun.append(next(rows))
+                list(rows)
             except CommandError as error:
                 errors.append(error)
 
         client = asyncio.create_task(asyncio.to_thread(talk))
-        while not server._clients:
+        while not begun:
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)
         await server.close()
         await client
 
@@ -191,14 +193,20 @@ def test_too_many_clients_are_turned_away(path: Path, monkeypatch: pytest.Monkey
 
 def test_a_client_that_does_not_read_is_dropped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(control_socket, "_READ_WITHIN_S", 0.05)
+    dropped = []
+
+    async def waits_for_its_reader(arguments: Arguments, reply: Reply) -> Row:
+        try:
+            return await bindings(arguments, reply)
+        except BaseException as error:
+            dropped.append(error)
+            raise
 
     async def run() -> None:
-        server = ControlServer(path, COMMANDS)
+        server = ControlServer(path, {"bindings": waits_for_its_reader})
         await server.start()
         with ask(path, "bindings", {"count": 1_000_000}):
-            while not server._clients:
-                await asyncio.sleep(0.01)
-            while server._clients:
+            while not dropped or server._clients:
                 await asyncio.sleep(0.01)
         await server.close()
 

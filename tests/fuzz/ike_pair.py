@@ -6,12 +6,16 @@ import random
 from collections.abc import Callable
 from functools import cache
 from ipaddress import IPv6Address
+from itertools import cycle
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from control.ikev2.address import Datagram, SocketAddress
 from control.ikev2.child import ChildPolicy, ChildRequest
+from control.ikev2.dh import Curve25519KeyPair, KeyPair, KeyPairPool
 from control.ikev2.endpoint import IkeEndpoint
 from control.ikev2.message import encrypted_prefix
-from control.ikev2.numbers import ExchangeType
+from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType
 from control.ikev2.payloads import ConfigurationPayload, Identity
 from control.ikev2.policy import ConfigurationAnswer, IkeConfiguration, LifetimePolicy
 from control.ikev2.sa import IkeSa
@@ -43,6 +47,23 @@ class _Policy:
         return None
 
 
+@cache
+def _key_pairs() -> tuple[Curve25519KeyPair, ...]:
+    dice = random.Random(2)
+    return tuple(Curve25519KeyPair(X25519PrivateKey.from_private_bytes(dice.randbytes(32))) for _ in range(8))
+
+
+class _SameKeyPairs(KeyPairPool):
+    """Gives the same ones each time: what happens shall depend on nothing but the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._endless = cycle(_key_pairs())
+
+    def take(self, group: DiffieHellmanGroup) -> KeyPair:
+        return next(self._endless) if group is DiffieHellmanGroup.CURVE25519 else super().take(group)
+
+
 class IkePair:
     """A node that begins and an agent that answers; what they send is kept until ``run`` delivers it."""
 
@@ -64,6 +85,8 @@ class IkePair:
             )
             for address, name in _NAMES.items()
         }
+        for endpoint in self.endpoints.values():
+            endpoint._environment.key_pairs = _SameKeyPairs()
         child = ChildRequest(
             (TrafficSelector.host(NODE.ipv6_address, PROTOCOL_MOBILITY),),
             (TrafficSelector.host(AGENT.ipv6_address, PROTOCOL_MOBILITY),),

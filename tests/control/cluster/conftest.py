@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -14,6 +13,7 @@ from control.cluster.redis_address import RedisAddress
 from control.cluster.redis_store import RedisStore
 from control.cluster.sqlite_store import SqliteStore
 from control.cluster.store import BindingRecord, StateStore
+from tests.ports import reserved_ports
 
 HA1_ADDRESS = IPv6Address("2001:db8:a1::1")
 HOME_PREFIX = int(IPv6Address("2001:db8:100::"))
@@ -46,14 +46,9 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 
 
 @pytest.fixture
-def free_port() -> Callable[[], int]:
-    def find() -> int:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            port: int = sock.getsockname()[1]
-            return port
-
-    return find
+def three_ports() -> Iterator[list[int]]:
+    with reserved_ports(3) as ports:
+        yield ports
 
 
 @pytest.fixture

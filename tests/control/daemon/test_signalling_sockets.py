@@ -21,6 +21,7 @@ from control.sockets.raw_ipv6 import SignallingSocket
 from datapath.bpf_syscall import Map, MapType, map_create, object_pin
 from datapath.layout import pin_directory
 from datapath.reply_addresses import KEPT_S, ReplyAddresses
+from tests.waiting import take
 
 pytestmark = pytest.mark.namespaces
 
@@ -109,7 +110,7 @@ def test_what_is_sent_meanwhile_leaves_when_its_address_is_in_force(pins: Pins) 
 
         _exchanging(pins, scenario, [])
 
-        assert [len(packet.payload) for packet in receiver.receive()] == [len(MESSAGE.payload)]
+        assert [len(packet.payload) for packet in take(receiver.receive, 1)] == [len(MESSAGE.payload)]
     assert pins.entries() == {HOME: CARE_OF}
 
 

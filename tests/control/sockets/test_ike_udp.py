@@ -10,6 +10,7 @@ import pytest
 from control.ikev2.address import Datagram, SocketAddress
 from control.ipsec.udp_encapsulation import KEEPALIVE, UdpContent
 from control.sockets.ike_udp import IkeSocket, IkeSockets, NatTraversalArrival, NatTraversalSocket
+from tests.waiting import PATIENCE_S, take
 
 LOOPBACK = IPv6Address("::1")
 
@@ -18,7 +19,7 @@ LOOPBACK = IPv6Address("::1")
 def peer():
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
         sock.bind(("::1", 0))
-        sock.settimeout(5)
+        sock.settimeout(PATIENCE_S)
         yield sock
 
 
@@ -33,7 +34,7 @@ def test_datagrams_arrive_with_their_sender_and_go_to_their_destination(ike_sock
     peer.sendto(b"one", ("::1", ike_socket.local.port))
     peer.sendto(b"two", ("::1", ike_socket.local.port))
     sender = SocketAddress(LOOPBACK, peer.getsockname()[1])
-    assert list(ike_socket.receive()) == [(b"one", sender), (b"two", sender)]
+    assert take(ike_socket.receive, 2) == [(b"one", sender), (b"two", sender)]
     assert list(ike_socket.receive()) == []
     ike_socket.send([Datagram(b"answer", ike_socket.local, sender)])
     assert peer.recv(100) == b"answer"
@@ -64,7 +65,7 @@ def both_ends(request):
     ours = NatTraversalSocket(address, 0)
     with socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as theirs:
         theirs.bind((request.param, 0))
-        theirs.settimeout(5)
+        theirs.settimeout(PATIENCE_S)
         yield ours, theirs
     ours.close()
 
@@ -75,7 +76,7 @@ def test_what_comes_to_port_4500_is_told_apart(both_ends):
     esp = b"\x00\x00\x01\x00" + bytes(20)
     for payload in (bytes(4) + b"message", b"\xff", esp, b"\x01\x02\x03", b"", bytes(4)):
         theirs.sendto(payload, (str(ours.local.address), ours.local.port))
-    assert list(ours.arrivals()) == [
+    assert take(ours.arrivals, 3) == [
         NatTraversalArrival(UdpContent.IKE, b"message", sender, None),
         NatTraversalArrival(UdpContent.ESP, esp, sender, None),
         NatTraversalArrival(UdpContent.IKE, b"", sender, None),
@@ -97,7 +98,7 @@ def test_esp_can_be_left_to_the_kernel(both_ends):
     ours.give_esp_to_kernel()
     for payload in (b"\x00\x00\x01\x00" + bytes(20), b"\xff", bytes(4) + b"message"):
         theirs.sendto(payload, (str(ours.local.address), ours.local.port))
-    assert [arrival.data for arrival in ours.arrivals()] == [b"message"]
+    assert [arrival.data for arrival in take(ours.arrivals, 1)] == [b"message"]
     assert ours.statistics == {}
 
 
@@ -108,7 +109,7 @@ def test_a_datagram_leaves_from_the_port_it_names(address):
     try:
         with socket.socket(socket.AF_INET6 if local.version == 6 else socket.AF_INET, socket.SOCK_DGRAM) as peer:
             peer.bind((address, 0))
-            peer.settimeout(5)
+            peer.settimeout(PATIENCE_S)
             remote = SocketAddress(local, peer.getsockname()[1])
             sockets.send([Datagram(b"one", sockets.plain.local, remote)])
             sockets.send([Datagram(b"two", sockets.nat_traversal.local, remote)])
@@ -116,7 +117,7 @@ def test_a_datagram_leaves_from_the_port_it_names(address):
             for sock, data in zip(sockets.sockets, (b"three", bytes(4) + b"four"), strict=True):
                 peer.sendto(data, (address, sock.local.port))
             peer.sendto(b"\0\0\1\0" + bytes(20), (address, sockets.nat_traversal.local.port))
-            assert list(sockets.receive()) == [
+            assert take(sockets.receive, 2) == [
                 (b"three", sockets.plain.local, remote),
                 (b"four", sockets.nat_traversal.local, remote),
             ]

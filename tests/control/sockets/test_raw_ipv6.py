@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ import pytest
 
 from bench.lab.entering import own_network
 from control.sockets.raw_ipv6 import SignallingSocket
+from tests.waiting import take
 
 pytestmark = pytest.mark.namespaces
 
@@ -50,11 +50,6 @@ def packet(options: bytes, before: bytes = b"", first: int = DESTINATION_OPTIONS
     return struct.pack("!IHBB", 6 << 28, len(payload), first, 64) + LOOPBACK.packed * 2 + payload
 
 
-def received(receiver: SignallingSocket) -> list:
-    select.select([receiver], [], [], 1.0)
-    return list(receiver.receive())
-
-
 def test_what_was_swapped_is_the_care_of_address_and_nonsense_is_counted(both_ends) -> None:
     receiver, sender = both_ends
     good = b"\x01\x02\0\0" + bytes((SWAPPED, 16)) + CARE_OF_ADDRESS.packed
@@ -62,7 +57,7 @@ def test_what_was_swapped_is_the_care_of_address_and_nonsense_is_counted(both_en
     bad = b"\x01\x02\0\0" + bytes((SWAPPED, 8)) + bytes(8)
     for options in (bad, good):
         sender.sendto(packet(options), (str(LOOPBACK), 0))
-    (only,) = received(receiver)
+    (only,) = take(receiver.receive, 1)
     assert (only.source, only.care_of_address) == (LOOPBACK, CARE_OF_ADDRESS)
     assert sum(receiver.statistics.values()) == 1
     assert all(slug.startswith("destination-options-") for slug in receiver.statistics)
@@ -77,4 +72,4 @@ def test_the_care_of_address_is_found_behind_other_headers(both_ends) -> None:
 
     sender.sendto(sent, (str(LOOPBACK), 0))
 
-    assert [each.care_of_address for each in received(receiver)] == [CARE_OF_ADDRESS]
+    assert [each.care_of_address for each in take(receiver.receive, 1)] == [CARE_OF_ADDRESS]

@@ -14,6 +14,7 @@ from control.ikev2.message import ZERO_SPI, Header, Message, encode_message
 from control.ikev2.numbers import ExchangeType
 from control.ipsec.udp_encapsulation import KEEPALIVE, NON_ESP_MARKER
 from control.sockets.reuse_port import bind_group
+from tests.waiting import PATIENCE_S
 
 LOOPBACK = IPv6Address("::1")
 RANDOM = random.Random(3)
@@ -42,7 +43,7 @@ def group(request):
 def where(group, sender, data: bytes) -> int:
     """The index of the one socket that gets a datagram."""
     sender.sendto(data, group[0].getsockname()[:2])
-    ready, _, _ = select.select(group, [], [], 5)
+    ready, _, _ = select.select(group, [], [], PATIENCE_S)
     assert len(ready) == 1
     assert ready[0].recv(2000) == data
     return group.index(ready[0])
