@@ -40,7 +40,8 @@ class ChildMaking:
     """An exchange of this side from which a child SA may come.
 
     Attributes:
-        closed_spis: the peer's SPIs that it has closed while the request was under way and that this side did not know.
+        closed_spis: the peer's SPIs that it has closed while the request was under way and that this side did not know;
+            the latest, if they are many.
     """
 
     __slots__ = ("closed_spis",)

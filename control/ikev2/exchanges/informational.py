@@ -8,6 +8,7 @@ from control.ikev2.events import IkeRedirected, PeerAlive
 from control.ikev2.exchanges.base import FATAL_ERRORS, ChildMaking, slug
 from control.ikev2.numbers import ExchangeType, NotifyType, ProtocolId
 from control.ikev2.payloads import DeletePayload, NotifyPayload, Payload, ReceivedPayloads
+from control.ikev2.payloads.delete import MAX_SPIS
 from control.ikev2.redirect import RedirectStage, redirected_to
 from control.ikev2.states import State
 from control.ikev2.succession import adopt_rival
@@ -143,7 +144,8 @@ def _close_children(sa: IkeSa, peer_spis: tuple[bytes, ...]) -> list[bytes]:
     crossing = current.inbound_spi if isinstance(current, DeleteChildExchange) else None
     by_outbound_spi = {child.outbound_spi.to_bytes(_SPI_SIZE, "big"): child for child in sa.children.values()}
     if isinstance(current, ChildMaking):
-        current.closed_spis = tuple(spi for spi in peer_spis if spi not in by_outbound_spi)
+        unknown = tuple(spi for spi in peer_spis if spi not in by_outbound_spi)
+        current.closed_spis = (*current.closed_spis, *unknown)[-MAX_SPIS:]
     closed = []
     for spi in peer_spis:
         child = by_outbound_spi.get(spi)

@@ -340,6 +340,32 @@ def test_collision_deletion_of_a_child_that_this_side_has_not_heard_of(pair, ass
     assert failed == ([("second", "deleted-by-peer")] if what == "create" else [])
 
 
+def test_collision_deletion_of_a_child_that_this_side_has_not_heard_of_and_of_another_one(pair, assert_match):
+    """Section 2.25.1: a second deletion does not make A forget the first one.
+
+    A                                        B
+    req1: create                 -->
+                                 <-- (late)  resp1: SPIb2
+                                 <--         req2: D(SPIb2)
+    resp2: ()                    -->
+                                 <--         req3: D(SPIb1)
+    resp3: D(SPIa1)              -->
+    (resp1 arrives: nothing is left of it)
+    """
+    a, b = pair.established()
+    a.create_child(pair.request(name="second"), pair.network.now)
+    (request,) = pair.network.take(pair.agent)
+    pair.network.deliver(request)
+    (late,) = pair.network.take(pair.node)
+    for spi in reversed(list(b.children)):
+        b.delete_child(spi, pair.network.now)
+        pair.network.run()
+    pair.network.deliver(late)
+    pair.network.run()
+    assert_match(a, b)
+    assert not a.children
+
+
 def test_collision_rekeying_of_a_child_that_this_side_has_not_heard_of(pair, assert_match):
     """Section 2.25.1: B rekeys what it has just made before its answer arrives.
 
