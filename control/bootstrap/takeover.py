@@ -111,6 +111,10 @@ class Takeover:
             added += 1
         return added
 
+    def __contains__(self, identity: str) -> bool:
+        """Whether the node is to be brought back."""
+        return identity in self._nodes
+
     def awaits(self, identity: str, home_address: IPv6Address) -> bool:
         """Whether the node is to be brought back to a home address that it has had before."""
         node = self._nodes.get(identity)

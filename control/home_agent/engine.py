@@ -425,7 +425,7 @@ class HomeAgent:
                 self.sessions.closed(sa)
                 if job is not None:
                     self.takeover.job_failed(job, reason, now)
-                elif sa.remote_identity is not None:
+                if sa.remote_identity is not None:
                     self._release_if_gone(str(sa.remote_identity))
 
     def _ike_established(self, sa: NodeIkeSa, job: RebootstrapJob | None, now: float) -> None:
@@ -462,9 +462,12 @@ class HomeAgent:
             self.takeover.mobility_child_established(job, now)
 
     def _release_if_gone(self, identity: str) -> None:
-        """A home address from the pool is the node's for as long as it has an IKE SA or a binding (RFC 4877 9)."""
+        """A home address from the pool is the node's for as long as it has an IKE SA or a binding (RFC 4877 9).
+
+        One that is to be brought back keeps it meanwhile.
+        """
         home_address = self.directory.home_address(identity)
-        if home_address is None or self.sessions.current(identity) is not None:
+        if home_address is None or self.sessions.current(identity) is not None or identity in self.takeover:
             return
         if self.registrations.rules.cache.get(home_address) is None:
             self.directory.release(identity)

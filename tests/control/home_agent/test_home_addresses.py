@@ -70,6 +70,35 @@ def test_the_address_survives_a_takeover(scene):
     assert [node.home_address for node in scene.nodes] == [FIRST, FIRST + 1]
 
 
+def test_the_address_of_a_node_that_was_brought_back_is_free_when_it_is_gone(scene):
+    scene.register_all()
+    scene.fail_first()
+    scene.ha2.recover(scene.to_recover(), scene.network.now)
+    assert scene.network.run(
+        lambda: all(node.home_agent == scene.ha2.address and node.registered for node in scene.nodes)
+    )
+    node, network, agent = scene.nodes[0], scene.network, scene.ha2
+    node.deregister(network.now)
+    assert network.run(lambda: not node.registered and not agent.registrations.rules.cache.get(FIRST))
+    assert agent.directory.home_address(node.identity) == FIRST
+    node.close(network.now)
+    assert network.run(lambda: agent.directory.home_address(node.identity) is None)
+
+
+def test_the_address_is_kept_for_the_next_attempt_to_bring_a_node_back(scene):
+    scene.register_all()
+    scene.fail_first()
+    agent, network = scene.ha2, scene.network
+    agent.recover(scene.to_recover(), network.now)
+    assert network.run(lambda: agent.sessions.current("mn1@example.org") is not None)
+    agent.takeover.pause()
+    agent.sessions.current("mn1@example.org").delete(network.now)
+    agent.handle_timer(network.now)
+    assert agent.directory.home_address("mn1@example.org") == FIRST
+    agent.takeover.resume()
+    assert network.run(lambda: all(node.home_agent == agent.address and node.registered for node in scene.nodes))
+
+
 def test_a_node_whose_wish_is_taken_uses_what_it_is_given(scene):
     scene.register_all()
     node, network = scene.nodes[0], scene.network
