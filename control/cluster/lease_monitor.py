@@ -94,6 +94,11 @@ class LeaseMonitor:
         self.lease = None
         self._next_request = now + self._heartbeat_s
 
+    def doubted(self, now: float) -> None:
+        """The lease may be void: it is not relied upon until a renewal, due at once, says that it is not."""
+        self._confirmed_at = now - self._lease_s
+        self._next_request = now
+
     def store_failed(self, now: float) -> None:
         """The store did not answer: ask again soon, a lease waits for nobody, and the next look is the first again."""
         self._observed_at = None

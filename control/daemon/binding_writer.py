@@ -60,7 +60,7 @@ class BindingWriter:
         gate: WriteGate,
         *,
         lease: Callable[[], Lease | None],
-        fenced_out: Callable[[], None],
+        fenced_out: Callable[[Lease], None],
         flush: Callable[[], None],
         observe_latency: Callable[[float], None],
     ) -> None:
@@ -73,7 +73,7 @@ class BindingWriter:
             tunnels: the data path.
             gate: what changes of it go through.
             lease: the right to write, None while there is none; without one nothing is acknowledged.
-            fenced_out: told that another agent has claimed what this one was writing.
+            fenced_out: told the lease under which the store did not let it write any more.
             flush: sends what the engine has decided.
             observe_latency: told the seconds from the arrival of each Binding Update to its acknowledgement.
         """
@@ -89,6 +89,8 @@ class BindingWriter:
         self._observe_latency = observe_latency
         self._waiting: dict[IPv6Address, _Waiting] = {}
         self._expired: set[IPv6Address] = set()
+        # What the store is being told, None for bindings that end.
+        self._in_hand: dict[IPv6Address, Binding | None] = {}
         self._writing: asyncio.Task[None] | None = None
         self._trouble = ""
 
@@ -131,11 +133,15 @@ class BindingWriter:
             StoreError: the store did not take it all.
         """
         cache = self._agent.registrations.rules.cache
-        records = [
-            record_of(self._name, binding) for binding in cache.bindings() if binding.home_agent == self._agent.address
+        home_addresses = [
+            binding.home_address for binding in cache.bindings() if binding.home_agent == self._agent.address
         ]
-        for begin in range(0, len(records), _REPUBLISHED_AT_ONCE):
-            write = partial(_write_missing, lease, records[begin : begin + _REPUBLISHED_AT_ONCE], wall)
+        for begin in range(0, len(home_addresses), _REPUBLISHED_AT_ONCE):
+            part = home_addresses[begin : begin + _REPUBLISHED_AT_ONCE]
+            # As they are now: what registers meanwhile is not to be written over by what it was before.
+            bindings = (self._in_hand.get(each, cache.get(each)) for each in part)
+            records = [record_of(self._name, binding) for binding in bindings if binding is not None]
+            write = partial(_write_missing, lease, records, wall)
             for home_address in await self._store.run(write):
                 cache.remove(home_address)
                 self._remove_from_data_path(home_address)
@@ -167,11 +173,12 @@ class BindingWriter:
                 # Those of the store are past their lifetime as well, and are dropped when it is next read.
                 self._refuse([waiting.registration for waiting in batch], "no-lease")
                 continue
+            self._in_hand = {each.registration.home_address: _to_be(each.registration) for each in batch}
             try:
                 await self._store.run(_write_operation(self._name, lease, batch, expired))
             except FencedOut:
                 self._refuse([waiting.registration for waiting in batch], "fenced-out")
-                self._fenced_out()
+                self._fenced_out(lease)
             except StoreError as error:
                 if str(error) != self._trouble:  # once, not at each of the attempts until it is over
                     self._trouble = str(error)
@@ -187,6 +194,8 @@ class BindingWriter:
                 now = asyncio.get_running_loop().time()
                 for registration in finished:
                     self._observe_latency(now - registration.received_at)
+            finally:
+                self._in_hand = {}
 
     async def _finish_all(self, lease: Lease, registrations: list[PendingRegistration]) -> list[PendingRegistration]:
         """Let the engine acknowledge what is stored; returns what the data path has taken."""
@@ -196,12 +205,20 @@ class BindingWriter:
     async def _finish_while_open(
         self, lease: Lease, registrations: list[PendingRegistration]
     ) -> list[PendingRegistration]:
+        finished, is_held = [], self._is_held(lease)
+        for registration in registrations:
+            if not is_held:
+                # Claimed while it was written, for all we know: not ours to acknowledge.
+                self._refuse([registration], "fenced-out")
+            elif await self._finish(lease, registration):
+                finished.append(registration)
+            else:
+                is_held = self._is_held(lease)  # to undo it took a while
+        return finished
+
+    def _is_held(self, lease: Lease) -> bool:
         current = self._lease()
-        if current is None or current.token != lease.token:
-            # Claimed while it was written, for all we know: not ours to acknowledge.
-            self._refuse(registrations, "fenced-out")
-            return []
-        return [registration for registration in registrations if await self._finish(lease, registration)]
+        return current is not None and current.token == lease.token
 
     def _put_back(self, batch: list[_Waiting], expired: set[IPv6Address]) -> None:
         """To be tried again, but for what has been overtaken meanwhile or has waited for too long."""
@@ -274,6 +291,11 @@ class BindingWriter:
             self._tunnels.remove(home_address)
         except DatapathError as error:
             _LOG.error("binding of %s not removed: %s", home_address, error)
+
+
+def _to_be(registration: PendingRegistration) -> Binding | None:
+    outcome = registration.outcome
+    return None if outcome.change is Change.REMOVE else outcome.binding
 
 
 def _write_missing(lease: Lease, records: list[BindingRecord], wall: float, store: StateStore) -> list[IPv6Address]:

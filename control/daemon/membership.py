@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address
 
 from control.bootstrap.home_address_pool import PoolExhausted
 from control.bootstrap.takeover import NodeToRecover
-from control.bootstrap.urgency import urgency
 from control.cluster.clock_watch import ClockWatch
 from control.cluster.lease_monitor import LeaseAction, LeaseMonitor
 from control.cluster.shares import capacities, share
-from control.cluster.store import ClaimedNode, Lease, LeaseLost, LeaseRecord, StateStore, StoreError
+from control.cluster.store import ClaimedNode, Lease, LeaseHeld, LeaseLost, LeaseRecord, StoreError
+from control.daemon.claims import claim, left_behind, priority, unfinished
 from control.daemon.store_thread import StoreThread
 from control.home_agent.directory import NodeDirectory
 from control.home_agent.events import Happening, TimelineEvent
@@ -103,6 +104,8 @@ class Membership:
         self.store_answers = True
         self._incarnation = ""
         self._claim_in_doubt = False
+        self._resume_due = False
+        self._doubted = asyncio.Event()
         self._share_claimed_at: dict[str, float] = {}
         self._turn = asyncio.Lock()
         self._clock_watch = ClockWatch(settings.name, settings.lease_s)
@@ -167,7 +170,15 @@ class Membership:
                     "lease of the old one has lapsed.",
                 )
 
-    def lost(self) -> None:
+    def doubt(self, lease: Lease) -> None:
+        """The store has refused to write under a lease: write and acknowledge nothing until a beat, due at once, has
+        found out whether another agent has claimed our nodes, or the store has lost what it had.
+        """
+        if self._monitor.lease is not None and self._monitor.lease.token == lease.token:
+            self._monitor.doubted(self._clocks.monotonic())
+            self._doubted.set()
+
+    def _lost(self) -> None:
         """Stop writing and serving: another agent has claimed what was ours."""
         if self._monitor.lease is None:
             return
@@ -179,6 +190,12 @@ class Membership:
         """When :meth:`beat` wants to be called (monotonic seconds)."""
         return self._monitor.next_timer()
 
+    async def until_next_beat(self) -> None:
+        """Return when :meth:`beat` wants to be called."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._doubted.wait(), max(0.0, self.next_timer() - self._clocks.monotonic()))
+        self._doubted.clear()
+
     async def beat(self) -> None:
         """Renew the lease and look after the others. Store errors are logged: the next beat tries again."""
         async with self._turn:
@@ -186,7 +203,7 @@ class Membership:
                 await self._keep_lease()
                 await self._look_after_others()
             except LeaseLost:
-                self.lost()
+                self._lost()
             except StoreError as error:
                 self._monitor.store_failed(self._clocks.monotonic())
                 if self.store_answers:  # once, not at every beat until it is back
@@ -211,9 +228,12 @@ class Membership:
         action = self._monitor.handle_timer(self._clocks.monotonic())
         if action is LeaseAction.ACQUIRE:
             await self._acquire()
-            await self._resume()
+            self._resume_due = True
         elif action is LeaseAction.RENEW and self._monitor.lease is not None:
             await self._renew_or_return(self._monitor.lease)
+        if self._resume_due and self.lease is not None:
+            await self._resume()
+            self._resume_due = False
 
     async def _renew_or_return(self, lease: Lease) -> None:
         """Renew; after the store has lost what it had, be a member again and write what this agent serves."""
@@ -221,6 +241,8 @@ class Membership:
         try:
             lease = await self._renew(lease)
         except LeaseLost:
+            # It may have lost everything since it was asked.
+            incarnation = await self._store.run(lambda store: store.incarnation())
             if incarnation == self._incarnation:
                 raise
             lease = await self._acquire()
@@ -262,7 +284,12 @@ class Membership:
             if dead.home_agent in self._share_claimed_at
         }
         for dead in lapsed:
-            await self._take_share_of(dead, capacities(self.leases, [each.home_agent for each in lapsed]))
+            try:
+                await self._take_share_of(dead, capacities(self.leases, [each.home_agent for each in lapsed]))
+            except LeaseHeld:
+                continue  # it lives again
+            except LeaseLost:
+                return  # or the clock was set, or the store emptied: the next renewal tells
 
     async def _take_share_of(self, dead: LeaseRecord, living: dict[str, int]) -> None:
         """Our share of a failed agent's nodes at once; what others have left of theirs some heartbeats later."""
@@ -273,7 +300,7 @@ class Membership:
             self._happened([Happening(TimelineEvent.LEASE_LAPSED, None, detail)])
             limit = None
             if len(living) > 1:
-                total = await self._store.run(partial(_left_behind, dead, list(living)))
+                total = await self._store.run(partial(left_behind, dead, list(living)))
                 limit = share(total, self._settings.name, living)
             await self._take_over_from(dead.home_agent, "lease-lapsed", force=False, limit=limit)
             self._share_claimed_at[dead.home_agent] = now
@@ -299,12 +326,23 @@ class Membership:
 
     async def _recover_all(self, claimed: list[ClaimedNode]) -> int:
         """In parts, between which everything else has its turn. Returns how many were queued."""
-        claimed.sort(key=partial(_priority, self._clocks.wall()))
+        claimed.sort(key=partial(priority, self._clocks.wall()))
         queued = 0
         for begin in range(0, len(claimed), _RECOVERED_AT_ONCE):
             queued += self._recover(list(self.nodes_to_recover(claimed[begin : begin + _RECOVERED_AT_ONCE])))
-            await asyncio.sleep(0)
+            await self._stay_alive()
         return queued
+
+    async def _stay_alive(self) -> None:
+        """Between two parts of long work: everything else has its turn, and our own lease does not lapse over it."""
+        lease, now = self._monitor.lease, self._clocks.monotonic()
+        if lease is None or self._monitor.handle_timer(now) is None:
+            await asyncio.sleep(0)
+            return
+        try:
+            await self._renew(lease)
+        except StoreError:
+            self._monitor.store_failed(now)  # what that means, the next beat finds out
 
     async def _claim(self, home_agent: str, lease: Lease, *, force: bool, limit: int | None) -> list[ClaimedNode]:
         """What the failed agent leaves, or so much of it, in parts, so that our own lease does not lapse over it."""
@@ -312,15 +350,18 @@ class Membership:
         try:
             while limit is None or len(claimed) < limit:
                 size = _CLAIMED_AT_ONCE if limit is None else min(_CLAIMED_AT_ONCE, limit - len(claimed))
-                part = await self._store.run(partial(_claim, home_agent, lease, self._clocks.wall(), force, size))
+                part = await self._store.run(partial(claim, home_agent, lease, self._clocks.wall(), force, size))
                 claimed += part
                 if len(part) < size:
                     break
                 lease = await self._renew(lease)
-        except StoreError:
+        except LeaseHeld:
+            if not claimed:
+                raise
+        except StoreError as error:
             # It may have been done and only the answer been lost.
             self._claim_in_doubt = True
-            if not claimed:
+            if not claimed or isinstance(error, LeaseLost):
                 raise
         return claimed
 
@@ -358,45 +399,9 @@ class Membership:
                 home_address=home_address,
                 care_of_address=binding.care_of_address,
                 new_home_address=home_address != node.home_address,
-                priority=_priority(wall, entry),
+                priority=priority(wall, entry),
                 group=address_text(binding.home_agent_address),
             )
 
     def _give_up(self, identity: str, reason: str) -> None:
         self._happened([Happening(TimelineEvent.GIVEN_UP, identity, {"reason": reason})])
-
-
-def _priority(wall: float, claimed: ClaimedNode) -> float:
-    expires_at = 0.0 if claimed.binding is None else claimed.binding.lifetime_expires_at
-    return urgency(claimed.node.last_traffic, expires_at, wall)
-
-
-def _claim(home_agent: str, lease: Lease, wall: float, force: bool, limit: int, store: StateStore) -> list[ClaimedNode]:
-    return store.claim(home_agent, lease, wall, force=force, limit=limit)
-
-
-def _left_behind(dead: LeaseRecord, living: list[str], store: StateStore) -> int:
-    """How many nodes a failed agent had: those it still has, and those that others have claimed already."""
-    claimed = (record.home_agent_address == dead.address for name in living for record in store.bindings(name))
-    return len(store.nodes(dead.home_agent)) + sum(claimed)
-
-
-def unfinished(store: StateStore, name: str, address: IPv6Address) -> list[ClaimedNode]:
-    """Nodes that a home agent has claimed and not yet brought back, as the store knows them.
-
-    Args:
-        store: the state store.
-        name: the home agent's name in the cluster.
-        address: its home agent address.
-
-    Raises:
-        StoreError: the store cannot be read.
-    """
-    nodes = {node.identity: node for node in store.nodes(name)}
-    return [
-        ClaimedNode(nodes[record.identity], record)
-        for record in store.bindings(name)
-        if record.home_agent_address != address
-        and record.identity in nodes
-        and nodes[record.identity].home_address == record.home_address
-    ]

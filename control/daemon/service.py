@@ -284,7 +284,7 @@ class Daemon:
             self._tunnels,
             self._gate,
             lease=lambda: self._membership.lease,
-            fenced_out=self._membership.lost,
+            fenced_out=self._membership.doubt,
             flush=self._flush,
             observe_latency=self._instruments.binding_update.observe,
         )
@@ -410,7 +410,7 @@ class Daemon:
             self._packets.flush()
             await self._idle_work.beat(self._loop.time())
             self._agent.prepare(_KEY_PAIRS_AT_ONCE)
-            await asyncio.sleep(max(0.0, self._membership.next_timer() - self._loop.time()))
+            await self._membership.until_next_beat()
 
     async def _watch_pace_and_first_packets(self) -> None:
         while True:

@@ -10,19 +10,20 @@ from types import SimpleNamespace
 
 import pytest
 
-from control.cluster.store import Lease, StoreError
+from control.cluster.store import FencedOut, Lease, StoreError
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.write_gate import WriteGate
 from control.home_agent.registrations import PendingRegistration
 from control.mobility.binding_cache import Binding, BindingCache
 from control.mobility.home_registration import Change
+from datapath.errors import MapFull
 
 HOME_AGENT, CARE_OF = IPv6Address("2001:db8::1"), IPv6Address("2001:db8:c::1")
 
 
-def registration(number: int, change: Change = Change.INSTALL) -> PendingRegistration:
+def registration(number: int, change: Change = Change.INSTALL, sequence: int = 1) -> PendingRegistration:
     home_address = IPv6Address(f"2001:db8:100::{number}")
-    binding = Binding(home_address, CARE_OF, HOME_AGENT, f"mn{number}", 2e9, 1)
+    binding = Binding(home_address, CARE_OF, HOME_AGENT, f"mn{number}", 2e9, sequence)
     outcome = SimpleNamespace(change=change, binding=binding, home_address=home_address, decided_at=1e9)
     return PendingRegistration(f"mn{number}", home_address, outcome, CARE_OF, 0.0)
 
@@ -56,7 +57,7 @@ class World:
             tunnels,
             WriteGate(),
             lease=lambda: Lease("ha1", 1, 2e9),
-            fenced_out=lambda: None,
+            fenced_out=lambda _lease: None,
             flush=lambda: None,
             observe_latency=lambda _seconds: None,
         )
@@ -154,3 +155,167 @@ def test_the_log_tells_of_trouble_with_the_store_once_and_of_its_end(monkeypatch
 
     assert asyncio.run(run()).transactions == [1]
     assert caplog.messages == ["bindings not stored yet: The disk is full. Free space.", "bindings are stored again"]
+
+
+class Shared:
+    """A writer whose store, data path and lease the test has in its hands, while the writer waits for them."""
+
+    def __init__(self) -> None:
+        self.pending: list[PendingRegistration] = []
+        self.stored: dict[IPv6Address, int] = {}
+        self.cache: dict[IPv6Address, Binding] = {}
+        self.acknowledged: list[IPv6Address] = []
+        self.refused: list[IPv6Address] = []
+        self.lease: Lease | None = Lease("ha1", 1, 2e9)
+        self.may_write = asyncio.Event()
+        self.may_write.set()
+        self.full: set[IPv6Address] = set()
+        self.doubted: list[Lease] = []
+        self.is_void = False
+        cache = SimpleNamespace(bindings=lambda: list(self.cache.values()), get=self.cache.get, remove=self.cache.pop)
+        registrations = SimpleNamespace(
+            pending=self._drain,
+            not_stored=lambda each: self.refused.append(each.home_address),
+            no_room=lambda each, _now: self.refused.append(each.home_address),
+            rules=SimpleNamespace(cache=cache),
+        )
+        agent = SimpleNamespace(
+            registrations=registrations,
+            takeover=SimpleNamespace(active=False),
+            address=HOME_AGENT,
+            stored=self._take_effect,
+        )
+        self.writer = BindingWriter(
+            "ha1",
+            agent,
+            SimpleNamespace(run=self._run),
+            SimpleNamespace(install=self._install, remove=lambda _home_address: None),
+            WriteGate(),
+            lease=lambda: self.lease,
+            fenced_out=self.doubted.append,
+            flush=lambda: None,
+            observe_latency=lambda _seconds: None,
+        )
+
+    def _drain(self) -> list[PendingRegistration]:
+        pending, self.pending = self.pending, []
+        return pending
+
+    def _take_effect(self, registration: PendingRegistration, _now: float) -> None:
+        self.cache[registration.home_address] = registration.outcome.binding
+        self.acknowledged.append(registration.home_address)
+
+    def _install(self, binding: Binding) -> None:
+        if binding.home_address in self.full:
+            raise MapFull("bindings", 1)
+
+    async def _run(self, operation):
+        await asyncio.sleep(0)
+        result = operation(self)  # done, but the answer takes its time
+        await self.may_write.wait()
+        return result
+
+    def write_bindings(self, lease, records, _now=None):
+        if self.is_void:
+            raise FencedOut(lease.home_agent, lease.token)
+        self.stored.update((record.home_address, record.sequence_number) for record in records)
+
+    def write_missing(self, lease, records, _wall):
+        self.write_bindings(lease, records)
+        return []
+
+    def remove_bindings(self, _lease, home_addresses):
+        for home_address in home_addresses:
+            self.stored.pop(home_address, None)
+
+    def arrive(self, *numbers: int, sequence: int = 1) -> None:
+        self.pending = [registration(number, sequence=sequence) for number in numbers]
+        self.writer.settle(0.0)
+
+
+async def settled(condition) -> None:
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never comes to that")
+
+
+def home(number: int) -> IPv6Address:
+    return registration(number).home_address
+
+
+def test_nothing_is_acknowledged_under_a_lease_that_was_lost_while_another_registration_was_undone():
+    async def run() -> None:
+        world = Shared()
+        world.full = {home(1)}
+        remove_bindings = world.remove_bindings
+
+        def undo_and_lose(lease, home_addresses):
+            remove_bindings(lease, home_addresses)
+            world.lease = None
+
+        world.remove_bindings = undo_and_lose
+        first, second = registration(1), registration(2)
+        first.outcome.previous = second.outcome.previous = None
+        world.pending = [first, second]
+        world.writer.settle(0.0)
+        await settled(lambda: len(world.refused) == 2)
+        assert world.acknowledged == []
+        assert world.writer.failures == {"no-room": 1, "fenced-out": 1}
+
+    asyncio.run(run())
+
+
+def test_what_is_written_again_does_not_take_the_place_of_what_came_since():
+    async def run() -> None:
+        world = Shared()
+        world.cache[home(1)] = registration(1).outcome.binding
+        world.may_write.clear()
+        world.arrive(1, sequence=2)
+        await settled(lambda: world.stored)
+        again = asyncio.create_task(world.writer.republish(world.lease, 1e9))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        world.may_write.set()
+        await again
+        await settled(lambda: world.acknowledged)
+        assert world.stored == {home(1): 2}
+
+    asyncio.run(run())
+
+
+def test_what_registers_while_much_is_written_again_is_not_taken_back(monkeypatch):
+    monkeypatch.setattr("control.daemon.binding_writer._REPUBLISHED_AT_ONCE", 1)
+
+    async def run() -> None:
+        world = Shared()
+        for number in (1, 2):
+            world.cache[home(number)] = registration(number).outcome.binding
+        write_missing, written = world.write_missing, []
+
+        def written_in_parts(lease, records, wall):
+            if not written:  # while the first is written, the second node registers
+                world.write_bindings(lease, [SimpleNamespace(home_address=home(2), sequence_number=2)])
+                world.cache[home(2)] = registration(2, sequence=2).outcome.binding
+            written.append(len(records))
+            return write_missing(lease, records, wall)
+
+        world.write_missing = written_in_parts
+        await world.writer.republish(world.lease, 1e9)
+        assert written == [1, 1]
+        assert world.stored == {home(1): 1, home(2): 2}
+
+    asyncio.run(run())
+
+
+def test_a_refused_write_is_told_with_the_lease_it_was_made_under():
+    async def run() -> None:
+        world = Shared()
+        world.is_void = True
+        world.arrive(1)
+        await settled(lambda: world.doubted)
+        assert world.doubted == [world.lease]
+        assert (world.refused, world.acknowledged) == ([home(1)], [])
+
+    asyncio.run(run())

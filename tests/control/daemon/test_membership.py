@@ -369,3 +369,181 @@ def test_a_peer_whose_clock_is_ahead_is_told_of(path):
     [told] = [each for each in second.happenings if each.event is TimelineEvent.CLOCK_DIFFERS]
     assert told.detail["home_agent"] == "ha1"
     assert told.detail["ahead_s"] == pytest.approx(600.0, abs=1.5)
+
+
+def forget_everything(member, incarnation="another"):
+    """As a server does that starts again without what it had."""
+    for table in ("leases", "nodes", "bindings"):
+        member.store._connection.execute(f"DELETE FROM {table}")
+    member.store.incarnation = lambda: incarnation
+
+
+def test_a_write_that_was_refused_because_the_store_was_emptied_costs_no_node(path):
+    member = Member("ha1", path)
+    member.join()
+    before = member.membership.lease
+    forget_everything(member)
+    member.membership.doubt(before)
+    assert member.membership.lease is None
+    assert member.membership.next_timer() <= member.now
+    member.beat(0.0)
+    after = member.membership.lease
+    assert after.token > before.token
+    assert (member.stood_down, member.republished) == (0, [after.token])
+    assert TimelineEvent.LEASE_LOST not in member.events()
+
+
+def test_a_write_that_was_refused_because_of_a_claim_makes_the_agent_stand_down(path):
+    first, second = serving_first(path, binding(1)), Member("ha2", path)
+    second.join()
+    lease = first.membership.lease
+    second.take_over_from("ha1", 0.5)
+    first.membership.doubt(lease)
+    first.beat(0.5)
+    assert first.stood_down == 1
+    assert first.events()[-1] is TimelineEvent.LEASE_LOST
+
+
+def test_a_refused_write_under_an_older_lease_says_nothing_of_the_present_one(path):
+    member = Member("ha1", path)
+    member.join()
+    before = member.membership.lease
+    forget_everything(member)
+    member.beat(1.0)
+    member.membership.doubt(before)
+    assert member.membership.lease is not None
+
+
+def test_whoever_waits_for_the_next_beat_is_woken_by_a_doubt(path):
+    async def run():
+        member = Member("ha1", path)
+        await member.membership.join()
+        member.membership._monitor.handle_timer(0.0)
+        waiting = asyncio.create_task(member.membership.until_next_beat())
+        await asyncio.sleep(0)
+        assert member.membership.next_timer() == 1.0
+        member.membership.doubt(member.membership.lease)
+        await asyncio.wait_for(waiting, 0.9)
+        member.now = 1.0
+        await member.membership.until_next_beat()  # due, so at once
+
+    asyncio.run(run())
+
+
+def test_a_store_that_is_emptied_in_the_middle_of_a_beat_costs_no_node(path):
+    member = Member("ha1", path)
+    member.join()
+    incarnations = iter(["first", "another", "another"])
+    member.membership._incarnation = "first"
+
+    def incarnation():
+        said = next(incarnations)
+        if said == "first":
+            member.store._connection.execute("DELETE FROM leases")
+        return said
+
+    member.store.incarnation = incarnation
+    member.beat(1.0)
+    assert member.membership.lease is not None
+    assert (member.stood_down, len(member.republished)) == (0, 1)
+
+
+def test_what_is_still_this_agents_is_served_again_though_the_store_fails_after_the_lease(path):
+    member = Member("ha1", path)
+    member.join()
+    failures = [StoreError("timeout", "It does not answer in time.", "Wait.")]
+
+    async def resume():
+        if failures:
+            raise failures.pop()
+        member.resumed += 1
+
+    member.membership._resume = resume
+    member.store._connection.execute("DELETE FROM leases")  # claimed
+    member.beat_until(1.0)
+    assert member.stood_down == 1
+    member.beat_until(2.0)
+    assert (member.resumed, member.membership.store_answers) == (0, False)
+    member.beat_until(4.0)
+    assert member.resumed == 1
+    assert member.events().count(TimelineEvent.LEASE_ACQUIRED) == 2
+
+
+def test_the_lease_outlives_the_queueing_of_many_nodes(path):
+    names = tuple(f"mn{index}" for index in range(1, 1001))
+    serving_first(path, *(binding(index) for index in range(1, 1001)))
+    second = Member("ha2", path, authorised=names)
+    second.join()
+    held = []
+
+    def recover(nodes):
+        second.now += 1.0  # everything else has its turn between two parts
+        held.append(second.membership.lease is not None)
+        return len(nodes)
+
+    second.membership._recover = recover
+    second.beat_until(3.5)
+    assert held == [True] * 10
+    third = SqliteStore(path)
+    assert {lease.home_agent: lease.expires_at > second.now for lease in third.leases()} == {"ha2": True}
+
+
+def test_an_agent_that_comes_back_just_before_it_is_claimed_is_no_trouble_of_the_store(path, caplog):
+    first, second = serving_first(path, binding(1)), Member("ha2", path)
+    second.join()
+    second.beat_until(2.9)
+    leases = second.store.leases
+
+    def leases_before_it_renews():
+        found = leases()
+        first.store.renew_lease(first.membership._monitor.lease, second.now, LEASE_S)
+        return found
+
+    second.store.leases = leases_before_it_renews
+    second.beat(3.1)
+    assert TimelineEvent.LEASE_LAPSED in second.events()
+    assert second.membership.store_answers
+    assert (second.recovered, caplog.messages) == ([], [])
+
+
+def test_a_step_of_the_clock_between_renewal_and_claim_costs_no_node(path):
+    serving_first(path, binding(1))
+    second = Member("ha2", path)
+    second.join()
+    second.beat_until(2.9)
+    leases, steps = second.store.leases, [60.0]
+
+    def leases_before_the_clock_is_set():
+        found = leases()
+        if second.now >= 3.0 and steps:
+            second.wall_step += steps.pop()
+        return found
+
+    second.store.leases = leases_before_the_clock_is_set
+    second.beat_until(5.0)
+    assert steps == []
+    assert second.stood_down == 0
+    assert [node.identity for node in second.recovered] == ["mn1@example.org"]
+
+
+def test_whoever_is_claimed_while_it_claims_brings_nothing_back(path):
+    serving_first(path, *(binding(index) for index in range(1, 3)))
+    second, third = Member("ha2", path), SqliteStore(path)
+    second.join()
+    second.beat_until(2.9)
+    renew, claimed = second.store.renew_lease, []
+
+    def renew_after_being_claimed(lease, now, duration):
+        if not claimed and second.now > 3.0 and third.nodes("ha2"):
+            other = third.acquire_lease("ha3", IPv6Address("2001:db8:a3::1"), now, 30.0)
+            claimed.extend(third.claim("ha2", other, now, force=True))
+        return renew(lease, now, duration)
+
+    second.store.renew_lease = renew_after_being_claimed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("control.daemon.membership._CLAIMED_AT_ONCE", 1)
+        second.beat(3.1)
+    assert len(claimed) == 1
+    assert second.recovered == []
+    second.beat(4.2)
+    assert second.stood_down == 1
