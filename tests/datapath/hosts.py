@@ -15,6 +15,7 @@ from bench.lab.entering import inside
 from datapath.bindings import BindingMap
 from datapath.counters import read_counters
 from datapath.reasons import Reason
+from tests.waiting import PATIENCE_S
 
 LOAD = """
 import json, sys
@@ -149,11 +150,11 @@ def running_hosts(namespaces, pin_path, *, one_arm: bool = False) -> Iterator[Ho
         yield Hosts(agent, correspondent, core, pin_path, [first, second], homes, interfaces)
 
 
-def ping(host, destination: object, *, count: int = 5, options: str = "") -> tuple[int, str]:
-    """Answers received, and what ping said."""
+def ping(host, destination: object, *, count: int = 5, options: str = "", patience_s: int = 20) -> tuple[int, str]:
+    """Answers received, and what ping said; it waits so long for the last one."""
     done = host.start(
         "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)",
-        *f"ping -n -i 0.05 -W 5 -c {count} {options} {destination}".split(),
+        *f"ping -n -i 0.05 -W {patience_s} -c {count} {options} {destination}".split(),
     )
-    said = done.communicate(timeout=60)[0]
+    said = done.communicate(timeout=PATIENCE_S)[0]
     return int(re.search(r"(\d+) received", said)[1]), said

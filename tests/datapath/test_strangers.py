@@ -344,11 +344,12 @@ def test_extension_headers_are_no_way_around(bed, name):
     source = somewhere()
     use_up(bed, source)
 
+    before = send(bed, request(bed, source))
     outcome = send(bed, request(bed, source, None, *HEADERS[name]))
+    after = send(bed, request(bed, source))
 
     cookie_of(outcome)
-    plain = send(bed, request(bed, source))
-    assert outcome.frame == plain.frame
+    assert outcome.frame in (before.frame, after.frame)  # a cookie changes twice a minute
 
 
 def test_a_later_fragment_has_no_limit(bed):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from datapath.bindings import BindingMap
 from datapath.counters import read_counters
 from datapath.reasons import Reason
 from tests.datapath.hosts import HOME_AGENT, ping
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -30,7 +29,7 @@ import socket, sys, threading
 address, size = sys.argv[1], int(sys.argv[2])
 data = bytes(range(256)) * (size // 256 + 1)
 data = data[:size]
-connection = socket.create_connection((address, 7777), timeout=10)
+connection = socket.create_connection((address, 7777), timeout=60)
 def send():
     connection.sendall(data)
     connection.shutdown(socket.SHUT_WR)
@@ -74,7 +73,7 @@ def test_a_bulk_transfer_fits_the_tunnel_both_ways(hosts, mode):
     before = read_counters(hosts.pin_path)
 
     client = hosts.correspondent.python(TRANSFER, str(home), "2000000")
-    server.communicate(timeout=30)
+    server.communicate(timeout=PATIENCE_S)
 
     assert client.stdout == "2000000\n", client.stderr
     counted = hosts.counted(before)
@@ -118,9 +117,9 @@ def test_the_home_agent_itself_answers_through_the_tunnel(hosts):
     home = next(iter(hosts.homes))
     before = read_counters(hosts.pin_path)
 
-    ping(hosts.nodes[0], HOME_AGENT, count=2, options=f"-I {home}")
+    ping(hosts.nodes[0], HOME_AGENT, count=2, options=f"-I {home}", patience_s=1)
 
-    assert hosts.counted(before)[Reason.PASS_DECAPSULATED_LOCAL] == 2
+    wait_until(lambda: hosts.counted(before).get(Reason.PASS_DECAPSULATED_LOCAL) == 2, lambda: hosts.counted(before))
 
 
 def test_a_packet_too_big_reaches_the_correspondent(hosts):
@@ -159,12 +158,12 @@ def test_loading_again_during_a_ping_loses_nothing(hosts):
     ping(hosts.correspondent, home, count=2)
     running = hosts.correspondent.start(
         "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)",
-        *f"ping -n -i 0.01 -W 5 -c 400 {home}".split(),
+        *f"ping -n -i 0.01 -W 20 -c 400 {home}".split(),
     )
 
     reports = [hosts.load() for _ in range(2)]
 
-    said = running.communicate(timeout=60)[0]
+    said = running.communicate(timeout=PATIENCE_S)[0]
     assert " 400 received" in said, said
     assert all(report["maps_reused"] for report in reports)
 
@@ -195,15 +194,16 @@ def test_a_killed_daemon_loses_nothing(hosts):
         str(hosts.pin_path),
     )
     assert daemon.stdout.readline() == "2\n"
+    before = read_counters(hosts.pin_path)[Reason.FORWARD_ENCAPSULATED]
     running = hosts.correspondent.start(
         "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)",
-        *f"ping -n -i 0.01 -W 5 -c 100 {home}".split(),
+        *f"ping -n -i 0.01 -W 20 -c 100 {home}".split(),
     )
-    time.sleep(0.3)
+    wait_until(lambda: read_counters(hosts.pin_path)[Reason.FORWARD_ENCAPSULATED] > before, "nothing is sent")
     daemon.kill()
     daemon.communicate()
 
-    said = running.communicate(timeout=60)[0]
+    said = running.communicate(timeout=PATIENCE_S)[0]
 
     assert " 100 received" in said, said
 
@@ -218,4 +218,4 @@ def test_unloading_ends_it(hosts):
     assert sorted(report["detached"]) == ["cn0", "core0"]
     assert not hosts.pin_path.exists()
     assert "xdp" not in hosts.agent.run("ip link show")
-    assert ping(hosts.correspondent, home, count=1)[0] == 0
+    assert ping(hosts.correspondent, home, count=1, patience_s=2)[0] == 0

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from datapath.counters import read_counters
 from datapath.reasons import Reason
 from tests.datapath.hosts import HOME_AGENT, Hosts, ping, running_hosts
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -117,15 +119,15 @@ def test_tcp_in_both_directions(loaded):
 
 def test_udp_in_both_directions(loaded):
     home = next(iter(loaded.homes))
-    pace = ("--udp", "--bitrate", "8M", "--length", "1200")
+    # The node's end is a loop in Python, which a busy machine may keep waiting: what comes in a second fits its socket.
+    pace = ("--udp", "--bitrate", "1M", "--length", "1200")
     before = read_counters(loaded.pin_path)
 
-    there, back = iperf3_both_ways(loaded, home, *pace, size=MEGABYTE)
+    there, back = iperf3_both_ways(loaded, home, *pace, size=MEGABYTE // 4)
 
-    assert there["sum"]["packets"] >= 833
-    assert back["sum"]["packets"] >= 833
+    assert there["sum"]["packets"] >= 208
+    assert back["sum"]["packets"] >= 208
     for direction in (there, back):
-        # The node's end is a loop in Python, which a busy machine may keep waiting.
         assert direction["sum"]["lost_packets"] < direction["sum"]["packets"] / 10
     counted = loaded.counted(before)
     assert counted[Reason.FORWARD_ENCAPSULATED] >= there["sum"]["packets"]
@@ -194,9 +196,10 @@ def test_a_mobile_node_learns_of_a_narrow_link_in_front_of_another(loaded):
     narrow_the_link(loaded, 1, 1380)
     ping(loaded.nodes[0], other_home, count=1, options=f"-I {home}")
 
-    ping(loaded.nodes[0], other_home, count=1, options=f"-I {home} -s 1352 -M do -W 1")
+    ping(loaded.nodes[0], other_home, count=1, options=f"-I {home} -s 1352 -M do", patience_s=1)
 
-    assert path_mtu(loaded.nodes[0], other_home, f"from {home}") == 1340
+    learned = partial(path_mtu, loaded.nodes[0], other_home, f"from {home}")
+    wait_until(lambda: learned() == 1340, learned)
     assert ping(loaded.nodes[0], other_home, count=1, options=f"-I {home} -s 1292 -M do")[0] == 1
 
 

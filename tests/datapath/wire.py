@@ -16,8 +16,8 @@ from scapy.packet import Packet
 
 from control.daemon.tunnel_relay import TunnelRelay
 from datapath.reasons import Reason
+from tests.waiting import PATIENCE_S, wait_until
 
-WAIT_S = 10.0
 _EVERY_KIND = 0x0003
 
 
@@ -43,11 +43,15 @@ class Wire:
     def receive(self, wanted: Callable[[Packet], bool]) -> Ether:
         """The next frame that came out and is wanted."""
         while True:
-            assert select.select([self._receiver], [], [], WAIT_S)[0], self.counted()
+            assert select.select([self._receiver], [], [], PATIENCE_S)[0], self.counted()
             data, address = self._receiver.recvfrom(65535)
             frame = Ether(data)
             if address[2] != socket.PACKET_OUTGOING and wanted(frame):
                 return frame
+
+    def expect(self, counted: dict[Reason, int]) -> None:
+        """What is sent is dealt with a moment later, and then exactly this has been counted."""
+        wait_until(lambda: self.counted() == counted, self.counted)
 
     def counted(self) -> dict[Reason, int]:
         """What the programs counted, without the kernel's own neighbour discovery."""
@@ -71,13 +75,17 @@ def is_to(address: IPv6Address | IPv4Address) -> Callable[[Packet], bool]:
 
 
 @contextmanager
-def relaying(testbed, ipv4_addresses: Sequence[IPv4Address] = ()) -> Iterator[Callable[[], TunnelRelay]]:
-    """The daemon's relay; each call lets it do what there is to do."""
+def relaying(testbed, ipv4_addresses: Sequence[IPv4Address] = ()) -> Iterator[Callable[..., TunnelRelay]]:
+    """The daemon's relay; each call lets it work until it has counted what the call names."""
     loop = asyncio.new_event_loop()
     relay = TunnelRelay(testbed.home_agent, testbed.pin_path, loop, ipv4_addresses)
 
-    def run() -> TunnelRelay:
-        loop.run_until_complete(asyncio.sleep(0.05))
+    def run(*wanted: str) -> TunnelRelay:
+        def has_counted() -> bool:
+            loop.run_until_complete(asyncio.sleep(0.05))
+            return all(relay.statistics[each] for each in wanted)
+
+        wait_until(has_counted, lambda: relay.statistics)
         return relay
 
     try:
