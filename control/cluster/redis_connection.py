@@ -48,36 +48,26 @@ class RedisConnection:
         self._address = address
         self._prefix = prefix
         self._timeout_s = timeout_s
-        options: dict[str, Any] = {
-            "socket_timeout": timeout_s,
-            "socket_connect_timeout": timeout_s,
-            "decode_responses": False,
-            # One more try at once, on a new connection: the server may have restarted since the last request.
-            "retry": Retry(NoBackoff(), 1),
-        }
-        # redis-py's types cover its asynchronous client too, which makes every result a union.
-        self._client: Any
-        if address.sentinels:
-            from_url: Any = redis.Redis.from_url(address.url).connection_pool.connection_kwargs
-            login = {key: from_url[key] for key in ("username", "password", "db") if from_url.get(key) is not None}
-            make_sentinel: Any = Sentinel
-            sentinel = make_sentinel(address.sentinels, sentinel_kwargs={"socket_timeout": timeout_s})
-            self._client = sentinel.master_for(address.service, **options, **login)
-        else:
-            self._client = redis.Redis.from_url(address.url, **options)
+        # One more try at once, on a new connection: the server may have restarted since the last request.
+        self._client = _client(address, timeout_s, tries=2)
+        self._client_once = _client(address, timeout_s, tries=1)
 
-    def run(self, name: str, *arguments: str | int | bytes, stored: bool = False) -> Any:
+    def run(self, name: str, *arguments: str | int | bytes, stored: bool = False, once: bool = False) -> Any:
         """What a script returns; it happens as a whole or not at all.
 
         Args:
             name: of the script.
             arguments: its ARGV.
             stored: whether the replicas that the address demands must have it before this returns.
+            once: whether it must not be run again if its answer is lost; else it may be.
         """
         script, digest = _script(name)
 
         def request() -> Any:
-            pipeline = self._client.pipeline(transaction=False)
+            if once:
+                # A connection of its own: an idle one may have been closed, and there is no second try.
+                self._client_once.connection_pool.disconnect()
+            pipeline = (self._client_once if once else self._client).pipeline(transaction=False)
             pipeline.evalsha(digest, 1, self._prefix, *arguments)
             if stored and self._address.minimum_replicas:
                 pipeline.execute_command("WAIT", self._address.minimum_replicas, int(self._timeout_s * 500))
@@ -113,6 +103,7 @@ class RedisConnection:
     def close(self) -> None:
         """Close the connections."""
         self._typed(self._client.close)
+        self._typed(self._client_once.close)
 
     def error(self, reason: str, what: str, remedy: str) -> StoreError:
         """An error that names this store."""
@@ -132,6 +123,23 @@ class RedisConnection:
             raise self.error("database", f"failed: {error}.", remedy) from error
         except (OSError, UnicodeError) as error:
             raise self.error("unreachable", f"cannot be reached: {error}.", "Correct cluster.store.") from error
+
+
+def _client(address: RedisAddress, timeout_s: float, *, tries: int) -> Any:
+    """Redis-py's types cover its asynchronous client too, which makes every result a union."""
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": timeout_s,
+        "decode_responses": False,
+        "retry": Retry(NoBackoff(), tries - 1),
+    }
+    if not address.sentinels:
+        return redis.Redis.from_url(address.url, **options)
+    from_url: Any = redis.Redis.from_url(address.url).connection_pool.connection_kwargs
+    login = {key: from_url[key] for key in ("username", "password", "db") if from_url.get(key) is not None}
+    make_sentinel: Any = Sentinel
+    sentinel = make_sentinel(address.sentinels, sentinel_kwargs={"socket_timeout": timeout_s})
+    return sentinel.master_for(address.service, **options, **login)
 
 
 @cache

@@ -27,7 +27,7 @@ def node_from_text(identity: str, owner: str, text: str) -> NodeRecord:
     fence, last_seen, home_address, care_of = _fields(text, 4)
     try:
         address = None if care_of == _NO_ADDRESS else IPv6Address(care_of)
-        return NodeRecord(identity, IPv6Address(home_address), address, owner, int(fence), float(last_seen))
+        return NodeRecord(identity, IPv6Address(home_address), address, owner, int(fence), _time(last_seen))
     except ValueError as error:
         raise BadRecord(str(error)) from error
 
@@ -39,12 +39,9 @@ def traffic_from_text(text: str) -> float:
         BadRecord: it is no time.
     """
     try:
-        at = float(text)
+        return _time(text)
     except ValueError as error:
         raise BadRecord(str(error)) from error
-    if not isfinite(at):
-        raise BadRecord("not a time")
-    return at
 
 
 def binding_to_text(binding: BindingRecord) -> str:
@@ -77,7 +74,7 @@ def binding_from_text(home_address: str, home_agent: str, text: str) -> BindingR
             home_agent,
             IPv6Address(address),
             identity,
-            float(expires_at),
+            _time(expires_at),
             sequence_number,
             key_management == "1",
             tuple(map(IPv6Network, networks)),
@@ -94,9 +91,16 @@ def lease_from_text(home_agent: str, text: str) -> LeaseRecord:
     """
     token, expires_at, capacity, address = _fields(text, 4)
     try:
-        return LeaseRecord(home_agent, IPv6Address(address), int(token), float(expires_at), int(capacity))
+        return LeaseRecord(home_agent, IPv6Address(address), int(token), _time(expires_at), int(capacity))
     except ValueError as error:
         raise BadRecord(str(error)) from error
+
+
+def _time(text: str) -> float:
+    at = float(text)
+    if not isfinite(at):
+        raise BadRecord("not a time")
+    return at
 
 
 def _fields(text: str, number: int) -> list[str]:

@@ -114,8 +114,9 @@ class RedisStore:
     ) -> list[ClaimedNode]:
         """See :meth:`control.cluster.store.StateStore.claim`."""
         most = -1 if limit is None else limit
-        verdict, *rest = self._run(
-            "claim", failed, by.home_agent, by.token, repr(now), "force" if force else "", most, stored=True
+        # Run again, it would claim further nodes, and nobody would be told of the first ones.
+        verdict, *rest = self._connection.run(
+            "claim", failed, by.home_agent, by.token, repr(now), "force" if force else "", most, stored=True, once=True
         )
         if verdict == b"lease-lost":
             raise LeaseLost(by.home_agent, by.token)

@@ -2,10 +2,11 @@
 -- Returns "lease-lost"; "lease-held" and when that lease expires; or "claimed" and for each binding, or node without
 -- one: identity, node, when it had traffic ("": unknown), home address, binding (both "" without one).
 local failed, by, token, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local function ends(of) return tonumber(of.expires) or 0 end  -- what is no time is long past
 local mine = lease_of(by)
-if not mine or mine.token ~= token or tonumber(mine.expires) <= tonumber(now) then return {'lease-lost'} end
+if not mine or mine.token ~= token or ends(mine) <= tonumber(now) then return {'lease-lost'} end
 local lease = lease_of(failed)
-if lease and tonumber(lease.expires) > tonumber(now) and ARGV[5] == '' then return {'lease-held', lease.expires} end
+if lease and ends(lease) > tonumber(now) and ARGV[5] == '' then return {'lease-held', lease.expires} end
 if failed == by then return {'claimed'} end
 
 local claimed = {'claimed'}
@@ -39,7 +40,7 @@ end
 if redis.call('ZCARD', base .. 'members:' .. failed) > 0 then
   -- Fenced out from the first part on; still listed as dead, should this claimer die before the last one.
   if lease then
-    local expires = tonumber(lease.expires) > tonumber(now) and now or lease.expires
+    local expires = ends(lease) > tonumber(now) and now or lease.expires
     redis.call('HSET', base .. 'leases', failed, table.concat({next_token(now), expires, lease.rest}, ' '))
   end
 else

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from bench.lab.errors import LabError
 from bench.lab.redis_server import RedisServer
 from control.cluster.redis_address import RedisAddress
+from control.cluster.redis_connection import _script
 from control.cluster.redis_store import RedisStore
 from control.cluster.store import BindingRecord, LeaseLost, StoreError
 from tests.waiting import wait_until
@@ -102,6 +106,81 @@ def test_garbage_is_left_out_and_counted_and_the_rest_is_served(
     # Nodes whose records were spoilt register again, and all is well.
     store.write_bindings(lease2, [make_binding(number, home_agent="ha2") for number in range(1, 5)], T0 + 4.0)
     assert {make_binding(number, home_agent="ha2") for number in range(1, 5)} <= set(store.bindings("ha2"))
+
+
+@pytest.mark.parametrize("time", ["inf", "-inf", "nan", "1e999"])
+def test_what_is_no_time_is_garbage_too(
+    redis_server: RedisServer, store: RedisStore, make_binding: MakeBinding, time: str
+) -> None:
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.write_bindings(lease, [make_binding(number) for number in (1, 2, 3)], T0)
+    home, prefix = str(make_binding(1).home_address), "{homeagent}:"
+    redis_server.command("HSET", f"{prefix}bindings:ha1", home, f"::1 ::2 {time} 3 0 mn1@example.org")
+    redis_server.command("HSET", f"{prefix}nodes:ha1", "mn2@example.org", f"1 {time} {home} -")
+    redis_server.command("HSET", f"{prefix}leases", "ha9", f"7 {time} 0 2001:db8:a9::1")
+    assert len(store.bindings("ha1")) == len(store.nodes("ha1")) == 2
+    assert [lease.home_agent for lease in store.leases()] == ["ha1"]
+    assert store.refused_records == {"binding": 1, "node": 1, "lease": 1}
+
+
+def test_the_operator_can_claim_from_an_agent_whose_lease_is_garbage(
+    redis_server: RedisServer, store: RedisStore, make_binding: MakeBinding
+) -> None:
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.write_bindings(lease, [make_binding(number) for number in (1, 2)], T0)
+    redis_server.command("HSET", "{homeagent}:leases", "ha1", f"{lease.token} soon 0 {HA1}")
+    by = store.acquire_lease("ha2", HA2, T0, 30.0)
+    for limit in (1, 5):
+        assert len(store.claim("ha1", by, T0, force=True, limit=limit)) == 1
+
+
+class AnswerLost:
+    """A way to a server on which the answer to a request that holds certain bytes is lost, with the connection."""
+
+    def __init__(self, server: RedisServer, marker: bytes) -> None:
+        self.requests = 0
+        self._server, self._marker = server, marker
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = RedisAddress.parse(f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0")
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._carry, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _carry(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
+            server.connect(str(self._server.socket))
+            while data := client.recv(1 << 16):
+                is_marked = self._marker in data
+                self.requests += is_marked
+                server.sendall(data)
+                answer = server.recv(1 << 16)
+                if is_marked and self.requests == 1:
+                    return
+                client.sendall(answer)
+
+
+def test_a_claim_whose_answer_is_lost_is_not_made_again_unseen(
+    redis_server: RedisServer, store: RedisStore, make_binding: MakeBinding
+) -> None:
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.write_bindings(lease, [make_binding(number) for number in range(4)], T0)
+    by = store.acquire_lease("ha2", HA2, T0 + 5.0, 30.0)
+    store._connection._client.script_load(_script("claim")[0])
+    way = AnswerLost(redis_server, _script("claim")[1].encode())
+    distant = RedisStore(way.address)
+    assert error_of(lambda: distant.claim("ha1", by, T0 + 5.0, limit=2)).reason == "unreachable"
+    assert way.requests == 1
+    assert len(store.nodes("ha2")) == 2
+    assert len(distant.claim("ha1", by, T0 + 5.0, limit=2)) == 2
+    distant.close()
+    way.close()
 
 
 def test_keys_of_another_program_are_not_touched(redis_server: RedisServer, store: RedisStore) -> None:

@@ -547,3 +547,21 @@ def test_whoever_is_claimed_while_it_claims_brings_nothing_back(path):
     assert second.recovered == []
     second.beat(4.2)
     assert second.stood_down == 1
+
+
+def test_nodes_whose_claim_was_made_but_not_answered_are_brought_back(path):
+    serving_first(path, binding(1), binding(2))
+    second = Member("ha2", path)
+    second.join()
+    claim, answers_lost = second.store.claim, [True]
+
+    def claim_unheard(*arguments, **options):
+        claimed = claim(*arguments, **options)
+        if answers_lost:
+            answers_lost.pop()
+            raise StoreError("timeout", "It does not answer in time.", "Wait.")
+        return claimed
+
+    second.store.claim = claim_unheard
+    second.beat_until(5.0)
+    assert sorted(node.identity for node in second.recovered) == ["mn1@example.org", "mn2@example.org"]
