@@ -66,7 +66,7 @@ async def restore(
             continue
         agent.directory.restore(record.identity, record.home_address)
         binding = _with_authorised_networks(binding_of(record), agent)
-        agent.registrations.rules.cache.put(binding)
+        agent.registrations.rules.restore(binding)
         expected.append(binding)
         renew += _renewal(agent, record, wall)
     for identity, home_address in stored.home_addresses:

@@ -271,9 +271,17 @@ class HomeRegistration:
             self.cache.deregister(outcome.home_address, outcome.identity, outcome.sequence_number, outcome.decided_at)
         elif outcome.binding is not None:
             self.cache.put(outcome.binding)
-        if self._keyed_by_hand is not None and self._keyed_by_hand(outcome.identity):
-            self._kept_sequence_numbers[outcome.home_address] = outcome.sequence_number
+        self._keep_sequence_number(outcome.home_address, outcome.identity, outcome.sequence_number)
         return True
+
+    def restore(self, binding: Binding) -> None:
+        """Put a binding into the cache that this home agent has accepted before it was started again."""
+        self.cache.put(binding)
+        self._keep_sequence_number(binding.home_address, binding.identity, binding.sequence_number)
+
+    def _keep_sequence_number(self, home_address: IPv6Address, identity: str, sequence_number: int) -> None:
+        if self._keyed_by_hand is not None and self._keyed_by_hand(identity):
+            self._kept_sequence_numbers[home_address] = sequence_number
 
     def _live_binding(self, home_address: IPv6Address, now: float) -> Binding | None:
         binding = self.cache.get(home_address)

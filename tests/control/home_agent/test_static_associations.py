@@ -102,6 +102,22 @@ def test_a_replayed_update_changes_nothing_even_when_the_binding_is_gone(scene):
     assert not list(scene.ha1.registrations.rules.cache.bindings())
 
 
+def test_a_replayed_update_changes_nothing_when_the_binding_of_before_a_restart_is_gone(make_scene, scene):
+    (node, _) = scene.manual
+    old = node.update()
+    deliver(scene, node, old)
+    deliver(scene, node, node.update())
+    (binding,) = scene.ha1.registrations.rules.cache.bindings()
+    pair = StaticPair(135, keying(0x1001), keying(0x30001))
+    started_again = make_scene(1, static={IDENTITY: (HOME_ADDRESS, [pair, pair])})
+    agent = node.agent = started_again.ha1
+    agent.registrations.rules.restore(binding)
+    started_again.network.now += 100_000
+    assert agent.expire(started_again.network.wall) == [binding]
+    (answer,) = deliver(started_again, node, old)
+    assert (answer.status, answer.seq) == (135, 1001)
+
+
 def test_a_sender_that_restarts_counts_from_one_again_and_is_understood(scene):
     (node, _) = scene.manual
     for _ in range(3):
