@@ -226,11 +226,12 @@ def _is_busy(sa: IkeSa) -> bool:
 def receive_undecided(sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
     """Take note of a request under an SA that the peer has made while this side was rekeying the same one.
 
-    Unless it deletes the SA, the peer uses it, so it knows already that this is the one that stays.
+    Unless it deletes the SA, the peer uses it, so it knows already that this is the one that stays. If this side is
+    closing the old one, it goes with that.
     """
     is_deletion = any(isinstance(each, DeletePayload) and each.protocol == ProtocolId.IKE for each in payloads)
     old = sa.predecessor
-    if is_deletion or old is None or old.rekeying is None:
+    if is_deletion or old is None or old.rekeying is None or old.state is not State.ESTABLISHED:
         return
     adopt_rival(old, old.rekeying, now)
 

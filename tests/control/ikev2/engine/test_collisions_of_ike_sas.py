@@ -324,6 +324,42 @@ def test_collision_both_rekey_and_one_closes(pair):
     assert (len(pair.agent.endpoint), len(pair.node.endpoint)) == (0, 0)
 
 
+def test_collision_the_peers_new_sa_is_used_while_this_side_closes_the_old_one(pair):
+    """Sections 2.8.2 and 2.25.2: what A closes is not taken up again, and the SA of B's request goes with it.
+
+    A                                        B
+    req1: rekey the IKE SA       --> (lost)
+                                 <--         req2: rekey the IKE SA
+    resp2                        -->
+    (A is told to close the IKE SA)
+                                 <--         req3: () under the SA of req2
+    resp3: () under it           -->
+                                 <--         req4: D() under the old SA
+    resp4: () under it           -->
+    req5: D() under that of req2 -->
+    """
+    a, b = pair.established()
+    a.rekey(pair.network.now)
+    pair.network.take(pair.agent)
+    b.rekey(pair.network.now)
+    pair.network.deliver(pair.network.take(pair.node)[0])
+    (response,) = pair.network.take(pair.agent)
+    a.delete(pair.network.now)
+    pair.network.deliver(response)
+    late = pair.network.take(pair.node)
+    (rekeyed,) = pair.node.events(IkeRekeyed)
+    rekeyed.successor.probe_liveness(pair.network.now)
+    (probe,) = pair.network.take(pair.node)
+    pair.network.deliver(probe)
+    for datagram in late:
+        pair.network.deliver(datagram)
+    pair.network.advance(pair.network.now + 100)
+    assert [event.reason for event in pair.agent.events(IkeClosed)] == ["deleted"]
+    assert [event.reason for event in pair.node.events(IkeClosed)] == ["deleted-by-peer"]
+    assert not pair.agent.events(IkeRekeyed)
+    assert (len(pair.agent.endpoint), len(pair.node.endpoint)) == (0, 0)
+
+
 @pytest.mark.parametrize("what", ["create", "rekey"])
 def test_collision_a_child_is_asked_for_while_the_ike_sa_is_rekeyed(pair, assert_match, what):
     """Section 2.25.2: TEMPORARY_FAILURE; it is tried again under the new SA.
