@@ -18,10 +18,7 @@ INLINE int strip_outer(struct xdp_md *ctx, const struct ethernet_header *link, c
 	struct ipv6_header *inner;
 	struct cursor frame;
 
-	if (bpf_xdp_adjust_head(ctx, size))
-		return 0;
-	frame = cursor_of(ctx);
-	new_link = take_ethernet(&frame);
+	new_link = move_frame(ctx, size, &frame);
 	if (!new_link)
 		return 0;
 	inner = take(&frame, sizeof(*inner));

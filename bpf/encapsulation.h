@@ -32,10 +32,7 @@ INLINE enum reason encapsulate_any(struct xdp_md *ctx, const struct ethernet_hea
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_DROP)
 		return reason;
 
-	if (bpf_xdp_adjust_head(ctx, -IPV6_HEADER_SIZE))
-		return DROP_NO_ROOM;
-	frame = cursor_of(ctx);
-	new_link = take_ethernet(&frame);
+	new_link = move_frame(ctx, -IPV6_HEADER_SIZE, &frame);
 	if (!new_link)
 		return DROP_NO_ROOM;
 	outer = take(&frame, sizeof(*outer));

@@ -9,35 +9,24 @@
 COLD long encapsulate_in_fragments(struct xdp_md *ctx, __u64 replaced, __u64 two, __u64 three)
 {
 	struct ipv6_header *packet = packet_at(ctx, sizeof(struct ethernet_header) + replaced);
-	struct binding sender, receiver;
-	struct usage *usage_of_sender = NULL;
 	struct fragment_header *fragment;
 	struct ethernet_header *link;
-	struct ipv6_address mobile;
+	struct tunnel_ends ends;
 	__be32 version_class_flow;
 	struct cursor frame;
+	enum reason reason;
 	__u64 length;
 
 	if (!packet || replaced > IPV6_HEADER_SIZE)
 		return PASS_MALFORMED;
-	/* Again: bindings do not fit through a call. One that was removed in this moment was not there. */
-	mobile = address_of(packet->destination);
-	if (!find_mobile(ctx, &mobile, &receiver))
-		return replaced ? DROP_TUNNEL_DESTINATION : PASS_NOT_OURS;
-	mobile = address_of(packet->source);
-	if (replaced) {
-		if (!find_mobile(ctx, &mobile, &sender))
-			return DROP_TUNNEL_NO_BINDING;
-		usage_of_sender = sender.usage;
-	}
+	reason = find_ends(ctx, packet, replaced, &ends);
+	if (reason != FOUND_ENDS)
+		return reason;
 	if (ports.redirect_map(SLOW_PATH_PORT, XDP_PASS) != XDP_REDIRECT)
 		return DROP_LINK_MTU_TOO_SMALL;
 	version_class_flow = packet->version_class_flow;
 	length = packet_length(packet);
-	if (bpf_xdp_adjust_head(ctx, (int)replaced - IPV6_HEADER_SIZE - FRAGMENT_HEADER_SIZE))
-		return DROP_NO_ROOM;
-	frame = cursor_of(ctx);
-	link = take_ethernet(&frame);
+	link = move_frame(ctx, (int)replaced - IPV6_HEADER_SIZE - FRAGMENT_HEADER_SIZE, &frame);
 	if (!link)
 		return DROP_NO_ROOM;
 	packet = take(&frame, sizeof(*packet));
@@ -49,7 +38,7 @@ COLD long encapsulate_in_fragments(struct xdp_md *ctx, __u64 replaced, __u64 two
 	__builtin_memset(link, 0, 12);
 	link->type = bpf_htons(ETHERNET_TYPE_IPV6);
 	write_ipv6(packet, version_class_flow, sizeof(*fragment) + length, NEXT_HEADER_FRAGMENT, OUTER_HOP_LIMIT,
-		   receiver.home_agent, &receiver.care_of_address);
+		   ends.receiver.home_agent, &ends.receiver.care_of_address);
 	fragment->next_header = NEXT_HEADER_IPV6;
 	fragment->reserved = 0;
 	fragment->offset_and_flags = 0;
@@ -58,10 +47,6 @@ COLD long encapsulate_in_fragments(struct xdp_md *ctx, __u64 replaced, __u64 two
 	if (!packet)
 		return DROP_NO_ROOM;
 	packet->hop_limit -= 1;
-	if (usage_of_sender) {
-		sender.usage = usage_of_sender;
-		count_decapsulated(&sender, length);
-	}
-	count_encapsulated(&receiver, length);
+	count_from_end_to_end(&ends, length);
 	return FORWARD_IN_FRAGMENTS;
 }

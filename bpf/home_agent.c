@@ -22,6 +22,7 @@
 #include "path_mtu.h"
 #include "next_hops.h"
 #include "writing.h"
+#include "tunnel_ends.h"
 #include "fragments.h"
 #include "icmp.h"
 #include "neighbour_discovery.h"

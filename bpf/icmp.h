@@ -127,14 +127,11 @@ INLINE int write_error(struct xdp_md *ctx, const struct ipv6_header *invoking, _
 	surplus = (int)((long)ctx->data_end - (long)ctx->data) - (int)(headers + quote);
 	if (surplus < 0 || bpf_xdp_adjust_tail(ctx, -surplus))
 		return 0;
-	if (bpf_xdp_adjust_head(ctx, -(IPV6_HEADER_SIZE + ICMPV6_HEADER_SIZE)))
-		return 0;
-
-	frame = cursor_of(ctx);
-	length = ICMPV6_HEADER_SIZE + quote;
-	link = take_ethernet(&frame);
+	link = move_frame(ctx, -(IPV6_HEADER_SIZE + ICMPV6_HEADER_SIZE), &frame);
 	if (!link)
 		return 0;
+
+	length = ICMPV6_HEADER_SIZE + quote;
 	write_swapped_link(link, &received);
 	if (tunnel) {
 		header = take(&frame, sizeof(*header));

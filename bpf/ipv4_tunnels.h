@@ -57,10 +57,7 @@ INLINE int write_tunnel(struct xdp_md *ctx, __u32 replaced, const struct link_ad
 	struct udp_header *udp;
 	struct cursor frame;
 
-	if (bpf_xdp_adjust_head(ctx, (int)(replaced - tunnel_size(care_of_address))))
-		return 0;
-	frame = cursor_of(ctx);
-	link = take_ethernet(&frame);
+	link = move_frame(ctx, (int)(replaced - tunnel_size(care_of_address)), &frame);
 	if (!link)
 		return 0;
 	write_link(link, addresses);
@@ -99,10 +96,7 @@ INLINE int write_error_for(struct xdp_md *ctx, __u32 replaced, __u8 type, __u32 
 	if (!link)
 		return 0;
 	addresses = *(struct link_addresses *)link;
-	if (bpf_xdp_adjust_head(ctx, replaced))
-		return 0;
-	frame = cursor_of(ctx);
-	link = take_ethernet(&frame);
+	link = move_frame(ctx, replaced, &frame);
 	if (!link)
 		return 0;
 	write_link(link, &addresses);
@@ -151,11 +145,9 @@ COLD long tell_source(struct xdp_md *ctx, __u64 replaced, __u64 type, __u64 mtu)
 COLD long enter_tunnel(struct xdp_md *ctx, __u64 replaced, __u64 two, __u64 three)
 {
 	struct ipv6_header *packet = packet_at(ctx, sizeof(struct ethernet_header) + replaced);
-	struct ipv6_address mobile;
-	struct binding sender, receiver;
-	struct usage *usage_of_sender = NULL;
 	struct link_addresses addresses;
 	struct ethernet_header *link;
+	struct tunnel_ends ends;
 	struct route route = {};
 	__be32 version_class_flow;
 	struct cursor frame;
@@ -165,31 +157,24 @@ COLD long enter_tunnel(struct xdp_md *ctx, __u64 replaced, __u64 two, __u64 thre
 
 	if (!packet || replaced > IPV6_HEADER_SIZE)
 		return PASS_MALFORMED;
-	/* Again: bindings do not fit through a call. One that was removed in this moment was not there. */
-	mobile = address_of(packet->destination);
-	if (!find_mobile(ctx, &mobile, &receiver))
-		return replaced ? DROP_TUNNEL_DESTINATION : PASS_NOT_OURS;
-	if (replaced) {
-		mobile = address_of(packet->source);
-		if (!find_mobile(ctx, &mobile, &sender))
-			return DROP_TUNNEL_NO_BINDING;
-		usage_of_sender = sender.usage;
-	}
+	reason = find_ends(ctx, packet, replaced, &ends);
+	if (reason != FOUND_ENDS)
+		return reason;
 	version_class_flow = packet->version_class_flow;
 	length = packet_length(packet);
-	size = forget(tunnel_size(&receiver.care_of_address));
+	size = forget(tunnel_size(&ends.receiver.care_of_address));
 	if (length + size > 0xFFFF)
 		return DROP_TOO_BIG;
 	if (packet->hop_limit <= 1)
 		return TELL_SOURCE(ICMPV6_TIME_EXCEEDED, 0);
-	if (!follow_binding(&route, &receiver, length + size))
-		ask_route_of_binding(ctx, &route, &receiver, 1, version_class_flow, length + size);
+	if (!follow_binding(&route, &ends.receiver, length + size))
+		ask_route_of_binding(ctx, &route, &ends.receiver, 1, version_class_flow, length + size);
 	if (route.status != BPF_FIB_LKUP_RET_FRAG_NEEDED)
 		reason = outer_route_reason(&route, replaced ? FORWARD_REENCAPSULATED : FORWARD_ENCAPSULATED);
 	else if (length > IPV6_MINIMUM_MTU)
 		return TELL_SOURCE(ICMPV6_PACKET_TOO_BIG,
 				   route.mtu - size < IPV6_MINIMUM_MTU ? IPV6_MINIMUM_MTU : route.mtu - size);
-	else if (is_ipv4(&receiver.care_of_address))
+	else if (is_ipv4(&ends.receiver.care_of_address))
 		reason = PASS_ENCAPSULATED_TO_FRAGMENT;
 	else
 		return SEND_IN_FRAGMENTS;
@@ -205,14 +190,10 @@ COLD long enter_tunnel(struct xdp_md *ctx, __u64 replaced, __u64 two, __u64 thre
 	packet->hop_limit -= 1;
 	if (reason >> REASON_VERDICT_SHIFT == VERDICT_FORWARD)
 		addresses = route.addresses;
-	if (!write_tunnel(ctx, replaced, &addresses, receiver.home_agent, &receiver.care_of_address,
+	if (!write_tunnel(ctx, replaced, &addresses, ends.receiver.home_agent, &ends.receiver.care_of_address,
 			  version_class_flow, length))
 		return DROP_NO_ROOM;
-	if (usage_of_sender) {
-		sender.usage = usage_of_sender;
-		count_decapsulated(&sender, length);
-	}
-	count_encapsulated(&receiver, length);
+	count_from_end_to_end(&ends, length);
 	return reason;
 }
 

@@ -106,10 +106,7 @@ INLINE int write_advertisement(struct xdp_md *ctx, const struct solicitation *as
 	struct ipv6_header *header;
 	struct cursor frame;
 
-	if (bpf_xdp_adjust_head(ctx, surplus))
-		return 0;
-	frame = cursor_of(ctx);
-	link = take_ethernet(&frame);
+	link = move_frame(ctx, surplus, &frame);
 	header = link ? take(&frame, sizeof(*header)) : NULL;
 	message = header ? take(&frame, sizeof(*message)) : NULL;
 	option = message ? take(&frame, sizeof(*option)) : NULL;

@@ -81,10 +81,7 @@ INLINE int write_relayed_error(struct xdp_md *ctx, struct relayed_error *error)
 	error->sum += sum_of_pseudo_header(&error->home_agent->high, &error->source.high, error->length);
 	error->header.checksum = fold_checksum(error->sum + sum_of_words(&error->header, 2));
 
-	if (bpf_xdp_adjust_head(ctx, error->surplus))
-		return 0;
-	frame = cursor_of(ctx);
-	link = take_ethernet(&frame);
+	link = move_frame(ctx, error->surplus, &frame);
 	if (!link)
 		return 0;
 	write_link(link, &received);

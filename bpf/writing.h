@@ -20,6 +20,15 @@ INLINE void write_ipv6(struct ipv6_header *header, __be32 version_class_flow, __
 /* bpf_xdp_adjust_head, of whose result all bits count: bcc has it return half of them. */
 static long (*move_head)(struct xdp_md *ctx, int offset) = (void *)BPF_FUNC_xdp_adjust_head;
 
+/* Has the frame begin so many bytes later, or earlier, and gives its new link header; NULL when that cannot be. */
+INLINE struct ethernet_header *move_frame(struct xdp_md *ctx, int offset, struct cursor *frame)
+{
+	if (bpf_xdp_adjust_head(ctx, offset))
+		return NULL;
+	*frame = cursor_of(ctx);
+	return take_ethernet(frame);
+}
+
 /* The header of a tunnel over IPv6, around a packet of the length. */
 INLINE void write_outer(struct ipv6_header *header, __be32 version_class_flow, __u32 length,
 			const struct ipv6_address *home_agent, const struct ipv6_address *care_of_address)

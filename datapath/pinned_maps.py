@@ -31,11 +31,7 @@ def create_maps(directory: Path, max_bindings: int) -> list[Path]:
                     if wrong := difference(present, specification):
                         raise StalePin(f"{path} has {wrong} (max_bindings = {max_bindings}): {_REMEDY}")
             except NotLoaded:
-                descriptor = create_map(specification)
-                try:
-                    object_pin(descriptor, path)
-                finally:
-                    os.close(descriptor)
+                pin_new_map(specification, path)
                 created.append(path)
     except BaseException:
         for path in created:
@@ -44,9 +40,9 @@ def create_maps(directory: Path, max_bindings: int) -> list[Path]:
     return created
 
 
-def create_map(specification: MapSpecification) -> int:
-    """Makes a map and returns its descriptor."""
-    return map_create(
+def pin_new_map(specification: MapSpecification, path: Path) -> None:
+    """Makes a map, which its pin keeps."""
+    descriptor = map_create(
         specification.type,
         specification.key_size,
         specification.value_size,
@@ -54,6 +50,10 @@ def create_map(specification: MapSpecification) -> int:
         specification.name,
         specification.flags,
     )
+    try:
+        object_pin(descriptor, path)
+    finally:
+        os.close(descriptor)
 
 
 def difference(present: Map, wanted: MapSpecification) -> str:

@@ -7,7 +7,6 @@ one step (:mod:`datapath.generations`). Whatever fails before that leaves things
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from ipaddress import IPv6Address
@@ -23,7 +22,7 @@ from datapath.errors import DatapathError, NotLoaded
 from datapath.former_bindings import FormerBindings, reader
 from datapath.layout import INDEX, KEY_SIZE, MOBILE_ROUTER, MapSpecification, map_specifications, pin_directory
 from datapath.loader import LoaderOptions, Loading, LoadReport, check_options, load, load_program
-from datapath.pinned_maps import create_map, difference
+from datapath.pinned_maps import difference, pin_new_map
 
 Pause = Callable[[], AbstractContextManager[bool]]
 """Has whoever writes bindings wait for the length of the block; gives whether there is somebody who does."""
@@ -133,12 +132,8 @@ def _make_maps(source: Path, version: int, following: Path, max_bindings: int) -
         if each.name in kept:
             with Map.open(source / each.name) as present:
                 object_pin(present.descriptor, path)
-            continue
-        descriptor = create_map(each)
-        try:
-            object_pin(descriptor, path)
-        finally:
-            os.close(descriptor)
+        else:
+            pin_new_map(each, path)
     _carry_ports(source, following)
     return kept
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
-from control.cli.output import console, pairs, print_json, show, table
+from control.cli.output import console, pairs, print_json, print_stream, show, table
 from control.cli.sa_lines import sa_lines
 from control.config import load_configuration
 from control.control_socket import Answer, ask
@@ -100,9 +100,7 @@ def takeover(home_agent: str, path: Path, as_json: bool) -> None:
     with told():
         answer = ask_daemon(path, "takeover", {"home_agent": home_agent}, timeout_s=60.0)
         if as_json:
-            for row in answer:
-                print_json(row, indent=False)
-            print_json(answer.done, indent=False)
+            print_stream(answer)
         else:
             _show_progress(answer)
             _show_end_of_takeover(home_agent, answer.done)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from control.cli.ask import ask_daemon
 from control.cli.failures import told
 from control.cli.options import configuration_option, json_option
-from control.cli.output import console, print_json
+from control.cli.output import console, print_stream
 
 
 @click.command()
@@ -43,9 +43,7 @@ def _send_away(path: Path, command: str, arguments: dict[str, Any], as_json: boo
     with told():
         answer = ask_daemon(path, command, arguments, timeout_s=60.0)
         if as_json:
-            for row in answer:
-                print_json(row, indent=False)
-            print_json(answer.done, indent=False)
+            print_stream(answer)
             return
         screen = console()
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from control.control_socket import Answer
+
 _AS_WIDE_AS_NEED_BE = 100_000
 
 
@@ -19,6 +21,13 @@ def print_json(value: Any, *, indent: bool = True) -> None:
     """One JSON document; on one line for streams."""
     encoded = msgspec.json.encode(value, enc_hook=str)
     click.echo(msgspec.json.format(encoded, indent=2 if indent else 0).decode())
+
+
+def print_stream(answer: Answer) -> None:
+    """The rows of an answer as they come, then how it ended: a line each."""
+    for row in answer:
+        print_json(row, indent=False)
+    print_json(answer.done, indent=False)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
