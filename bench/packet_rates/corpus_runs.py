@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.lab.errors import LabError
-from bench.packet_rates import corpus
+from bench.packet_rates.corpus import CORPUS, addresses
 from datapath.bindings import BindingMap
 from datapath.bpf_syscall import program_test_run
 from datapath.counters import Counters
 from datapath.reasons import Reason
 
-_BINDINGS = {corpus.HOME: corpus.CARE_OF, corpus.OTHER_HOME: corpus.OTHER_CARE_OF}
+_BINDINGS = {addresses.HOME: addresses.CARE_OF, addresses.OTHER_HOME: addresses.OTHER_CARE_OF}
 
 
 @dataclass(slots=True)
@@ -44,15 +44,15 @@ def measure_corpus(
     with BindingMap.open(pin_path) as bindings:
         present = bindings.entries()
         for home_address, care_of_address in _BINDINGS.items():
-            bindings.install(home_address, care_of_address, corpus.HOME_AGENT)
+            bindings.install(home_address, care_of_address, addresses.HOME_AGENT)
         try:
-            times = {name: CorpusTimes(sample.reason) for name, sample in corpus.CORPUS.items()}
+            times = {name: CorpusTimes(sample.reason) for name, sample in CORPUS.items()}
             for name in list(times):
                 if not _stays_as_it_is(name, program, counters, interface):
                     del times[name]
             for number in range(rounds):
                 for name, of_name in times.items():
-                    result = program_test_run(program, corpus.CORPUS[name].frame, interface=interface, repeat=repeat)
+                    result = program_test_run(program, CORPUS[name].frame, interface=interface, repeat=repeat)
                     of_name.ns.append(float(result.duration_ns))
                 on_round(number + 1)
         finally:
@@ -61,7 +61,7 @@ def measure_corpus(
 
 
 def _stays_as_it_is(name: str, program: int, counters: Counters, interface: int) -> bool:
-    sample = corpus.CORPUS[name]
+    sample = CORPUS[name]
     before = counters.read()
     result = program_test_run(program, sample.frame, interface=interface)
     after = counters.read()

@@ -6,7 +6,8 @@ from ipaddress import IPv6Address, IPv6Network
 
 from scapy.packet import Raw
 
-from bench.packet_rates.corpus import CORRESPONDENT, link, packet
+from bench.packet_rates.corpus.addresses import CORRESPONDENT
+from bench.packet_rates.corpus.headers import link, packet
 from datapath.bindings import Tunnel
 
 HOME_PREFIX = IPv6Network("2001:db8:100::/64")

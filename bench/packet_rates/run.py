@@ -14,8 +14,9 @@ from pathlib import Path
 from bench.lab.entering import inside
 from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
-from bench.packet_rates import corpus, frames, network
+from bench.packet_rates import frames, network
 from bench.packet_rates.changes import ChangesUnderTraffic, measure_changes
+from bench.packet_rates.corpus import addresses
 from bench.packet_rates.corpus_runs import CorpusTimes, measure_corpus
 from bench.packet_rates.installs import InstallTimes, bytes_per_binding, measure_installs
 from bench.packet_rates.live import Burst, LiveFrames
@@ -135,7 +136,7 @@ class _Population:
     def _load(self) -> tuple[float, float, int, list[str]]:
         self._phase("load", 1)
         arguments = [str(self._pin_path), str(self._options.capacity(self._number)), network.INGRESS, network.EGRESS]
-        agents = f"{frames.HOME_AGENT},{corpus.HOME_AGENT},{corpus.OTHER_HOME_AGENT}"
+        agents = f"{frames.HOME_AGENT},{addresses.HOME_AGENT},{addresses.OTHER_HOME_AGENT}"
         command = [sys.executable, "-m", "bench.packet_rates.load_once", agents, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from ipaddress import IPv6Network
 from pathlib import Path
 
-from bench.packet_rates import corpus as frames
+from bench.packet_rates.corpus import addresses
 from datapath.bindings import IPv4CareOfAddress
 from datapath.bpf_syscall import Map, possible_processors, program_test_run
 from datapath.layout import pin_directory
@@ -25,8 +25,8 @@ from tests.datapath.expected.site import Bound, Defender, Ipv4End, Site
 NETWORK = IPv6Network("2001:db8:700::/56")
 _VERDICTS = ("aborted", "drop", "pass", "tx", "redirect")
 _PLENTY = 1 << 40
-_IPV4_MACS = {frames.IPV4_CARE_OF: "02:00:00:00:04:05", frames.NAT: "02:00:00:00:04:06"}
-_VLAN_MACS = {frames.VLAN_CORRESPONDENT: "02:00:00:00:aa:02", frames.VLAN_CARE_OF: "02:00:00:00:bb:05"}
+_IPV4_MACS = {addresses.IPV4_CARE_OF: "02:00:00:00:04:05", addresses.NAT: "02:00:00:00:04:06"}
+_VLAN_MACS = {addresses.VLAN_CORRESPONDENT: "02:00:00:00:aa:02", addresses.VLAN_CARE_OF: "02:00:00:00:bb:05"}
 _FEW = StrangerLimits(1.0, 2.0, 1.0, 2.0)
 
 
@@ -105,19 +105,19 @@ def _plain() -> Iterator[tuple[Testbed, Site]]:
 @contextmanager
 def _networks() -> Iterator[tuple[Testbed, Site]]:
     """Mobile networks, networks of IPv4, and strangers who may send little."""
-    with loaded_testbed(mobile_networks=True, stranger_limits=_FEW, ipv4_addresses=[frames.IPV4_HOME_AGENT]) as bed:
-        run(f"ip addr add {frames.IPV4_HOME_AGENT}/24 dev core")
+    with loaded_testbed(mobile_networks=True, stranger_limits=_FEW, ipv4_addresses=[addresses.IPV4_HOME_AGENT]) as bed:
+        run(f"ip addr add {addresses.IPV4_HOME_AGENT}/24 dev core")
         Path("/proc/sys/net/ipv4/conf/all/forwarding").write_text("1")
         for address, link_address in _IPV4_MACS.items():
             run(f"ip neigh add {address} dev core lladdr {link_address} nud permanent")
         plain = _plain_site(bed)
         bindings = dict(plain.bindings)
         for home, node, port in (
-            (frames.IPV4_HOME, frames.IPV4_CARE_OF, None),
-            (frames.NAT_HOME, frames.NAT, frames.NAT_PORT),
+            (addresses.IPV4_HOME, addresses.IPV4_CARE_OF, None),
+            (addresses.NAT_HOME, addresses.NAT, addresses.NAT_PORT),
         ):
-            bed.bindings.install(home, IPv4CareOfAddress(node, frames.IPV4_HOME_AGENT, port), bed.home_agent)
-            end = Ipv4End(node.packed, frames.IPV4_HOME_AGENT.packed, port)
+            bed.bindings.install(home, IPv4CareOfAddress(node, addresses.IPV4_HOME_AGENT, port), bed.home_agent)
+            end = Ipv4End(node.packed, addresses.IPV4_HOME_AGENT.packed, port)
             link = mac(_IPV4_MACS[node]) + mac(bed.core_mac)
             bindings[home.packed] = Bound(home.packed, end, bed.home_agent.packed, link)
         yield (
@@ -127,7 +127,7 @@ def _networks() -> Iterator[tuple[Testbed, Site]]:
                 bindings=bindings,
                 neighbours=plain.neighbours,
                 networks=_add_mobile_network(bed),
-                ipv4_addresses=frozenset((frames.IPV4_HOME_AGENT.packed,)),
+                ipv4_addresses=frozenset((addresses.IPV4_HOME_AGENT.packed,)),
                 limited=True,
             ),
         )
@@ -137,10 +137,10 @@ def _networks() -> Iterator[tuple[Testbed, Site]]:
 def _links() -> Iterator[tuple[Testbed, Site]]:
     """Hosts on the link and in a VLAN on it, a node in another VLAN, and a mobile network."""
     with loaded_testbed(mobile_networks=True, home_links=["core"], vlans=True) as bed:
-        devices = {"vlan10": frames.VLAN_OF_HOSTS, "vlan20": frames.VLAN_OF_NODES}
+        devices = {"vlan10": addresses.VLAN_OF_HOSTS, "vlan20": addresses.VLAN_OF_NODES}
         for device, address in (("vlan10", "2001:db8:aa::1/64"), ("vlan20", "2001:db8:bb::1/64")):
             make_interface(device, address)
-        for address, device in ((frames.VLAN_CORRESPONDENT, "vlan10"), (frames.VLAN_CARE_OF, "vlan20")):
+        for address, device in ((addresses.VLAN_CORRESPONDENT, "vlan10"), (addresses.VLAN_CARE_OF, "vlan20")):
             run(f"ip -6 neigh add {address} dev {device} lladdr {_VLAN_MACS[address]} nud permanent")
         serve_links(pin_directory(bed.pin_path), ["core", "vlan10"], bed.home_agent)
         with VlanMaps.open(bed.pin_path) as maps:
@@ -148,20 +148,20 @@ def _links() -> Iterator[tuple[Testbed, Site]]:
                 VlanDevice(name, interface_state(name).index, bed.index["core"], identifier)
                 for name, identifier in devices.items()
             )
-        bed.bindings.install(frames.VLAN_HOME, frames.VLAN_CARE_OF, bed.home_agent)
+        bed.bindings.install(addresses.VLAN_HOME, addresses.VLAN_CARE_OF, bed.home_agent)
         plain = _plain_site(bed)
         ours = {name: read_link(name).link_address for name in devices}
-        link = mac(_VLAN_MACS[frames.VLAN_CARE_OF]) + ours["vlan20"] + _tag(frames.VLAN_OF_NODES)
-        home, care_of = frames.VLAN_HOME.packed, frames.VLAN_CARE_OF.packed
-        host = mac(_VLAN_MACS[frames.VLAN_CORRESPONDENT]) + ours["vlan10"] + _tag(frames.VLAN_OF_HOSTS)
+        link = mac(_VLAN_MACS[addresses.VLAN_CARE_OF]) + ours["vlan20"] + _tag(addresses.VLAN_OF_NODES)
+        home, care_of = addresses.VLAN_HOME.packed, addresses.VLAN_CARE_OF.packed
+        host = mac(_VLAN_MACS[addresses.VLAN_CORRESPONDENT]) + ours["vlan10"] + _tag(addresses.VLAN_OF_HOSTS)
         yield (
             bed,
             Site(
                 home_agents=plain.home_agents,
                 bindings={**plain.bindings, home: Bound(home, care_of, bed.home_agent.packed, link)},
-                neighbours={**plain.neighbours, frames.VLAN_CORRESPONDENT.packed: host},
+                neighbours={**plain.neighbours, addresses.VLAN_CORRESPONDENT.packed: host},
                 networks=_add_mobile_network(bed),
-                home_links={0: _defender("core"), frames.VLAN_OF_HOSTS: _defender("vlan10")},
+                home_links={0: _defender("core"), addresses.VLAN_OF_HOSTS: _defender("vlan10")},
                 vlans=frozenset(devices.values()),
             ),
         )

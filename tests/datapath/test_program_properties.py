@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.packet_rates import corpus as frames
+from bench.packet_rates.corpus import CORPUS, Sample, addresses
 from datapath.reasons import Reason
 from tests.datapath.expected.judge import mended, mutations
 from tests.datapath.judged import SITES, Judged, judged_at, mac
@@ -35,7 +35,7 @@ def judged(request: pytest.FixtureRequest) -> Iterator[Judged]:
         yield running
 
 
-def wanted(judged: Judged, sample: frames.Sample) -> Reason | None:
+def wanted(judged: Judged, sample: Sample) -> Reason | None:
     """What becomes of the sample there, None if that is not certain."""
     if judged.name == "networks":
         return sample.with_networks
@@ -43,16 +43,16 @@ def wanted(judged: Judged, sample: frames.Sample) -> Reason | None:
 
 
 def test_what_the_corpus_says_becomes_of_a_frame(judged):
-    became = {name: judged(sample.frame) for name, sample in frames.CORPUS.items()}
+    became = {name: judged(sample.frame) for name, sample in CORPUS.items()}
 
-    expected = {name: wanted(judged, sample) for name, sample in frames.CORPUS.items()}
+    expected = {name: wanted(judged, sample) for name, sample in CORPUS.items()}
     assert became == {name: became[name] if reason is None else reason for name, reason in expected.items()}
 
 
 def test_the_corpus_goes_every_way():
     covered = {
         reason
-        for sample in frames.CORPUS.values()
+        for sample in CORPUS.values()
         for reason in (sample.reason, sample.with_networks, sample.with_links)
         if reason is not None
     }
@@ -86,7 +86,7 @@ def sizes(whole: bytes, least: int) -> list[int]:
 
 
 def test_every_truncation(judged):
-    for sample in frames.CORPUS.values():
+    for sample in CORPUS.values():
         whole = sample.frame
         for size in sizes(whole, 14):
             reason = judged(whole[:size])
@@ -96,7 +96,7 @@ def test_every_truncation(judged):
 
 def test_every_shorter_packet(judged):
     """Whole as far as the IP header can tell: it is what is inside that is cut short."""
-    for sample in frames.CORPUS.values():
+    for sample in CORPUS.values():
         for size in sizes(sample.frame, 54):
             judged(mended(shortened(sample.frame, size)))
 
@@ -115,7 +115,7 @@ FOREIGN = {"plain": (b"\x08\0", b"\x81\0"), "networks": (b"\x81\0",), "links": (
 
 def test_every_byte_changed(judged):
     """As it is, and where a checksum tells of it, with the checksum that is right for it."""
-    for sample in frames.CORPUS.values():
+    for sample in CORPUS.values():
         if sample.frame[12:14] in FOREIGN[judged.name]:
             continue
         for changed in mutations(sample.frame, PLACES):
@@ -125,13 +125,13 @@ def test_every_byte_changed(judged):
 
 
 def test_every_byte_of_the_header_has_every_value(judged):
-    whole = frames.CORPUS["home-address-and-esp"].frame
+    whole = CORPUS["home-address-and-esp"].frame
     for at in range(HEADERS):
         for value in range(256):
             judged(whole[:at] + bytes([value]) + whole[at + 1 :])
 
 
-SAMPLES = st.sampled_from([sample.frame for sample in frames.CORPUS.values()])
+SAMPLES = st.sampled_from([sample.frame for sample in CORPUS.values()])
 
 
 @given(whole=SAMPLES, data=st.data())
@@ -156,10 +156,10 @@ WITHOUT_LINKS = pytest.mark.parametrize("judged", ["plain", "networks"], indirec
 """Of what is behind the tags, and no solicitation: the same program text."""
 
 
-def to_agent(payload: bytes, next_header: int, source: bytes = frames.CARE_OF.packed, hop_limit: int = 64) -> bytes:
+def to_agent(payload: bytes, next_header: int, source: bytes = addresses.CARE_OF.packed, hop_limit: int = 64) -> bytes:
     header = b"\x60\0\0\0" + len(payload).to_bytes(2, "big") + bytes([next_header, hop_limit])
-    link = mac(frames.CORE_MAC) + mac(frames.NODE_MAC) + b"\x86\xdd"
-    return link + header + source + frames.HOME_AGENT.packed + payload
+    link = mac(addresses.CORE_MAC) + mac(addresses.NODE_MAC) + b"\x86\xdd"
+    return link + header + source + addresses.HOME_AGENT.packed + payload
 
 
 @WITHOUT_LINKS
@@ -181,9 +181,9 @@ def test_any_destination_options(judged, options, protocol, data):
 
 KINDS = st.sampled_from([0, 1, 5, 0x1E, 0xC9])
 ADDRESSES = st.one_of(
-    st.sampled_from([frames.HOME, frames.OTHER_HOME, frames.UNBOUND_HOME, frames.CARE_OF, frames.HOME_AGENT]).map(
-        lambda address: address.packed
-    ),
+    st.sampled_from(
+        [addresses.HOME, addresses.OTHER_HOME, addresses.UNBOUND_HOME, addresses.CARE_OF, addresses.HOME_AGENT]
+    ).map(lambda address: address.packed),
     st.sampled_from(["::", "::1", "fe80::1", "ff02::1", "2001:db8:700:12::7"]).map(
         lambda text: IPv6Address(text).packed
     ),
@@ -224,7 +224,7 @@ HEADER_CHAIN = st.lists(st.sampled_from([0, 43, 44, 60]), max_size=6)
 @given(chain=HEADER_CHAIN, upper=st.sampled_from([17, 50, 58, 135, 59]), offset=st.integers(0, 16), data=st.data())
 @quick
 def test_extension_headers_in_any_order(judged, chain, upper, offset, data):
-    whole = frames.CORPUS[{17: "ike", 135: "mobility-header"}.get(upper, "esp")].frame[54:]
+    whole = CORPUS[{17: "ike", 135: "mobility-header"}.get(upper, "esp")].frame[54:]
     payload, following = whole, upper
     for kind in reversed(chain):
         rest = offset.to_bytes(2, "big") + bytes(4) if kind == 44 else b"\1\4" + bytes(4)
