@@ -30,10 +30,6 @@ class FirstPackets:
         if len(self._waiting) < _WATCHED_AT_MOST:
             self._waiting[home_address] = (identity, {"encapsulated", "decapsulated"})
 
-    def forget(self, home_address: IPv6Address) -> None:
-        """Stop watching."""
-        self._waiting.pop(home_address, None)
-
     def poll(self) -> list[Happening]:
         """What was seen since some of the nodes were last looked at."""
         seen: list[Happening] = []

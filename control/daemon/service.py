@@ -8,12 +8,11 @@ import os
 import pickle
 import signal
 import time
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 from ipaddress import IPv6Address
 
-from control.bootstrap.scheduler import Progress
 from control.bootstrap.takeover import NodeToRecover
 from control.cluster.open_store import open_store
 from control.cluster.store import Lease
@@ -24,9 +23,8 @@ from control.daemon.assembly import assemble
 from control.daemon.back_end import BackEndChoice, choose_for_serving
 from control.daemon.before_joining import metrics_server, require_ike_ports
 from control.daemon.binding_writer import BindingWriter
+from control.daemon.chronicle import Chronicle
 from control.daemon.commands import commands
-from control.daemon.event_log import EventLog
-from control.daemon.first_packets import FirstPackets
 from control.daemon.garbage import allow_full_collections, settle
 from control.daemon.home_links import HomeLinkTraffic
 from control.daemon.idle_work import IdleWork
@@ -47,11 +45,8 @@ from control.daemon.service_manager import ServiceManager
 from control.daemon.signalling_sockets import KernelSockets, SignallingSockets, UserspaceSockets
 from control.daemon.status import Status
 from control.daemon.store_thread import StoreThread
-from control.daemon.takeover_record import TakeoverRecord
-from control.daemon.timeline import Timeline
 from control.daemon.tunnel_relay import TunnelRelay
 from control.daemon.write_gate import WriteGate
-from control.home_agent.events import Happening, TimelineEvent
 from control.ike_workers.certificates import pack
 from control.key_export import KeyExport
 from control.metrics import Instruments, from_event_loop
@@ -88,13 +83,10 @@ class Daemon:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
         self._service_manager = ServiceManager()
-        self._timeline = Timeline()
-        self._event_log = EventLog(self._loop.time)
         nodes = load_nodes(configuration)
         self._processes: IkeProcesses | None = None
         self._keys = KeyExport(configuration.key_export.ike, configuration.key_export.esp)
         self._instruments = Instruments()
-        self._takeover_record = TakeoverRecord()
         self._back_end = back_end
         self._xfrm = XfrmChannel() if self._back_end.kernel else None
         self._kernel = KernelIpsec(self._xfrm, os.urandom) if self._xfrm is not None else None
@@ -115,7 +107,7 @@ class Daemon:
         self._data_path = PinnedDataPath(configuration, kernel_ipsec=self._back_end.kernel)
         self._tunnels = self._data_path.tunnels
         self._admit()
-        self._first_packets = FirstPackets(self._tunnels.bindings)
+        self._chronicle = Chronicle(self._agent, self._tunnels.bindings, self._loop.time)
         self._membership = self._make_membership()
         self._idle_work = IdleWork(self._agent, self._store, self._membership, self._tunnels.packets)
         self._writer = self._make_writer()
@@ -158,18 +150,7 @@ class Daemon:
             if self._xfrm is not None:
                 stack.callback(self._xfrm.close)
             _LOG.info("IPsec by the %s back end: %s", self._back_end.name, self._back_end.reason)
-            control = ControlServer(
-                self._configuration.control.socket,
-                commands(
-                    self._status,
-                    self._membership,
-                    self._timeline,
-                    OperatedNodes(self._agent, self._loop.time, self._flush),
-                    self._refresh,
-                    self._hold,
-                    self._reload.reload,
-                ),
-            )
+            control = self._make_control()
             control.bind()
             stack.push_async_callback(control.close)
             await require_ike_ports(self._configuration)
@@ -269,7 +250,7 @@ class Daemon:
             self._store,
             self._agent.directory,
             Clocks(self._loop.time, time.time),
-            happened=self._record,
+            happened=self._chronicle.record,
             recover=self._recover,
             stand_down=self._stand_down,
             resume=self._restore,
@@ -299,11 +280,25 @@ class Daemon:
             self._writer,
             self._store,
             self._instruments,
-            self._takeover_record,
+            self._chronicle.takeover,
             self._loop.time,
             self._back_end,
             self._socket_statistics,
             self._workers,
+        )
+
+    def _make_control(self) -> ControlServer:
+        return ControlServer(
+            self._configuration.control.socket,
+            commands(
+                self._status,
+                self._membership,
+                self._chronicle.timeline,
+                OperatedNodes(self._agent, self._loop.time, self._flush),
+                self._refresh,
+                self._hold,
+                self._reload.reload,
+            ),
         )
 
     async def _restore(self) -> None:
@@ -364,7 +359,7 @@ class Daemon:
         goes_on = self._agent.takeover.active
         queued = self._agent.recover(nodes, self._loop.time())
         if queued and not goes_on:
-            self._takeover_record.begin(time.time())
+            self._chronicle.takeover.begin(time.time())
         if self._packets.is_open:
             self._loop.call_soon(self._packets.flush)
         return queued
@@ -372,29 +367,13 @@ class Daemon:
     def _settle(self, now: float, wall: float) -> None:
         """What has to happen before anything the engine decided may leave."""
         self._writer.settle(now)
-        self._record(self._agent.happenings())
-
-    def _record(self, happenings: Iterable[Happening]) -> None:
-        happenings, wall = list(happenings), time.time()
-        if not happenings:
-            return
-        self._timeline.add(happenings, wall)
-        self._event_log.write(happenings)
-        self._takeover_record.happened(happenings, self._progress, wall)
-        for happening in happenings:
-            if happening.event is TimelineEvent.RECOVERED and happening.node is not None:
-                home_address = self._agent.directory.home_address(happening.node)
-                if home_address is not None:
-                    self._first_packets.watch(happening.node, home_address)
-
-    def _progress(self) -> Progress:
-        return self._agent.takeover.progress(self._loop.time())
+        self._chronicle.record(self._agent.happenings())
 
     def _watches(self) -> Iterator[Coroutine[None, None, None]]:
         """What runs for as long as the daemon."""
         yield self._heartbeat()
         yield self._until_upgraded_beyond()
-        yield self._watch_pace_and_first_packets()
+        yield self._watch_pace()
         if self._configuration.routes.announce:
             yield self._tunnels.keep_routes(self._membership.has_others)
         lists = self._agent.endpoint.configuration.revocation
@@ -412,7 +391,7 @@ class Daemon:
             self._agent.prepare(_KEY_PAIRS_AT_ONCE)
             await self._membership.until_next_beat()
 
-    async def _watch_pace_and_first_packets(self) -> None:
+    async def _watch_pace(self) -> None:
         while True:
             due = self._loop.time() + _POLL_S
             await asyncio.sleep(_POLL_S)
@@ -421,11 +400,8 @@ class Daemon:
             takeover = self._agent.takeover
             takeover.observe_lag(max(lag_s, self._packets.take_waited_s()))
             allow_full_collections(not takeover.active)
-            if takeover.active:
-                self._takeover_record.sample(self._progress(), time.time())
             self._idle_work.check_some()
-            if self._first_packets.waiting:
-                self._record(self._first_packets.poll())
+            self._chronicle.look()
 
     async def _watch_revocation_lists(self, files: RevocationFiles) -> None:
         while True:
