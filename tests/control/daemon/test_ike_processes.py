@@ -16,16 +16,10 @@ from control.config.datapath_settings import DatapathSettings
 from control.config.ike_settings import IkeSettings
 from control.config.nodes import Node
 from control.config.schema import Configuration, HomeAgentSettings
-from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory
+from control.daemon.assembly import assemble
 from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_worker_start import WorkerStart
-from control.home_agent.engine import HomeAgent
-from control.home_agent.home_links import HomeLinks
-from control.home_agent.registrations import Registrations
-from control.home_agent.signalling import UserspaceSignalling
-from control.home_agent.unprotected import UnprotectedSignalling
 from control.ike_workers.certificates import pack
-from control.ike_workers.remote_endpoint import RemoteEndpoint
 from control.ike_workers.steering import spi_shaper, worker_of
 from control.ikev2.address import SocketAddress
 from control.ikev2.child import ChildPolicy, ChildRequest
@@ -37,9 +31,8 @@ from control.ikev2.payloads.identification import Identity
 from control.ikev2.policy import IkeConfiguration
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY, TrafficSelector
 from control.ipsec.userspace import UserspaceIpsec
-from control.mobility.binding_cache import BindingCache
-from control.mobility.binding_error import BindingErrorResponder
-from control.mobility.home_registration import HomeRegistration
+from control.key_export import KeyExport
+from control.metrics import Instruments
 from control.sockets.ike_udp import IkeSocket
 
 LOOPBACK = IPv6Address("::1")
@@ -127,34 +120,24 @@ class Daemon:
         nodes = [
             Node(identity=name, home_address=None, authentication="shared-key", shared_key=KEY) for name in names()
         ]
-        directory = node_directory(configuration, nodes)
-        ike = ike_configuration(configuration, None)
-        self.endpoint = RemoteEndpoint(ike, workers)
-        self.ipsec = UserspaceIpsec(os.urandom)
-        signalling = UserspaceSignalling(LOOPBACK, self.ipsec)
-        rules = HomeRegistration(LOOPBACK, (PREFIX,), 3600, BindingCache(100), may_use=lambda *node: True)
-        unprotected = UnprotectedSignalling(LOOPBACK, BindingErrorResponder(0.0))
-        self.agent = HomeAgent(
-            LOOPBACK,
-            directory,
-            self.endpoint,
-            signalling,
-            Registrations(rules, signalling, HomeLinks(100.0)),
-            unprotected,
+        assembly = assemble(
+            configuration, nodes, now=self.loop.time(), keys=KeyExport(None, None), instruments=Instruments()
         )
+        assert assembly.workers is not None
+        self.agent, self.endpoint, self.ipsec = assembly.agent, assembly.workers, assembly.ipsec
         self.bereft: list[str] = []
         self.processes = IkeProcesses(
             LOOPBACK,
             self.agent,
             self.endpoint,
-            home_agent_policy(configuration, directory, ike),
+            assembly.policy,
             self.loop,
             start_of=lambda index: pickle.dumps(
                 WorkerStart(
                     configuration,
                     nodes,
                     pack(self.endpoint.configuration.certificates),
-                    directory.assignments(),
+                    self.agent.directory.assignments(),
                     index,
                     workers,
                     logging.WARNING,
