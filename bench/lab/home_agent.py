@@ -98,8 +98,10 @@ class HomeAgentUnderTest:
         if status := self._loader.wait(_LOAD_TIMEOUT_S):
             raise LabError(f"{self.name}: datapath load ended with {status}:\n{self._loader.complaint()}")
 
-    def serve(self) -> None:
-        """Start the daemon (again, after a kill)."""
+    def serve(self, *, died_by_itself: bool = False) -> None:
+        """Start the daemon (again, after a kill, which is not to count as a death of its own making)."""
+        if not died_by_itself:
+            self.socket.with_suffix(".deaths").unlink(missing_ok=True)
         command = homeagent_command("serve", "--config", str(self.configuration))
         self._daemon = self._laboratory.spawn(self.host.namespace, f"{self.name}-serve", command)
 

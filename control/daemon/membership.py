@@ -68,6 +68,7 @@ class Membership:
     """Holds the lease and claims what failed agents leave behind.
 
     Attributes:
+        settings: from the configuration.
         takeovers: how many agents were taken over from.
         leases: all leases, as the store had them at the last beat.
         store_answers: whether the store answered then.
@@ -99,6 +100,7 @@ class Membership:
             resume: serves again what the store says is ours, after a new lease was acquired.
             republish: writes again what this agent serves, after the store may have lost it.
         """
+        self.settings = settings
         self.takeovers = 0
         self.leases: list[LeaseRecord] = []
         self.store_answers = True
@@ -110,7 +112,6 @@ class Membership:
         self._turn = asyncio.Lock()
         self._clock_watch = ClockWatch(settings.name, settings.lease_s)
         self._monitor = LeaseMonitor(settings.name, settings.lease_s, settings.heartbeat_s)
-        self._settings = settings
         self._store = store
         self._directory = directory
         self._clocks = clocks
@@ -123,7 +124,7 @@ class Membership:
     @property
     def name(self) -> str:
         """This home agent's, in the cluster."""
-        return self._settings.name
+        return self.settings.name
 
     @property
     def lease(self) -> Lease | None:
@@ -139,12 +140,12 @@ class Membership:
 
     def has_others(self) -> bool | None:
         """Whether another home agent is known; None while the store has not told of any, not even of this one."""
-        return any(lease.home_agent != self._settings.name for lease in self.leases) if self.leases else None
+        return any(lease.home_agent != self.settings.name for lease in self.leases) if self.leases else None
 
     def others_alive(self) -> list[LeaseRecord]:
         """The leases of the other home agents that ran when the store was last looked at."""
         wall = self._clocks.wall()
-        return [lease for lease in self.leases if lease.home_agent != self._settings.name and lease.expires_at > wall]
+        return [lease for lease in self.leases if lease.home_agent != self.settings.name and lease.expires_at > wall]
 
     async def join(self) -> None:
         """Acquire the lease for the first time.
@@ -159,7 +160,7 @@ class Membership:
 
     async def _require_own_name(self) -> None:
         """To acquire the lease of another one would fence that out, and it would do the same in turn."""
-        name, address, wall = self._settings.name, self._settings.address, self._clocks.wall()
+        name, address, wall = self.settings.name, self.settings.address, self._clocks.wall()
         for lease in await self._store.run(lambda store: store.leases()):
             if lease.home_agent == name and lease.address != address and lease.expires_at > wall:
                 raise StoreError(
@@ -252,7 +253,7 @@ class Membership:
             self._incarnation = incarnation
 
     async def _acquire(self) -> Lease:
-        settings, asked_at, wall = self._settings, self._clocks.monotonic(), self._clocks.wall()
+        settings, asked_at, wall = self.settings, self._clocks.monotonic(), self._clocks.wall()
         lease = await self._store.run(
             lambda store: store.acquire_lease(
                 settings.name, settings.address, wall, settings.lease_s, capacity=settings.capacity
@@ -264,7 +265,7 @@ class Membership:
 
     async def _renew(self, lease: Lease) -> Lease:
         asked_at, wall = self._clocks.monotonic(), self._clocks.wall()
-        renewed = await self._store.run(lambda store: store.renew_lease(lease, wall, self._settings.lease_s))
+        renewed = await self._store.run(lambda store: store.renew_lease(lease, wall, self.settings.lease_s))
         self._monitor.acquired(renewed, asked_at)
         return renewed
 
@@ -275,7 +276,7 @@ class Membership:
             self._happened([Happening(TimelineEvent.CLOCK_DIFFERS, None, detail)])
         if self.lease is not None and self._claim_in_doubt:
             await self._recover_claimed_in_doubt()
-        if not self._settings.take_over or self.lease is None:
+        if not self.settings.take_over or self.lease is None:
             return
         lapsed = self._monitor.observe(self.leases, self._clocks.monotonic(), self._clocks.wall())
         self._share_claimed_at = {
@@ -301,16 +302,16 @@ class Membership:
             limit = None
             if len(living) > 1:
                 total = await self._store.run(partial(left_behind, dead, list(living)))
-                limit = share(total, self._settings.name, living)
+                limit = share(total, self.settings.name, living)
             await self._take_over_from(dead.home_agent, "lease-lapsed", force=False, limit=limit)
             self._share_claimed_at[dead.home_agent] = now
-        elif now >= claimed_at + _HEARTBEATS_FOR_OTHERS * self._settings.heartbeat_s:
+        elif now >= claimed_at + _HEARTBEATS_FOR_OTHERS * self.settings.heartbeat_s:
             await self._take_over_from(dead.home_agent, "lease-lapsed", force=False)
 
     async def _take_over_from(self, home_agent: str, cause: str, *, force: bool, limit: int | None = None) -> int:
         lease = self.lease
         if lease is None:
-            raise LeaseLost(self._settings.name, 0)
+            raise LeaseLost(self.settings.name, 0)
         claimed = await self._claim(home_agent, lease, force=force, limit=limit)
         if not claimed:
             return 0
@@ -366,7 +367,7 @@ class Membership:
         return claimed
 
     async def _recover_claimed_in_doubt(self) -> None:
-        claimed = await self._store.run(lambda store: unfinished(store, self._settings.name, self._settings.address))
+        claimed = await self._store.run(lambda store: unfinished(store, self.settings.name, self.settings.address))
         self._claim_in_doubt = False
         await self._recover_all(claimed)
 

@@ -25,6 +25,7 @@ from control.daemon.before_joining import metrics_server, require_ike_ports
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.chronicle import Chronicle
 from control.daemon.commands import commands
+from control.daemon.early_deaths import SOUND_AFTER_S, EarlyDeaths, leave_to_others
 from control.daemon.garbage import allow_full_collections, settle
 from control.daemon.home_links import HomeLinkTraffic
 from control.daemon.idle_work import IdleWork
@@ -58,6 +59,7 @@ from datapath.xfrm.channel import XfrmChannel
 _LOG = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+_START_S = 60.0
 _REVOCATION_POLL_S = 30.0
 # About 5 ms of work, done at each heartbeat until there are enough for the first thousands of a takeover.
 _KEY_PAIRS_AT_ONCE = 128
@@ -81,6 +83,7 @@ class Daemon:
         """
         self._configuration = configuration
         self._loop = asyncio.get_running_loop()
+        self._clocks = Clocks(self._loop.time, time.time)
         self._stop = asyncio.Event()
         self._service_manager = ServiceManager()
         nodes = load_nodes(configuration)
@@ -157,7 +160,11 @@ class Daemon:
             metrics = metrics_server(self._configuration, from_event_loop(self._loop, self._status.snapshot))
             if metrics is not None:
                 stack.callback(metrics.close)
+            deaths = EarlyDeaths(self._configuration.control.socket.with_suffix(".deaths"))
+            if deaths.are_too_many:
+                await leave_to_others(self._membership.settings, self._store, self._clocks, self._wait_for_others)
             await self._membership.join()
+            deaths.joined()
             await self._restore()
             self._packets.open(self._configuration.home_agent.address)
             stack.callback(self._packets.close)
@@ -178,7 +185,9 @@ class Daemon:
                 stack.callback(task.cancel)
             self._packets.flush()
             stack.callback(asyncio.create_task(self._announce()).cancel)
+            stack.callback(self._loop.call_later(SOUND_AFTER_S, deaths.sound).cancel)
             await self._wait_for_stop(tasks)
+            deaths.sound()
             self._service_manager.stopping()
 
     def _open_ike(self, address: IPv6Address) -> IkeTraffic:
@@ -212,6 +221,9 @@ class Daemon:
             await self._processes.all_at_work()
         _LOG.info("%s serves %s", self._configuration.home_agent.name, self._configuration.home_agent.address)
         self._service_manager.ready(self._status.sentence())
+
+    def _wait_for_others(self, seconds: float) -> None:
+        self._service_manager.waits("it ended early too often: leaves its nodes to the others", seconds + _START_S)
 
     def _workers(self) -> tuple[int, int]:
         """How many processes do IKEv2, and how often one was started again."""
@@ -249,7 +261,7 @@ class Daemon:
             ),
             self._store,
             self._agent.directory,
-            Clocks(self._loop.time, time.time),
+            self._clocks,
             happened=self._chronicle.record,
             recover=self._recover,
             stand_down=self._stand_down,

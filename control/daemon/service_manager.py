@@ -25,6 +25,10 @@ class ServiceManager:
         self._last = status
         self._send(f"READY=1\nSTATUS={status}")
 
+    def waits(self, status: str, seconds: float) -> None:
+        """It is not ready yet, for good reason, and has to be given this much more time."""
+        self._send(f"STATUS={status}\nEXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
+
     def status(self, status: str) -> None:
         """What it is doing, one line for ``systemctl status``; said only when it changes."""
         if status != self._last:

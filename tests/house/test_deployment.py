@@ -48,6 +48,12 @@ def test_a_restart_fits_into_the_default_lease() -> None:
     assert milliseconds / 1000 < ClusterSettings().lease_s / 10
 
 
+def test_the_daemon_is_started_for_ever_and_finds_what_its_predecessor_has_noted() -> None:
+    assert setting(DAEMON, "Restart") == "on-failure"
+    assert setting(DAEMON, "StartLimitIntervalSec") == "0"
+    assert setting(DAEMON, "RuntimeDirectoryPreserve") == "restart"
+
+
 def test_default_paths_are_where_the_unit_may_write() -> None:
     from control.config.schema import ClusterSettings, ControlSettings
 

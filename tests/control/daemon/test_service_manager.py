@@ -40,6 +40,12 @@ def test_readiness_status_and_end_are_said(manager):
     ]
 
 
+def test_more_time_is_asked_for(manager):
+    sock, address = manager
+    ServiceManager(address).waits("leaves its nodes to the others", 61.5)
+    assert said(sock) == ["STATUS=leaves its nodes to the others\nEXTEND_TIMEOUT_USEC=61500000"]
+
+
 def test_a_status_is_said_once(manager):
     sock, address = manager
     service = ServiceManager(address)
