@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address
 
-from control.bootstrap.job import JobAction, RebootstrapJob, init_tries
+from control.bootstrap.job import JobAction, RebootstrapJob
 from control.bootstrap.takeover import NodeToRecover, Takeover
 from control.home_agent.departures import Departures
 from control.home_agent.directory import NodeDirectory
@@ -19,7 +19,7 @@ from control.home_agent.events import Happening, TimelineEvent
 from control.home_agent.ike_sessions import IkeSessions
 from control.home_agent.key_exchange import KeyExchange, NodeIkeSa
 from control.home_agent.movement import Movements
-from control.home_agent.policy import home_address_reply
+from control.home_agent.recovery_steps import RecoverySteps
 from control.home_agent.refusals import Refusals
 from control.home_agent.registrations import PendingRegistration, Registrations
 from control.home_agent.signalling import Outgoing, ProtectedSignalling
@@ -27,15 +27,13 @@ from control.home_agent.translated import as_reached
 from control.home_agent.unprotected import UnprotectedSignalling
 from control.ikev2 import events as ike
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, Datagram, SocketAddress
-from control.ikev2.child import ChildRequest
-from control.ikev2.payloads.identification import Identity
 from control.ipsec.errors import EspError, IpsecBackendError
 from control.ipsec.security_association import SecurityAssociation
-from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
+from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change
-from control.mobility.messages import HomeAgentSwitch, MobilityMessage, UnknownMobilityMessage
-from control.signalling_children import MOBILITY_CHILD, PREFIX_DISCOVERY_CHILD
+from control.mobility.messages import MobilityMessage, UnknownMobilityMessage
+from control.signalling_children import MOBILITY_CHILD
 from control.wire import WireError, address_text
 
 _DEPARTURES_PER_S = 100.0
@@ -71,12 +69,10 @@ class HomeAgent:
         self._taken_from: dict[IPv6Address, str] = {}
         self._movements = Movements(self.sessions)
         self._local = SocketAddress(address, IKE_PORT)
-        self._local_selectors = {
-            protocol: (TrafficSelector.host(address, protocol),) for protocol in (PROTOCOL_MOBILITY, PROTOCOL_ICMPV6)
-        }
         self._signalling = signalling
         self._happenings: list[Happening] = []
         self._refusals = Refusals(self._happenings)
+        self._steps = RecoverySteps(address, directory, endpoint, self.sessions, registrations, self._happen)
         registrations.observe_refusal = self._refusals.binding_refused
 
     def attach(self, takeover: Takeover) -> None:
@@ -336,61 +332,12 @@ class HomeAgent:
 
     def perform(self, job: RebootstrapJob, action: JobAction, now: float) -> None:
         """Carry out what a job decided."""
-        match action:
-            case JobAction.OPEN_IKE:
-                self._open_ike(job, now)
-            case JobAction.CREATE_MOBILITY_CHILD:
-                self._create_mobility_child(job, now)
-            case JobAction.SEND_HOME_AGENT_SWITCH:
-                self._send_home_agent_switch(job, now)
-            case JobAction.CLOSE_IKE:
-                self._close_ike(job, now)
+        self._steps.perform(job, action, now)
 
     def given_up(self, node: NodeToRecover, reason: str, now: float) -> None:
         """The scheduler will not try again."""
         self._happen(TimelineEvent.GIVEN_UP, node.identity, reason=reason)
         self._note_end_of_takeover(now)
-
-    def _open_ike(self, job: RebootstrapJob, now: float) -> None:
-        reply = None
-        if job.new_home_address:
-            prefix_length = self.directory.prefix_length(job.home_address)
-            reply = home_address_reply(job.home_address, prefix_length)
-        self.endpoint.connect(
-            self._local,
-            SocketAddress(job.care_of_address, IKE_PORT),
-            now,
-            remote_identity=Identity.from_text(job.identity),
-            first_child=self._child_request(PREFIX_DISCOVERY_CHILD, PROTOCOL_ICMPV6, job.home_address),
-            configuration=reply,
-            initial_contact=self.sessions.current(job.identity) is None,
-            init_tries=init_tries(job.attempt, self.endpoint.configuration.retransmission.tries),
-            context=job,
-        )
-        self._happen(TimelineEvent.IKE_SA_INIT_SENT, job.identity, care_of_address=address_text(job.care_of_address))
-
-    def _create_mobility_child(self, job: RebootstrapJob, now: float) -> None:
-        sa = self.sessions.current(job.identity)
-        if sa is not None and sa.is_established:
-            sa.create_child(self._child_request(MOBILITY_CHILD, PROTOCOL_MOBILITY, job.home_address), now)
-
-    def _send_home_agent_switch(self, job: RebootstrapJob, now: float) -> None:
-        message = HomeAgentSwitch(addresses=(self.address,), bootstrap=True)
-        if self.registrations.send(message, job.home_address, job.care_of_address, now):
-            self._happen(TimelineEvent.HOME_AGENT_SWITCH_SENT, job.identity, attempt=job.switches_sent)
-
-    def _close_ike(self, job: RebootstrapJob, now: float) -> None:
-        self._happen(TimelineEvent.ATTEMPT_FAILED, job.identity, reason=job.failure)
-        sa = self.sessions.current(job.identity)
-        if sa is not None and sa.context is job:
-            sa.delete(now)
-
-    def _child_request(self, name: str, protocol: int, home_address: IPv6Address) -> ChildRequest:
-        return ChildRequest(
-            local_selectors=self._local_selectors[protocol],
-            remote_selectors=(TrafficSelector.host(home_address, protocol),),
-            name=name,
-        )
 
     # IKE events
 
