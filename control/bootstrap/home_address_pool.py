@@ -99,6 +99,10 @@ class HomeAddressPool:
         self._give(address, identity)
         return True
 
+    def is_anothers(self, address: IPv6Address, identity: str) -> bool:
+        """Whether an address is reserved, or another identity has it."""
+        return address in self._reserved or self._owners.get(address, identity) != identity
+
     def reserve(self, address: IPv6Address, identity: str | None = None) -> None:
         """Take an address out of the pool.
 

@@ -229,7 +229,7 @@ class NodeDirectory:
 
         Args:
             identity: an authorised identity.
-            current: the home address it has with the agent it comes from.
+            current: the home address it has with the agent it comes from; it keeps that unless somebody else has it here.
             wish: the home address it would like to have; it gets it if that is free and of a pool.
 
         Raises:
@@ -238,7 +238,8 @@ class NodeDirectory:
         known = self.home_address(identity)
         if known is not None:
             return known
-        if current is not None and self.is_home(current):
+        is_anothers = current is not None and any(pool.is_anothers(current, identity) for pool in self._pools)
+        if current is not None and self.is_home(current) and not is_anothers:
             self._reserve(current, identity)
             address = current
         elif wish is not None and self.claim(identity, wish):

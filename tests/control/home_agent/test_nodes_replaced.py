@@ -69,6 +69,18 @@ def test_a_node_with_an_assigned_address_can_be_subscribed_with_it_and_nobody_el
     assert directory.home_address("greedy@example.org") == assigned
 
 
+def test_a_node_that_comes_from_another_home_agent_does_not_get_what_somebody_else_has_here() -> None:
+    other = AuthorisedNode("other@example.org", None, b"four")
+    directory = NodeDirectory([MN1, POOLED, other], [PREFIX], [PREFIX[3]], autoconfiguration=True)
+    assert directory.claim("pooled@example.org", PREFIX[0x77])
+    for taken in (PREFIX[0x77], PREFIX[1], PREFIX[3]):
+        assigned = directory.assign("other@example.org", taken)
+        assert assigned not in (PREFIX[0x77], PREFIX[1], PREFIX[3])
+        directory.release("other@example.org")
+    assert directory.assign("other@example.org", PREFIX[0x78]) == PREFIX[0x78]
+    assert directory.home_address("pooled@example.org") == PREFIX[0x77]
+
+
 def test_nodes_keyed_by_hand_wait_for_a_restart() -> None:
     directory = NodeDirectory([MN1, BY_HAND], [PREFIX])
     change = replaced(directory, [MN1, replace(MN2, static=("another pair",))])
