@@ -229,7 +229,7 @@ class NodeDirectory:
 
         Args:
             identity: an authorised identity.
-            current: the home address it has with the agent it comes from; it keeps that unless somebody else has it here.
+            current: the home address it has with the agent it comes from; it keeps that unless it is somebody else's.
             wish: the home address it would like to have; it gets it if that is free and of a pool.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from ipaddress import IPv6Address
 
 from control.ikev2.endpoint import IkeEndpoint
@@ -27,6 +28,7 @@ class Enrolment:
         attempts: whom it wants, and when it tries again.
         registrar: the registration in force.
         next_home_agent: whom it turns to once it has left the one it is registered with, None for nobody.
+        then: whom it turns to if that one does not serve it, in order.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Enrolment:
         self.attempts = attempts
         self.registrar = registrar
         self.next_home_agent: WantedHomeAgent | None = None
+        self.then: Sequence[IPv6Address] = ()
         self._settings = settings
         self._policy = policy
         self._endpoint = endpoint
@@ -65,9 +68,10 @@ class Enrolment:
         self._statistics = statistics
         self._events = events
 
-    def go_to(self, wanted: WantedHomeAgent, now: float) -> None:
-        """Turn to a home agent instead of whatever is under way, and keep trying."""
+    def go_to(self, wanted: WantedHomeAgent, now: float, then: Sequence[IPv6Address] = ()) -> None:
+        """Turn to a home agent instead of whatever is under way, to ``then`` if it does not serve; keep trying."""
         self.attempts.give_up(now)
+        self.attempts.name(then)
         self.attempts.wanted = wanted
         self.attempt(now)
 
@@ -153,8 +157,9 @@ class Enrolment:
         """The registration was given up; turn to the home agent the node was sent to, if any."""
         self._events.append(Deregistered(home_agent, acknowledged))
         following, self.next_home_agent = self.next_home_agent, None
+        then, self.then = self.then, ()
         if following is not None:
-            self.go_to(following, now)
+            self.go_to(following, now, then)
 
     def _follow_up(self, association: Association, message: BindingAcknowledgement, now: float) -> None:
         """Without the K bit the home agent has left the IKE SA behind (RFC 6275 section 11.7.3)."""

@@ -391,8 +391,7 @@ class MobileNode:
         self._attempts.give_up(now)
         self._attempts.wanted = None
         if others:
-            chosen, *following = others
-            self._attempts.name(following)
+            chosen, *self._enrolment.then = others
             self._enrolment.next_home_agent = WantedHomeAgent(chosen, None)
             self._events.append(HomeAgentSwitched(registration.home_agent, chosen, bootstrap=False))
         else:

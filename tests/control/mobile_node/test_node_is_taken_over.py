@@ -25,6 +25,7 @@ from control.mobility.messages import BindingAcknowledgement, HomeAgentSwitch
 
 HA1 = IPv6Address("2001:db8:a1::1")
 HA2 = IPv6Address("2001:db8:a2::1")
+HA3 = IPv6Address("2001:db8:a3::1")
 HOME_ADDRESS = IPv6Address("2001:db8:100::11")
 OTHER_HOME_ADDRESS = IPv6Address("2001:db8:200::11")
 CARE_OF_ADDRESS = IPv6Address("2001:db8:c0::11")
@@ -359,6 +360,20 @@ def test_it_goes_although_the_old_home_agent_is_silent(world):
     world.run(15)
     assert world.of(Deregistered) == [Deregistered(HA1, acknowledged=False)]
     assert (node.home_agent, node.registered) == (HA2, True)
+
+
+def test_of_the_home_agents_named_it_takes_the_first_that_answers(world):
+    """RFC 5142 section 6.2."""
+    node = world.add_node(home_agent_identities={HA2: "ha2.example.org", HA3: "ha3.example.org"})
+    old = world.add_home_agent()
+    world.add_home_agent(HA3, "ha3.example.org")
+    node.register(HA1, "ha1.example.org", world.now)
+    world.settle()
+    old.send(HomeAgentSwitch((HA2, HA3)), world.now)
+    world.settle()
+    assert world.of(HomeAgentSwitched) == [HomeAgentSwitched(HA1, HA2, bootstrap=False)]
+    world.run(60)
+    assert (node.home_agent, node.registered) == (HA3, True)
 
 
 def test_without_an_address_it_only_leaves(registered):
