@@ -110,6 +110,7 @@ class Membership:
         self._doubted = asyncio.Event()
         self._share_claimed_at: dict[str, float] = {}
         self._turn = asyncio.Lock()
+        self._by_hand: set[asyncio.Task[int]] = set()
         self._clock_watch = ClockWatch(settings.name, settings.lease_s)
         self._monitor = LeaseMonitor(settings.name, settings.lease_s, settings.heartbeat_s)
         self._store = store
@@ -218,12 +219,25 @@ class Membership:
     async def take_over_from(self, home_agent: str) -> int:
         """Claim the nodes of an agent because the operator says so. Returns how many were queued.
 
+        It goes on if whoever waits for it is cancelled: nodes that were claimed have to be brought back.
+
         Raises:
             StoreError: the store does not answer.
             LeaseLost: this agent has no lease itself.
         """
+        task = asyncio.get_running_loop().create_task(self._take_over_by_hand(home_agent))
+        self._by_hand.add(task)
+        task.add_done_callback(self._ended_by_hand)
+        return await asyncio.shield(task)
+
+    async def _take_over_by_hand(self, home_agent: str) -> int:
         async with self._turn:
             return await self._take_over_from(home_agent, "operator", force=True)
+
+    def _ended_by_hand(self, task: asyncio.Task[int]) -> None:
+        self._by_hand.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _LOG.error("a takeover that was asked for failed: %s", error)
 
     async def _keep_lease(self) -> None:
         action = self._monitor.handle_timer(self._clocks.monotonic())

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 
 from control.cluster.sqlite_store import SqliteStore
-from control.cluster.store import BindingRecord, StoreError
+from control.cluster.store import BindingRecord, LeaseLost, StoreError
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.store_thread import StoreThread
 from control.eap.account import EapAccount
@@ -565,3 +566,42 @@ def test_nodes_whose_claim_was_made_but_not_answered_are_brought_back(path):
     second.store.claim = claim_unheard
     second.beat_until(5.0)
     assert sorted(node.identity for node in second.recovered) == ["mn1@example.org", "mn2@example.org"]
+
+
+def test_a_takeover_goes_on_when_the_operator_has_gone(path, caplog):
+    serving_first(path, *(binding(index) for index in (1, 2)))
+    second = Member("ha2", path)
+    second.join()
+    claim, begun = second.store.claim, threading.Event()
+    may_claim = threading.Event()
+
+    def slow_claim(*arguments, **options):
+        begun.set()
+        assert may_claim.wait(60)
+        return claim(*arguments, **options)
+
+    second.store.claim = slow_claim
+
+    async def run():
+        asked = asyncio.create_task(second.membership.take_over_from("ha1"))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        may_claim.set()
+        while len(second.recovered) < 2:
+            await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert caplog.messages == []
+
+
+def test_a_takeover_that_nobody_waits_for_says_in_the_log_why_it_failed(path, caplog):
+    member = Member("ha1", path)
+
+    async def run():
+        with pytest.raises(LeaseLost):
+            await member.membership.take_over_from("ha2")
+
+    asyncio.run(run())
+    assert ["a takeover that was asked for failed" in message for message in caplog.messages] == [True]
