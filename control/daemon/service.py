@@ -24,6 +24,7 @@ from control.daemon.back_end import BackEndChoice, choose_for_serving
 from control.daemon.before_joining import metrics_server, require_ike_ports
 from control.daemon.binding_writer import BindingWriter
 from control.daemon.chronicle import Chronicle
+from control.daemon.clock_steps import ClockSteps
 from control.daemon.commands import commands
 from control.daemon.early_deaths import SOUND_AFTER_S, EarlyDeaths, leave_to_others
 from control.daemon.garbage import allow_full_collections, settle
@@ -114,6 +115,8 @@ class Daemon:
         self._membership = self._make_membership()
         self._idle_work = IdleWork(self._agent, self._store, self._membership, self._tunnels.packets)
         self._writer = self._make_writer()
+        cache, longest_s = self._agent.registrations.rules.cache, configuration.mobility.max_lifetime_s
+        self._clock_steps = ClockSteps(cache, self._writer, longest_s)
         self._reload = Reload(
             configuration,
             nodes,
@@ -397,8 +400,9 @@ class Daemon:
             await self._membership.beat()
             self._home_links.refresh(self._membership.serves_until())
             self._gate.change(self._data_path.refresh_vlans)
-            self._writer.remove_expired(self._agent.expire(time.time()))
+            self._writer.remove_expired(self._agent.expire(self._clock_steps.follow()))
             self._packets.flush()
+            await self._clock_steps.tell_store(self._membership.lease)
             await self._idle_work.beat(self._loop.time())
             self._agent.prepare(_KEY_PAIRS_AT_ONCE)
             await self._membership.until_next_beat()

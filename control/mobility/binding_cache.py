@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 from control.mobility.mobile_networks import PrefixTable
@@ -134,6 +135,13 @@ class BindingCache:
         if deregistered is None or deregistered.identity != identity or deregistered.forget_at <= now:
             return None
         return deregistered.sequence_number
+
+    def shift(self, seconds: float, latest: float) -> None:
+        """The clock was set: lifetimes end by so much later, or earlier, but by ``latest`` (wall-clock seconds)."""
+        for home_address, binding in self._bindings.items():
+            end = min(binding.lifetime_expires_at + seconds, latest)
+            self._bindings[home_address] = replace(binding, lifetime_expires_at=end)
+        self._rebuild_ends()
 
     def expire(self, now: float) -> list[Binding]:
         """Take out and return all bindings whose lifetime has passed.
