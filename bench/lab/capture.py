@@ -14,7 +14,7 @@ from bench.lab.processes import LabProcess
 #: of it (handshake, acknowledgements) shows the path. ip6[6] is the next header, ip6[46] that of an inner packet.
 WITHOUT_BULK = "not (greater 500 and (tcp or (ip6[6] = 41 and ip6[46] = 6)))"
 
-_START_TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 60.0
 
 
 class Capture:

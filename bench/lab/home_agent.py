@@ -105,7 +105,7 @@ class HomeAgentUnderTest:
         command = homeagent_command("serve", "--config", str(self.configuration))
         self._daemon = self._laboratory.spawn(self.host.namespace, f"{self.name}-serve", command)
 
-    def wait_ready(self, timeout_s: float = 60.0) -> JsonObject:
+    def wait_ready(self, timeout_s: float = 120.0) -> JsonObject:
         """Wait until the daemon answers on its control socket; its first status.
 
         Raises:

@@ -16,6 +16,7 @@ from bench.lab.streams import FileFollower, JsonObject
 from bench.lab.topology import Host
 
 _BULK_PORT = 5001
+_PATIENCE_S = 60.0
 
 
 class EchoProbes:
@@ -30,7 +31,7 @@ class EchoProbes:
         self.reached = 0
         #: Seconds from the mark to the first answer after it, by target.
         self.outages: dict[int, float] = {}
-        self.interval_s = float(self._follower.wait_for("started", 20.0)["interval_s"])
+        self.interval_s = float(self._follower.wait_for("started", _PATIENCE_S)["interval_s"])
 
     def set_target(self, target: int, address: IPv6Address) -> None:
         """Probe this address as `target` from now on."""
@@ -74,13 +75,13 @@ class EchoProbes:
     def report(self) -> list[JsonObject]:
         """Every target's history."""
         self._command("report")
-        targets: list[JsonObject] = self._follower.wait_for("report", 20.0)["targets"]
+        targets: list[JsonObject] = self._follower.wait_for("report", _PATIENCE_S)["targets"]
         return targets
 
     def stop(self) -> None:
         """End the probing."""
         self._command("stop")
-        self._process.wait(10.0)
+        self._process.wait(_PATIENCE_S)
 
     def _command(self, line: str) -> None:
         self._process.stdin.write(line.encode() + b"\n")
@@ -120,7 +121,7 @@ class BulkTransfers:
         receiver = laboratory.spawn(
             node.namespace, "bulk-receive", bench_command("bulk", "receive", "--port", str(_BULK_PORT))
         )
-        FileFollower(receiver.output).wait_for("listening", 20.0)
+        FileFollower(receiver.output).wait_for("listening", _PATIENCE_S)
 
     def start(self, name: str, to: IPv6Address, size: int) -> Transfer:
         """Begin to send `size` bytes to a home address."""
@@ -175,7 +176,7 @@ class NumberedPackets:
         }
         self._followers = {way: FileFollower(each.output) for way, each in self._processes.items()}
         for follower in self._followers.values():
-            follower.wait_for("started", 20.0)
+            follower.wait_for("started", _PATIENCE_S)
         for way in self._processes:
             self._command(way, "go")
 
@@ -205,7 +206,7 @@ class NumberedPackets:
 
     def _ask(self, way: str, command: str, answer: str) -> JsonObject:
         self._command(way, command)
-        return self._followers[way].wait_for(answer, 20.0)
+        return self._followers[way].wait_for(answer, _PATIENCE_S)
 
     def _command(self, way: str, line: str) -> None:
         process = self._processes[way]

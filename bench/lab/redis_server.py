@@ -11,7 +11,7 @@ from types import TracebackType
 from bench.lab.errors import LabError
 from control.cluster.redis_address import RedisAddress
 
-_START_S = 20.0
+_START_S = 60.0
 
 
 class RedisServer:

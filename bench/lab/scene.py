@@ -14,7 +14,7 @@ from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.toml import Table
 from bench.lab.topology import STANDBY_METRIC, Host, RoutedCore
 
-_REGISTRATION_TIMEOUT_S = 30.0
+_REGISTRATION_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Scene:
         for agent in self.home_agents:
             agent.finish_load()
 
-    def serve(self, timeout_s: float = 60.0) -> None:
+    def serve(self, timeout_s: float = 120.0) -> None:
         """Start both daemons and wait until they answer, for that long each."""
         for agent in self.home_agents:
             agent.serve()

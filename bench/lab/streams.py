@@ -73,7 +73,7 @@ class ControlStream:
 
     def __init__(self, path: Path, command: str, arguments: Mapping[str, object] | None = None) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(5.0)
+        self._socket.settimeout(30.0)
         try:
             self._socket.connect(str(path))
             request = {"command": command, "arguments": dict(arguments or {})}

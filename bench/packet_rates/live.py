@@ -16,7 +16,7 @@ from datapath.netlink import interface_state
 from datapath.reasons import Reason
 
 BATCH = 64
-_SETTLE_S = 0.002
+_SETTLE_S = 0.01
 _LEAST_SHARE = 0.5
 
 
@@ -100,8 +100,7 @@ class LiveFrames:
         started = self._cpu_ns()
         run_live_frames(descriptor, stream.frame, interface=interface, repeat=number, batch_size=BATCH)
         used = self._cpu_ns() - started
-        time.sleep(_SETTLE_S)  # the last frames may be left to the core's softirq thread
-        arrived = self._programs.received() - arrived
+        arrived = self._settled() - arrived
         if stream.reason is not None:
             handled = self._counters.read()[stream.reason] - counted[stream.reason]
             if not arrived <= handled <= number:
@@ -109,6 +108,14 @@ class LiveFrames:
         if not _LEAST_SHARE * number <= arrived <= number:
             raise LabError(f"{stream.name}: {arrived} of {number} frames arrived")
         return Burst(mpps=arrived * 1e3 / used, share=arrived / number)
+
+    def _settled(self) -> int:
+        """Frames received once no more come: the last ones may be left to the core's softirq thread."""
+        received = -1
+        while (now := self._programs.received()) != received:
+            received = now
+            time.sleep(_SETTLE_S)
+        return received
 
     def _cpu_ns(self) -> int:
         """CPU time of this thread and of the thread the core leaves surplus network work to."""

@@ -13,7 +13,7 @@ from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.probing import EchoProbes
 from bench.lab.product import homeagent_command
 from bench.lab.scene import Scene, SceneOptions
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -29,7 +29,7 @@ def test_what_does_not_fit_is_refused_until_an_upgrade_makes_room(laboratory: La
     scene.load()
     scene.serve()
     early.start()
-    early.events.wait_for("registered", 30)
+    early.events.wait_for("registered", PATIENCE_S)
     home_agent = scene.failing
     probes = EchoProbes(laboratory, scene.correspondent, 1, "--interval", "0.005")
     probes.set_target(0, early.subscriber.home_address)
@@ -37,7 +37,7 @@ def test_what_does_not_fit_is_refused_until_an_upgrade_makes_room(laboratory: La
     before = home_agent.show_datapath()
 
     late.start()
-    assert late.events.wait_for("registration-failed", 30)["reason"] == "refused-insufficient-resources"
+    assert late.events.wait_for("registration-failed", PATIENCE_S)["reason"] == "refused-insufficient-resources"
     page = f"http://[{home_agent.host.address}]:9716/metrics"
     code = f"import urllib.request; print(urllib.request.urlopen({page!r}, timeout=20).read().decode())"
     metrics = home_agent.host.namespace.run([sys.executable, "-c", code])
@@ -49,7 +49,7 @@ def test_what_does_not_fit_is_refused_until_an_upgrade_makes_room(laboratory: La
     home_agent.configuration.write_text(written.replace("max_bindings = 1\n", "max_bindings = 8192\n"))
     command = homeagent_command("datapath", "upgrade", "--config", str(home_agent.configuration))
     assert "room for 8192 bindings" in home_agent.host.namespace.run(command)
-    late.events.wait_for("registered", 60)
+    late.events.wait_for("registered", PATIENCE_S)
     probes.pause()
     wait_until(lambda: (row := probes.report()[0])["received"] >= row["sent"], probes.report)
     sent = probes.report()[0]["sent"]

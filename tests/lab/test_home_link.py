@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 LINK = "home0"
 
 
@@ -36,7 +36,7 @@ class HomeNetwork:
         options = HomeAgentOptions(
             home_prefixes=[HOME_PREFIX],
             store=laboratory.subdirectory("cluster") / "state.db",
-            cluster={"lease_s": 2.0, "heartbeat_s": 0.5},
+            cluster={"lease_s": 4.0, "heartbeat_s": 0.5},
             home_links=[LINK],
         )
         self.home_agents: list[HomeAgentUnderTest] = []
@@ -81,7 +81,7 @@ def neighbour(host: Namespace, address: IPv6Address) -> str:
 
 def pings(host: Namespace, target: IPv6Address, count: int = 5) -> int:
     """How many of so many pings are answered."""
-    output = host.run(["sh", "-c", f"ping -6 -c {count} -i 0.2 -W 2 -q {target} || true"])
+    output = host.run(["sh", "-c", f"ping -6 -c {count} -i 0.2 -W 20 -q {target} || true"])
     found = re.search(r"(\d+) received", output)
     assert found, output
     return int(found[1])

@@ -42,23 +42,25 @@ def test_all_nodes_come_back_after_a_failure_of_the_home_agent_and_of_a_worker(
 ) -> None:
     credentials = Credentials(authentication)
     subscribers = [credentials.subscriber(number, home_address(number)) for number in range(1, NODES + 1)]
-    options = SceneOptions(ike={"workers": 2}, cluster={"lease_s": 1.5, "heartbeat_s": 0.5})
+    options = SceneOptions(ike={"workers": 2})
     scene = Scene(laboratory, credentials, subscribers, options)
     nodes = SimulatedNodes(laboratory, scene.core, credentials, subscribers, scene.failing, SimulatorOptions())
     scene.load()
     scene.serve()
     nodes.start()
     wait_until(lambda: len(scene.failing.bindings()) == NODES, "not all nodes have registered")
-    assert {worker_of(spi) for spi in spi_by_node(scene.failing).values()} == {0, 1}
     failing = workers(scene.failing)
     assert len(failing) == 2
 
     scene.fail()
     home_agent = scene.surviving
     wait_until(lambda: home_agent.status()["takeover"]["recovered"] == NODES, "not all nodes were recovered")
+    settled = {"half-open": 0, "established": NODES}
+    wait_until(lambda: home_agent.status()["ike_sas"] == settled, lambda: home_agent.status()["ike_sas"])
     before = spi_by_node(home_agent)
-    assert [sum(worker_of(spi) == worker for spi in before.values()) for worker in (0, 1)] == [NODES / 2, NODES / 2]
-    assert home_agent.status()["ike_sas"] == {"half-open": 0, "established": NODES}
+    # They take turns, but for nodes whose first attempt was in vain.
+    doomed = [node for node, spi in before.items() if worker_of(spi) == 0]
+    assert 0 < len(doomed) < NODES
     assert all(row["children"][0]["installed"] and row["rekeying_in_s"] > 0 for row in home_agent.sas())
 
     first, second = workers(home_agent)
@@ -71,7 +73,7 @@ def test_all_nodes_come_back_after_a_failure_of_the_home_agent_and_of_a_worker(
 
     def renewed() -> bool:
         spis = spi_by_node(home_agent)
-        return len(spis) == NODES and sum(spis[node] != before[node] for node in before) == NODES // 2
+        return len(spis) == NODES and [node for node in before if spis[node] != before[node]] == doomed
 
     wait_until(renewed, "the nodes of the dead worker have no new IKE SAs")
     assert len(home_agent.bindings()) == NODES

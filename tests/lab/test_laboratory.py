@@ -18,6 +18,7 @@ from bench.lab.laboratory import RUN_ROOT, Laboratory
 from bench.lab.namespaces import Namespace, existing_namespaces
 from bench.lab.streams import FileFollower
 from bench.lab.topology import STANDBY_METRIC, RoutedCore
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -58,12 +59,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until_dead(pid: int) -> bool:
-    for _ in range(200):
-        if not alive(pid):
-            return True
-        time.sleep(0.02)
-    return False
+def wait_until_dead(pid: int) -> None:
+    wait_until(lambda: not alive(pid), "processes end with the run that started them")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -72,16 +69,16 @@ def test_a_signal_removes_everything(number: signal.Signals) -> None:
     assert len(traces_of(run_name)) == 3
     assert alive(sleeper)
     holder.send_signal(number)
-    holder.wait(20)
+    holder.wait(PATIENCE_S)
     assert traces_of(run_name) == []
-    assert wait_until_dead(sleeper)
+    wait_until_dead(sleeper)
 
 
 def test_the_next_run_removes_what_a_killed_one_left() -> None:
     holder, run_name, sleeper = start_run("crash")
     holder.kill()
-    holder.wait(20)
-    assert wait_until_dead(sleeper), "processes end with the run that started them"
+    holder.wait(PATIENCE_S)
+    wait_until_dead(sleeper)
     assert len(traces_of(run_name)) == 3
     with Laboratory("crash"):
         assert traces_of(run_name) == []
@@ -94,7 +91,7 @@ def test_a_living_run_is_left_alone() -> None:
         assert len(traces_of(run_name)) == 3
         assert alive(sleeper)
     holder.terminate()
-    holder.wait(20)
+    holder.wait(PATIENCE_S)
 
 
 def test_an_error_inside_removes_everything() -> None:
@@ -128,11 +125,8 @@ def test_actions_on_close_run_while_everything_is_there() -> None:
 def test_a_process_is_the_command_itself_inside_the_namespace(laboratory: Laboratory) -> None:
     namespace = laboratory.namespace("cn")
     process = laboratory.spawn(namespace, "sleeper", ["sleep", "60"])
-    for _ in range(200):
-        if Path(f"/proc/{process.pid}/comm").read_text().strip() == "sleep":
-            break
-        time.sleep(0.02)
-    assert Path(f"/proc/{process.pid}/comm").read_text().strip() == "sleep"
+    comm = Path(f"/proc/{process.pid}/comm")
+    wait_until(lambda: comm.read_text().strip() == "sleep", comm.read_text)
     assert os.stat(f"/proc/{process.pid}/ns/net").st_ino == namespace.path.stat().st_ino
     assert process.pid in namespace.process_ids()
     assert process.usage().peak_rss_bytes > 0
@@ -169,11 +163,11 @@ def test_core_routes_between_hosts_and_floats_to_the_standby_when_the_link_is_cu
     core.route(addresses.HOME_PREFIX, agents[1], STANDBY_METRIC)
     core.prime_neighbours(correspondent, *agents)
     for agent in agents:
-        correspondent.namespace.run(["ping", "-6", "-c", "1", "-W", "2", str(agent.address)])
+        correspondent.namespace.run(["ping", "-6", "-c", "1", "-W", "20", str(agent.address)])
 
     def who_answers() -> str:
         """The unbound home address is unreachable, says the home agent that has the route."""
-        ping = ["ping", "-6", "-n", "-c", "1", "-W", "2", str(addresses.home_address(1))]
+        ping = ["ping", "-6", "-n", "-c", "1", "-W", "20", str(addresses.home_address(1))]
         return correspondent.namespace.run(["sh", "-c", " ".join(ping) + " || true"])
 
     assert f"From {agents[0].address}" in who_answers()
@@ -200,25 +194,32 @@ def test_prober_measures_an_outage_and_capture_sees_it(laboratory: Laboratory, t
         prober.stdin.flush()
 
     command(f"target 0 {node.address}")
-    follower.wait_for("started", 10)
-    while follower.wait_for("progress", 10)["reached"] < 1:
+    follower.wait_for("started", PATIENCE_S)
+    while follower.wait_for("progress", PATIENCE_S)["reached"] < 1:
         pass
     core.namespace.ip(["link set dev mn1 down"])
     command(f"mark {time.monotonic()}")
     time.sleep(0.3)
+
+    def lost() -> bool:
+        command("report")
+        first = follower.wait_for("report", PATIENCE_S)["targets"][0]
+        return bool(first["received"] < first["sent"])
+
+    wait_until(lost, "nothing was sent meanwhile")
     # An interface that goes down forgets its addresses.
     router = addresses.router_address(addresses.node_prefix(1))
     core.namespace.ip(["link set dev mn1 up", f"address replace {router}/64 dev mn1 nodad"])
-    assert follower.wait_for("answered", 10)["target"] == 0
+    assert follower.wait_for("answered", PATIENCE_S)["target"] == 0
     command("report")
-    report = follower.wait_for("report", 10)["targets"]
+    report = follower.wait_for("report", PATIENCE_S)["targets"]
     assert report[0]["outage_s"] >= 0.3
     assert report[0]["received"] < report[0]["sent"]
     assert max(report[0]["gaps_s"]) >= 0.3
     assert report[1]["address"] is None
     assert report[1]["sent"] == 0
     command("stop")
-    assert prober.wait(10) == 0
+    assert prober.wait(PATIENCE_S) == 0
     capture.stop()
     assert (tmp_path / "mn1.pcap").stat().st_size > 200
 
@@ -230,9 +231,9 @@ def test_bulk_transfer_is_checked(laboratory: Laboratory) -> None:
     bulk = [sys.executable, "-m", "bench.lab.bulk"]
     receiver = laboratory.spawn(node.namespace, "bulk", [*bulk, "receive", "--port", "5001"])
     follower = FileFollower(receiver.output)
-    follower.wait_for("listening", 10)
+    follower.wait_for("listening", PATIENCE_S)
     sent = correspondent.namespace.run([*bulk, "send", str(node.address), "--port", "5001", "--bytes", "3000001"])
     assert '"intact": true' in sent
-    received = follower.wait_for("received", 10)
+    received = follower.wait_for("received", PATIENCE_S)
     assert received["bytes"] == 3000001
     assert received["intact"] is True

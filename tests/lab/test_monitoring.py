@@ -88,7 +88,7 @@ def chromium(scene: Scene, directory: Path, *arguments: str) -> subprocess.Compl
     command += [*arguments, f"http://[{agent.host.address}]:9716/"]
     environment = {**os.environ, "HOME": str(directory)}
     inside = agent.host.namespace.enter_command(command)
-    return subprocess.run(inside, env=environment, capture_output=True, text=True, timeout=90, check=True)
+    return subprocess.run(inside, env=environment, capture_output=True, text=True, timeout=240, check=True)
 
 
 def scraped_twice(scene: Scene) -> bool:
@@ -109,7 +109,7 @@ def failover(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Failover]:
         subscribers = [credentials.subscriber(number, home_address(number)) for number in range(1, NODES + 1)]
         options = SceneOptions(
             bootstrap={"concurrency": 8, "rate_per_s": 3, "policy": "fixed"},
-            cluster={"lease_s": 1.5, "heartbeat_s": 0.5},
+            cluster={"lease_s": 3.0, "heartbeat_s": 0.5},
         )
         scene = Scene(laboratory, credentials, subscribers, options)
         nodes = SimulatedNodes(laboratory, scene.core, credentials, subscribers, scene.failing, SimulatorOptions())
@@ -189,10 +189,15 @@ def test_the_panels_tell_the_failover(failover: Failover) -> None:
     recovered = f'homeagent_bootstrap_recovered_total{{instance=~".*{failover.scene.surviving.host.address}.*"}}'
     down = 'up{job="homeagent"} == 0'
     count = "sum(homeagent_bootstrap_seconds_count)"
-    found = results(failover.scene, [recovered, down, count])
-    assert [int(each["value"][1]) for each in found[recovered]] == [NODES]
-    assert [each["metric"]["instance"] for each in found[down]] == [f"[{failover.scene.failing.host.address}]:9716"]
-    assert int(found[count][0]["value"][1]) == NODES
+    ha1 = f"[{failover.scene.failing.host.address}]:9716"
+
+    def told() -> tuple[list[int], list[str], list[int]]:
+        found = results(failover.scene, [recovered, down, count])
+        numbers = {query: [int(each["value"][1]) for each in found[query]] for query in (recovered, count)}
+        return numbers[recovered], [each["metric"]["instance"] for each in found[down]], numbers[count]
+
+    # Whoever is asked late by a busy machine counts as down until the next time.
+    wait_until(lambda: told() == ([NODES], [ha1], [NODES]), told)
 
 
 def test_recording_rules_have_results_and_the_failure_is_reported(failover: Failover) -> None:

@@ -12,11 +12,10 @@ from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.probing import EchoProbes
 from bench.lab.scene import Scene, SceneOptions
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.namespaces
 
-PATIENCE_S = 60.0
 OUTSIDE = IPv6Address("2001:db8:7a7::1")
 TRANSLATION = """
 table ip6 hatest {{
@@ -42,7 +41,7 @@ def test_a_node_registers_is_reached_and_taken_over_with_esp_in_udp(laboratory: 
     scene.load()
     scene.serve()
     node.start()
-    node.events.wait_for("registered", 30)
+    node.events.wait_for("registered", PATIENCE_S)
     probes = EchoProbes(laboratory, scene.correspondent, 1, "--interval", "0.02")
     probes.set_target(0, subscriber.home_address)
     wait_until(probes.reach_all, "no ping is answered")

@@ -17,7 +17,6 @@ from tests.waiting import wait_until
 
 pytestmark = pytest.mark.namespaces
 
-PATIENCE_S = 60.0
 METHOD = "eap-mschapv2"
 PASSWORD, SHARED_KEY = "correct horse battery staple", "0x8f3c52d1e07a4b96"
 

@@ -16,15 +16,16 @@ from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import MobileNodeAgent
 from bench.lab.product import homeagent_command
 from bench.lab.scene import Scene, SceneOptions
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.namespaces
 
 
 def wait_for_event(agent: HomeAgentUnderTest, event: str, **facts: str) -> None:
-    deadline = time.monotonic() + 30
-    while not any(row["event"] == event and facts.items() <= row.items() for row in agent.past_events()):
-        assert time.monotonic() < deadline, f"no {event}"
-        time.sleep(0.1)
+    wait_until(
+        lambda: any(row["event"] == event and facts.items() <= row.items() for row in agent.past_events()),
+        f"no {event}",
+    )
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -54,7 +55,7 @@ def test_certificates_are_renewed_while_nodes_are_served(laboratory: Laboratory,
 
     # It accepts no certificate of the home agent but the new one, and has one that was no good before.
     nodes[1].start()
-    nodes[1].events.wait_for("registered", 30.0)
+    nodes[1].events.wait_for("registered", PATIENCE_S)
     assert {row["identity"] for row in agent.bindings()} == {each.identity for each in subscribers}
     assert not [row for row in agent.past_events() if row["event"] in ("ike-refused", "ike-closed")]
 
@@ -78,17 +79,14 @@ def test_nodes_come_and_go_by_the_nodes_file(laboratory: Laboratory, workers: in
     command = homeagent_command("reload", "--json", "--config", str(agent.configuration))
     said = json.loads(agent.host.namespace.run(command))
     assert (said["nodes"], said["added"], said["removed"], said["bindings_ended"]) == (2, 1, 0, 0)
-    nodes[1].events.wait_for("registered", 30.0)
+    nodes[1].events.wait_for("registered", PATIENCE_S)
 
     nodes_file.write_text("nonsense")
     with pytest.raises(LabError, match=r"nothing was changed, .*nodes\.toml:1"):
         agent.host.namespace.run(command)
     nodes_file.write_text(second)
     agent.daemon.signal(signal.SIGHUP)
-    deadline = time.monotonic() + 30
-    while len(agent.bindings()) > 1:
-        assert time.monotonic() < deadline, "the binding of the node that was removed is still there"
-        time.sleep(0.2)
+    wait_until(lambda: len(agent.bindings()) <= 1, "the binding of the node that was removed is still there")
     assert [row["identity"] for row in agent.bindings()] == [subscribers[1].identity]
     wait_for_event(agent, "node-dismissed", node=subscribers[0].identity)
     assert next(each for each in agent.show_datapath()["maps"] if each["name"] == "bindings")["entries"] == 1

@@ -20,7 +20,7 @@ from bench.lab.probing import NumberedPackets
 from bench.lab.streams import ControlStream
 from bench.lab.topology import Host, RoutedCore
 from datapath.bindings import BindingMap, IPv4CareOfAddress, Tunnel
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.namespaces
 
@@ -39,9 +39,9 @@ def give_ipv4(core: RoutedCore, host: Host, address: IPv4Address) -> None:
 
 def restart(home_agent: HomeAgentUnderTest, number: signal.Signals) -> None:
     home_agent.daemon.signal(number)
-    home_agent.daemon.wait(30)
+    home_agent.daemon.wait(PATIENCE_S)
     home_agent.serve()
-    home_agent.wait_ready(60)
+    home_agent.wait_ready(PATIENCE_S)
 
 
 def test_no_packet_is_lost_when_the_daemon_is_stopped_and_killed(laboratory: Laboratory) -> None:
@@ -67,7 +67,7 @@ def test_no_packet_is_lost_when_the_daemon_is_stopped_and_killed(laboratory: Lab
     give_ipv4(core, node.host, CARE_OF)
     home_agent.bring_up()
     node.start()
-    node.events.wait_for("registered", 30)
+    node.events.wait_for("registered", PATIENCE_S)
     over_ipv4 = home_address(2)
     in_force = {
         over_ipv4: Tunnel(IPv4CareOfAddress(CARE_OF, AGENT), host.address),
@@ -75,7 +75,7 @@ def test_no_packet_is_lost_when_the_daemon_is_stopped_and_killed(laboratory: Lab
     }
 
     with closing(ControlStream(home_agent.socket, "hold-data-path")) as held:
-        assert held.read(30) == [{"held": True}]
+        assert held.read(PATIENCE_S) == [{"held": True}]
         with BindingMap.open(home_agent.pin_path) as bindings:
             bindings.install(over_ipv4, in_force[over_ipv4].care_of_address, host.address)
     show = ["ip", "-6", "route", "show", "table", str(ROUTES)]

@@ -28,7 +28,7 @@ from bench.lab.probing import NumberedPackets
 from bench.lab.product import homeagent_command
 from bench.lab.topology import Host, RoutedCore
 from datapath.show import show
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 
 pytestmark = [pytest.mark.namespaces, pytest.mark.timeout(1800)]
 
@@ -68,9 +68,9 @@ class Operator:
 
     def _restart(self, number: signal.Signals) -> None:
         self.home_agent.daemon.signal(number)
-        self.home_agent.daemon.wait(30)
+        self.home_agent.daemon.wait(PATIENCE_S)
         self.home_agent.serve()
-        self.home_agent.wait_ready(30)
+        self.home_agent.wait_ready(PATIENCE_S)
 
 
 def held_maps(process: int) -> set[int]:
@@ -121,7 +121,7 @@ def test_no_packet_is_lost_or_repeated(laboratory: Laboratory) -> None:
     operator = Operator(home_agent)
     home_agent.bring_up()
     node.start()
-    node.events.wait_for("registered", 30)
+    node.events.wait_for("registered", PATIENCE_S)
     before = essence(home_agent)
     assert before == {(str(subscriber.home_address), str(node.host.address))}
     shown = operator.look()

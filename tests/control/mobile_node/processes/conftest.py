@@ -20,6 +20,7 @@ from control.mobility.home_registration import HomeRegistration
 from control.sockets.ike_udp import IkeSocket
 from control.sockets.packet import CareOfSender
 from control.sockets.tun import TunDevice
+from tests.waiting import PATIENCE_S
 
 KEY = "a key shared by the node and its home agents"
 NODE_IDENTITY = "mn1@mn.example.org"
@@ -33,7 +34,7 @@ CORRESPONDENT = IPv6Address("2001:db8:cc::1")
 
 def run(*command, inside=None, **options):
     prefix = ("nsenter", f"--net=/run/netns/{inside}", "--") if inside else ()
-    options = {"check": True, "capture_output": True, "text": True, "timeout": 60, **options}
+    options = {"check": True, "capture_output": True, "text": True, "timeout": PATIENCE_S, **options}
     return subprocess.run((*prefix, *command), **options)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 from contextlib import contextmanager
 from ipaddress import IPv6Address
 
@@ -22,6 +21,7 @@ from control.sockets.packet import (
     mobility_filter,
     tc_bytecode,
 )
+from tests.waiting import take
 
 CARE_OF_ADDRESS = IPv6Address("2001:db8:c0::11")
 HOME_ADDRESS = IPv6Address("2001:db8:100::11")
@@ -136,21 +136,12 @@ def listening(link, in_namespace):
     sock.close()
 
 
-def receive(sock):
-    packets = []
-    deadline = time.monotonic() + 1
-    while not packets and time.monotonic() < deadline:
-        packets = list(sock.receive())
-    return packets
-
-
 @pytest.mark.namespaces
 def test_it_receives_whole_packets(link, listening, in_namespace):
     with injector(link, in_namespace) as sock:
         for payload in (build_ipv6(HOME_AGENT, CARE_OF_ADDRESS, 17, bytes(8)), TUNNELLED, SIGNALLING):
             sock.send(raw(Ether(dst=link.node_mac, type=0x86DD)) + payload)
-    packets = receive(listening)
-    assert (packets + receive(listening) if len(packets) == 1 else packets) == [TUNNELLED, SIGNALLING]
+    assert take(listening.receive, 2) == [TUNNELLED, SIGNALLING]
 
 
 @pytest.mark.namespaces
@@ -162,4 +153,4 @@ def test_it_finishes_the_checksum_a_device_left_open(link, listening, in_namespa
     with injector(link, in_namespace, virtio=True) as sock:
         packet = encapsulate(HOME_AGENT, CARE_OF_ADDRESS, unfinished)
         sock.send(header + raw(Ether(dst=link.node_mac, type=0x86DD)) + packet)
-    assert receive(listening) == [encapsulate(HOME_AGENT, CARE_OF_ADDRESS, inner)]
+    assert take(listening.receive, 1) == [encapsulate(HOME_AGENT, CARE_OF_ADDRESS, inner)]

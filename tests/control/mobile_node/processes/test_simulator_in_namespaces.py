@@ -9,13 +9,15 @@ import sys
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 pytestmark = pytest.mark.namespaces
 
 NODES = 25
 
 
 def run(*command, inside, **options):
-    options = {"check": True, "capture_output": True, "text": True, "timeout": 60, **options}
+    options = {"check": True, "capture_output": True, "text": True, "timeout": PATIENCE_S, **options}
     return subprocess.run(("nsenter", f"--net=/run/netns/{inside}", "--", *command), **options)
 
 
@@ -60,44 +62,44 @@ def simulator(link, tmp_path, follower):
 def test_nodes_register_answer_pings_and_are_reported(link, real_home_agents, simulator):
     process, events, folder = simulator
     agent = real_home_agents[0]
-    assert agent.serve(30, lambda: bool(events.rows("all-registered"))), (process.poll(), events.rows()[-3:])
+    assert agent.serve(PATIENCE_S, lambda: bool(events.rows("all-registered"))), (process.poll(), events.rows()[-3:])
     assert len(agent.agent.cache) == NODES
     run("ip", "-6", "route", "replace", "2001:db8:100::/64", "dev", "tun1", inside=link.home)
     enter = ("nsenter", f"--net=/run/netns/{link.home}", "--")
     ping = subprocess.Popen(
-        (*enter, "ping", "-6", "-n", "-c", "3", "-i", "0.05", "-I", "2001:db8:cc::1", "2001:db8:100::1007"),
+        (*enter, "ping", "-6", "-n", "-c", "3", "-i", "0.05", "-W", "20", "-I", "2001:db8:cc::1", "2001:db8:100::1007"),
         stdout=subprocess.PIPE,
         text=True,
     )
-    agent.serve(10, lambda: ping.poll() is not None)
+    agent.serve(PATIENCE_S, lambda: ping.poll() is not None)
     assert " 0% packet loss" in ping.communicate()[0]
     process.stdin.write("nonsense\nreport\n")
     process.stdin.flush()
-    assert agent.serve(20, lambda: bool(events.rows("report")))
+    assert agent.serve(PATIENCE_S, lambda: bool(events.rows("report")))
     report = json.loads((folder / "report.json").read_text())
     assert {node["state"] for node in report["nodes"]} == {"registered"}
     assert report["counters"]["tunnel-received"] == 3
     assert events.rows("unknown-command")[0]["command"] == "nonsense"
     process.stdin.write("refresh 20\n")
     process.stdin.flush()
-    assert agent.serve(20, lambda: len([row for row in events.rows("registered") if row["refresh"]]) >= NODES)
+    assert agent.serve(PATIENCE_S, lambda: len([row for row in events.rows("registered") if row["refresh"]]) >= NODES)
     process.stdin.write("refresh 0\nvanish mn1@mn.example.org\n")
     process.stdin.flush()
-    assert agent.serve(20, lambda: any(row["nodes"] == NODES - 1 for row in events.rows("summary")))
-    assert agent.serve(20, lambda: any(row["registered"] == NODES - 1 for row in events.rows("summary")))
+    assert agent.serve(PATIENCE_S, lambda: any(row["nodes"] == NODES - 1 for row in events.rows("summary")))
+    assert agent.serve(PATIENCE_S, lambda: any(row["registered"] == NODES - 1 for row in events.rows("summary")))
     process.send_signal(signal.SIGUSR1)
-    assert agent.serve(20, lambda: len(events.rows("report")) == 2)
+    assert agent.serve(PATIENCE_S, lambda: len(events.rows("report")) == 2)
     process.stdin.write("stop\n")
     process.stdin.flush()
-    assert process.wait(10) == 0
+    assert process.wait(PATIENCE_S) == 0
     assert events.rows()[-1]["event"] == "stopped"
     assert "sim0" not in run("ip", "link", inside=link.node).stdout
 
 
 def test_a_second_simulator_is_told_that_the_device_is_taken(link, simulator, real_home_agents):
     process, events, _ = simulator
-    assert real_home_agents[0].serve(20, lambda: bool(events.rows("started")))
-    again = subprocess.run(process.args, capture_output=True, text=True, timeout=60)
+    assert real_home_agents[0].serve(PATIENCE_S, lambda: bool(events.rows("started")))
+    again = subprocess.run(process.args, capture_output=True, text=True, timeout=PATIENCE_S)
     assert again.returncode == 1
     assert "sim0" in again.stderr
     assert "choose another name" in again.stderr
