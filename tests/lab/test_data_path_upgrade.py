@@ -39,7 +39,7 @@ def test_what_does_not_fit_is_refused_until_an_upgrade_makes_room(laboratory: La
     late.start()
     assert late.events.wait_for("registration-failed", PATIENCE_S)["reason"] == "refused-insufficient-resources"
     page = f"http://[{home_agent.host.address}]:9716/metrics"
-    code = f"import urllib.request; print(urllib.request.urlopen({page!r}, timeout=20).read().decode())"
+    code = f"import urllib.request; print(urllib.request.urlopen({page!r}, timeout=60).read().decode())"
     metrics = home_agent.host.namespace.run([sys.executable, "-c", code])
     assert 'homeagent_mobility_errors_total{reason="insufficient-resources"}' in metrics
     assert [row["home_address"] for row in home_agent.bindings()] == [str(early.subscriber.home_address)]

@@ -15,6 +15,7 @@ import pytest
 from bench.lab.laboratory import BPFFS, RUN_ROOT
 from bench.lab.namespaces import existing_namespaces
 from tests.lab.dissection import dissect
+from tests.waiting import PATIENCE_S
 
 pytestmark = pytest.mark.namespaces
 
@@ -51,7 +52,7 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         arguments.append("--new-home-address")
     command = demo_command(directory, *arguments)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
-        output, complaints = demo.communicate(timeout=150)
+        output, complaints = demo.communicate(timeout=280)
     assert demo.returncode == 0, complaints[-4000:]
     assert traces_of(demo.pid) == []
     return Run(directory, json.loads(output))
@@ -115,7 +116,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing_behind(number: signal.Signals
     assert traces_of(demo.pid)
     demo.send_signal(number)
     assert "everything was removed" in demo.stdout.read()
-    assert demo.wait(30) == 128 + number
+    assert demo.wait(PATIENCE_S) == 128 + number
     assert traces_of(demo.pid) == []
 
 
@@ -131,5 +132,5 @@ def test_kept_until_interrupted_with_the_summary_shown_before(tmp_path: Path) ->
         assert any(f"{NODES} of {NODES} nodes recovered" in line for line in lines), "".join(lines)
         assert traces_of(demo.pid)
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(30) == 0
+        assert demo.wait(PATIENCE_S) == 0
     assert traces_of(demo.pid) == []

@@ -33,7 +33,7 @@ LISTEN = "127.0.0.1:9090"
 # Asks every address it reads and prints the answers: one process in the namespace for all of them.
 _ASK = """
 import json, sys, urllib.request
-ask = lambda url: urllib.request.urlopen(url, timeout=20).read().decode()
+ask = lambda url: urllib.request.urlopen(url, timeout=60).read().decode()
 print(json.dumps([ask(url) for url in json.load(sys.stdin)]))
 """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.lab.pki import CertificateAuthority
+from tests.waiting import PATIENCE_S
 
 CONFIGURATION = """
 [home_agent]
@@ -32,7 +33,7 @@ NO_INTERFACE = "there is no interface nowhere0 on this machine now. Correct data
 
 def homeagent(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "control", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 @pytest.fixture

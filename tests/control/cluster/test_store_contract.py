@@ -384,7 +384,7 @@ records = st.builds(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(records, max_size=20, unique_by=(lambda b: b.home_address, lambda b: b.identity)))
 def test_any_binding_comes_back_as_it_was(open_any_store: OpenStore, bindings: list[BindingRecord]) -> None:
     store = open_any_store()

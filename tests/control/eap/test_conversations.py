@@ -139,7 +139,7 @@ MUTATION = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # they only make things
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # they only make things
 @given(st.sampled_from([MD5, MSCHAPV2]), st.integers(0, 5), MUTATION)
 def test_changed_packets_end_in_typed_errors(make_authenticator, make_peer, kind, when, mutate) -> None:
     authenticator, peer = make_authenticator("secret", kind), make_peer("secret", kind)

@@ -108,7 +108,9 @@ class Story:
         )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(histories)
 def test_nodes_end_up_where_they_are(make_scene, history) -> None:
     story = Story(make_scene)

@@ -410,7 +410,9 @@ def damaged(data, index, mask):
     return bytes(altered)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(faults=FAULTS, limit=st.integers(MIN_FRAGMENT_SIZE, 1300), size=st.integers(500, 5000))
 def test_no_fault_of_the_path_breaks_anything(pair, faults, limit, size):
     for peer in (pair.agent, pair.node):
@@ -452,7 +454,9 @@ def test_no_fault_of_the_path_breaks_anything(pair, faults, limit, size):
     assert pair.node.endpoint._environment.fragment_memory.held == 0
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data())
 def test_hostile_fragments_of_an_authentic_peer_are_bounded(pair, data):
     sender = Sender(pair)

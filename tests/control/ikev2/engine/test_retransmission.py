@@ -234,7 +234,7 @@ def mutate(data, source):
     return bytes(mutated)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(data=st.binary(max_size=300), fix_length=st.booleans(), fix_version=st.booleans())
 def test_garbage_never_raises_and_leaves_nothing(pair, data, fix_length, fix_version):
     mutated = bytearray(data)
