@@ -143,7 +143,7 @@ class BindingWriter:
             records = [record_of(self._name, binding) for binding in bindings if binding is not None]
             write = partial(_write_missing, lease, records, wall)
             for home_address in await self._store.run(write):
-                cache.remove(home_address)
+                self._agent.let_go(home_address)
                 self._remove_from_data_path(home_address)
 
     def forget(self) -> None:

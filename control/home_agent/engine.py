@@ -252,22 +252,26 @@ class HomeAgent:
         Returns:
             Their bindings, for the caller to remove from store and data path.
         """
-        cache, address_of = self.registrations.rules.cache, self.directory.home_address
-        bindings = [each for each in cache.bindings() if address_of(each.identity) != each.home_address]
+        bound, address_of = self.registrations.rules.cache.bindings(), self.directory.home_address
+        bindings = [each for each in bound if address_of(each.identity) != each.home_address]
         gone = {binding.identity for binding in bindings}
         with_sas = (str(sa.remote_identity) for sa in self.sessions if sa.is_established)
         gone |= {identity for identity in with_sas if self.directory.find(identity) is None}
         self.takeover.cancel(now, gone)
         for binding in bindings:
-            cache.remove(binding.home_address)
-            self.home_links.stop(binding.home_address)
-            self._binding_gone(binding.home_address)
+            self.let_go(binding.home_address)
         for identity in gone:
             self._happen(TimelineEvent.NODE_DISMISSED, identity)
             for sa in self.sessions.of(identity):
                 sa.delete(now)
         self.process_ike_events(now)
         return bindings
+
+    def let_go(self, home_address: IPv6Address) -> None:
+        """Forget a binding; the caller removes it from the data path, and from the store if it is there."""
+        self.registrations.rules.cache.remove(home_address)
+        self.home_links.stop(home_address)
+        self._binding_gone(home_address)
 
     def stand_down(self, now: float) -> None:
         """Forget all bindings, jobs and security associations: another agent serves the nodes now."""

@@ -184,6 +184,7 @@ class Shared:
             takeover=SimpleNamespace(active=False),
             address=HOME_AGENT,
             stored=self._take_effect,
+            let_go=self.cache.pop,
         )
         self.writer = BindingWriter(
             "ha1",
@@ -281,6 +282,18 @@ def test_what_is_written_again_does_not_take_the_place_of_what_came_since():
         await again
         await settled(lambda: world.acknowledged)
         assert world.stored == {home(1): 2}
+
+    asyncio.run(run())
+
+
+def test_what_belongs_to_another_home_agent_by_now_is_let_go():
+    async def run() -> None:
+        world = Shared()
+        for number in (1, 2):
+            world.cache[home(number)] = registration(number).outcome.binding
+        world.write_missing = lambda _lease, records, _wall: [record.home_address for record in records][:1]
+        await world.writer.republish(world.lease, 1e9)
+        assert list(world.cache) == [home(2)]
 
     asyncio.run(run())
 

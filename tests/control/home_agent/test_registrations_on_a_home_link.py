@@ -126,6 +126,16 @@ def test_de_registration_ends_it_and_nothing_more_is_told(scene, hosts):
     assert hosts.heard[scene.ha1].count(told(scene.ha1, node.home_address)) == 1
 
 
+def test_a_binding_that_belongs_to_another_home_agent_by_now_is_not_told_any_more(scene, hosts):
+    (node,) = scene.nodes
+    node.register(scene.ha1.address, "ha1.example.org", scene.network.now)
+    assert hosts.run_until(lambda: node.registered)
+    scene.ha1.let_go(node.home_address)
+    hosts.run_until(lambda: False, 10.0)
+    assert hosts.heard[scene.ha1].count(told(scene.ha1, node.home_address)) == 1
+    assert scene.ha1.registrations.rules.cache.bindings() == []
+
+
 def test_a_mobile_router_is_told_as_a_router(scene, hosts, monkeypatch):
     (node,) = scene.nodes
     stored = scene.ha1.stored
