@@ -215,14 +215,23 @@ class IkeProcesses:
     # Their lives
 
     def _start(self, index: int) -> None:
-        channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        questions, their_questions = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, their_questions:
-            descriptors = [theirs.fileno(), their_questions.fileno(), *(group[index].fileno() for group in self._ports)]
+        with ExitStack() as ours, ExitStack() as its:
+            channel, its_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            its.enter_context(its_channel)
+            ours.enter_context(channel)
+            questions, its_questions = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            its.enter_context(its_questions)
+            ours.enter_context(questions)
+            descriptors = [
+                its_channel.fileno(),
+                its_questions.fileno(),
+                *(group[index].fileno() for group in self._ports),
+            ]
             # -P: the daemon's own source, whatever else lies in the working directory.
             command = [sys.executable, "-P", "-m", "control.daemon.ike_worker", *map(str, descriptors)]
             environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
             process = subprocess.Popen(command, pass_fds=descriptors, stdin=subprocess.DEVNULL, env=environment)
+            ours.pop_all()
         channel.setblocking(False)
         questions.setblocking(False)
         running = self._running[index] = _Running(process, channel, questions, self._loop.time())
@@ -239,7 +248,7 @@ class IkeProcesses:
         self._forget(running)
         lived_s = self._loop.time() - running.started_at
         delay_s = 0.0 if lived_s >= _HEALTHY_AFTER_S else self._delays[index]
-        self._delays[index] = min(max(_RESTART_DELAY_S, delay_s * 2), _LONGEST_RESTART_DELAY_S)
+        self._lengthen_delay(index, delay_s)
         _LOG.error(
             "IKE worker %d (process %d) has ended with status %d; another one follows in %g s",
             index,
@@ -256,10 +265,21 @@ class IkeProcesses:
         self._changed()
 
     def _restart(self, index: int) -> None:
-        self.restarts += 1
         del self._waiting[index]
-        self._start(index)
+        try:
+            self._start(index)
+        except OSError as error:  # no memory or no more processes, which may be why the last one has ended
+            delay_s = self._delays[index]
+            self._lengthen_delay(index, delay_s)
+            _LOG.error("IKE worker %d cannot be started: %s; tried again in %g s", index, error, delay_s)
+            self._waiting[index] = self._loop.call_later(delay_s, self._restart, index)
+            return
+        self.restarts += 1
         self._changed()
+
+    def _lengthen_delay(self, index: int, delay_s: float) -> None:
+        """For what fails next, after it has been tried again in ``delay_s`` seconds."""
+        self._delays[index] = min(max(_RESTART_DELAY_S, delay_s * 2), _LONGEST_RESTART_DELAY_S)
 
     def _forget(self, running: _Running) -> None:
         for sock in (running.channel, running.questions):

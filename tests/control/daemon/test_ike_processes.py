@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import logging
 import os
 import pickle
 import signal
+import subprocess
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
@@ -157,6 +160,27 @@ class Daemon:
             await asyncio.sleep(0.01)
 
 
+@contextlib.contextmanager
+def no_memory_for_the_next_process():
+    """The next worker cannot be started, those after it can."""
+    popen, failed = subprocess.Popen, []
+
+    def start(*arguments, **options):
+        if not failed:
+            failed.append(arguments)
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return popen(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess, "Popen", start)
+        patch.setattr("control.daemon.ike_processes._RESTART_DELAY_S", 0.01)
+        yield failed
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
 async def _live(caplog: pytest.LogCaptureFixture) -> None:
     daemon = Daemon(WORKERS)
     peers = [Peer(name, number % WORKERS) for number, name in enumerate(names())]
@@ -181,8 +205,13 @@ async def _live(caplog: pytest.LogCaptureFixture) -> None:
             assert int(status["NoNewPrivs"]) == 1
 
         first, second = daemon.processes.process_ids
-        os.kill(first, signal.SIGKILL)
-        await daemon.until(lambda: daemon.processes.restarts == 1, peers)
+        descriptors = open_descriptors()
+        with no_memory_for_the_next_process() as failed:
+            os.kill(first, signal.SIGKILL)
+            await daemon.until(lambda: daemon.processes.restarts == 1, peers)
+        assert len(failed) == 1
+        assert open_descriptors() <= descriptors
+        assert "IKE worker 0 cannot be started: [Errno 12]" in caplog.text
         expected = {name for name, sa in before.items() if sa.worker == 0}
         assert set(daemon.bereft) == expected
         assert len(daemon.agent.sessions) == len(daemon.ipsec) == PEERS - len(expected)
