@@ -12,6 +12,7 @@ from control.config.nodes import Node
 from control.daemon.ike_configuration import home_agent_policy, ike_configuration, node_directory
 from control.daemon.kernel_ipsec import KernelIpsec
 from control.daemon.scheduling import scheduler_of
+from control.home_agent.directory import NodeDirectory
 from control.home_agent.engine import HomeAgent
 from control.home_agent.home_links import HomeLinks
 from control.home_agent.policy import HomeAgentPolicy
@@ -90,16 +91,7 @@ def assemble(
         IkeEndpoint(ike, policy, os.urandom, ipsec.allocate_spi) if workers == 1 else RemoteEndpoint(ike, workers)
     )
     home_links = HomeLinks(configuration.mobility.home_link_rate_per_s)
-    rules = HomeRegistration(
-        settings.address,
-        settings.home_prefixes,
-        configuration.mobility.max_lifetime_s,
-        BindingCache(configuration.datapath.max_bindings),
-        may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
-        is_duplicate=home_links.is_duplicate,
-        keyed_by_hand=directory.keyed_by_hand,
-        mobile_networks=directory.mobile_networks if configuration.mobility.mobile_routers else None,
-    )
+    rules = _registration_rules(configuration, directory, home_links)
     agent = HomeAgent(
         settings.address,
         directory,
@@ -119,3 +111,18 @@ def assemble(
     )
     agent.install_static(now)
     return Assembly(agent, ipsec, policy, endpoint if isinstance(endpoint, RemoteEndpoint) else None)
+
+
+def _registration_rules(
+    configuration: Configuration, directory: NodeDirectory, home_links: HomeLinks
+) -> HomeRegistration:
+    return HomeRegistration(
+        configuration.home_agent.address,
+        configuration.home_agent.home_prefixes,
+        configuration.mobility.max_lifetime_s,
+        BindingCache(configuration.datapath.max_bindings),
+        may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
+        is_duplicate=home_links.is_duplicate,
+        keyed_by_hand=directory.keyed_by_hand,
+        mobile_networks=directory.mobile_networks if configuration.mobility.mobile_routers else None,
+    )

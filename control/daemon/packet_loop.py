@@ -31,7 +31,7 @@ class PacketLoop:
         agent: HomeAgent,
         loop: asyncio.AbstractEventLoop,
         wall: Callable[[], float],
-        settle: Callable[[float, float], None],
+        settle: Callable[[float], None],
         ike_traffic: Callable[[IPv6Address], IkeTraffic],
         signalling_sockets: Callable[[IPv6Address], SignallingSockets],
         home_links: HomeLinkTraffic,
@@ -90,7 +90,7 @@ class PacketLoop:
     def flush(self) -> None:
         """Send what the engine has decided, and wake up when it wants to."""
         now = self._loop.time()
-        self._settle(now, self._wall())
+        self._settle(now)
         self._ike.send()
         self._signalling.send(self._agent.packets_to_send(), now)
         self._home_links.send()

@@ -379,7 +379,7 @@ class Daemon:
             self._loop.call_soon(self._packets.flush)
         return queued
 
-    def _settle(self, now: float, wall: float) -> None:
+    def _settle(self, now: float) -> None:
         """What has to happen before anything the engine decided may leave."""
         self._writer.settle(now)
         self._chronicle.record(self._agent.happenings())
