@@ -37,6 +37,8 @@ from control.signalling_children import MOBILITY_CHILD
 from control.wire import WireError, address_text
 
 _DEPARTURES_PER_S = 100.0
+_NEWER_FOLLOWS = "initial-contact"
+"""The reason for the end of an IKE SA that a newer one with the node, about to be told of, takes the place of."""
 
 
 class HomeAgent:
@@ -376,7 +378,7 @@ class HomeAgent:
                 self.sessions.closed(sa)
                 if job is not None:
                     self.takeover.job_failed(job, reason, now)
-                if sa.remote_identity is not None:
+                if sa.remote_identity is not None and reason != _NEWER_FOLLOWS:
                     self._release_if_gone(str(sa.remote_identity))
 
     def _ike_established(self, sa: NodeIkeSa, job: RebootstrapJob | None, now: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import IPv6Address
 
 import pytest
@@ -48,6 +49,22 @@ def test_the_address_is_free_when_the_node_is_gone_and_its_own_when_it_comes_bac
     node.register(scene.ha1.address, "ha1.example.org", network.now)
     assert network.run(lambda: node.registered)
     assert node.home_address == FIRST
+
+
+def test_the_address_stays_with_a_node_that_says_that_it_has_started_again(scene):
+    """INITIAL_CONTACT ends the older IKE SA, for which alone the address was kept, in favour of the newer one."""
+    scene.register_all()
+    node, network, agent = scene.nodes[0], scene.network, scene.ha1
+    node.deregister(network.now)
+    assert network.run(lambda: not node.registered and not agent.registrations.rules.cache.get(FIRST))
+    for sa in list(node.endpoint.sas()):
+        sa.abandon(network.now)
+    node.handle_timer(network.now)
+    node.endpoint.connect = partial(node.endpoint.connect, initial_contact=True)
+    node.register(agent.address, "ha1.example.org", network.now)
+    assert network.run(lambda: node.registered, seconds=1.0)
+    assert node.home_address == FIRST == agent.directory.home_address(node.identity)
+    assert len(agent.sessions.of(node.identity)) == 1
 
 
 def test_a_binding_keeps_the_address_of_a_node_that_has_fallen_silent(scene):
