@@ -4,130 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 
 import pytest
 
 from control.cluster.sqlite_store import SqliteStore
-from control.cluster.store import BindingRecord, LeaseLost, StoreError
-from control.daemon.membership import Clocks, Membership, MembershipSettings
-from control.daemon.store_thread import StoreThread
+from control.cluster.store import LeaseLost, StoreError
 from control.eap.account import EapAccount
 from control.eap.packet import EapType
-from control.home_agent.directory import AuthorisedNode, NodeDirectory
+from control.home_agent.directory import AuthorisedNode
 from control.home_agent.events import TimelineEvent
-
-PREFIX = IPv6Network("2001:db8:100::/64")
-OTHER_PREFIX = IPv6Network("2001:db8:200::/64")
-LEASE_S = 3.0
-
-
-class StoreOnANetwork(StoreThread):
-    """A store that can be out of reach."""
-
-    away = False
-
-    async def run(self, operation):
-        if self.away:
-            raise StoreError("unreachable", "The test has taken the store away.", "Wait.")
-        return await super().run(operation)
-
-
-class Member:
-    """A membership with what it told the rest of its daemon."""
-
-    def __init__(
-        self,
-        name,
-        path,
-        *,
-        prefix=PREFIX,
-        take_over=True,
-        authorised=("mn1", "mn2"),
-        accounts=(),
-        capacity=100,
-        address=None,
-    ):
-        self.now = 0.0
-        self.wall_step = 0.0
-        self.happenings = []
-        self.recovered = []
-        self.stood_down = 0
-        self.resumed = 0
-        self.republished = []
-        self.store = SqliteStore(path)
-        nodes = accounts or [
-            AuthorisedNode(f"{node}@example.org", PREFIX[index], b"key") for index, node in enumerate(authorised, 1)
-        ]
-        self.thread = StoreOnANetwork(self.store)
-        self.membership = Membership(
-            MembershipSettings(
-                name, IPv6Address(address or f"2001:db8:a{name[-1]}::1"), LEASE_S, 1.0, take_over, capacity
-            ),
-            self.thread,
-            NodeDirectory(nodes, [prefix]),
-            Clocks(lambda: self.now, lambda: self.now + self.wall_step),
-            happened=self.happenings.extend,
-            recover=self._recover,
-            stand_down=self._stand_down,
-            resume=self._resume,
-            republish=self._republish,
-        )
-
-    def join(self):
-        asyncio.run(self.membership.join())
-
-    def beat(self, now):
-        self.now = now
-        asyncio.run(self.membership.beat())
-
-    def beat_until(self, end):
-        while self.now < end:
-            self.beat(min(end, max(self.membership.next_timer(), self.now + 0.01)))
-
-    def take_over_from(self, name, now):
-        self.now = now
-        return asyncio.run(self.membership.take_over_from(name))
-
-    def events(self):
-        return [happening.event for happening in self.happenings]
-
-    def _recover(self, nodes):
-        self.recovered += nodes
-        return len(nodes)
-
-    def _stand_down(self):
-        self.stood_down += 1
-
-    async def _resume(self):
-        self.resumed += 1
-
-    async def _republish(self, lease):
-        self.republished.append(lease.token)
-
-
-def binding(index, expires_at=1000.0):
-    return BindingRecord(
-        home_address=PREFIX[index],
-        care_of_address=IPv6Address(f"2001:db8:c::{index}"),
-        home_agent="ha1",
-        home_agent_address=IPv6Address("2001:db8:a1::1"),
-        identity=f"mn{index}@example.org",
-        lifetime_expires_at=expires_at,
-        sequence_number=index,
-    )
+from tests.control.daemon.members import LEASE_S, OTHER_PREFIX, PREFIX, Member, binding, serving_first
 
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "state.db"
-
-
-def serving_first(path, *bindings):
-    first = Member("ha1", path)
-    first.join()
-    first.store.write_bindings(first.membership.lease, bindings)
-    return first
 
 
 def test_a_lapsed_lease_is_taken_over_once_and_the_nodes_are_brought_back(path):
@@ -300,63 +192,6 @@ def test_a_node_with_a_password_is_brought_back_only_by_a_shared_key(path):
     assert [node.identity for node in second.recovered] == ["mn2@example.org"]
     (given_up,) = (happening for happening in second.happenings if happening.event is TimelineEvent.GIVEN_UP)
     assert (given_up.node, given_up.detail) == ("mn1@example.org", {"reason": "not-possible-with-eap"})
-
-
-MANY = tuple(f"mn{index}" for index in range(1, 10))
-
-
-def failed_with_many(path, *survivors):
-    first = serving_first(path, *(binding(index) for index in range(1, 10)))
-    members = [Member(name, path, authorised=MANY, capacity=capacity) for name, capacity in survivors]
-    for member in members:
-        member.join()
-    for now in (1.0, 2.0):
-        for member in members:
-            member.beat(now)
-    return first, members
-
-
-def identities(member):
-    return {node.identity for node in member.recovered}
-
-
-def test_survivors_divide_the_nodes_by_capacity_though_they_come_one_after_the_other(path):
-    _, (large, small) = failed_with_many(path, ("ha2", 200), ("ha3", 100))
-    large.beat(3.8)
-    small.beat(4.0)
-    assert (len(large.recovered), len(small.recovered)) == (6, 3)
-    assert identities(large) | identities(small) == {f"{name}@example.org" for name in MANY}
-    for now in (5.0, 6.1, 7.0):
-        large.beat(now)
-        small.beat(now)
-    assert (len(large.recovered), len(small.recovered)) == (6, 3)
-    assert large.events().count(TimelineEvent.LEASE_LAPSED) == 1
-    assert [record.home_agent for record in large.membership.leases] == ["ha2", "ha3"]
-
-
-def test_a_survivor_that_never_claims_leaves_its_share_to_the_others(path):
-    serving_first(path, *(binding(index) for index in range(1, 10)))
-    second = Member("ha2", path, authorised=MANY)
-    idle = Member("ha3", path, authorised=MANY, take_over=False)
-    second.join()
-    idle.join()
-    for now in (1.0, 2.0, 3.0, 4.0):
-        idle.beat(now)
-        second.beat(now)
-    assert len(second.recovered) == 5
-    second.beat(4.9)
-    assert len(second.recovered) == 5
-    idle.beat(5.0)
-    second.beat(5.1)
-    assert identities(second) == {f"{name}@example.org" for name in MANY}
-    assert idle.recovered == []
-
-
-def test_the_operator_who_names_an_agent_has_all_its_nodes_moved_here(path):
-    _, (second, third) = failed_with_many(path, ("ha2", 100), ("ha3", 100))
-    assert second.take_over_from("ha1", 2.5) == 9
-    third.beat(4.0)
-    assert third.recovered == []
 
 
 def test_a_peer_whose_clock_is_ahead_is_told_of(path):
