@@ -8,6 +8,7 @@ from control.home_agent.directory import NodeDirectory
 from control.home_agent.key_exchange import NodeIkeSa
 from control.home_agent.signalling import ProtectedSignalling
 from control.ikev2.child import ChildSa
+from control.ipsec.errors import IpsecBackendError
 
 
 class IkeSessions:
@@ -78,7 +79,7 @@ class IkeSessions:
                 sas[identity] = successor
 
     def child_established(self, sa: NodeIkeSa, child: ChildSa, now: float, *, outbound_waits: bool = False) -> None:
-        """Put a child SA to work; without effect if the node has no home address here.
+        """Put a child SA to work.
 
         Args:
             sa: the IKE SA.
@@ -87,12 +88,13 @@ class IkeSessions:
             outbound_waits: go on sending under the child that this one replaces; the peer may not know this one yet.
 
         Raises:
-            IpsecBackendError: see :meth:`ProtectedSignalling.install`.
+            IpsecBackendError: see :meth:`ProtectedSignalling.install`; ``no-home-address``: the node has lost the one
+                that the child is for since it was agreed.
         """
         identity = str(sa.remote_identity)
         home_address = self._directory.home_address(identity)
         if home_address is None:
-            return
+            raise IpsecBackendError("no-home-address", identity)
         self._signalling.install(child, home_address, now, outbound_waits=outbound_waits)
         self._identity_of_spi[child.inbound_spi] = identity
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from ipaddress import IPv6Address
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,6 +66,18 @@ def test_the_address_stays_with_a_node_that_says_that_it_has_started_again(scene
     assert network.run(lambda: node.registered, seconds=1.0)
     assert node.home_address == FIRST == agent.directory.home_address(node.identity)
     assert len(agent.sessions.of(node.identity)) == 1
+
+
+def test_a_child_sa_of_a_node_that_has_lost_its_address_is_closed(scene, monkeypatch):
+    agent, node, network = scene.ha1, scene.nodes[0], scene.network
+    # Between the answer of the IKE worker and this.
+    monkeypatch.setattr(agent.sessions, "_directory", SimpleNamespace(home_address=lambda _identity: None))
+    node.register(agent.address, "ha1.example.org", network.now)
+    assert network.run(lambda: agent.statistics["child-no-home-address"] > 0, seconds=5.0)
+    network.run(lambda: False, seconds=1.0)
+    assert len(agent.sessions) == 1
+    assert not agent.sessions.current(node.identity).children
+    assert not any(sa.children for sa in node.endpoint.sas())
 
 
 def test_a_binding_keeps_the_address_of_a_node_that_has_fallen_silent(scene):
