@@ -25,6 +25,9 @@ from control.mobile_node.node import MobileNode
 from control.mobility.extension_headers import parse_ipv6
 from control.wire import address_text
 
+_AT_ONCE = 32
+"""Messages that the daemon takes together."""
+
 
 @dataclass(slots=True)
 class Traffic:
@@ -61,8 +64,9 @@ class Run:
         with self.meter.running():
             if begin is not None:
                 begin()
-            for data, peer in (arrived := self._link.receive()):
-                agent.receive_ike(data, peer, now)
+            arrived = self._link.receive()
+            for start in range(0, len(arrived), _AT_ONCE):
+                agent.receive_ike_messages(arrived[start : start + _AT_ONCE], now)
             for payload, home_address, care_of_address in self._packets:
                 agent.receive_protected(payload, home_address, care_of_address, now, self._wall)
             # No store and no data path here: what was accepted is acknowledged.

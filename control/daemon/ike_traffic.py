@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from functools import partial
 from ipaddress import IPv6Address
+from itertools import islice
 from typing import Protocol
 
 from control.daemon.signalling_sockets import Reader
@@ -18,6 +19,9 @@ from control.sockets.ike_udp import IkeSockets, NatTraversalArrival, NatTraversa
 # For so long IKE may keep everything else waiting: a storm of handshakes must not delay the Binding Updates of nodes
 # that are served. What is left is read next time round.
 _TURN_S = 0.004
+# So many messages are dealt with together, which saves a fifth of the time: it keeps caches warm. As many take about as
+# long as a turn.
+_AT_ONCE = 32
 
 
 class IkeTraffic(Protocol):
@@ -109,19 +113,22 @@ class OwnIkeTraffic:
 
     def _read_ike(self, now: float, _wall: float) -> None:
         end = now + _TURN_S
-        for data, peer in self._sockets.plain.receive():
-            self._agent.receive_ike(data, peer, now)
+        arrivals = self._sockets.plain.receive()
+        while messages := list(islice(arrivals, _AT_ONCE)):
+            self._agent.receive_ike_messages(messages, now)
             now = time.monotonic()
             if now >= end:
                 return
 
     def _read_nat_traversal(self, sock: NatTraversalSocket, now: float, wall: float) -> None:
         end = now + _TURN_S
-        for arrival in sock.arrivals():
-            if arrival.content is UdpContent.IKE:
-                self._agent.receive_ike(arrival.data, arrival.origin, now, sock.local.port)
-            else:
-                receive_esp_in_udp(self._agent, arrival, now, wall)
+        arrivals = sock.arrivals()
+        while some := list(islice(arrivals, _AT_ONCE)):
+            messages = [(each.data, each.origin) for each in some if each.content is UdpContent.IKE]
+            self._agent.receive_ike_messages(messages, now, sock.local.port)
+            for each in some:
+                if each.content is not UdpContent.IKE:
+                    receive_esp_in_udp(self._agent, each, now, wall)
             now = time.monotonic()
             if now >= end:
                 return

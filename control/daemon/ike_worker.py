@@ -97,8 +97,7 @@ class WorkerProcess:
             if commands:
                 self._read_commands(now)
             if len(ready) > commands:
-                for data, local, remote in self._sockets.receive():
-                    self._worker.receive_datagram(data, local, remote, now)
+                self._worker.receive_datagrams(self._sockets.receive(), now)
             self._worker.handle_timer(now)
             self._pump(with_statistics=now >= report_at)
             now = time.monotonic()

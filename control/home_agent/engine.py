@@ -86,8 +86,14 @@ class HomeAgent:
 
     def receive_ike(self, data: bytes, peer: SocketAddress, now: float, port: int = IKE_PORT) -> None:
         """An IKE message that came to ``port`` of the home agent address, without a marker."""
+        self.receive_ike_messages(((data, peer),), now, port)
+
+    def receive_ike_messages(
+        self, messages: Iterable[tuple[bytes, SocketAddress]], now: float, port: int = IKE_PORT
+    ) -> None:
+        """IKE messages that came together to ``port`` of the home agent address, without a marker."""
         local = self._local if port == IKE_PORT else self._local._replace(port=port)
-        self.endpoint.receive_datagram(data, local, peer, now)
+        self.endpoint.receive_datagrams([(data, local, peer) for data, peer in messages], now)
         self.process_ike_events(now)
 
     def receive_protected(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from control.ikev2.address import Datagram, IpAddress, SocketAddress
@@ -172,8 +172,8 @@ class KeyExchange(Protocol):
     ) -> NodeIkeSa:
         """Begin an IKE SA; IkeEstablished or IkeFailed follows."""
 
-    def receive_datagram(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
-        """Take a UDP payload."""
+    def receive_datagrams(self, arrivals: Iterable[tuple[bytes, SocketAddress, SocketAddress]], now: float) -> None:
+        """Take UDP payloads that have come together, each with the addresses it came to and from."""
 
     def datagrams_to_send(self) -> list[Datagram]:
         """The datagrams to send, each returned once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import cast
 
@@ -118,9 +119,9 @@ class RemoteEndpoint:
         )
         return sa
 
-    def receive_datagram(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
-        """Drop a message: those of workers' IKE SAs come to the workers."""
-        self._of_the_dead["dropped-no-worker"] += 1
+    def receive_datagrams(self, arrivals: Iterable[tuple[bytes, SocketAddress, SocketAddress]], now: float) -> None:
+        """Drop messages: those of workers' IKE SAs come to the workers."""
+        self._of_the_dead["dropped-no-worker"] += sum(1 for _ in arrivals)
 
     def datagrams_to_send(self) -> list[Datagram]:
         """None: workers send by themselves."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from control.home_agent.directory import NodeDirectory
 from control.home_agent.refusals import REFUSALS_PER_S
@@ -77,10 +77,10 @@ class IkeWorker:
 
     # Inputs
 
-    def receive_datagram(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
-        """Take a UDP payload, without a marker."""
+    def receive_datagrams(self, arrivals: Iterable[tuple[bytes, SocketAddress, SocketAddress]], now: float) -> None:
+        """Take UDP payloads that have come together, without markers."""
         self._now = now
-        self._endpoint.receive_datagram(data, local, remote, now)
+        self._endpoint.receive_datagrams(arrivals, now)
 
     def handle_timer(self, now: float) -> None:
         """Let time pass."""
@@ -202,40 +202,44 @@ class IkeWorker:
     # Events
 
     def _translated(self) -> Iterator[m.Happened]:
-        for sa, event in self._endpoint.events():
-            match event:
-                case ike.IkeEstablished(initial_contact=initial_contact):
-                    yield m.Established(self._number_of(sa), _view(sa), initial_contact)
-                case ike.ChildEstablished(child=child, replaces=replaces):
-                    self._spis.in_use.add(child.inbound_spi)
-                    older = None if replaces is None else replaces.inbound_spi
-                    yield m.ChildAgreed(self._number_of(sa), m.pack_child(child), older)
-                case ike.ChildFailed(name=name, reason=reason, detail=detail):
-                    yield m.ChildRefused(self._number_of(sa), name, reason, detail)
-                case ike.ChildClosed(child=child, reason=reason):
-                    self._spis.in_use.discard(child.inbound_spi)
-                    yield m.ChildGone(self._number_of(sa), child.inbound_spi, reason)
-                case ike.PeerAddressChanged(previous=previous):
-                    flow = m.pack_encapsulation(encapsulation_of(sa))
-                    yield m.Moved(self._number_of(sa), _view(sa), m.pack_end(previous), flow)
-                case ike.IkeRekeyed(successor=successor):
-                    if (number := self._forget(sa)) is not None:
-                        successor_number = self._number_of(successor)
-                        # Commands that were under way still name the predecessor.
-                        self._by_number[number] = successor
-                        self._predecessors[successor_number] = number
-                        yield m.Rekeyed(number, successor_number, _view(successor))
-                case ike.IkeFailed(reason=reason, detail=detail, claimed=claimed):
-                    if (number := self._forget(sa)) is not None:
-                        yield m.Failed(number, reason, detail)
-                    elif reason != "timeout" and self._refusals.take(self._now):
-                        # The daemon knows nothing of strangers that have not proved who they are. Of those that tried
-                        # it is told, but not of every one in a flood.
-                        ends = m.pack_end(sa.local), m.pack_end(sa.remote)
-                        yield m.StrangerRefused(0, *ends, reason, detail, claimed)
-                case ike.IkeClosed(reason=reason):
-                    if (number := self._forget(sa)) is not None:
-                        yield m.Closed(number, reason)
+        while events := self._endpoint.events():
+            for sa, event in events:
+                yield from self._translate(sa, event)
+
+    def _translate(self, sa: IkeSa, event: ike.Event) -> Iterator[m.Happened]:
+        match event:
+            case ike.IkeEstablished(initial_contact=initial_contact):
+                yield m.Established(self._number_of(sa), _view(sa), initial_contact)
+            case ike.ChildEstablished(child=child, replaces=replaces):
+                self._spis.in_use.add(child.inbound_spi)
+                older = None if replaces is None else replaces.inbound_spi
+                yield m.ChildAgreed(self._number_of(sa), m.pack_child(child), older)
+            case ike.ChildFailed(name=name, reason=reason, detail=detail):
+                yield m.ChildRefused(self._number_of(sa), name, reason, detail)
+            case ike.ChildClosed(child=child, reason=reason):
+                self._spis.in_use.discard(child.inbound_spi)
+                yield m.ChildGone(self._number_of(sa), child.inbound_spi, reason)
+            case ike.PeerAddressChanged(previous=previous):
+                flow = m.pack_encapsulation(encapsulation_of(sa))
+                yield m.Moved(self._number_of(sa), _view(sa), m.pack_end(previous), flow)
+            case ike.IkeRekeyed(successor=successor):
+                if (number := self._forget(sa)) is not None:
+                    successor_number = self._number_of(successor)
+                    # Commands that were under way still name the predecessor.
+                    self._by_number[number] = successor
+                    self._predecessors[successor_number] = number
+                    yield m.Rekeyed(number, successor_number, _view(successor))
+            case ike.IkeFailed(reason=reason, detail=detail, claimed=claimed):
+                if (number := self._forget(sa)) is not None:
+                    yield m.Failed(number, reason, detail)
+                elif reason != "timeout" and self._refusals.take(self._now):
+                    # The daemon knows nothing of strangers that have not proved who they are. Of those that tried
+                    # it is told, but not of every one in a flood.
+                    ends = m.pack_end(sa.local), m.pack_end(sa.remote)
+                    yield m.StrangerRefused(0, *ends, reason, detail, claimed)
+            case ike.IkeClosed(reason=reason):
+                if (number := self._forget(sa)) is not None:
+                    yield m.Closed(number, reason)
 
     def _number_of(self, sa: IkeSa) -> int:
         number = self._numbers.get(sa)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from control.eap.peer import EapPeer
 from control.ikev2.address import Datagram, SocketAddress
@@ -13,6 +13,7 @@ from control.ikev2.dh import KeyPairPool, is_supported
 from control.ikev2.environment import Environment
 from control.ikev2.errors import UnsupportedMajorVersion
 from control.ikev2.events import Event
+from control.ikev2.exchange_manager import begin_requests
 from control.ikev2.exchanges import init
 from control.ikev2.first_look import answer_with_cookie
 from control.ikev2.fragmentation import MIN_FRAGMENT_SIZE
@@ -20,7 +21,7 @@ from control.ikev2.message import Header, Message, encode_message, parse_header
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import ConfigurationPayload, Identity, NotifyPayload
 from control.ikev2.policy import CertificateMaterial, IkeConfiguration, PeerPolicy
-from control.ikev2.reception import receive_request, receive_response, repeat_response
+from control.ikev2.reception import OpenedRequest, OpenedResponse, open_request, open_response, repeat_response
 from control.ikev2.redirect import Gateway
 from control.ikev2.sa import IkeSa
 from control.ikev2.states import Role, Trigger
@@ -33,6 +34,7 @@ _RECEIVED_SLUGS: dict[tuple[int, bool], str] = {
     for exchange in ExchangeType
     for is_response, kind in ((False, "request"), (True, "response"))
 }
+Opened = init.OpenedInitResponse | OpenedRequest | OpenedResponse
 
 
 class IkeEndpoint:
@@ -158,55 +160,80 @@ class IkeEndpoint:
         return sa
 
     def receive_datagram(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> None:
-        """Take a UDP payload; never raises for whatever it holds.
+        """Take a UDP payload; see :meth:`receive_datagrams`."""
+        self.receive_datagrams(((data, local, remote),), now)
+
+    def receive_datagrams(self, arrivals: Iterable[tuple[bytes, SocketAddress, SocketAddress]], now: float) -> None:
+        """Take UDP payloads that have come together; never raises for whatever they hold.
+
+        All of them are opened before any is acted upon, except that an IKE SA takes its own one after the other.
 
         Args:
-            data: the payload, without a non-ESP marker.
-            local: the address it came to.
-            remote: the address it came from.
+            arrivals: each without a non-ESP marker, with the addresses it came to and from.
             now: monotonic seconds.
         """
+        opened: dict[bytes, Opened] = {}
+        for data, local, remote in arrivals:
+            header = self._screen(data, local, remote, now)
+            if header is None:
+                continue
+            spi = header.responder_spi if header.is_initiator else header.initiator_spi
+            if spi in opened:
+                _take(opened, now)
+            sa = self._find(header)
+            if sa is None:
+                self._refuse_unknown_spi(header, local, remote, now)
+                continue
+            if header.exchange == _IKE_SA_INIT:
+                message: Opened | None = init.open_response(sa, header, data, local, remote, now)
+            elif header.is_response:
+                message = open_response(sa, header, data, local, remote, now)
+            else:
+                message = open_request(sa, header, data, local, remote, now)
+            if message is not None:
+                opened[spi] = message
+        _take(opened, now)
+
+    def _screen(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> Header | None:
+        """The header of a message for an IKE SA; what is for none is dealt with here."""
         environment = self._environment
         if answer_with_cookie(environment, data, local, remote, now):
-            return
+            return None
         try:
             header = parse_header(data)
         except UnsupportedMajorVersion as error:
             self._refuse_version(error, local, remote, now)
-            return
+            return None
         except WireError as error:
             environment.count(f"dropped-{error.reason}")
-            return
+            return None
         slug = _RECEIVED_SLUGS.get((header.exchange, header.is_response), "received-unknown-exchange")
         environment.statistics[slug] += 1
         if header.exchange == _IKE_SA_INIT and not header.is_response:
             self._receive_init_request(header, data, local, remote, now)
-            return
-        sa = self._find(header)
-        if sa is None:
-            self._refuse_unknown_spi(header, local, remote, now)
-            return
-        if header.exchange == _IKE_SA_INIT:
-            init.receive_response(sa, header, data, local, remote, now)
-            return
-        if header.is_response:
-            receive_response(sa, header, data, local, remote, now)
-        else:
-            receive_request(sa, header, data, local, remote, now)
-        sa.reschedule()
+            return None
+        return header
 
     def datagrams_to_send(self) -> list[Datagram]:
         """The datagrams to send, each returned once."""
+        begin_requests(self._environment)
         datagrams, self._environment.outbox = self._environment.outbox, []
         return datagrams
 
     def events(self) -> list[tuple[IkeSa, Event]]:
-        """What has happened, in order, each event returned once."""
+        """What has happened, in order, each event returned once.
+
+        Requests that are due begin if there is nothing to tell but what comes of that. Whoever asks until there is
+        nothing more has all that was asked for meanwhile begin at once.
+        """
+        if not self._environment.event_queue:
+            begin_requests(self._environment)
         events, self._environment.event_queue = self._environment.event_queue, []
         return events
 
     def next_timer(self) -> float | None:
         """When handle_timer wants to be called next, None for never."""
+        begin_requests(self._environment)
         return self._environment.timers.next_deadline()
 
     def handle_timer(self, now: float) -> None:
@@ -268,3 +295,9 @@ class IkeEndpoint:
             request.message_id,
         )
         self._environment.send(encode_message(Message(header, (NotifyPayload(notify),))), local, remote)
+
+
+def _take(opened: dict[bytes, Opened], now: float) -> None:
+    for message in opened.values():
+        message.take(now)
+    opened.clear()

@@ -1,20 +1,25 @@
 """Message identifiers, the window, retransmission and repeated answers (RFC 7296 sections 2.1 to 2.3).
 
 The window is one request in each direction: further requests of this side wait in a queue.
+
+A request does not leave at the moment it is asked for, but with :func:`begin_requests`, when all that has arrived has
+been dealt with: what many IKE SAs have to do is done one kind of work after the other, which keeps the processor's
+caches warm (see docs/decisions/0031-work-in-stages.md).
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from control.ikev2.exchanges.base import Exchange
 from control.ikev2.message import Message, encode_message
 from control.ikev2.numbers import ExchangeType
+from control.ikev2.payloads import Payload
 
 if TYPE_CHECKING:
+    from control.ikev2.environment import Environment
     from control.ikev2.sa import IkeSa
 
 _LAST_MESSAGE_ID = 0xFFFFFFFF
@@ -35,6 +40,16 @@ class _Outstanding:
         self.next_at = 0.0
 
 
+class _Built(NamedTuple):
+    """A request that has contents, but neither a header nor protection yet."""
+
+    manager: ExchangeManager
+    sa: IkeSa
+    exchange: Exchange
+    payloads: tuple[Payload, ...]
+    now: float
+
+
 class ExchangeManager:
     """The requests and answers of one IKE SA.
 
@@ -43,13 +58,23 @@ class ExchangeManager:
         last_response: the answer to the peer's previous request, in fragments if it is large.
     """
 
-    __slots__ = ("_next_id", "_outstanding", "_queue", "_request_digest", "_sa", "expected_id", "last_response")
+    __slots__ = (
+        "_is_due",
+        "_next_id",
+        "_outstanding",
+        "_queue",
+        "_request_digest",
+        "_sa",
+        "expected_id",
+        "last_response",
+    )
 
     def __init__(self, sa: IkeSa) -> None:
         self._sa: IkeSa | None = sa
         self._next_id = 0
         self._outstanding: _Outstanding | None = None
-        self._queue: deque[Exchange] | None = None
+        self._queue: tuple[Exchange, ...] = ()
+        self._is_due = False
         self._request_digest = 0
         self.expected_id = 0
         self.last_response: tuple[bytes, ...] | None = None
@@ -72,28 +97,29 @@ class ExchangeManager:
 
     @property
     def waiting(self) -> int:
-        """How many exchanges wait for the window."""
-        return len(self._queue) if self._queue else 0
+        """How many exchanges have not begun."""
+        return len(self._queue)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer is awaited and nothing is about to begin."""
+        return self._outstanding is None and not self._queue
 
     def submit(self, exchange: Exchange, now: float) -> None:
-        """Start ``exchange`` as soon as the window is open."""
-        if self._outstanding is None:
-            self._begin(exchange, now)
-        else:
-            if self._queue is None:
-                self._queue = deque()
-            self._queue.append(exchange)
+        """Start ``exchange`` with the next :func:`begin_requests` at which the window is open."""
+        self._queue = (*self._queue, exchange)
+        self.advance(now)
 
     def pending(self) -> Iterator[Exchange]:
         """The exchange whose answer is awaited, and those that wait for the window."""
         if self._outstanding is not None:
             yield self._outstanding.exchange
-        yield from self._queue or ()
+        yield from self._queue
 
     def take_queue(self) -> tuple[Exchange, ...]:
         """Drop the exchanges that have not begun, and return them."""
-        queue, self._queue = self._queue or (), None
-        return tuple(queue)
+        queue, self._queue = self._queue, ()
+        return queue
 
     def end_current(self) -> None:
         """Await no answer any more: a verified one has come, or none is of use."""
@@ -101,7 +127,7 @@ class ExchangeManager:
 
     def abandon(self) -> None:
         """Drop all exchanges, begun or not."""
-        self._queue = None
+        self._queue = ()
         self._outstanding = None
 
     def release(self) -> None:
@@ -116,9 +142,9 @@ class ExchangeManager:
         """
         if self._outstanding is not None:
             self._next_id = self._outstanding.message_id
-            exchange = self._outstanding.exchange
+            self._queue = (self._outstanding.exchange, *self._queue)
             self._outstanding = None
-            self._begin(exchange, now)
+            self.advance(now)
 
     def awaited(self, message_id: int, exchange_type: int) -> Exchange | None:
         """The exchange that an answer with this identifier would complete, None if none is expected."""
@@ -129,9 +155,10 @@ class ExchangeManager:
         return exchange if exchange.exchange_type == exchange_type else None
 
     def advance(self, now: float) -> None:
-        """Start waiting exchanges if the window is open."""
-        while self._outstanding is None and self._queue:
-            self._begin(self._queue.popleft(), now)
+        """Have the first waiting exchange begin if the window is open."""
+        if self._queue and self._outstanding is None and not self._is_due and self._sa is not None:
+            self._is_due = True
+            self._sa.environment.due.append((self, now))
 
     def handle_timer(self, now: float) -> None:
         """Repeat the outstanding request or give up."""
@@ -173,24 +200,44 @@ class ExchangeManager:
         self.last_response = response
         self.expected_id += 1
 
-    def _begin(self, exchange: Exchange, now: float) -> None:
-        sa = self._sa
-        if sa is None or (payloads := exchange.build(sa, now)) is None:
-            return
-        message_id = self._next_id
+    def build(self, now: float) -> _Built | None:
+        """What the first waiting exchange that still has something to ask for says; None if there is none."""
+        self._is_due = False
+        while self._queue and self._outstanding is None and (sa := self._sa) is not None:
+            exchange, *rest = self._queue
+            self._queue = tuple(rest)
+            payloads = exchange.build(sa, now)
+            if payloads is not None:
+                return _Built(self, sa, exchange, payloads, now)
+        return None
+
+    def protect(self, built: _Built) -> _Outstanding | None:
+        """The request as it goes on the wire, awaited from here on; None if no identifier is left for it."""
+        sa, exchange, message_id = built.sa, built.exchange, self._next_id
         if message_id >= _LAST_MESSAGE_ID:
             # Identifiers must never wrap (RFC 7296 section 2.2).
-            sa.peer_unresponsive(now)
-            return
+            sa.peer_unresponsive(built.now)
+            return None
         self._next_id += 1
         kind = exchange.exchange_type
         header = sa.header(kind, message_id, is_response=False)
         if kind is ExchangeType.IKE_SA_INIT:
-            datagrams: tuple[bytes, ...] = (encode_message(Message(header, payloads)),)
+            datagrams: tuple[bytes, ...] = (encode_message(Message(header, built.payloads)),)
         else:
-            datagrams = sa.protect(header, payloads)
-        self._outstanding = _Outstanding(exchange, message_id, datagrams, sa.environment.retransmission.initial_s)
-        _transmit(sa, self._outstanding, now)
+            datagrams = sa.protect(header, built.payloads)
+        initial_s = sa.environment.retransmission.initial_s
+        self._outstanding = outstanding = _Outstanding(exchange, message_id, datagrams, initial_s)
+        return outstanding
+
+
+def begin_requests(environment: Environment) -> None:
+    """Send the first waiting request of each IKE SA whose window is open."""
+    while environment.due:
+        due, environment.due = environment.due, []
+        built = [each for manager, now in due if (each := manager.build(now)) is not None]
+        protected = [(each, outstanding) for each in built if (outstanding := each.manager.protect(each)) is not None]
+        for each, outstanding in protected:
+            _transmit(each.sa, outstanding, each.now)
 
 
 def _most_tries(sa: IkeSa, outstanding: _Outstanding) -> int:

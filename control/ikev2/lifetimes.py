@@ -206,7 +206,7 @@ def _probe_at(sa: IkeSa) -> float | None:
     probed together.
     """
     interval_s = sa.environment.configuration.liveness_interval_s
-    if not interval_s or sa.exchanges.current is not None:
+    if not interval_s or not sa.exchanges.is_idle:
         return None
     last = sa.last_heard_at if sa.last_heard_at is not None else sa.handshake_started_at
     return last + interval_s * (1 + _LIVENESS_JITTER * int.from_bytes(sa.local_spi[:2], "big") / 0x10000)

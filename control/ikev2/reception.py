@@ -1,13 +1,19 @@
-"""What happens to a protected message: window, decryption, dispatch, answer (RFC 7296 sections 2.1 to 2.3 and 2.21)."""
+"""What happens to a protected message: window, decryption, dispatch, answer (RFC 7296 sections 2.1 to 2.3 and 2.21).
+
+In two steps, so that the endpoint can take the first one for all messages that have come before the second one for any:
+opening, which changes nothing, and taking, which looks once more whether the message is still wanted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from control.ikev2.address import SocketAddress
 from control.ikev2.cipher import ProtectionError
 from control.ikev2.errors import UnsupportedCriticalPayload
 from control.ikev2.exchanges import auth_request, child_sa_request, informational, mobike, rekey_ike
+from control.ikev2.exchanges.base import Exchange
 from control.ikev2.fragmentation import OpenedMessage, drop_fragments, take_fragment
 from control.ikev2.message import Header, parse_payloads, split_encrypted
 from control.ikev2.nat import note_origin
@@ -32,48 +38,81 @@ _ANSWERS: dict[tuple[State, int], Answer] = {
 }
 
 
-def receive_request(
+@dataclass(slots=True)
+class OpenedRequest:
+    """A decrypted request.
+
+    Attributes:
+        sa: the IKE SA.
+        header: its header.
+        opened: the message.
+        way: the addresses it came to and from.
+        payloads: its contents, or what is wrong with them.
+    """
+
+    sa: IkeSa
+    header: Header
+    opened: OpenedMessage
+    way: tuple[SocketAddress, SocketAddress]
+    payloads: ReceivedPayloads | WireError
+
+    def take(self, now: float) -> None:
+        """Answer it."""
+        sa, header, exchanges, environment = self.sa, self.header, self.sa.exchanges, self.sa.environment
+        answer = _answer_to(sa, header.exchange)
+        if answer is None or header.message_id != exchanges.expected_id:
+            environment.count("dropped-unexpected-request")
+            return
+        if sa.partial_messages:
+            drop_fragments(sa, of_responses=False)
+        sa.last_heard_at = now
+        note_origin(sa, *self.way, now)
+        response, is_fatal = self._answered(answer, now)
+        encoded = sa.protect(sa.header(header.exchange, header.message_id, is_response=True), response)
+        exchanges.answered(self.opened.datagram, encoded)
+        sa.send(encoded, *self.way, now)
+        if is_fatal:
+            _end(sa, now)
+        sa.reschedule()
+
+    def _answered(self, answer: Answer, now: float) -> tuple[tuple[Payload, ...], bool]:
+        """The payloads of the answer, and whether they end the IKE SA."""
+        sa, request, environment = self.sa, self.payloads, self.sa.environment
+        try:
+            if isinstance(request, WireError):
+                raise request
+            response = answer(sa, request, now)
+            if self.header.exchange == ExchangeType.INFORMATIONAL:
+                response = (*response, *mobike.answer(sa, request, *self.way, now))
+        except UnsupportedCriticalPayload as error:
+            environment.count("refused-unsupported-critical-payload")
+            refusal = NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data=bytes((error.payload_type,)))
+            return (refusal,), sa.state is State.HALF_OPEN
+        except WireError as error:
+            environment.count(f"refused-{error.reason}")
+            return (NotifyPayload(NotifyType.INVALID_SYNTAX),), True
+        return response, False
+
+
+def open_request(
     sa: IkeSa, header: Header, data: bytes, local: SocketAddress, remote: SocketAddress, now: float
-) -> None:
-    """Take a protected request for ``sa``; a repeated one gets the same answer again without any cryptography."""
+) -> OpenedRequest | None:
+    """A protected request for ``sa``, opened; a repeated one gets the same answer again without any cryptography.
+
+    None if there is nothing more to do about it.
+    """
     exchanges, environment = sa.exchanges, sa.environment
     if header.message_id != exchanges.expected_id:
         if header.message_id == exchanges.expected_id - 1 and _is_repetition(sa, data):
             repeat_response(sa, local, remote, now)
         else:
             environment.count("dropped-unexpected-message-id")
-        return
-    answer = _answer_to(sa, header.exchange)
-    if answer is None:
+        return None
+    if _answer_to(sa, header.exchange) is None:
         environment.count("dropped-unexpected-request")
-        return
+        return None
     opened = _open(sa, header, data, now)
-    if opened is None:
-        return
-    if sa.partial_messages:
-        drop_fragments(sa, of_responses=False)
-    sa.last_heard_at = now
-    note_origin(sa, local, remote, now)
-    is_fatal = False
-    try:
-        request = parse_payloads(opened.first_type, opened.chain)
-        response = answer(sa, request, now)
-        if header.exchange == ExchangeType.INFORMATIONAL:
-            response = (*response, *mobike.answer(sa, request, local, remote, now))
-    except UnsupportedCriticalPayload as error:
-        environment.count("refused-unsupported-critical-payload")
-        refusal = NotifyPayload(NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD, data=bytes((error.payload_type,)))
-        response = (refusal,)
-        is_fatal = sa.state is State.HALF_OPEN
-    except WireError as error:
-        environment.count(f"refused-{error.reason}")
-        response = (NotifyPayload(NotifyType.INVALID_SYNTAX),)
-        is_fatal = True
-    encoded = sa.protect(sa.header(header.exchange, header.message_id, is_response=True), response)
-    exchanges.answered(opened.datagram, encoded)
-    sa.send(encoded, local, remote, now)
-    if is_fatal:
-        _end(sa, now)
+    return None if opened is None else OpenedRequest(sa, header, opened, (local, remote), _parsed(opened))
 
 
 def _answer_to(sa: IkeSa, exchange: int) -> Answer | None:
@@ -111,32 +150,60 @@ def repeat_response(sa: IkeSa, local: SocketAddress, remote: SocketAddress, now:
         sa.send(sa.exchanges.last_response, local, remote, now)
 
 
-def receive_response(
+@dataclass(slots=True)
+class OpenedResponse:
+    """A decrypted answer.
+
+    Attributes:
+        sa: the IKE SA.
+        exchange: what it completes.
+        way: the addresses it came to and from.
+        payloads: its contents, or what is wrong with them.
+    """
+
+    sa: IkeSa
+    exchange: Exchange
+    way: tuple[SocketAddress, SocketAddress]
+    payloads: ReceivedPayloads | WireError
+
+    def take(self, now: float) -> None:
+        """Complete the exchange."""
+        sa, payloads, exchanges = self.sa, self.payloads, self.sa.exchanges
+        if exchanges.current is not self.exchange:
+            sa.environment.count("dropped-unexpected-response")
+            return
+        if sa.partial_messages:
+            drop_fragments(sa, of_responses=True)
+        sa.last_heard_at = now
+        exchanges.end_current()
+        note_origin(sa, *self.way, now)
+        if isinstance(payloads, WireError):
+            # The peer and this side do not understand each other: clean up rather than guess (section 2.21).
+            sa.environment.count(f"bad-response-{payloads.reason}")
+            _give_up(sa, now)
+        else:
+            self.exchange.complete(sa, payloads, now)
+            exchanges.advance(now)
+        sa.reschedule()
+
+
+def open_response(
     sa: IkeSa, header: Header, data: bytes, local: SocketAddress, remote: SocketAddress, now: float
-) -> None:
-    """Take a protected answer for ``sa``."""
-    exchanges, environment = sa.exchanges, sa.environment
-    exchange = exchanges.awaited(header.message_id, header.exchange)
+) -> OpenedResponse | None:
+    """A protected answer for ``sa``, opened; None if there is nothing more to do about it."""
+    exchange = sa.exchanges.awaited(header.message_id, header.exchange)
     if exchange is None:
-        environment.count("dropped-unexpected-response")
-        return
+        sa.environment.count("dropped-unexpected-response")
+        return None
     opened = _open(sa, header, data, now)
-    if opened is None:
-        return
-    if sa.partial_messages:
-        drop_fragments(sa, of_responses=True)
-    sa.last_heard_at = now
-    exchanges.end_current()
-    note_origin(sa, local, remote, now)
+    return None if opened is None else OpenedResponse(sa, exchange, (local, remote), _parsed(opened))
+
+
+def _parsed(opened: OpenedMessage) -> ReceivedPayloads | WireError:
     try:
-        payloads = parse_payloads(opened.first_type, opened.chain)
+        return parse_payloads(opened.first_type, opened.chain)
     except WireError as error:
-        # The peer and this side do not understand each other: clean up rather than guess (section 2.21).
-        environment.count(f"bad-response-{error.reason}")
-        _give_up(sa, now)
-        return
-    exchange.complete(sa, payloads, now)
-    exchanges.advance(now)
+        return error
 
 
 def _open(sa: IkeSa, header: Header, data: bytes, now: float) -> OpenedMessage | None:

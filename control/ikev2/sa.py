@@ -214,7 +214,7 @@ class IkeSa:
         Any request serves as well, so nothing is sent while one is under way.
         """
         self._require_established()
-        if self.exchanges.current is None:
+        if self.exchanges.is_idle:
             self.exchanges.submit(LivenessExchange(), now)
 
     def redirect(self, gateway: Gateway, now: float) -> bool:

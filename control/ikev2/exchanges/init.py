@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from control.ikev2.address import SocketAddress
@@ -127,40 +128,67 @@ def _redirection(environment: Environment, handshake: Handshake) -> tuple[Payloa
     return (SUPPORTED,) if environment.configuration.follow_redirects else ()
 
 
-def receive_response(
-    sa: IkeSa, header: Header, data: bytes, local: SocketAddress, remote: SocketAddress, now: float
-) -> None:
-    """Take an answer to this side's IKE_SA_INIT.
+@dataclass(slots=True)
+class OpenedInitResponse:
+    """An answer to this side's IKE_SA_INIT, read. Nothing of it is authentic.
 
-    Nothing of it is authentic, so whatever is wrong with it is ignored: the right answer may still come (2.21.1).
+    Attributes:
+        sa: the IKE SA.
+        exchange: what it completes.
+        message: what it says.
+        data: the datagram.
+        way: the addresses it came to and from.
     """
+
+    sa: IkeSa
+    exchange: InitExchange
+    message: ReceivedMessage
+    data: bytes
+    way: tuple[SocketAddress, SocketAddress]
+
+    def take(self, now: float) -> None:
+        """Go on with IKE_AUTH, or try again as the answer says.
+
+        Whatever is wrong with it is ignored: the right answer may still come (RFC 7296 section 2.21.1).
+        """
+        sa, exchange, message, handshake = self.sa, self.exchange, self.message, self.sa.handshake
+        if handshake is None or sa.exchanges.current is not exchange:
+            sa.environment.count("dropped-unexpected-response")
+            return
+        if message.header.responder_spi != ZERO_SPI and message.payloads.first(KeyExchangePayload) is not None:
+            _take_answer(sa, exchange, handshake, message, self.data, self.way, now)
+            return
+        cookie = message.payloads.notification(NotifyType.COOKIE)
+        wrong_group = message.payloads.notification(NotifyType.INVALID_KE_PAYLOAD)
+        redirect = message.payloads.notification(NotifyType.REDIRECT)
+        refusal = message.payloads.error
+        if cookie is not None:
+            exchange.take_cookie(sa, cookie.data, now)
+        elif wrong_group is not None:
+            exchange.take_group(sa, wrong_group, now)
+        elif redirect is not None:
+            _take_redirect(sa, handshake, redirect, now)
+        elif refusal is not None:
+            handshake.hint = slug(refusal)
+            sa.exchanges.hasten_failure()
+        else:
+            sa.environment.count("dropped-incomplete-response")
+
+
+def open_response(
+    sa: IkeSa, header: Header, data: bytes, local: SocketAddress, remote: SocketAddress, _now: float
+) -> OpenedInitResponse | None:
+    """An answer to this side's IKE_SA_INIT, read; None if there is nothing more to do about it."""
     exchange = sa.exchanges.awaited(header.message_id, ExchangeType.IKE_SA_INIT)
-    if sa.state is not State.INIT_SENT or not isinstance(exchange, InitExchange) or sa.handshake is None:
+    if sa.state is not State.INIT_SENT or not isinstance(exchange, InitExchange):
         sa.environment.count("dropped-unexpected-response")
-        return
+        return None
     try:
         message = parse_message(data, header)
     except WireError as error:
         sa.environment.count(f"dropped-{error.reason}")
-        return
-    if message.header.responder_spi != ZERO_SPI and message.payloads.first(KeyExchangePayload) is not None:
-        _take_answer(sa, exchange, sa.handshake, message, data, (local, remote), now)
-        return
-    cookie = message.payloads.notification(NotifyType.COOKIE)
-    wrong_group = message.payloads.notification(NotifyType.INVALID_KE_PAYLOAD)
-    redirect = message.payloads.notification(NotifyType.REDIRECT)
-    refusal = message.payloads.error
-    if cookie is not None:
-        exchange.take_cookie(sa, cookie.data, now)
-    elif wrong_group is not None:
-        exchange.take_group(sa, wrong_group, now)
-    elif redirect is not None:
-        _take_redirect(sa, sa.handshake, redirect, now)
-    elif refusal is not None:
-        sa.handshake.hint = slug(refusal)
-        sa.exchanges.hasten_failure()
-    else:
-        sa.environment.count("dropped-incomplete-response")
+        return None
+    return OpenedInitResponse(sa, exchange, message, data, (local, remote))
 
 
 def _take_redirect(sa: IkeSa, handshake: Handshake, redirect: NotifyPayload, now: float) -> None:

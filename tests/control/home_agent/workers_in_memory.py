@@ -72,13 +72,14 @@ class WorkersInMemory(RemoteEndpoint):
                     self.command(index, installed)
             self.datagrams += worker.datagrams_to_send()
 
-    def receive_datagram(self, data, local, remote, now) -> None:
+    def receive_datagrams(self, arrivals, now) -> None:
         self.now = now
-        header = parse_header(data)
-        ours = header.initiator_spi
-        if header.is_initiator and header.responder_spi != ZERO_SPI:
-            ours = header.responder_spi
-        self.running[worker_of(ours, self.workers)].receive_datagram(data, local, remote, now)
+        for arrival in arrivals:
+            header = parse_header(arrival[0])
+            ours = header.initiator_spi
+            if header.is_initiator and header.responder_spi != ZERO_SPI:
+                ours = header.responder_spi
+            self.running[worker_of(ours, self.workers)].receive_datagrams([arrival], now)
 
     def datagrams_to_send(self):
         self.pump()

@@ -79,7 +79,9 @@ def test_deletion_overtakes_waiting_requests(pair):
     sa, _ = pair.established()
     sa.create_child(pair.request(name="under way"), pair.network.now)
     sa.create_child(pair.request(name="waiting"), pair.network.now)
+    (request,) = pair.network.gather()
     sa.delete(pair.network.now)
+    pair.network.deliver(request)
     pair.network.run()
     assert closed(pair.agent) == ["deleted"]
     assert [event.child.name for event in pair.agent.events(ChildEstablished)] == ["mobility"]

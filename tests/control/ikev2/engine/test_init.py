@@ -320,13 +320,15 @@ def test_requests_for_forgotten_sas_are_told_so_at_a_limited_rate(pair):
 def test_cookie_replies_of_a_confused_responder_do_not_go_on_for_ever(pair):
     sa = pair.connect()
     pair.network.gather()
+    sent = 0
     for number in range(40):
         header = Header(sa.local_spi, bytes(8), ExchangeType.IKE_SA_INIT, False, True, 0)
         cookie = Message(header, (NotifyPayload(NotifyType.COOKIE, data=bytes((number,)) * 16),))
         pair.agent.endpoint.receive_datagram(
             encode_message(cookie), pair.agent.address, pair.node.address, pair.network.now
         )
-    assert len(pair.network.gather()) == 6
+        sent += len(pair.network.gather())
+    assert sent == 6
 
 
 @pytest.mark.parametrize(

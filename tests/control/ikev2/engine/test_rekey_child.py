@@ -222,7 +222,9 @@ def test_a_peer_that_never_answers_ends_the_ike_sa(pair):
 def test_closing_the_ike_sa_while_rekeying_closes_everything(pair):
     sa, _ = pair.established()
     sa.rekey_child(only_child(sa), pair.network.now)
+    (request,) = pair.network.gather()
     sa.delete(pair.network.now)
+    pair.network.deliver(request)
     pair.network.run()
     assert len(pair.agent.events(ChildEstablished)) == len(pair.agent.events(ChildClosed)) == 1
     assert len(pair.node.events(ChildEstablished)) == len(pair.node.events(ChildClosed)) == 2

@@ -227,6 +227,7 @@ def test_a_peer_that_never_answers_ends_the_ike_sa(pair):
     old, _ = pair.established()
     pair.network.keep = lambda datagram: False
     old.rekey(pair.network.now)
+    assert pair.network.gather()
     assert len(pair.agent.endpoint) == 2
     pair.network.advance(pair.network.now + 100)
     assert [event.reason for event in pair.agent.events(IkeClosed)] == ["timeout"]
