@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 
-from bench.key_exchange.links import Link
+from bench.key_exchange.links import Arrived, Link
 from bench.key_exchange.meter import Meter
 from bench.key_exchange.scene import FAILED, Scene
 from bench.lab.errors import LabError
 from control.bootstrap.takeover import NodeToRecover
-from control.home_agent.engine import HomeAgent
+from control.daemon.ike_traffic import turn_size
+from control.home_agent.engine import HomeAgent, ProtectedPacket
 from control.ikev2.address import SocketAddress
 from control.ikev2.child import ChildRequest
 from control.ikev2.payloads import Identity
@@ -24,9 +25,6 @@ from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, TrafficSelector
 from control.mobile_node.node import MobileNode
 from control.mobility.extension_headers import parse_ipv6
 from control.wire import address_text
-
-_AT_ONCE = 32
-"""Messages that the daemon takes together."""
 
 
 @dataclass(slots=True)
@@ -51,7 +49,8 @@ class Run:
         self._scene, self._agent, self._link, self._now = scene, agent, link, now
         self._wall = time.time()
         self._witness = next(iter(scene.nodes))
-        self._packets: list[tuple[bytes, IPv6Address, IPv6Address]] = []
+        self._turn = turn_size()
+        self._packets: list[ProtectedPacket] = []
 
     def complete(self, begin: Callable[[], object] | None = None) -> None:
         """Let everything happen that follows from ``begin``, the home agent's own and measured first step."""
@@ -65,13 +64,10 @@ class Run:
             if begin is not None:
                 begin()
             arrived = self._link.receive()
-            for start in range(0, len(arrived), _AT_ONCE):
-                agent.receive_ike_messages(arrived[start : start + _AT_ONCE], now)
-            for payload, home_address, care_of_address in self._packets:
-                agent.receive_protected(payload, home_address, care_of_address, now, self._wall)
+            self._receive(arrived)
+            agent.receive_protected_packets(self._packets, now, self._wall)
             # No store and no data path here: what was accepted is acknowledged.
-            for registration in agent.registrations.pending():
-                agent.stored(registration, now)
+            agent.stored(agent.registrations.pending(), now)
             datagrams = agent.datagrams_to_send()
             packets = agent.packets_to_send()
             agent.happenings()
@@ -89,6 +85,16 @@ class Run:
                 self._scene.nodes[parse_ipv6(packet).destination].receive_packet(packet, now)
         return self._collect_from_nodes()
 
+    def _receive(self, arrived: list[Arrived]) -> None:
+        """Take messages as many at a time as the daemon does."""
+        start = 0
+        while start < len(arrived):
+            began = time.monotonic()
+            messages = arrived[start : start + self._turn.size]
+            self._agent.receive_ike_messages(messages, self._now)
+            self._turn.took(len(messages), time.monotonic() - began)
+            start += len(messages)
+
     def _collect_from_nodes(self) -> bool:
         """Fetch what the nodes send, at most a batch of the daemon's socket. Returns whether there was anything."""
         moved = False
@@ -99,7 +105,7 @@ class Run:
             for packet in node.packets_to_send():
                 parsed = parse_ipv6(packet)
                 if parsed.destination == self._agent.address and parsed.home_address_option is not None:
-                    self._packets.append((parsed.payload, parsed.home_address_option, parsed.source))
+                    self._packets.append(ProtectedPacket(parsed.payload, parsed.home_address_option, parsed.source))
                     moved = True
             node.events()
         return moved

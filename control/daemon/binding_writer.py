@@ -205,16 +205,28 @@ class BindingWriter:
     async def _finish_while_open(
         self, lease: Lease, registrations: list[PendingRegistration]
     ) -> list[PendingRegistration]:
-        finished, is_held = [], self._is_held(lease)
+        finished: list[PendingRegistration] = []
+        installed: list[PendingRegistration] = []
+        is_held = self._is_held(lease)
         for registration in registrations:
             if not is_held:
                 # Claimed while it was written, for all we know: not ours to acknowledge.
                 self._refuse([registration], "fenced-out")
-            elif await self._finish(lease, registration):
-                finished.append(registration)
+            elif (error := self._install(registration)) is None:
+                installed.append(registration)
             else:
+                # What is in the data path takes effect before anything else can happen to it.
+                finished += self._take_effect(installed)
+                installed = []
+                await self._roll_back(lease, registration)
+                self._refuse_for(error, registration)
                 is_held = self._is_held(lease)  # to undo it took a while
-        return finished
+        return finished + self._take_effect(installed)
+
+    def _take_effect(self, installed: list[PendingRegistration]) -> list[PendingRegistration]:
+        """Have the engine acknowledge what store and data path have."""
+        self._agent.stored(installed, asyncio.get_running_loop().time())
+        return installed
 
     def _is_held(self, lease: Lease) -> bool:
         current = self._lease()
@@ -236,27 +248,27 @@ class BindingWriter:
         self._waiting.update(newer)
         self._expired |= expired
 
-    async def _finish(self, lease: Lease, registration: PendingRegistration) -> bool:
+    def _install(self, registration: PendingRegistration) -> DatapathError | None:
+        """Put a registration into the data path; returns why it does not take it."""
         outcome, home_address = registration.outcome, registration.home_address
         try:
             if outcome.change is Change.REMOVE:
                 self._tunnels.remove(home_address)
             elif outcome.binding is not None and (outcome.change is Change.INSTALL or self._has_ended(home_address)):
                 self._tunnels.install(outcome.binding)
-        except MapFull as error:
-            await self._roll_back(lease, registration)
+        except DatapathError as error:
+            return error
+        self._expired.discard(home_address)
+        return None
+
+    def _refuse_for(self, error: DatapathError, registration: PendingRegistration) -> None:
+        if isinstance(error, MapFull):
             self.failures["no-room"] += 1
             self._agent.registrations.no_room(registration, asyncio.get_running_loop().time())
-            _LOG.error("binding of %s refused: %s", home_address, error)
-            return False
-        except DatapathError as error:
-            await self._roll_back(lease, registration)
+            _LOG.error("binding of %s refused: %s", registration.home_address, error)
+        else:
             self._refuse([registration], "data-path")
-            _LOG.error("binding of %s not installed: %s", home_address, error)
-            return False
-        self._expired.discard(home_address)
-        self._agent.stored(registration, asyncio.get_running_loop().time())
-        return True
+            _LOG.error("binding of %s not installed: %s", registration.home_address, error)
 
     def _has_ended(self, home_address: IPv6Address) -> bool:
         """Whether the binding that was to be renewed has ended since, so that the data path has dropped it."""

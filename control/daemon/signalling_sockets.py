@@ -11,7 +11,7 @@ from typing import ClassVar, Protocol
 
 from control.daemon.kernel_ipsec import KernelIpsec
 from control.daemon.write_gate import WriteGate
-from control.home_agent.engine import HomeAgent
+from control.home_agent.engine import HomeAgent, ProtectedPacket
 from control.home_agent.signalling import PROTOCOL_ESP, MessageToNode, Outgoing
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
 from control.sockets.raw_ipv6 import PacketSender, SignallingSocket
@@ -104,8 +104,10 @@ class UserspaceSockets(_Sockets):
                 self._sender.send(packet)
 
     def _read_protected(self, now: float, wall: float) -> None:
-        for packet in self._esp.receive():
-            self._agent.receive_protected(packet.payload, packet.source, packet.care_of_address, now, wall)
+        packets = (
+            ProtectedPacket(packet.payload, packet.source, packet.care_of_address) for packet in self._esp.receive()
+        )
+        self._agent.receive_protected_packets(packets, now, wall)
 
     def _read_unprotected(self, now: float, _wall: float) -> None:
         for packet in self._mobility.receive():

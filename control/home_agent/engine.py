@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address
+from typing import NamedTuple
 
 from control.bootstrap.job import JobAction, RebootstrapJob
 from control.bootstrap.takeover import NodeToRecover, Takeover
@@ -39,6 +40,22 @@ from control.wire import WireError, address_text
 _DEPARTURES_PER_S = 100.0
 _NEWER_FOLLOWS = "initial-contact"
 """The reason for the end of an IKE SA that a newer one with the node, about to be told of, takes the place of."""
+
+
+class ProtectedPacket(NamedTuple):
+    """An ESP packet of a mobile node.
+
+    Attributes:
+        packet: from the SPI on.
+        home_address: whose it is.
+        care_of_address: where it came from; None: the node is at home.
+        origin: the other end of the UDP flow it came in, None if it came without UDP.
+    """
+
+    packet: bytes
+    home_address: IPv6Address
+    care_of_address: IPv6Address | None
+    origin: SocketAddress | None = None
 
 
 class HomeAgent:
@@ -105,22 +122,19 @@ class HomeAgent:
         wall: float,
         origin: SocketAddress | None = None,
     ) -> None:
-        """An ESP packet of a mobile node.
+        """An ESP packet of a mobile node; see :class:`ProtectedPacket`."""
+        self.receive_protected_packets((ProtectedPacket(packet, home_address, care_of_address, origin),), now, wall)
 
-        Args:
-            packet: from the SPI on.
-            home_address: whose it is.
-            care_of_address: where it came from; None: the node is at home.
-            now: monotonic seconds.
-            wall: seconds since the epoch.
-            origin: the other end of the UDP flow it came in, None if it came without UDP.
-        """
-        try:
-            message, association = self._signalling.open(packet, home_address, now)
-        except (EspError, WireError) as error:
-            self._refuse(error)
-        else:
-            self._receive(message, association, home_address, care_of_address, now, wall, origin)
+    def receive_protected_packets(self, packets: Iterable[ProtectedPacket], now: float, wall: float) -> None:
+        """ESP packets of mobile nodes that have come together: all are opened before any is acted upon."""
+        opened = []
+        for packet in packets:
+            try:
+                opened.append((packet, self._signalling.open(packet.packet, packet.home_address, now)))
+            except (EspError, WireError) as error:
+                self._refuse(error)
+        for packet, (message, association) in opened:
+            self._receive(message, association, packet.home_address, packet.care_of_address, now, wall, packet.origin)
         self.replace_used_up(now)
 
     def receive_opened(
@@ -203,12 +217,15 @@ class HomeAgent:
         """
         self.sessions.install_static(now)
 
-    def stored(self, registration: PendingRegistration, now: float) -> None:
-        """A registration is safe in the store and in the data path: acknowledge it."""
-        answered = self.registrations.stored(registration, now)
+    def stored(self, registrations: Iterable[PendingRegistration], now: float) -> None:
+        """Registrations are safe in the store and in the data path: acknowledge them."""
+        answered = [registration for registration in registrations if self.registrations.stored(registration, now)]
         self.replace_used_up(now)
-        if not answered:
-            return
+        for registration in answered:
+            self._registered(registration, now)
+
+    def _registered(self, registration: PendingRegistration, now: float) -> None:
+        """A registration has taken effect."""
         if self._movements.registered(registration, now):
             self.statistics["ike-sas-moved"] += 1
         outcome = registration.outcome

@@ -76,9 +76,10 @@ class World:
     def _remove(self, _lease, home_addresses) -> None:
         self.in_store -= set(home_addresses)
 
-    def _stored(self, registration: PendingRegistration, _now: float) -> None:
-        self.cache.put(registration.outcome.binding)
-        self.acknowledged.append(registration.home_address)
+    def _stored(self, registrations: list[PendingRegistration], _now: float) -> None:
+        for registration in registrations:
+            self.cache.put(registration.outcome.binding)
+            self.acknowledged.append(registration.home_address)
 
     def expire(self, number: int) -> None:
         self.writer.remove_expired([self.cache.remove(registration(number).home_address)])
@@ -202,9 +203,10 @@ class Shared:
         pending, self.pending = self.pending, []
         return pending
 
-    def _take_effect(self, registration: PendingRegistration, _now: float) -> None:
-        self.cache[registration.home_address] = registration.outcome.binding
-        self.acknowledged.append(registration.home_address)
+    def _take_effect(self, registrations: list[PendingRegistration], _now: float) -> None:
+        for each in registrations:
+            self.cache[each.home_address] = each.outcome.binding
+            self.acknowledged.append(each.home_address)
 
     def _install(self, binding: Binding) -> None:
         if binding.home_address in self.full:

@@ -13,7 +13,8 @@ from control.daemon.ike_traffic import OwnIkeTraffic
 from control.ikev2.nat import NatTraversal
 
 HERE = IPv6Address("::1")
-DATAGRAMS = 20
+DATAGRAMS = 84
+FIRST = 64
 
 
 class SlowAgent:
@@ -23,9 +24,9 @@ class SlowAgent:
         self.endpoint = SimpleNamespace(configuration=SimpleNamespace(nat_traversal=NatTraversal.AUTO))
         self.taken: list[tuple[bytes, float]] = []
 
-    def receive_ike(self, data, peer, now, port=500):
-        self.taken.append((data, now))
-        time.sleep(0.002)
+    def receive_ike_messages(self, messages, now, port=500):
+        self.taken += [(data, now) for data, _ in messages]
+        time.sleep(0.002 * len(messages))
 
 
 @pytest.fixture
@@ -41,21 +42,25 @@ def traffic(agent):
 
 
 @pytest.mark.parametrize(("index", "marker"), [(0, b""), (1, bytes(4))], ids=["plain", "nat-traversal"])
-def test_a_burst_is_taken_in_turns_in_order_and_each_message_at_its_own_time(agent, traffic, index, marker):
+def test_a_burst_is_taken_in_turns_as_long_as_messages_cost_and_in_order(agent, traffic, index, marker):
     descriptor, reader = list(traffic.readers().items())[index]
     port = socket.socket(fileno=socket.dup(descriptor)).getsockname()[1]
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
         for number in range(DATAGRAMS):
             sender.sendto(marker + bytes([number + 1]) * 28, (str(HERE), port))
-    turns = 0
+    taken = []
     while len(agent.taken) < DATAGRAMS:
         before = len(agent.taken)
         reader(time.monotonic(), time.time())
-        assert len(agent.taken) - before <= 2
-        turns += len(agent.taken) > before
-    assert turns >= DATAGRAMS // 2
-    assert [data[0] for data, _ in agent.taken] == list(range(1, DATAGRAMS + 1))
-    assert len({now for _, now in agent.taken}) == DATAGRAMS
+        if len(agent.taken) > before:
+            taken.append(len(agent.taken) - before)
+    # Nothing was known of them at first; of those after that a turn of 4 ms has two at most.
+    assert len(taken) >= (DATAGRAMS - FIRST) // 2
+    assert taken[0] <= FIRST
+    assert all(number <= 2 for number in taken[1:])
+    assert [data[0] - 1 for data, _ in agent.taken] == list(range(DATAGRAMS))
+    times = [now for _, now in agent.taken]
+    assert times == sorted(times)
     # The last ones waited for the turns of all before them.
     assert traffic.take_waited_s() > 0.001 * DATAGRAMS
     assert traffic.take_waited_s() == 0.0

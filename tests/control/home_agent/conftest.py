@@ -188,7 +188,7 @@ class MemoryNetwork:
     def _settle(self, agent: HomeAgent) -> None:
         for registration in agent.registrations.pending():
             if self.store_works:
-                agent.stored(registration, self.now)
+                agent.stored([registration], self.now)
             else:
                 agent.registrations.not_stored(registration)
 

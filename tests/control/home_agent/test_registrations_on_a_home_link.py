@@ -140,9 +140,10 @@ def test_a_mobile_router_is_told_as_a_router(scene, hosts, monkeypatch):
     (node,) = scene.nodes
     stored = scene.ha1.stored
 
-    def stored_as_router(registration, now):
+    def stored_as_router(registrations, now):
+        (registration,) = registrations
         binding = replace(registration.outcome.binding, mobile_networks=(IPv6Network("2001:db8:700::/56"),))
-        stored(replace(registration, outcome=replace(registration.outcome, binding=binding)), now)
+        stored([replace(registration, outcome=replace(registration.outcome, binding=binding))], now)
 
     monkeypatch.setattr(scene.ha1, "stored", stored_as_router)
     node.register(scene.ha1.address, "ha1.example.org", scene.network.now)
