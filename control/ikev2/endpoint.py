@@ -192,6 +192,8 @@ class IkeEndpoint:
                 message = open_request(sa, header, data, local, remote, now)
             if message is not None:
                 opened[spi] = message
+            else:
+                sa.reschedule()  # it may be a fragment, which is not kept for ever
         _take(opened, now)
 
     def _screen(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> Header | None:

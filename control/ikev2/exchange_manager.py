@@ -4,7 +4,7 @@ The window is one request in each direction: further requests of this side wait 
 
 A request does not leave at the moment it is asked for, but with :func:`begin_requests`, when all that has arrived has
 been dealt with: what many IKE SAs have to do is done one kind of work after the other, which keeps the processor's
-caches warm (see docs/decisions/0031-work-in-stages.md).
+caches warm (see docs/decisions/0033-work-in-stages.md).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from control.ikev2.exchanges.base import Exchange
-from control.ikev2.message import Message, encode_message
+from control.ikev2.message import EncodedChain, encode_payload_chain, encode_unprotected
 from control.ikev2.numbers import ExchangeType
 from control.ikev2.payloads import Payload
 
@@ -211,7 +211,7 @@ class ExchangeManager:
                 return _Built(self, sa, exchange, payloads, now)
         return None
 
-    def protect(self, built: _Built) -> _Outstanding | None:
+    def protect(self, built: _Built, encoded: EncodedChain) -> _Outstanding | None:
         """The request as it goes on the wire, awaited from here on; None if no identifier is left for it."""
         sa, exchange, message_id = built.sa, built.exchange, self._next_id
         if message_id >= _LAST_MESSAGE_ID:
@@ -222,9 +222,9 @@ class ExchangeManager:
         kind = exchange.exchange_type
         header = sa.header(kind, message_id, is_response=False)
         if kind is ExchangeType.IKE_SA_INIT:
-            datagrams: tuple[bytes, ...] = (encode_message(Message(header, built.payloads)),)
+            datagrams: tuple[bytes, ...] = (encode_unprotected(header, encoded),)
         else:
-            datagrams = sa.protect(header, built.payloads)
+            datagrams = sa.seal(header, encoded)
         initial_s = sa.environment.retransmission.initial_s
         self._outstanding = outstanding = _Outstanding(exchange, message_id, datagrams, initial_s)
         return outstanding
@@ -235,9 +235,11 @@ def begin_requests(environment: Environment) -> None:
     while environment.due:
         due, environment.due = environment.due, []
         built = [each for manager, now in due if (each := manager.build(now)) is not None]
-        protected = [(each, outstanding) for each in built if (outstanding := each.manager.protect(each)) is not None]
-        for each, outstanding in protected:
-            _transmit(each.sa, outstanding, each.now)
+        encoded = [encode_payload_chain(each.payloads) for each in built]
+        outstanding = [each.manager.protect(each, chain) for each, chain in zip(built, encoded, strict=True)]
+        for each, request in zip(built, outstanding, strict=True):
+            if request is not None:
+                _transmit(each.sa, request, each.now)
 
 
 def _most_tries(sa: IkeSa, outstanding: _Outstanding) -> int:

@@ -244,7 +244,11 @@ def split_encrypted(data: bytes, header: Header | None = None) -> EncryptedMessa
     raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
 
 
-def encode_payload_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
+EncodedChain = tuple[int, bytes]
+"""The type of the first payload, and all of them with their generic headers."""
+
+
+def encode_payload_chain(payloads: Sequence[Payload]) -> EncodedChain:
     """The type of the first payload (NONE for no payloads) and all payloads with their generic headers."""
     parts: list[bytes] = []
     next_type = _NONE
@@ -263,8 +267,13 @@ def encode_payload_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
 
 def encode_message(message: Message) -> bytes:
     """The datagram of an unprotected message."""
-    first_type, chain = encode_payload_chain(message.payloads)
-    return _encode(_HEADER, message.header, first_type, HEADER_SIZE + len(chain)) + chain
+    return encode_unprotected(message.header, encode_payload_chain(message.payloads))
+
+
+def encode_unprotected(header: Header, encoded: EncodedChain) -> bytes:
+    """The datagram of an unprotected message whose payloads are encoded already."""
+    first_type, chain = encoded
+    return _encode(_HEADER, header, first_type, HEADER_SIZE + len(chain)) + chain
 
 
 def encrypted_prefix(header: Header, first_inner_type: int, body_size: int) -> bytes:

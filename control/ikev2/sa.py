@@ -20,7 +20,7 @@ from control.ikev2.exchanges.rekey_ike import RekeyIkeExchange
 from control.ikev2.fragmentation import PartialMessage, drop_expired_fragments, drop_fragments, seal_fragments
 from control.ikev2.handshake import Handshake
 from control.ikev2.lifetimes import Lifetimes, next_deadline
-from control.ikev2.message import ZERO_SPI, Header, encode_payload_chain, encrypted_prefix
+from control.ikev2.message import ZERO_SPI, EncodedChain, Header, encode_payload_chain, encrypted_prefix
 from control.ikev2.nat import NatDetection, encapsulation_of, note_origin
 from control.ikev2.payloads import ConfigurationPayload, Identity, Payload
 from control.ikev2.proposals import IkeSuite
@@ -462,9 +462,13 @@ class IkeSa:
 
     def protect(self, header: Header, payloads: tuple[Payload, ...]) -> tuple[bytes, ...]:
         """The datagrams of a protected message: several if it is large and the peer takes fragments."""
+        return self.seal(header, encode_payload_chain(payloads))
+
+    def seal(self, header: Header, encoded: EncodedChain) -> tuple[bytes, ...]:
+        """The same, of payloads that are encoded already."""
         if self.cipher is None:
             raise NotEstablished("there are no keys yet")
-        first_type, chain = encode_payload_chain(payloads)
+        first_type, chain = encoded
         prefix = encrypted_prefix(header, first_type, body_size := self.cipher.body_size(len(chain)))
         most = self.environment.configuration.fragment_size
         if self.uses_fragments and len(prefix) + body_size > most:
