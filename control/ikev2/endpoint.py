@@ -301,5 +301,7 @@ class IkeEndpoint:
 
 def _take(opened: dict[bytes, Opened], now: float) -> None:
     for message in opened.values():
+        message.read()
+    for message in opened.values():
         message.take(now)
     opened.clear()

@@ -36,6 +36,7 @@ _ANSWERS: dict[tuple[State, int], Answer] = {
     (State.OBSOLETE, ExchangeType.CREATE_CHILD_SA): child_sa_request.answer,
     (State.OBSOLETE, ExchangeType.INFORMATIONAL): informational.answer,
 }
+_UNREAD = ReceivedPayloads()
 
 
 @dataclass(slots=True)
@@ -47,14 +48,18 @@ class OpenedRequest:
         header: its header.
         opened: the message.
         way: the addresses it came to and from.
-        payloads: its contents, or what is wrong with them.
+        payloads: its contents, or what is wrong with them, once they are read.
     """
 
     sa: IkeSa
     header: Header
     opened: OpenedMessage
     way: tuple[SocketAddress, SocketAddress]
-    payloads: ReceivedPayloads | WireError
+    payloads: ReceivedPayloads | WireError = _UNREAD
+
+    def read(self) -> None:
+        """Parse its contents."""
+        self.payloads = _parsed(self.opened)
 
     def take(self, now: float) -> None:
         """Answer it."""
@@ -112,7 +117,7 @@ def open_request(
         environment.count("dropped-unexpected-request")
         return None
     opened = _open(sa, header, data, now)
-    return None if opened is None else OpenedRequest(sa, header, opened, (local, remote), _parsed(opened))
+    return None if opened is None else OpenedRequest(sa, header, opened, (local, remote))
 
 
 def _answer_to(sa: IkeSa, exchange: int) -> Answer | None:
@@ -157,14 +162,20 @@ class OpenedResponse:
     Attributes:
         sa: the IKE SA.
         exchange: what it completes.
+        opened: the message.
         way: the addresses it came to and from.
-        payloads: its contents, or what is wrong with them.
+        payloads: its contents, or what is wrong with them, once they are read.
     """
 
     sa: IkeSa
     exchange: Exchange
+    opened: OpenedMessage
     way: tuple[SocketAddress, SocketAddress]
-    payloads: ReceivedPayloads | WireError
+    payloads: ReceivedPayloads | WireError = _UNREAD
+
+    def read(self) -> None:
+        """Parse its contents."""
+        self.payloads = _parsed(self.opened)
 
     def take(self, now: float) -> None:
         """Complete the exchange."""
@@ -196,7 +207,7 @@ def open_response(
         sa.environment.count("dropped-unexpected-response")
         return None
     opened = _open(sa, header, data, now)
-    return None if opened is None else OpenedResponse(sa, exchange, (local, remote), _parsed(opened))
+    return None if opened is None else OpenedResponse(sa, exchange, opened, (local, remote))
 
 
 def _parsed(opened: OpenedMessage) -> ReceivedPayloads | WireError:

@@ -146,6 +146,9 @@ class OpenedInitResponse:
     data: bytes
     way: tuple[SocketAddress, SocketAddress]
 
+    def read(self) -> None:
+        """Nothing: what is in the clear was read when it came, lest an answer that is none be kept."""
+
     def take(self, now: float) -> None:
         """Go on with IKE_AUTH, or try again as the answer says.
 
