@@ -24,6 +24,7 @@ VERIFIER_LIMIT = 1_000_000
 """Instructions that Linux walks through before it refuses a program."""
 _MOST_COMBINATIONS = 8
 _MAX_BINDINGS = 64
+_BESIDE = "-verify-"
 _SWITCHED_ON: dict[str, Any] = {
     "home_agent_ipv4_addresses": (IPv4Address("192.0.2.1"), IPv4Address("192.0.2.2")),
     "stranger_limits": StrangerLimits(),
@@ -77,20 +78,38 @@ def verify(
     Raises:
         DatapathError: there is no compiler, or the caller may not.
     """
-    directory = pin_path.with_name(f"{pin_path.name}-verify-{os.getpid()}")
+    _discard_abandoned(pin_path)
+    directory = pin_path.with_name(f"{pin_path.name}{_BESIDE}{os.getpid()}")
     bpffs.ensure_directory(directory)
-    try:
-        create_maps(directory, _MAX_BINDINGS)
-        plain = Specialisation(directory, _MAX_BINDINGS, secrets.token_bytes(HASH_KEY.size), home_agent_addresses)
-        for chosen in feature_sets() if chosen_sets is None else chosen_sets:
-            switched: dict[str, Any] = {name: _SWITCHED_ON.get(name, True) for name in chosen}
-            yield _verify(CompiledText(replace(plain, **switched)), PROGRAM_NAME, chosen)
-        text = CompiledText(plain)
-        for name in SLOW_PATH_PROGRAM_NAMES:
-            yield _verify(text, name, ())
-        yield _verify(CompiledText(plain, HOME_LINK_PROGRAM_NAME), HOME_LINK_PROGRAM_NAME, ())
-    finally:
-        generations.discard(directory)
+    with bpffs.locked(directory):
+        try:
+            yield from _verified(
+                directory, home_agent_addresses, feature_sets() if chosen_sets is None else chosen_sets
+            )
+        finally:
+            generations.discard(directory)
+
+
+def _discard_abandoned(pin_path: Path) -> None:
+    """Unpins the maps of those that were killed."""
+    for directory in pin_path.parent.glob(f"{pin_path.name}{_BESIDE}*"):
+        with bpffs.directory_opened(directory) as descriptor:
+            if bpffs.try_lock(descriptor):
+                generations.discard(directory)
+
+
+def _verified(
+    directory: Path, home_agent_addresses: tuple[IPv6Address, ...], chosen_sets: Sequence[tuple[str, ...]]
+) -> Iterator[Verified]:
+    create_maps(directory, _MAX_BINDINGS)
+    plain = Specialisation(directory, _MAX_BINDINGS, secrets.token_bytes(HASH_KEY.size), home_agent_addresses)
+    for chosen in chosen_sets:
+        switched: dict[str, Any] = {name: _SWITCHED_ON.get(name, True) for name in chosen}
+        yield _verify(CompiledText(replace(plain, **switched)), PROGRAM_NAME, chosen)
+    text = CompiledText(plain)
+    for name in SLOW_PATH_PROGRAM_NAMES:
+        yield _verify(text, name, ())
+    yield _verify(CompiledText(plain, HOME_LINK_PROGRAM_NAME), HOME_LINK_PROGRAM_NAME, ())
 
 
 def _verify(text: CompiledText, name: str, chosen: tuple[str, ...]) -> Verified:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from datapath import verification
+from datapath import bpffs, generations, verification
 from datapath.layout import HOME_LINK_PROGRAM_NAME, PROGRAM_NAME, SLOW_PATH_PROGRAM_NAMES
+from datapath.pinned_maps import create_maps
 from datapath.verification import VERIFIER_LIMIT, feature_sets, features, verify
 
 AGENTS = (IPv6Address("2001:db8:f::1"), IPv6Address("2001:db8:f::2"))
@@ -46,6 +47,21 @@ def test_a_refusal_is_told_with_the_kernels_words(pin_path, monkeypatch):
     assert refused.refusal
     assert refused.verified_instructions == 0
     assert all((each.refusal, each.instructions > 0) == ("", True) for each in accepted)
+
+
+@pytest.mark.namespaces
+def test_maps_of_those_that_were_killed_go_and_of_those_that_run_stay(pin_path):
+    killed, running = (pin_path.with_name(f"{pin_path.name}-verify-{number}") for number in (1, 2))
+    for directory in (killed, running):
+        bpffs.ensure_directory(directory)
+        create_maps(directory, 32)
+
+    with bpffs.locked(running):
+        assert next(verify(pin_path, AGENTS, [()])).verified_instructions > 0
+
+    assert not killed.exists()
+    assert running.exists()
+    generations.discard(running)
 
 
 def test_few_features_are_tried_in_every_combination(monkeypatch):
