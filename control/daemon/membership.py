@@ -172,6 +172,11 @@ class Membership:
                     "lease of the old one has lapsed.",
                 )
 
+    def renewed(self, lease: Lease, asked_at: float) -> None:
+        """The lease was renewed for this agent while it had no time to."""
+        if self._monitor.lease is not None and self._monitor.lease.token == lease.token:
+            self._monitor.acquired(lease, asked_at)
+
     def doubt(self, lease: Lease) -> None:
         """The store has refused to write under a lease: write and acknowledge nothing until a beat, due at once, has
         found out whether another agent has claimed our nodes, or the store has lost what it had.

@@ -35,6 +35,7 @@ from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_traffic import IkeTraffic, OwnIkeTraffic
 from control.daemon.ike_worker_start import WorkerStart
 from control.daemon.kernel_ipsec import KernelIpsec
+from control.daemon.lease_keeper import lease_kept
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.operated_nodes import OperatedNodes
 from control.daemon.packet_loop import PacketLoop
@@ -168,8 +169,9 @@ class Daemon:
                 await leave_to_others(self._membership.settings, self._store, self._clocks, self._wait_for_others)
             await self._membership.join()
             deaths.joined()
-            await self._restore()
-            self._packets.open(self._configuration.home_agent.address)
+            async with self._lease_kept():
+                await self._restore()
+                self._packets.open(self._configuration.home_agent.address)
             stack.callback(self._packets.close)
             self._tunnel_relay = TunnelRelay(
                 self._configuration.home_agent.address,
@@ -268,7 +270,7 @@ class Daemon:
             happened=self._chronicle.record,
             recover=self._recover,
             stand_down=self._stand_down,
-            resume=self._restore,
+            resume=self._resume,
             republish=self._republish,
         )
 
@@ -315,6 +317,13 @@ class Daemon:
                 self._reload.reload,
             ),
         )
+
+    def _lease_kept(self) -> AbstractAsyncContextManager[None]:
+        return lease_kept(self._membership, partial(open_store, self._configuration.cluster.store.place), self._clocks)
+
+    async def _resume(self) -> None:
+        async with self._lease_kept():
+            await self._restore()
 
     async def _restore(self) -> None:
         """Continue where the last process of this home agent stopped."""

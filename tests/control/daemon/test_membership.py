@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 import pytest
 
 from control.cluster.sqlite_store import SqliteStore
-from control.cluster.store import LeaseLost, StoreError
+from control.cluster.store import Lease, LeaseLost, StoreError
 from control.eap.account import EapAccount
 from control.eap.packet import EapType
 from control.home_agent.directory import AuthorisedNode
@@ -442,3 +442,17 @@ def test_a_takeover_that_nobody_waits_for_says_in_the_log_why_it_failed(path, ca
 
     asyncio.run(run())
     assert ["a takeover that was asked for failed" in message for message in caplog.messages] == [True]
+
+
+def test_a_renewal_by_another_thread_counts_for_the_lease_it_was_of(path):
+    member = Member("ha1", path)
+    member.join()
+    lease = member.membership.lease
+    member.now = 2.5
+    member.membership.renewed(lease, 2.0)
+    member.now = 4.9
+    assert member.membership.lease == lease
+    member.membership.renewed(Lease("ha1", lease.token + 1, 99.0), 4.9)
+    assert member.membership.lease == lease
+    member.now = 5.1
+    assert member.membership.lease is None
