@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 
 _CHUNK = 1 << 16
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 90.0
 
 
 def content(seed: int = 1) -> bytes:

@@ -31,7 +31,7 @@ _STEP_S = 0.05
 _PROBE_INTERVAL_S = 0.1
 _REGISTRATION_RATE_PER_S = 300.0
 # A node of the last batch may still wait for its next ping when the takeover has finished.
-_ANSWER_GRACE_S = 10.0
+_ANSWER_GRACE_S = 30.0
 _SPARE_BINDINGS = 4
 # How long the background is listened to before the failure, for comparison.
 _QUIET_S = 3.0

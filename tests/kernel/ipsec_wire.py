@@ -26,7 +26,7 @@ BINDING_UPDATE, ACKNOWLEDGEMENT, UNKNOWN = 5, 6, 99
 
 def raw_socket(protocol: int, address: IPv6Address) -> socket.socket:
     raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, protocol)
-    raw.settimeout(10)
+    raw.settimeout(60)
     raw.setsockopt(socket.SOL_SOCKET, SO_RCVMARK, 1)
     raw.bind((str(address), 0))
     return raw

@@ -62,7 +62,7 @@ class Scene:
             self.raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW)
             self.wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD))
             self.wire.bind(("core", 0))
-            self.wire.settimeout(30)
+            self.wire.settimeout(60)
         self.node = UserspaceIpsec(random.Random(2).randbytes)
         up, down = self.ipsec.allocate_spi(), self.node.allocate_spi()
         inbound, outbound = (

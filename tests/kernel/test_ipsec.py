@@ -141,7 +141,7 @@ def test_manual_keys_against_states_of_ip_xfrm(wire: Wire) -> None:
     with contextlib.suppress(BlockingIOError):
         while wire.esp.recv(2000):
             pass
-    wire.esp.settimeout(10)
+    wire.esp.settimeout(60)
 
 
 def test_a_removed_pair_opens_nothing_and_the_one_before_sends_again(wire: Wire) -> None:

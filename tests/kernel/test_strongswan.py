@@ -136,7 +136,7 @@ class Signalling:
 
 def raw_socket(address: IPv6Address, protocol: int) -> socket.socket:
     raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, protocol)
-    raw.settimeout(10)
+    raw.settimeout(60)
     raw.bind((str(address), 0))
     return raw
 
