@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from control.cluster.store import Lease, StoreError
-from control.daemon.binding_writer import BindingWriter
 from control.mobility.binding_cache import BindingCache
 
 _LOG = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ class ClockSteps:
     def __init__(
         self,
         cache: BindingCache,
-        writer: BindingWriter,
+        republish: Callable[[Lease], Awaitable[None]],
         longest_s: float,
         wall: Callable[[], float] = time.time,
         elapsed: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
@@ -38,13 +37,13 @@ class ClockSteps:
 
         Args:
             cache: the bindings.
-            writer: writes them again.
+            republish: writes them to the store again.
             longest_s: no binding lasts longer than that from now on.
             wall: seconds since the epoch.
             elapsed: seconds that only pass, also while the machine sleeps.
         """
         self._cache = cache
-        self._writer = writer
+        self._republish = republish
         self._longest_s = longest_s
         self._wall = wall
         self._elapsed = elapsed
@@ -67,7 +66,7 @@ class ClockSteps:
         if not self._is_untold or lease is None:
             return
         try:
-            await self._writer.republish(lease, self._wall())
+            await self._republish(lease)
         except StoreError:
             return  # the membership tells of a store that does not answer
         self._is_untold = False

@@ -117,7 +117,7 @@ class Daemon:
         self._idle_work = IdleWork(self._agent, self._store, self._membership, self._tunnels.packets)
         self._writer = self._make_writer()
         cache, longest_s = self._agent.registrations.rules.cache, configuration.mobility.max_lifetime_s
-        self._clock_steps = ClockSteps(cache, self._writer, longest_s)
+        self._clock_steps = ClockSteps(cache, self._republish, longest_s)
         self._reload = Reload(
             configuration,
             nodes,
@@ -360,7 +360,8 @@ class Daemon:
         self._agent.registrations.rules.cache.capacity = self._tunnels.bindings.capacity
 
     async def _republish(self, lease: Lease) -> None:
-        await self._writer.republish(lease, time.time())
+        async with self._lease_kept():
+            await self._writer.republish(lease, time.time())
 
     def _flush(self) -> None:
         self._packets.flush()

@@ -32,12 +32,13 @@ class World:
                 )
             )
         self.is_away = False
-        self.steps = ClockSteps(self.cache, self, LONGEST_S, lambda: self.wall, lambda: self.elapsed)
+        self.steps = ClockSteps(self.cache, self._republish, LONGEST_S, lambda: self.wall, lambda: self.elapsed)
 
-    async def republish(self, lease, wall):
+    async def _republish(self, lease):
         if self.is_away:
             raise StoreError("unreachable", "It is away.", "Wait.")
-        self.written.append((lease, wall, sorted(each.lifetime_expires_at - wall for each in self.cache.bindings())))
+        left = sorted(each.lifetime_expires_at - self.wall for each in self.cache.bindings())
+        self.written.append((lease, self.wall, left))
 
     def tell(self, lease=LEASE):
         asyncio.run(self.steps.tell_store(lease))
@@ -76,7 +77,7 @@ def test_what_a_wrong_clock_had_made_endless_ends():
     world = World()
     # Restored from the store at a start with a clock that was years behind, which is set right now.
     world.wall -= 1e9
-    world.steps = ClockSteps(world.cache, world, LONGEST_S, lambda: world.wall, lambda: world.elapsed)
+    world.steps = ClockSteps(world.cache, world._republish, LONGEST_S, lambda: world.wall, lambda: world.elapsed)
     world.look(0.0, 1e9)
     assert [binding.lifetime_expires_at - world.wall for binding in world.cache.bindings()] == [LONGEST_S] * 2
 
