@@ -336,6 +336,14 @@ def match(sa: IkeSa, other: IkeSa) -> None:
         match_child(child, theirs[spi])
 
 
+def current(pair: Pair) -> tuple[IkeSa, IkeSa]:
+    """Both ends of the one established IKE SA."""
+    (a,) = pair.agent.endpoint.sas_with(pair.node.identity)
+    (b,) = pair.node.endpoint.sas_with(pair.agent.identity)
+    assert (a.local_spi, a.remote_spi) == (b.remote_spi, b.local_spi)
+    return a, b
+
+
 @pytest.fixture
 def assert_match() -> Callable[[IkeSa, IkeSa], None]:
     return match
