@@ -174,7 +174,7 @@ class HomeAgent:
         if identity is None:
             self.statistics["esp-unknown-owner"] += 1
             return
-        sa = self.sessions.current(identity)
+        sa = self.sessions.behind(association.spi, identity)
         if sa is not None:
             sa.heard(now)
             if origin is not None:

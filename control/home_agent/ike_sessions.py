@@ -32,6 +32,13 @@ class IkeSessions:
         """The newest IKE SA with a node."""
         return self._by_identity.get(identity)
 
+    def behind(self, inbound_spi: int, identity: str) -> NodeIkeSa | None:
+        """The IKE SA with a node under which a security association was negotiated, None for one keyed by hand."""
+        older = self._superseded.get(identity) if self._superseded else None
+        if older is not None and inbound_spi in older.children:
+            return older
+        return self._by_identity.get(identity)
+
     def of(self, identity: str) -> tuple[NodeIkeSa, ...]:
         """All IKE SAs with a node: the newest, and one it replaces that is still of use."""
         newest, older = self._by_identity.get(identity), self._superseded.get(identity)

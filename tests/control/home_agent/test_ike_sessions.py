@@ -38,6 +38,16 @@ def test_the_older_one_stays_when_it_is_the_one_in_use(sessions):
     assert sessions.take_superseded("mn", newer) is older
 
 
+def test_a_packet_is_a_sign_of_life_on_the_ike_sa_that_it_belongs_to(sessions):
+    older, newer = made("older"), made("newer")
+    older.children[0x1001] = newer.children[0x1002] = "a child"
+    sessions.established(older)
+    sessions.established(newer)
+    assert sessions.behind(0x1001, "mn") is older
+    assert sessions.behind(0x1002, "mn") is newer
+    assert sessions.behind(0x1001, "other") is None
+
+
 def test_of_three_the_one_that_was_never_used_is_one_too_many(sessions):
     first, second, third = made("first"), made("second"), made("third")
     sessions.established(first)
