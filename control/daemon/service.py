@@ -17,7 +17,7 @@ from control.bootstrap.takeover import NodeToRecover
 from control.cluster.open_store import open_store
 from control.cluster.store import Lease
 from control.config import Configuration
-from control.config.nodes import load_nodes
+from control.config.nodes import Node, load_nodes
 from control.control_socket import ControlServer
 from control.daemon.assembly import assemble
 from control.daemon.back_end import BackEndChoice, choose_for_serving
@@ -118,15 +118,7 @@ class Daemon:
         self._writer = self._make_writer()
         cache, longest_s = self._agent.registrations.rules.cache, configuration.mobility.max_lifetime_s
         self._clock_steps = ClockSteps(cache, self._republish, longest_s)
-        self._reload = Reload(
-            configuration,
-            nodes,
-            self._agent,
-            self._assembly.workers,
-            use_certificates=partial(use_certificates, self._agent.endpoint, self._assembly.policy),
-            remove=self._writer.remove_expired,
-            flush=self._flush,
-        )
+        self._reload = self._make_reload(nodes)
         self._home_links = HomeLinkTraffic(
             configuration.datapath.home_links, configuration.datapath.pin_path, self._agent, self._gate.change
         )
@@ -285,6 +277,17 @@ class Daemon:
             fenced_out=self._membership.doubt,
             flush=self._flush,
             observe_latency=self._instruments.binding_update.observe,
+        )
+
+    def _make_reload(self, nodes: list[Node]) -> Reload:
+        return Reload(
+            self._configuration,
+            nodes,
+            self._agent,
+            self._assembly.workers,
+            use_certificates=partial(use_certificates, self._agent.endpoint, self._assembly.policy),
+            remove=self._writer.remove_expired,
+            flush=self._flush,
         )
 
     def _make_status(self) -> Status:
