@@ -37,6 +37,7 @@ _HEALTHY_AFTER_S = 10.0
 _RESTART_DELAY_S = 1.0
 _LONGEST_RESTART_DELAY_S = 30.0
 _DESCRIBING_TIMEOUT_S = 5.0
+_HUNG_AFTER_S = 60.0
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class _Running:
         questions: its questions, one at a time, and the answers.
         started_at: monotonic seconds.
         working: whether it has said anything yet.
+        taken_at: when the channel last took something, or there was nothing to take, monotonic seconds.
         unsent: bytes that the channel has not taken yet.
     """
 
@@ -55,6 +57,7 @@ class _Running:
     channel: socket.socket
     questions: socket.socket
     started_at: float
+    taken_at: float
     unsent: bytearray = field(default_factory=bytearray)
     unframer: Unframer = field(default_factory=Unframer)
     working: bool = False
@@ -234,7 +237,8 @@ class IkeProcesses:
             ours.pop_all()
         channel.setblocking(False)
         questions.setblocking(False)
-        running = self._running[index] = _Running(process, channel, questions, self._loop.time())
+        now = self._loop.time()
+        running = self._running[index] = _Running(process, channel, questions, now, now)
         self._loop.add_reader(channel.fileno(), self._read_reports, index, running)
         self._loop.add_reader(questions.fileno(), self._read_question, index, running)
         running.unsent += frame(self._start_of(index))
@@ -361,6 +365,14 @@ class IkeProcesses:
         except ConnectionError:
             return  # reading tells that it is dead
         del running.unsent[:sent]
+        now = self._loop.time()
+        if sent or not running.unsent:
+            running.taken_at = now
+        elif running.working and now - running.taken_at > _HUNG_AFTER_S:
+            # What it is to do must not pile up for ever, nor its share of the nodes wait.
+            _LOG.error("IKE worker %d has read nothing for %.0f s", index, now - running.taken_at)
+            self._lost(index, running)
+            return
         if running.unsent:
             self._loop.add_writer(running.channel.fileno(), self._write, index, running)
         else:

@@ -22,6 +22,7 @@ from control.config.schema import Configuration, HomeAgentSettings
 from control.daemon.assembly import assemble
 from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_worker_start import WorkerStart
+from control.ike_workers import messages as m
 from control.ike_workers.certificates import pack
 from control.ike_workers.steering import spi_shaper, worker_of
 from control.ikev2.address import SocketAddress
@@ -227,6 +228,22 @@ async def _live(caplog: pytest.LogCaptureFixture) -> None:
         await daemon.until(lambda: daemon.endpoint.statistics["established"] >= len(before) - len(expected), peers)
         for sa in daemon.agent.sessions:
             assert (sa is before[str(sa.remote_identity)]) is (str(sa.remote_identity) not in expected)
+
+        stopped = daemon.processes.process_ids[1]
+        os.kill(stopped, signal.SIGSTOP)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("control.daemon.ike_processes._HUNG_AFTER_S", 0.05)
+
+            def is_replaced() -> bool:
+                daemon.endpoint.command(1, m.MakeKeyPairs(0))
+                daemon.processes.send()
+                return daemon.processes.restarts == 2
+
+            daemon.endpoint.command(1, m.Authorise(bytes(1 << 22)))  # more than fits between the two
+            await daemon.until(is_replaced, peers)
+        assert "IKE worker 1 has read nothing for" in caplog.text
+        assert stopped not in daemon.processes.process_ids
+        await daemon.until(lambda: daemon.processes.working == WORKERS, peers)
         running = daemon.processes.process_ids
     finally:
         daemon.processes.close()
