@@ -6,6 +6,7 @@ All integers are in network byte order.
 
 from __future__ import annotations
 
+import re
 import struct
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -14,7 +15,7 @@ from typing import Any
 
 _ADDRESS_GROUPS = Struct(">8H")
 _ADDRESS_FORMAT = ":%x" * 8 + ":"  # colons at both ends, so that runs of zeros look the same everywhere
-_RUNS_OF_ZEROS = [":0" * length + ":" for length in range(8, 1, -1)]
+_RUNS_OF_ZEROS = re.compile("(?::0){2,}:")
 
 
 class WireError(ValueError):
@@ -166,11 +167,12 @@ def address_text(address: IPv6Address) -> str:
     if address.scope_id:
         return str(address)
     text = _ADDRESS_FORMAT % _ADDRESS_GROUPS.unpack(address.packed)
-    for zeros in _RUNS_OF_ZEROS:
-        at = text.find(zeros)
-        if at >= 0:
-            return text[1:at] + "::" + text[at + len(zeros) : -1]
-    return text[1:-1]
+    runs: list[str] = _RUNS_OF_ZEROS.findall(text)
+    if not runs:
+        return text[1:-1]
+    longest = max(runs, key=len) if len(runs) > 1 else runs[0]
+    before, _, after = text.partition(longest)
+    return before[1:] + "::" + after[:-1]
 
 
 def internet_checksum(data: bytes | bytearray, initial: int = 0) -> int:

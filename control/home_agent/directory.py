@@ -9,6 +9,7 @@ from ipaddress import IPv6Address, IPv6Network
 from control.bootstrap.home_address_pool import HomeAddressPool, PoolExhausted
 from control.eap.account import EapAccount
 from control.eap.packet import EapType
+from control.ikev2.payloads.identification import Identity
 from control.ipsec.static import StaticPair
 
 
@@ -105,6 +106,7 @@ class NodeDirectory:
                 prefixes themselves (RFC 5026 section 5.3.2).
         """
         self._nodes = {node.identity: node for node in nodes}
+        self._ike_identities = _ike_identities(self._nodes)
         self._prefixes = tuple(home_prefixes)
         self.autoconfiguration = autoconfiguration
         # Asked for at every step of every node's exchanges, so whether an address is at home is worked out once.
@@ -181,6 +183,7 @@ class NodeDirectory:
         deferred = {identity: self._nodes[identity] for identity in change.deferred if identity in self._nodes}
         listed = {node.identity: node for node in nodes if node.identity not in change.deferred}
         before, self._nodes = self._nodes, listed | deferred
+        self._ike_identities = _ike_identities(self._nodes)
         for identity in (*change.removed, *change.changed):
             node = self._nodes.get(identity)
             if node is None or node.home_address != before[identity].home_address:
@@ -197,6 +200,14 @@ class NodeDirectory:
     def first_prefix(self) -> IPv6Network:
         """The home prefix for nodes that make themselves a home address."""
         return self._prefixes[0]
+
+    def ike_identity(self, identity: str) -> Identity:
+        """What a node is called in IKE.
+
+        Raises:
+            ValueError: the text is no identity.
+        """
+        return self._ike_identities.get(identity) or Identity.from_text(identity)
 
     def find(self, identity: str) -> AuthorisedNode | None:
         """The node of that identity, None if nobody authorised it."""
@@ -321,3 +332,11 @@ def _is_static(node: AuthorisedNode | None) -> bool:
 
 def _ignore(identity: str, home_address: IPv6Address | None) -> None:
     pass
+
+
+def _ike_identities(nodes: Iterable[str]) -> dict[str, Identity]:
+    """The nodes' identities as IKE has them, worked out before they are wanted in a hurry, and how they are written."""
+    identities = {node: Identity.from_text(node) for node in nodes}
+    for identity in identities.values():
+        str(identity)  # is remembered
+    return identities

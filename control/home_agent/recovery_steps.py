@@ -14,7 +14,6 @@ from control.home_agent.policy import home_address_reply
 from control.home_agent.registrations import Registrations
 from control.ikev2.address import IKE_PORT, SocketAddress
 from control.ikev2.child import ChildRequest
-from control.ikev2.payloads.identification import Identity
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, PROTOCOL_MOBILITY, TrafficSelector
 from control.mobility.messages import HomeAgentSwitch
 from control.signalling_children import MOBILITY_CHILD, PREFIX_DISCOVERY_CHILD
@@ -72,7 +71,7 @@ class RecoverySteps:
             self._local,
             SocketAddress(job.care_of_address, IKE_PORT),
             now,
-            remote_identity=Identity.from_text(job.identity),
+            remote_identity=self._directory.ike_identity(job.identity),
             first_child=self._child_request(PREFIX_DISCOVERY_CHILD, PROTOCOL_ICMPV6, job.home_address),
             configuration=reply,
             initial_contact=self._sessions.current(job.identity) is None,

@@ -65,15 +65,13 @@ class Identity(NamedTuple):
         A name that would be read as another type, like a host name that looks like an address, is written as
         ``type-NUMBER:HEX``, as are types without a text form.
         """
-        return _text(self)
+        return _known_text(self) if len(self.data) <= _CACHED_SIZE else _text(self)
 
     def to_wire(self) -> bytes:
         """The body of an Identification payload, reserved bytes zero."""
         return pack(_FIXED, self.type, _RESERVED) + self.data
 
 
-# Asked for several times in every handshake, and it takes as long as a small cryptographic operation to work out.
-@lru_cache(maxsize=16_384)
 def _text(identity: Identity) -> str:
     text = _natural_text(identity)
     if text is not None:
@@ -83,6 +81,12 @@ def _text(identity: Identity) -> str:
         except ValueError:
             pass
     return f"type-{int(identity.type)}:{identity.data.hex()}"
+
+
+# Asked for several times in every handshake, and it takes as long as a small cryptographic operation to work out.
+# Strangers name themselves too, so long names are not kept.
+_known_text = lru_cache(maxsize=65_536)(_text)
+_CACHED_SIZE = 255
 
 
 def _natural_text(identity: Identity) -> str | None:

@@ -19,6 +19,7 @@ from control.ikev2.numbers import (
 )
 from control.ikev2.payloads import configuration as configuration_module
 from control.ikev2.payloads import delete, security_association, traffic_selector
+from control.ikev2.payloads.identification import _known_text
 from control.ipsec.traffic_selector import TrafficSelector
 from control.wire import WireError
 
@@ -181,6 +182,13 @@ class TestIdentification:
     def test_text_that_is_no_identity_is_refused(self, text):
         with pytest.raises(ValueError, match="no IP address"):
             p.Identity.from_text(text)
+
+    def test_long_names_of_strangers_are_not_kept(self):
+        kept = _known_text.cache_info().currsize
+        name = p.Identity(IdentificationType.FQDN, b"x" * 60_000)
+
+        assert str(name) == "x" * 60_000
+        assert _known_text.cache_info().currsize == kept
 
     def test_a_host_name_that_looks_like_an_address_is_not_taken_for_it(self):
         disguised = p.Identity(IdentificationType.FQDN, b"2001:db8::1")

@@ -57,6 +57,15 @@ def test_prf_plus_is_the_iteration_of_rfc_7296_section_2_13(algorithm, digest):
     assert prf_size(algorithm) == len(block)
 
 
+@pytest.mark.parametrize("algorithm", [Prf.HMAC_SHA2_256, Prf.HMAC_SHA2_384, Prf.HMAC_SHA2_512])
+@pytest.mark.parametrize("size", [0, 1, 20, 63, 64, 65, 127, 128, 129, 300])
+def test_the_prf_is_hmac_for_keys_of_any_size(algorithm, size):
+    digest = {Prf.HMAC_SHA2_256: "sha256", Prf.HMAC_SHA2_384: "sha384", Prf.HMAC_SHA2_512: "sha512"}[algorithm]
+    key = random.Random(size).randbytes(size)
+    for data in (b"", b"Hi There", bytes(range(256)) * 3):
+        assert prf(algorithm, key, data) == hmac.digest(key, data, digest)
+
+
 def test_ike_keys_are_cut_from_the_stream_in_order():
     suite = IkeSuite(AES_128_CBC_SHA256, Prf.HMAC_SHA2_256, DiffieHellmanGroup.CURVE25519)
     keys = IkeKeys.derive(suite, b"g^ir", b"i" * 32, b"r" * 32, b"s" * 16)
