@@ -19,7 +19,7 @@ from control.sockets.ike_udp import IkeSockets, NatTraversalArrival, NatTraversa
 
 # For so long IKE may keep everything else waiting: a storm of handshakes must not delay the Binding Updates of nodes
 # that are served. What is left is read next time round.
-_TURN_S = 0.004
+_TURN_S = 0.010
 # So many at most are dealt with together, which saves a fifth of the time.
 _AT_ONCE = 64
 
