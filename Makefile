@@ -28,9 +28,10 @@ test: setup machine lint unit system ## everything CI runs: lint, unit and prope
 unit: setup ## tests that need no privilege, on all cores
 	@$(python) -m pytest -q -n auto -m "not namespaces and not kernel" $(ARGS)
 
-# Three files at a time, in namespaces and with pins of their own: most of the tests wait for something most of the time.
+# Four files at a time, in namespaces and with pins of their own: most of the tests wait for something most of the time.
+# tests/conftest.py has the longest ones first, which xdist would keep for the end, because they have the fewest tests.
 namespaces: setup ## tests with real XDP and sockets in network namespaces (root)
-	@.ci/tier $(python) namespaces -n 3 --dist loadfile $(ARGS)
+	@.ci/tier $(python) namespaces -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Its 2 processors are emulated: about 4 minutes at most, of which the machine itself takes 20 seconds to start.
 kernel: setup machine ## tests inside Debian's own kernel, under QEMU (root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,6 +18,10 @@ IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false", "no"}
 settings.register_profile("search", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", settings.get_profile("search"), derandomize=True, print_blob=True)
 settings.load_profile("same")
+
+
+LABORATORY = Path(__file__).parent / "lab"
+"""Of the files of this folder each takes up to minutes: begun last, one would keep all processors but one waiting."""
 
 
 def _why_no_namespaces() -> str | None:
@@ -33,7 +38,8 @@ def _why_no_namespaces() -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skips `namespaces` tests where they cannot run, with the reason and the remedy."""
+    """Has the long tests begin first, and skips `namespaces` tests where they cannot run, with reason and remedy."""
+    items.sort(key=lambda item: LABORATORY not in item.path.parents)
     if any(item.get_closest_marker("namespaces") for item in items) and (reason := _why_no_namespaces()):
         for item in items:
             if item.get_closest_marker("namespaces"):
