@@ -16,7 +16,7 @@ IN_CI = os.environ.get("CI", "").lower() not in {"", "0", "false", "no"}
 # Two cores shared with other work: a slow example is no defect, so there is no deadline. The examples are the same each
 # time, so that whether a run passes is no matter of luck; `--hypothesis-profile search` tries others.
 settings.register_profile("search", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("same", settings.get_profile("search"), derandomize=True, print_blob=True)
+settings.register_profile("same", settings.get_profile("search"), derandomize=True, print_blob=True, max_examples=50)
 settings.load_profile("same")
 
 

@@ -198,7 +198,7 @@ class Operations(RuleBasedStateMachine):
 
 def test_any_order_of_calls(testbed):
     Operations.bindings = testbed.bindings
-    run_state_machine_as_test(Operations, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(Operations, settings=settings(max_examples=30, stateful_step_count=25, deadline=None))
     testbed.bindings.remove_many(testbed.bindings.entries())
     # A table that is empty ends every search at once.
     assert not testbed.bindings._table.states[: testbed.bindings._table.slots].any()

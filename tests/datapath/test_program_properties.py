@@ -25,7 +25,7 @@ PLACES = 134
 """Bytes at the beginning of a frame that are changed one by one: headers, options, and what they quote."""
 HEADERS = 62
 
-quick = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.fixture(scope="module", params=SITES)
@@ -124,10 +124,10 @@ def test_every_byte_changed(judged):
                 judged(right)
 
 
-def test_every_byte_of_the_header_has_every_value(judged):
+def test_every_byte_of_the_header_has_every_fourth_value(judged):
     whole = CORPUS["home-address-and-esp"].frame
     for at in range(HEADERS):
-        for value in range(256):
+        for value in range(at % 4, 256, 4):
             judged(whole[:at] + bytes([value]) + whole[at + 1 :])
 
 

@@ -12,8 +12,8 @@ from control.ikev2.message import parse_message
 from tests.fuzz.ike_pair import AGENT, IkePair, conversation, opened_chains
 from tests.fuzz.targets import TARGETS, ike_message
 
-MUTATIONS = 3000
-SLOW = {"ike-datagrams": 1000, "ike-authentic": 1000}
+MUTATIONS = 1000
+SLOW = {"ike-datagrams": 500, "ike-authentic": 500}
 """Fewer of those that need milliseconds each."""
 
 

@@ -24,7 +24,14 @@ NODES = 16
 def workers(home_agent: HomeAgentUnderTest) -> list[int]:
     """The process ids of the workers."""
     children = Path(f"/proc/{home_agent.daemon.pid}/task/{home_agent.daemon.pid}/children").read_text().split()
-    return [pid for pid in map(int, children) if b"ike_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in map(int, children) if _is_worker(pid)]
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"ike_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):  # it has ended since
+        return False
 
 
 def spi_by_node(home_agent: HomeAgentUnderTest) -> dict[str, str]:

@@ -85,12 +85,12 @@ def check(site: Site, sent: bytes, verdict: str, reason: Reason, came: bytes) ->
 def mutations(frame: bytes, places: int) -> Iterator[bytes]:
     """The frame with each of its first bytes changed, in ways that hit limits, flags and neighbouring values.
 
-    Each byte gets a third of these ways in turn; there are many frames.
+    Each byte gets a sixth of these ways in turn; there are many frames.
     """
     for at in range(min(len(frame), places)):
         old = frame[at]
         ways = (0, 1, 41, 44, 58, 60, 0x7F, 0x80, 0xFF, old ^ 1, old ^ 0x10, old ^ 0x80, (old + 1) % 256)
-        for new in set(ways[(at + len(frame)) % 3 :: 3]) - {old}:
+        for new in set(ways[(at + len(frame)) % 6 :: 6]) - {old}:
             yield frame[:at] + bytes([new]) + frame[at + 1 :]
 
 
