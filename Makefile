@@ -39,7 +39,7 @@ unit: setup ## tests that need no privilege, on all cores
 namespaces: setup ## tests with real XDP and sockets in network namespaces (root)
 	@.ci/tier $(python) namespaces -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Its 2 processors are emulated: about 4 minutes at most, of which the machine itself takes 20 seconds to start.
+# Its 2 processors are emulated: 5 to 8 minutes, of which the machine itself takes 20 seconds to start.
 kernel: setup machine ## tests inside Debian's own kernel, under QEMU (root)
 	@.ci/tier $(python) kernel $(ARGS)
 
