@@ -25,8 +25,8 @@ demo: setup ## kill a home agent in network namespaces and watch its mobile node
 
 # The emulated machine leaves half of the processors to the unit tests, which wait for nobody. The tests in namespaces do.
 test: setup machine lint ## everything CI runs: lint, unit and property tests, tests in namespaces and in QEMU (root)
-	@mkdir -p .pytest_cache; $(MAKE) --no-print-directory kernel >.pytest_cache/kernel.log 2>&1 & kernel=$$!; \
-	trap 'kill $$kernel 2>/dev/null' EXIT; \
+	@mkdir -p .pytest_cache; setsid $(MAKE) --no-print-directory kernel >.pytest_cache/kernel.log 2>&1 & kernel=$$!; \
+	trap 'kill -- -$$kernel 2>/dev/null' EXIT INT TERM; \
 	$(MAKE) --no-print-directory unit || exit 1; \
 	wait $$kernel; status=$$?; cat .pytest_cache/kernel.log; exit $$status
 	@$(MAKE) --no-print-directory namespaces
