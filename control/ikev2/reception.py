@@ -7,7 +7,7 @@ opening, which changes nothing, and taking, which looks once more whether the me
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from control.ikev2.address import SocketAddress
 from control.ikev2.cipher import ProtectionError
@@ -40,26 +40,38 @@ _UNREAD = ReceivedPayloads()
 
 
 @dataclass(slots=True)
-class OpenedRequest:
-    """A decrypted request.
+class _Opened:
+    """A decrypted message.
 
     Attributes:
         sa: the IKE SA.
-        header: its header.
         opened: the message.
         way: the addresses it came to and from.
         payloads: its contents, or what is wrong with them, once they are read.
     """
 
     sa: IkeSa
-    header: Header
     opened: OpenedMessage
     way: tuple[SocketAddress, SocketAddress]
-    payloads: ReceivedPayloads | WireError = _UNREAD
+    payloads: ReceivedPayloads | WireError = field(default=_UNREAD, init=False)
 
     def read(self) -> None:
         """Parse its contents."""
-        self.payloads = _parsed(self.opened)
+        try:
+            self.payloads = parse_payloads(self.opened.first_type, self.opened.chain)
+        except WireError as error:
+            self.payloads = error
+
+
+@dataclass(slots=True)
+class OpenedRequest(_Opened):
+    """A decrypted request.
+
+    Attributes:
+        header: its header.
+    """
+
+    header: Header
 
     def take(self, now: float) -> None:
         """Answer it."""
@@ -117,7 +129,7 @@ def open_request(
         environment.count("dropped-unexpected-request")
         return None
     opened = _open(sa, header, data, now)
-    return None if opened is None else OpenedRequest(sa, header, opened, (local, remote))
+    return None if opened is None else OpenedRequest(sa, opened, (local, remote), header)
 
 
 def _answer_to(sa: IkeSa, exchange: int) -> Answer | None:
@@ -156,26 +168,14 @@ def repeat_response(sa: IkeSa, local: SocketAddress, remote: SocketAddress, now:
 
 
 @dataclass(slots=True)
-class OpenedResponse:
+class OpenedResponse(_Opened):
     """A decrypted answer.
 
     Attributes:
-        sa: the IKE SA.
         exchange: what it completes.
-        opened: the message.
-        way: the addresses it came to and from.
-        payloads: its contents, or what is wrong with them, once they are read.
     """
 
-    sa: IkeSa
     exchange: Exchange
-    opened: OpenedMessage
-    way: tuple[SocketAddress, SocketAddress]
-    payloads: ReceivedPayloads | WireError = _UNREAD
-
-    def read(self) -> None:
-        """Parse its contents."""
-        self.payloads = _parsed(self.opened)
 
     def take(self, now: float) -> None:
         """Complete the exchange."""
@@ -207,14 +207,7 @@ def open_response(
         sa.environment.count("dropped-unexpected-response")
         return None
     opened = _open(sa, header, data, now)
-    return None if opened is None else OpenedResponse(sa, exchange, opened, (local, remote))
-
-
-def _parsed(opened: OpenedMessage) -> ReceivedPayloads | WireError:
-    try:
-        return parse_payloads(opened.first_type, opened.chain)
-    except WireError as error:
-        return error
+    return None if opened is None else OpenedResponse(sa, opened, (local, remote), exchange)
 
 
 def _open(sa: IkeSa, header: Header, data: bytes, now: float) -> OpenedMessage | None:
