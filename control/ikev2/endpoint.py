@@ -17,6 +17,7 @@ from control.ikev2.exchange_manager import begin_requests
 from control.ikev2.exchanges import init
 from control.ikev2.first_look import answer_with_cookie
 from control.ikev2.fragmentation import MIN_FRAGMENT_SIZE
+from control.ikev2.handshake import Handshake
 from control.ikev2.message import Header, Message, encode_message, parse_header
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import ConfigurationPayload, Identity, NotifyPayload
@@ -145,16 +146,17 @@ class IkeEndpoint:
             redirected_from: the gateway that has sent this side to ``remote`` (RFC 5685).
             context: kept as ``IkeSa.context``.
         """
-        sa = IkeSa(self._environment, Role.INITIATOR, local, remote, now)
+        handshake = Handshake(
+            remote_identity=remote_identity,
+            first_child=first_child,
+            configuration=configuration,
+            initial_contact=initial_contact,
+            init_tries=init_tries,
+            redirected_from=redirected_from,
+            eap_peer=eap,
+        )
+        sa = IkeSa(self._environment, Role.INITIATOR, local, remote, now, handshake)
         sa.context = context
-        if sa.handshake is not None:
-            sa.handshake.remote_identity = remote_identity
-            sa.handshake.first_child = first_child
-            sa.handshake.configuration = configuration
-            sa.handshake.initial_contact = initial_contact
-            sa.handshake.init_tries = init_tries
-            sa.handshake.redirected_from = redirected_from
-            sa.handshake.eap_peer = eap
         sa.change(Trigger.SEND_INIT)
         sa.exchanges.submit(init.InitExchange(self._environment.ike_offer.proposals[0].groups[0]), now)
         return sa

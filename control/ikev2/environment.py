@@ -35,7 +35,6 @@ from control.ikev2.rate_limit import TokenBucket
 from control.ikev2.timers import TimerHeap
 
 if TYPE_CHECKING:
-    from control.ikev2.exchange_manager import ExchangeManager
     from control.ikev2.sa import IkeSa
 
 _IKE_SPI_SIZE = 8
@@ -61,7 +60,7 @@ class Environment:
         by_spi: every SA by the SPI this side chose.
         half_open: SAs of strangers that are not established yet.
         by_peer: established SAs by authenticated identity of the peer.
-        due: the exchanges of SAs that have a request to begin, and since when.
+        due: SAs that have a request to begin, and since when.
         outbox: datagrams to send.
         event_queue: events not yet fetched.
     """
@@ -93,7 +92,7 @@ class Environment:
         self.by_spi: dict[bytes, IkeSa] = {}
         self.half_open = HalfOpenSas(configuration.half_open_limit, configuration.cookie_threshold)
         self.by_peer: dict[Identity, list[IkeSa]] = {}
-        self.due: list[tuple[ExchangeManager, float]] = []
+        self.due: list[tuple[IkeSa, float]] = []
         self.outbox: list[Datagram] = []
         self.event_queue: list[tuple[IkeSa, Event]] = []
         self._fractions: list[int] = []

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from control.ikev2.exchanges.base import Exchange
 from control.ikev2.message import EncodedChain, encode_payload_chain, encode_unprotected
@@ -22,38 +22,21 @@ if TYPE_CHECKING:
     from control.ikev2.environment import Environment
     from control.ikev2.sa import IkeSa
 
+_NEVER = math.inf
 _LAST_MESSAGE_ID = 0xFFFFFFFF
 _SENT_SLUGS = {exchange: f"sent-{exchange.name.lower().replace('_', '-')}-request" for exchange in ExchangeType}
 
-
-class _Outstanding:
-    """A request that is not answered yet."""
-
-    __slots__ = ("datagrams", "exchange", "message_id", "next_at", "tries", "waiting_s")
-
-    def __init__(self, exchange: Exchange, message_id: int, datagrams: tuple[bytes, ...], waiting_s: float) -> None:
-        self.exchange = exchange
-        self.message_id = message_id
-        self.datagrams = datagrams
-        self.tries = 0
-        self.waiting_s = waiting_s
-        self.next_at = 0.0
-
-
-class _Built(NamedTuple):
-    """A request that has contents, but neither a header nor protection yet."""
-
-    manager: ExchangeManager
-    sa: IkeSa
-    exchange: Exchange
-    payloads: tuple[Payload, ...]
-    now: float
+_Built = tuple[Exchange, tuple[Payload, ...]]
+"""An exchange and the contents of its request, which has neither a header nor protection yet."""
 
 
 class ExchangeManager:
     """The requests and answers of one IKE SA.
 
     Attributes:
+        current: the exchange whose answer is awaited, None without one.
+        request_datagrams: its request as sent, nothing without one.
+        next_at: when that has to be repeated or given up, infinity without one.
         expected_id: message identifier of the peer's next request.
         last_response: the answer to the peer's previous request, in fragments if it is large.
     """
@@ -61,39 +44,31 @@ class ExchangeManager:
     __slots__ = (
         "_is_due",
         "_next_id",
-        "_outstanding",
         "_queue",
         "_request_digest",
         "_sa",
+        "_tries",
+        "_waiting_s",
+        "current",
         "expected_id",
         "last_response",
+        "next_at",
+        "request_datagrams",
     )
 
     def __init__(self, sa: IkeSa) -> None:
         self._sa: IkeSa | None = sa
         self._next_id = 0
-        self._outstanding: _Outstanding | None = None
+        self._tries = 0
+        self._waiting_s = 0.0
         self._queue: tuple[Exchange, ...] = ()
         self._is_due = False
         self._request_digest = 0
+        self.current: Exchange | None = None
+        self.request_datagrams: tuple[bytes, ...] = ()
+        self.next_at = _NEVER
         self.expected_id = 0
         self.last_response: tuple[bytes, ...] | None = None
-
-    @property
-    def current(self) -> Exchange | None:
-        """The exchange whose answer is awaited."""
-        return None if self._outstanding is None else self._outstanding.exchange
-
-    @property
-    def request_datagrams(self) -> tuple[bytes, ...]:
-        """The outstanding request as sent, nothing without one."""
-        return () if self._outstanding is None else self._outstanding.datagrams
-
-    @property
-    def next_at(self) -> float:
-        """When the outstanding request has to be repeated or given up, infinity without one."""
-        outstanding = self._outstanding
-        return math.inf if outstanding is None else outstanding.next_at
 
     @property
     def waiting(self) -> int:
@@ -103,17 +78,17 @@ class ExchangeManager:
     @property
     def is_idle(self) -> bool:
         """Whether no answer is awaited and nothing is about to begin."""
-        return self._outstanding is None and not self._queue
+        return self.current is None and not self._queue
 
     def submit(self, exchange: Exchange, now: float) -> None:
         """Start ``exchange`` with the next :func:`begin_requests` at which the window is open."""
-        self._queue = (*self._queue, exchange)
+        self._queue += (exchange,)
         self.advance(now)
 
     def pending(self) -> Iterator[Exchange]:
         """The exchange whose answer is awaited, and those that wait for the window."""
-        if self._outstanding is not None:
-            yield self._outstanding.exchange
+        if self.current is not None:
+            yield self.current
         yield from self._queue
 
     def take_queue(self) -> tuple[Exchange, ...]:
@@ -123,12 +98,14 @@ class ExchangeManager:
 
     def end_current(self) -> None:
         """Await no answer any more: a verified one has come, or none is of use."""
-        self._outstanding = None
+        self.current = None
+        self.request_datagrams = ()
+        self.next_at = _NEVER
 
     def abandon(self) -> None:
         """Drop all exchanges, begun or not."""
         self._queue = ()
-        self._outstanding = None
+        self.end_current()
 
     def release(self) -> None:
         """Drop all exchanges, for good: the SA is over, and is freed at once if it is not referred to from here."""
@@ -140,50 +117,49 @@ class ExchangeManager:
 
         Only IKE_SA_INIT may do so (RFC 7296 section 2.6).
         """
-        if self._outstanding is not None:
-            self._next_id = self._outstanding.message_id
-            self._queue = (self._outstanding.exchange, *self._queue)
-            self._outstanding = None
+        if self.current is not None:
+            self._next_id -= 1
+            self._queue = (self.current, *self._queue)
+            self.end_current()
             self.advance(now)
 
     def awaited(self, message_id: int, exchange_type: int) -> Exchange | None:
         """The exchange that an answer with this identifier would complete, None if none is expected."""
-        outstanding = self._outstanding
-        if outstanding is None or outstanding.message_id != message_id:
+        exchange = self.current
+        if exchange is None or message_id != self._next_id - 1 or exchange.exchange_type != exchange_type:
             return None
-        exchange = outstanding.exchange
-        return exchange if exchange.exchange_type == exchange_type else None
+        return exchange
 
     def advance(self, now: float) -> None:
         """Have the first waiting exchange begin if the window is open."""
-        if self._queue and self._outstanding is None and not self._is_due and self._sa is not None:
+        if self._queue and self.current is None and not self._is_due and self._sa is not None:
             self._is_due = True
-            self._sa.environment.due.append((self, now))
+            self._sa.environment.due.append((self._sa, now))
 
     def handle_timer(self, now: float) -> None:
-        """Repeat the outstanding request or give up."""
-        sa, outstanding = self._sa, self._outstanding
-        if sa is None or outstanding is None or now < outstanding.next_at:
+        """Repeat the current exchange's request or give up."""
+        sa = self._sa
+        if sa is None or now < self.next_at:
             return
-        if outstanding.tries < _most_tries(sa, outstanding):
-            _transmit(sa, outstanding, now)
+        if self._tries < self._most_tries(sa):
+            self._transmit(sa, "retransmissions", now)
             return
         self.abandon()
         sa.environment.count("requests-unanswered")
         sa.peer_unresponsive(now)
 
     def repeat_at_new_address(self, now: float) -> None:
-        """Send the outstanding request at once, its tries counted anew: nobody was asked there yet."""
-        sa, outstanding = self._sa, self._outstanding
-        if sa is not None and outstanding is not None:
-            outstanding.waiting_s = sa.environment.retransmission.initial_s
-            outstanding.tries = 1  # so that it counts as repeated
-            _transmit(sa, outstanding, now)
+        """Send the current exchange's request at once, its tries counted anew: nobody was asked there yet."""
+        sa = self._sa
+        if sa is not None and self.current is not None:
+            self._waiting_s = sa.environment.retransmission.initial_s
+            self._tries = 1  # the first time was elsewhere
+            self._transmit(sa, "retransmissions", now)
 
     def hasten_failure(self) -> None:
-        """Repeat the outstanding request once more at most: there is reason to believe that it will not succeed."""
-        if self._sa is not None and self._outstanding is not None:
-            self._outstanding.tries = max(self._outstanding.tries, _most_tries(self._sa, self._outstanding) - 1)
+        """Repeat the request once more at most: there is reason to believe that it will not succeed."""
+        if self._sa is not None:
+            self._tries = max(self._tries, self._most_tries(self._sa) - 1)
 
     def is_repetition(self, data: bytes) -> bool:
         """Whether ``data`` is the peer's previous request or its first fragment, bit for bit."""
@@ -200,62 +176,55 @@ class ExchangeManager:
         self.last_response = response
         self.expected_id += 1
 
-    def build(self, now: float) -> _Built | None:
+    def build(self, sa: IkeSa, now: float) -> _Built | None:
         """What the first waiting exchange that still has something to ask for says; None if there is none."""
         self._is_due = False
-        while self._queue and self._outstanding is None and (sa := self._sa) is not None:
-            exchange, *rest = self._queue
-            self._queue = tuple(rest)
+        while self._queue and self.current is None:
+            exchange, self._queue = self._queue[0], self._queue[1:]
             payloads = exchange.build(sa, now)
             if payloads is not None:
-                return _Built(self, sa, exchange, payloads, now)
+                return exchange, payloads
         return None
 
-    def protect(self, built: _Built, encoded: EncodedChain) -> _Outstanding | None:
-        """The request as it goes on the wire, awaited from here on; None if no identifier is left for it."""
-        sa, exchange, message_id = built.sa, built.exchange, self._next_id
+    def begin(self, sa: IkeSa, exchange: Exchange, encoded: EncodedChain, now: float) -> None:
+        """Give the request header and protection, send it and await its answer from here on."""
+        message_id, kind = self._next_id, exchange.exchange_type
         if message_id >= _LAST_MESSAGE_ID:
             # Identifiers must never wrap (RFC 7296 section 2.2).
-            sa.peer_unresponsive(built.now)
-            return None
-        self._next_id += 1
-        kind = exchange.exchange_type
+            sa.peer_unresponsive(now)
+            return
+        self._next_id = message_id + 1
         header = sa.header(kind, message_id, is_response=False)
         if kind is ExchangeType.IKE_SA_INIT:
-            datagrams: tuple[bytes, ...] = (encode_unprotected(header, encoded),)
+            self.request_datagrams = (encode_unprotected(header, encoded),)
         else:
-            datagrams = sa.seal(header, encoded)
-        initial_s = sa.environment.retransmission.initial_s
-        self._outstanding = outstanding = _Outstanding(exchange, message_id, datagrams, initial_s)
-        return outstanding
+            self.request_datagrams = sa.seal(header, encoded)
+        self.current = exchange
+        self._tries = 0
+        self._waiting_s = sa.environment.retransmission.initial_s
+        self._transmit(sa, _SENT_SLUGS[kind], now)
+
+    def _transmit(self, sa: IkeSa, slug: str, now: float) -> None:
+        environment = sa.environment
+        environment.statistics[slug] += 1
+        sa.send(self.request_datagrams, sa.local, sa.remote, now)
+        policy = environment.retransmission
+        self._tries += 1
+        self.next_at = now + self._waiting_s * (1 + policy.jitter * environment.fraction())
+        self._waiting_s *= policy.base
+        environment.timers.bring_forward(sa, self.next_at)
+
+    def _most_tries(self, sa: IkeSa) -> int:
+        tries = sa.handshake.init_tries if sa.handshake is not None else None
+        is_init = self.current is not None and self.current.exchange_type is ExchangeType.IKE_SA_INIT
+        return tries if tries and is_init else sa.environment.retransmission.tries
 
 
 def begin_requests(environment: Environment) -> None:
     """Send the first waiting request of each IKE SA whose window is open."""
     while environment.due:
         due, environment.due = environment.due, []
-        built = [each for manager, now in due if (each := manager.build(now)) is not None]
-        encoded = [encode_payload_chain(each.payloads) for each in built]
-        outstanding = [each.manager.protect(each, chain) for each, chain in zip(built, encoded, strict=True)]
-        for each, request in zip(built, outstanding, strict=True):
-            if request is not None:
-                _transmit(each.sa, request, each.now)
-
-
-def _most_tries(sa: IkeSa, outstanding: _Outstanding) -> int:
-    handshake = sa.handshake
-    if outstanding.exchange.exchange_type is ExchangeType.IKE_SA_INIT and handshake and handshake.init_tries:
-        return handshake.init_tries
-    return sa.environment.retransmission.tries
-
-
-def _transmit(sa: IkeSa, outstanding: _Outstanding, now: float) -> None:
-    environment = sa.environment
-    sa.send(outstanding.datagrams, sa.local, sa.remote, now)
-    slug = "retransmissions" if outstanding.tries else _SENT_SLUGS[outstanding.exchange.exchange_type]
-    environment.statistics[slug] += 1
-    outstanding.tries += 1
-    policy = environment.retransmission
-    outstanding.next_at = now + outstanding.waiting_s * (1 + policy.jitter * environment.fraction())
-    outstanding.waiting_s *= policy.base
-    environment.timers.bring_forward(sa, outstanding.next_at)
+        built = [(sa, each, now) for sa, now in due if (each := sa.exchanges.build(sa, now)) is not None]
+        encoded = [encode_payload_chain(payloads) for _, (_, payloads), _ in built]
+        for (sa, (exchange, _), now), chain in zip(built, encoded, strict=True):
+            sa.exchanges.begin(sa, exchange, chain, now)

@@ -15,6 +15,7 @@ from control.ikev2.states import State
 
 if TYPE_CHECKING:
     from control.ikev2.environment import Environment
+    from control.ikev2.policy import LifetimePolicy
     from control.ikev2.sa import IkeSa
 
 _NEVER = math.inf
@@ -50,9 +51,10 @@ class Lifetimes:
     Attributes:
         ike: of the IKE SA, None for as long as it lives.
         children: of the child SAs by inbound SPI; those that are never rekeyed are missing.
+        next_at: when the first of all that is due, infinity for never. Asked for after every message, so it is kept.
     """
 
-    __slots__ = ("_environment", "_failing_since", "_postponed", "children", "ike")
+    __slots__ = ("_environment", "_failing_since", "_postponed", "children", "ike", "next_at")
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
@@ -60,37 +62,30 @@ class Lifetimes:
         self._postponed: tuple[tuple[float, Exchange], ...] = ()
         self.ike: Lifetime | None = None
         self.children: dict[int, Lifetime] = {}
-
-    @property
-    def next_at(self) -> float:
-        """When :meth:`handle` wants to be called, infinity for never."""
-        earliest = _NEVER if self.ike is None else self.ike.next_at
-        for lifetime in self.children.values():
-            at = lifetime.next_at
-            if at < earliest:
-                earliest = at
-        for at, _ in self._postponed:
-            earliest = min(earliest, at)
-        return earliest
+        self.next_at = _NEVER
 
     def begin_ike(self, now: float) -> None:
         """The IKE SA has new keys."""
-        self.ike = self._lifetime(self._environment.configuration.lifetimes.ike_s, now)
+        policy = self._environment.configuration.lifetimes
+        if policy.ike_s:
+            self.ike = self._begin(policy.ike_s, policy, now)
 
     def begin_child(self, inbound_spi: int, now: float) -> None:
         """A child SA was made."""
-        lifetime = self._lifetime(self._environment.configuration.lifetimes.child_s, now)
-        if lifetime is not None:
-            self.children[inbound_spi] = lifetime
+        policy = self._environment.configuration.lifetimes
+        if policy.child_s:
+            self.children[inbound_spi] = self._begin(policy.child_s, policy, now)
 
     def end_child(self, inbound_spi: int) -> None:
         """A child SA is over."""
-        self.children.pop(inbound_spi, None)
+        if self.children.pop(inbound_spi, None) is not None:
+            self._find_next()
 
     def inherit(self, older: Lifetimes) -> None:
         """The children of another IKE SA are those of this one now."""
         self.children, older.children = older.children, {}
         self._postponed, older._postponed = older._postponed, ()
+        self._find_next()
 
     def rekey_ike_later(self, exchange: Exchange, now: float, *, refused: bool) -> None:
         """The peer has not rekeyed the IKE SA; ``refused`` unless it gave a temporary failure as the reason."""
@@ -108,17 +103,20 @@ class Lifetimes:
             return
         if lifetime is not None:
             lifetime.rekey_at = None
+            self._find_next()
         sa.rekey_child(inbound_spi, now)
 
     def _again(self, lifetime: Lifetime | None, exchange: Exchange, at: float) -> None:
         if lifetime is not None:
             lifetime.rekey_at = at
+            self._find_next()
         else:
             self.postpone(exchange, at)
 
     def postpone(self, exchange: Exchange, at: float) -> None:
         """Begin ``exchange`` at that time."""
         self._postponed = (*self._postponed, (at, exchange))
+        self.next_at = min(self.next_at, at)
 
     def retry(self, exchange: Exchange, now: float) -> None:
         """Begin ``exchange`` when the peer may have overcome its temporary failure."""
@@ -141,6 +139,11 @@ class Lifetimes:
             self._environment.count("liveness-probes")
             sa.probe_liveness(now)
         keep_mapping_alive(sa, now)
+        if now >= self.next_at:
+            self._do_due(sa, now)
+            self._find_next()
+
+    def _do_due(self, sa: IkeSa, now: float) -> None:
         due = [exchange for at, exchange in self._postponed if now >= at]
         self._postponed = tuple(entry for entry in self._postponed if now < entry[0])
         for exchange in due:
@@ -164,12 +167,16 @@ class Lifetimes:
             self.ike.rekey_at = None
             sa.rekey(now)
 
-    def _lifetime(self, duration_s: float, now: float) -> Lifetime | None:
-        if not duration_s:
-            return None
-        policy = self._environment.configuration.lifetimes
+    def _begin(self, duration_s: float, policy: LifetimePolicy, now: float) -> Lifetime:
         rekey_at = now + duration_s * (1 - policy.jitter * self._environment.fraction())
+        if rekey_at < self.next_at:
+            self.next_at = rekey_at
         return Lifetime(rekey_at, now + duration_s * (1 + policy.overtime))
+
+    def _find_next(self) -> None:
+        lifetimes = [*self.children.values()] if self.ike is None else [self.ike, *self.children.values()]
+        times = [*(lifetime.next_at for lifetime in lifetimes), *(at for at, _ in self._postponed)]
+        self.next_at = min(times, default=_NEVER)
 
     def _waiting_s(self, refused: bool) -> float:
         policy = self._environment.configuration.lifetimes
@@ -182,14 +189,13 @@ def next_deadline(sa: IkeSa) -> float:
     if state is State.CLOSED:
         return _NEVER
     earliest = sa.exchanges.next_at
-    if sa.expires_at is not None and sa.expires_at < earliest:
+    if sa.expires_at < earliest:
         earliest = sa.expires_at
     if sa.partial_messages:
         earliest = min(earliest, *[partial.expires_at for partial in sa.partial_messages.values()])
     if state is State.ESTABLISHED:
-        renew_at = sa.lifetimes.next_at
-        if renew_at < earliest:
-            earliest = renew_at
+        if sa.lifetimes.next_at < earliest:
+            earliest = sa.lifetimes.next_at
         if (probe_at := _probe_at(sa)) is not None and probe_at < earliest:
             earliest = probe_at
         if sa.nat is not None and sa.nat.local_behind and (mapping_at := keepalive_at(sa)) is not None:

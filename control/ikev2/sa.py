@@ -68,7 +68,7 @@ class IkeSa:
         rekeying: this side's rekeying of it that is not answered yet, else None.
         predecessor: in state UNDECIDED the SA whose place it may take, else None.
         handshake: material of the handshake, None once it is over.
-        expires_at: when a half-open or lingering SA is dropped.
+        expires_at: when a half-open or lingering SA is dropped, else infinity.
         looked_at: of the timer heap.
     """
 
@@ -111,7 +111,13 @@ class IkeSa:
     )
 
     def __init__(
-        self, environment: Environment, role: Role, local: SocketAddress, remote: SocketAddress, now: float
+        self,
+        environment: Environment,
+        role: Role,
+        local: SocketAddress,
+        remote: SocketAddress,
+        now: float,
+        handshake: Handshake | None,
     ) -> None:
         self.environment = environment
         self.role = role
@@ -143,8 +149,8 @@ class IkeSa:
         self.superseded: dict[int, int] = {}
         self.rekeying: IkeRekeying | None = None
         self.predecessor: IkeSa | None = None
-        self.handshake: Handshake | None = Handshake()
-        self.expires_at: float | None = None
+        self.handshake = handshake
+        self.expires_at = math.inf
         self.looked_at = math.inf
         self._half_open_key: tuple[SocketAddress, bytes] | None = None
         self._close_reason: str | None = None
@@ -307,17 +313,18 @@ class IkeSa:
         self, peer: Identity, configuration: ConfigurationPayload | None, now: float, *, initial_contact: bool = False
     ) -> None:
         """Both sides are authenticated."""
+        environment = self.environment
         self.change(Trigger.AUTHENTICATED)
         self._leave_half_open()
-        self.expires_at = None
+        self.expires_at = math.inf
         self.handshake = None
         self.remote_identity = peer
         self.peer_configuration = configuration
         self.established_at = now
         self.lifetimes.begin_ike(now)
-        self.environment.enlist(self, peer)
-        self.environment.emit(self, IkeEstablished(peer, configuration, initial_contact))
-        self.environment.count("established")
+        environment.enlist(self, peer)
+        environment.emit(self, IkeEstablished(peer, configuration, initial_contact))
+        environment.count("established")
 
     def add_child(self, child: ChildSa, now: float, replaces: ChildSa | None = None) -> None:
         """A child SA was agreed, in the place of ``replaces`` if that is given."""
@@ -395,7 +402,7 @@ class IkeSa:
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
-        if self.expires_at is not None and now >= self.expires_at:
+        if now >= self.expires_at:
             if self.state is State.HALF_OPEN:
                 self.environment.count("half-open-expired")
                 self.fail("timeout", "no valid IKE_AUTH came", now=now)
@@ -449,9 +456,8 @@ class IkeSa:
 
     def send(self, datagrams: Iterable[bytes], local: SocketAddress, remote: SocketAddress, now: float) -> None:
         """Hand out datagrams of this SA for sending."""
-        outbox = self.environment.outbox
         for datagram in datagrams:
-            outbox.append(Datagram(datagram, local, remote))
+            self.environment.outbox.append(Datagram(datagram, local, remote))
         self.last_sent_at = now
 
     def header(self, exchange: int, message_id: int, *, is_response: bool) -> Header:
@@ -466,11 +472,12 @@ class IkeSa:
 
     def seal(self, header: Header, encoded: EncodedChain) -> tuple[bytes, ...]:
         """The same, of payloads that are encoded already."""
-        if self.cipher is None:
+        cipher = self.cipher
+        if cipher is None:
             raise NotEstablished("there are no keys yet")
         first_type, chain = encoded
-        prefix = encrypted_prefix(header, first_type, body_size := self.cipher.body_size(len(chain)))
-        most = self.environment.configuration.fragment_size
-        if self.uses_fragments and len(prefix) + body_size > most:
-            return seal_fragments(self.cipher, header, first_type, chain, most)
-        return (prefix + self.cipher.seal(chain, prefix),)
+        body_size = cipher.body_size(len(chain))
+        prefix = encrypted_prefix(header, first_type, body_size)
+        if self.uses_fragments and len(prefix) + body_size > (most := self.environment.configuration.fragment_size):
+            return seal_fragments(cipher, header, first_type, chain, most)
+        return (prefix + cipher.seal(chain, prefix),)

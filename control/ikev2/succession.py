@@ -47,8 +47,7 @@ class IkeRekeying:
 
 def make_successor(old: IkeSa, role: Role, now: float) -> IkeSa:
     """An IKE SA with the same peer as ``old``, without keys yet."""
-    successor = type(old)(old.environment, role, old.local, old.remote, now)
-    successor.handshake = None
+    successor = type(old)(old.environment, role, old.local, old.remote, now, handshake=None)
     successor.local_identity = old.local_identity
     successor.uses_fragments = old.uses_fragments
     successor.takes_redirects = old.takes_redirects

@@ -46,7 +46,8 @@ class TimerHeap(Generic[Item]):
         """Note that ``item`` wants attention by then; without effect if it is looked at sooner."""
         if deadline >= item.looked_at:
             return
-        self.remove(item)
+        if item.looked_at != math.inf:
+            self.remove(item)
         item.looked_at = deadline
         heappush(self._entries, (deadline, next(self._order), item))
 

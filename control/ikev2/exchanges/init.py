@@ -14,6 +14,7 @@ from control.ikev2.events import IkeRedirected
 from control.ikev2.exchanges.auth import AuthExchange
 from control.ikev2.exchanges.base import NONCE_SIZE, slug
 from control.ikev2.exchanges.eap_auth import EapAuthExchange
+from control.ikev2.handshake import Handshake
 from control.ikev2.message import ZERO_SPI, Header, Message, ReceivedMessage, encode_message, parse_message
 from control.ikev2.nat import detect, detection_payloads, float_to_nat_traversal_port
 from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
@@ -40,7 +41,6 @@ from control.ikev2.states import Role, State, Trigger
 from control.wire import WireError
 
 if TYPE_CHECKING:
-    from control.ikev2.handshake import Handshake
     from control.ikev2.sa import IkeSa
 
 _MAX_COOKIE = 64
@@ -310,7 +310,7 @@ def answer(
     except InvalidPublicValue as error:
         environment.count(f"dropped-{error.reason}")
         return
-    sa = make_sa(environment, Role.RESPONDER, local, remote, now)
+    sa = make_sa(environment, Role.RESPONDER, local, remote, now, Handshake())
     _accept(sa, message, data, choice, KeyExchangePayload(key_pair.group, key_pair.public), nonce.nonce, secret, now)
 
 
