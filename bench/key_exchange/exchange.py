@@ -24,7 +24,7 @@ from control.ikev2.payloads import Identity
 from control.ipsec.traffic_selector import PROTOCOL_ICMPV6, TrafficSelector
 from control.mobile_node.node import MobileNode
 from control.mobility.extension_headers import parse_ipv6
-from control.wire import address_text
+from control.wire import address_text, ipv6_address
 
 
 @dataclass(slots=True)
@@ -135,6 +135,7 @@ def take_over_all(scene: Scene, link: Link, key_pairs: int = 0) -> Run:
     """
     agent, now = scene.survivor, 2.0
     address_text.cache_clear()  # the failed agent, which is another process in life, has filled it
+    ipv6_address.cache_clear()
     run = Run(scene, agent, link, now)
     agent.prepare(key_pairs)
     nodes = [
@@ -158,6 +159,7 @@ def authenticate_all(scene: Scene, link: Link, *, second_child: bool = False) ->
     """
     agent, now = scene.survivor, 2.0
     address_text.cache_clear()
+    ipv6_address.cache_clear()
     scene.make_certificates_known()
     run = Run(scene, agent, link, now)
 

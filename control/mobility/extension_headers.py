@@ -28,7 +28,8 @@ OPTION_SWAPPED_CARE_OF_ADDRESS = 0x1E
 """What the data path turns a Home Address option into: skipped if unknown, it holds the care-of address."""
 
 _IPV6_HEADER = Struct(">IHBB16s16s")  # version, traffic class and flow label, length, next header, hop limit, addresses
-_ROUTING_HEADER = Struct(">BBBB4x16s")  # next header, length, type, segments left, reserved, home address
+_HEADERS_TO_MOBILE_NODE = Struct(">IHBB16s16s BBBB4x16s")  # and next header, length, type, segments left, home address
+_ROUTING_HEADER_SIZE = 24
 
 _VERSION = 6
 _OPTION_PAD1 = 0
@@ -112,10 +113,22 @@ def build_to_mobile_node(
 ) -> bytes:
     """A packet to a mobile node away from home, with a type 2 routing header (RFC 6275 section 6.4.1)."""
     try:
-        header = _ROUTING_HEADER.pack(next_header, _ROUTING_TYPE_2_LENGTH, _ROUTING_TYPE_2, 1, home_address.packed)
+        headers = _HEADERS_TO_MOBILE_NODE.pack(
+            _VERSION << 28,
+            _ROUTING_HEADER_SIZE + len(payload),
+            PROTOCOL_ROUTING,
+            DEFAULT_HOP_LIMIT,
+            home_agent.packed,
+            care_of_address.packed,
+            next_header,
+            _ROUTING_TYPE_2_LENGTH,
+            _ROUTING_TYPE_2,
+            1,
+            home_address.packed,
+        )
     except struct.error as error:
         raise WireError("field-overflow", str(error)) from None
-    return build_ipv6(home_agent, care_of_address, PROTOCOL_ROUTING, header + payload)
+    return headers + payload
 
 
 def build_from_mobile_node(

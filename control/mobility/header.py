@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from ipaddress import IPv6Address
 from struct import Struct
 
 from control.mobility.messages import KNOWN_MESSAGES, MobilityMessage, UnknownMobilityMessage
 from control.mobility.numbers import MOBILITY_HEADER_PROTOCOL, NO_NEXT_HEADER
-from control.mobility.options import write_options
-from control.wire import Reader, WireError, Writer, internet_checksum
+from control.mobility.options import encode_options
+from control.wire import Reader, WireError, internet_checksum
 
 _HEADER = Struct(">BBBBH")  # payload protocol, length, type, reserved, checksum
-_CHECKSUM = Struct(">H")
 _BLOCK = 8
-_MOST_BLOCKS = 255
-_LENGTH_OFFSET = 1
-_CHECKSUM_OFFSET = 4
 
 
 def build_mobility_message(message: MobilityMessage, source: IPv6Address, destination: IPv6Address) -> bytes:
@@ -29,21 +26,18 @@ def build_mobility_message(message: MobilityMessage, source: IPv6Address, destin
     Raises:
         WireError: a field does not fit.
     """
-    writer = Writer()
-    writer.put(_HEADER.pack(NO_NEXT_HEADER, 0, message.message_type, 0, 0))
-    message.write_data(writer)
-    if isinstance(message, UnknownMobilityMessage):
-        if len(writer) % _BLOCK or len(writer) < _BLOCK:
-            raise WireError("bad-field-size", f"{len(message.data)} bytes of message data")
-    else:
-        write_options(writer, message.options)
-    header = writer.buffer
-    blocks = len(header) // _BLOCK - 1
-    if blocks > _MOST_BLOCKS:
-        raise WireError("field-overflow", f"{blocks} blocks")
-    header[_LENGTH_OFFSET] = blocks
-    _CHECKSUM.pack_into(header, _CHECKSUM_OFFSET, _checksum(header, source, destination))
-    return bytes(header)
+    try:
+        data = message.fixed_data()
+        if not isinstance(message, UnknownMobilityMessage):
+            data += encode_options(message.options, _HEADER.size + len(data))
+        blocks, rest = divmod(_HEADER.size + len(data), _BLOCK)
+        if rest or not blocks:
+            raise WireError("bad-field-size", f"{len(data)} bytes of message data")
+        kind = message.message_type
+        checksum = _checksum(_HEADER.pack(NO_NEXT_HEADER, blocks - 1, kind, 0, 0) + data, source, destination)
+        return _HEADER.pack(NO_NEXT_HEADER, blocks - 1, kind, 0, checksum) + data
+    except struct.error as error:
+        raise WireError("field-overflow", str(error)) from None
 
 
 def parse_mobility_message(data: bytes, source: IPv6Address, destination: IPv6Address) -> MobilityMessage:
@@ -60,8 +54,9 @@ def parse_mobility_message(data: bytes, source: IPv6Address, destination: IPv6Ad
         WireError: ``truncated``, ``trailing-bytes``; ``bad-checksum`` (discard silently); ``bad-payload-protocol``
             and ``bad-header-length`` (an ICMPv6 Parameter Problem with pointer 0 or 1 may be sent); or an option's.
     """
-    reader = Reader(data)
-    payload_protocol, blocks, message_type, _, _ = reader.fields(_HEADER)
+    if len(data) < _HEADER.size:
+        raise WireError("truncated", f"{len(data)} bytes of a Mobility Header")
+    payload_protocol, blocks, message_type, _, _ = _HEADER.unpack_from(data)
     size = (blocks + 1) * _BLOCK
     if len(data) < size:
         raise WireError("truncated", f"{len(data)} bytes of a Mobility Header of {size}")
@@ -71,14 +66,14 @@ def parse_mobility_message(data: bytes, source: IPv6Address, destination: IPv6Ad
         raise WireError("bad-checksum", f"Mobility Header type {message_type}")
     known = KNOWN_MESSAGES.get(message_type)
     if known is None:
-        return UnknownMobilityMessage(message_type, reader.rest())
+        return UnknownMobilityMessage(message_type, data[_HEADER.size :])
     if payload_protocol != NO_NEXT_HEADER:
         raise WireError("bad-payload-protocol", str(payload_protocol))
-    if reader.remaining < known.fixed_size:
+    if size - _HEADER.size < known.fixed_size:
         raise WireError("bad-header-length", f"{size} bytes for a Mobility Header of type {message_type}")
-    return known.read_data(reader)
+    return known.read_data(Reader(data, _HEADER.size))
 
 
-def _checksum(header: bytes | bytearray, source: IPv6Address, destination: IPv6Address) -> int:
+def _checksum(header: bytes, source: IPv6Address, destination: IPv6Address) -> int:
     # The pseudo-header counts as the sum of its numbers: the checksum does not mind where in it 16-bit words stand.
     return internet_checksum(header, int(source) + int(destination) + len(header) + MOBILITY_HEADER_PROTOCOL)

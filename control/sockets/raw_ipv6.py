@@ -11,7 +11,7 @@ from ipaddress import IPv6Address
 from control.records import dataclass
 from control.sockets.ike_udp import care_of_address_in
 from control.sockets.kernel_socket import KernelSocket, enlarge_receive_buffer
-from control.wire import WireError
+from control.wire import WireError, ipv6_address
 from datapath.xfrm.probe import SO_RCVMARK
 
 _RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
@@ -80,7 +80,7 @@ class SignallingSocket(KernelSocket):
             except WireError as error:
                 self.statistics[f"destination-options-{error.reason}"] += 1
                 continue
-            source = IPv6Address(socket.inet_pton(socket.AF_INET6, peer[0].partition("%")[0]))
+            source = ipv6_address(socket.inet_pton(socket.AF_INET6, peer[0].partition("%")[0]))
             yield SignallingPacket(bytes(self._buffer[:size]), source, care_of_address, _mark(ancillary))
 
     def send(self, payload: bytes, destination: IPv6Address) -> bool:

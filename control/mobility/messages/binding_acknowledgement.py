@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
 from control.records import dataclass
-from control.wire import Reader, Writer
+from control.wire import Reader
 
 _FIXED = Struct(">BBHH")  # status, flags, sequence number, lifetime
 _KEY_MANAGEMENT = 0x80
@@ -74,10 +74,10 @@ class BindingAcknowledgement:
         """Whether the Binding Update was accepted."""
         return self.status < _FIRST_REJECTION
 
-    def write_data(self, writer: Writer) -> None:
-        """Append the fixed part of the message data."""
+    def fixed_data(self) -> bytes:
+        """The fixed part of the message data; raises struct.error if a field does not fit."""
         flags = (_KEY_MANAGEMENT if self.key_management else 0) | (_MOBILE_ROUTER if self.mobile_router else 0)
-        writer.fields(_FIXED, self.status, flags, self.sequence_number, self.lifetime_units)
+        return _FIXED.pack(self.status, flags, self.sequence_number, self.lifetime_units)
 
     @classmethod
     def read_data(cls, reader: Reader) -> Self:

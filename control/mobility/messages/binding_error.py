@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv6Address
+from struct import Struct
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
-from control.wire import Reader, Writer
+from control.wire import Reader, ipv6_address
+
+_FIXED = Struct(">Bx16s")  # status, reserved, home address
 
 
 class BindingErrorStatus(IntEnum):
@@ -36,15 +39,12 @@ class BindingError:
     home_address: IPv6Address
     options: tuple[MobilityOption, ...] = ()
 
-    def write_data(self, writer: Writer) -> None:
-        """Append the fixed part of the message data."""
-        writer.u8(self.status)
-        writer.u8(0)
-        writer.ipv6(self.home_address)
+    def fixed_data(self) -> bytes:
+        """The fixed part of the message data; raises struct.error if a field does not fit."""
+        return _FIXED.pack(self.status, self.home_address.packed)
 
     @classmethod
     def read_data(cls, reader: Reader) -> Self:
         """Read the message data and its options; raises WireError."""
-        status = reader.u8()
-        reader.skip(1)
-        return cls(status, reader.ipv6(), read_options(reader))
+        status, home_address = reader.fields(_FIXED)
+        return cls(status, ipv6_address(home_address), read_options(reader))

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
-from control.wire import Reader, Writer
+from control.wire import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class BindingRefreshRequest:
 
     options: tuple[MobilityOption, ...] = ()
 
-    def write_data(self, writer: Writer) -> None:
-        """Append the fixed part of the message data."""
-        writer.u16(0)
+    def fixed_data(self) -> bytes:
+        """The fixed part of the message data."""
+        return bytes(2)
 
     @classmethod
     def read_data(cls, reader: Reader) -> Self:

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
 from control.mobility.options import AlternateCareOfAddress, MobilityOption, find_option, read_options
 from control.records import dataclass
-from control.wire import Reader, Writer
+from control.wire import Reader
 
 _FIXED = Struct(">HHH")  # sequence number, flags, lifetime
 _ACKNOWLEDGE = 0x8000
@@ -57,8 +57,8 @@ class BindingUpdate:
         option = find_option(self.options, AlternateCareOfAddress)
         return None if option is None else option.care_of_address
 
-    def write_data(self, writer: Writer) -> None:
-        """Append the fixed part of the message data."""
+    def fixed_data(self) -> bytes:
+        """The fixed part of the message data; raises struct.error if a field does not fit."""
         flags = (
             (_ACKNOWLEDGE if self.acknowledge else 0)
             | (_HOME_REGISTRATION if self.home_registration else 0)
@@ -66,7 +66,7 @@ class BindingUpdate:
             | (_KEY_MANAGEMENT if self.key_management else 0)
             | (_MOBILE_ROUTER if self.mobile_router else 0)
         )
-        writer.fields(_FIXED, self.sequence_number, flags, self.lifetime_units)
+        return _FIXED.pack(self.sequence_number, flags, self.lifetime_units)
 
     @classmethod
     def read_data(cls, reader: Reader) -> Self:

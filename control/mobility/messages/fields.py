@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from control.wire import WireError, Writer
+from control.wire import WireError
 
 
-def put_exactly(writer: Writer, value: bytes, size: int) -> None:
-    """Append a field of a fixed size; raises WireError("bad-field-size") for a value of another."""
+def exactly(value: bytes, size: int) -> bytes:
+    """A field of a fixed size; raises WireError("bad-field-size") for a value of another."""
     if len(value) != size:
         raise WireError("bad-field-size", f"{len(value)} bytes for a field of {size}")
-    writer.put(value)
+    return value

@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
 from control.records import dataclass
-from control.wire import Reader, Writer
+from control.wire import Reader
 
 _FIXED = Struct(">BB")  # number of addresses, flags
 _BOOTSTRAP = 0x80
@@ -35,11 +35,12 @@ class HomeAgentSwitch:
     bootstrap: bool = False
     options: tuple[MobilityOption, ...] = ()
 
-    def write_data(self, writer: Writer) -> None:
-        """Append the fixed part of the message data; raises WireError for more than 255 addresses."""
-        writer.fields(_FIXED, len(self.addresses), _BOOTSTRAP if self.bootstrap else 0)
+    def fixed_data(self) -> bytes:
+        """The number of addresses, flags and the addresses; raises struct.error for more than 255 of them."""
+        data = _FIXED.pack(len(self.addresses), _BOOTSTRAP if self.bootstrap else 0)
         for address in self.addresses:
-            writer.ipv6(address)
+            data += address.packed
+        return data
 
     @classmethod
     def read_data(cls, reader: Reader) -> Self:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from struct import Struct
 from typing import ClassVar, Self
 
-from control.mobility.messages.fields import put_exactly
+from control.mobility.messages.fields import exactly
 from control.mobility.options import MobilityOption, read_options
-from control.wire import Reader, Writer
+from control.wire import Reader
+
+_NONCE_INDEX = Struct(">H")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +26,9 @@ class TestInitMessage:
     cookie: bytes
     options: tuple[MobilityOption, ...] = ()
 
-    def write_data(self, writer: Writer) -> None:
-        """Append the fixed part of the message data; raises WireError for a cookie of another size."""
-        writer.u16(0)
-        put_exactly(writer, self.cookie, 8)
+    def fixed_data(self) -> bytes:
+        """The fixed part of the message data; raises WireError for a cookie of another size."""
+        return bytes(2) + exactly(self.cookie, 8)
 
     @classmethod
     def read_data(cls, reader: Reader) -> Self:
@@ -52,11 +54,9 @@ class TestMessage:
     keygen_token: bytes = field(repr=False)
     options: tuple[MobilityOption, ...] = ()
 
-    def write_data(self, writer: Writer) -> None:
-        """Append the fixed part of the message data; raises WireError for fields of another size."""
-        writer.u16(self.nonce_index)
-        put_exactly(writer, self.cookie, 8)
-        put_exactly(writer, self.keygen_token, 8)
+    def fixed_data(self) -> bytes:
+        """The fixed part of the message data; raises WireError or struct.error if a field does not fit."""
+        return _NONCE_INDEX.pack(self.nonce_index) + exactly(self.cookie, 8) + exactly(self.keygen_token, 8)
 
     @classmethod
     def read_data(cls, reader: Reader) -> Self:

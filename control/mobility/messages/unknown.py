@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from control.wire import Writer
-
 
 @dataclass(frozen=True, slots=True)
 class UnknownMobilityMessage:
@@ -24,6 +22,6 @@ class UnknownMobilityMessage:
         """The MH Type, under the name the known messages use."""
         return self.type
 
-    def write_data(self, writer: Writer) -> None:
-        """Append the message data."""
-        writer.put(self.data)
+    def fixed_data(self) -> bytes:
+        """The message data."""
+        return self.data

@@ -5,7 +5,7 @@ from __future__ import annotations
 from control.mobility.options.alternate_care_of_address import AlternateCareOfAddress
 from control.mobility.options.binding_authorization_data import BindingAuthorizationData
 from control.mobility.options.binding_refresh_advice import BindingRefreshAdvice
-from control.mobility.options.codec import MobilityOption, find_option, read_options, write_options
+from control.mobility.options.codec import MobilityOption, encode_options, find_option, read_options
 from control.mobility.options.dns_update import DnsUpdate, DnsUpdateStatus
 from control.mobility.options.mobile_network_prefix import MobileNetworkPrefix
 from control.mobility.options.mobile_node_identifier import MobileNodeIdentifier, MobileNodeIdentifierSubtype
@@ -24,7 +24,7 @@ __all__ = [
     "MobilityOption",
     "NonceIndices",
     "UnknownMobilityOption",
+    "encode_options",
     "find_option",
     "read_options",
-    "write_options",
 ]

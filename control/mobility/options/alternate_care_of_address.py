@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
 from control.records import dataclass
-from control.wire import Reader, Writer
+from control.wire import Writer, ipv6_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class AlternateCareOfAddress:
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.ALTERNATE_CARE_OF_ADDRESS
     alignment: ClassVar[tuple[int, int]] = (8, 6)
+    data_sizes: ClassVar[range] = range(16, 17)
 
     care_of_address: IPv6Address
 
@@ -24,6 +25,6 @@ class AlternateCareOfAddress:
         writer.ipv6(self.care_of_address)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the option data; raises WireError."""
-        return cls(reader.ipv6())
+    def read_data(cls, data: bytes) -> Self:
+        """Take the option data, of a permitted size, apart."""
+        return cls(ipv6_address(data))

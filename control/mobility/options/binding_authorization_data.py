@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
-from control.wire import Reader, Writer
+from control.wire import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,7 @@ class BindingAuthorizationData:
     """
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.BINDING_AUTHORIZATION_DATA
+    data_sizes: ClassVar[range] = range(256)
 
     authenticator: bytes
 
@@ -30,6 +31,6 @@ class BindingAuthorizationData:
         writer.put(self.authenticator)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the option data; raises WireError."""
-        return cls(reader.rest())
+    def read_data(cls, data: bytes) -> Self:
+        """Take the option data, of a permitted size, apart."""
+        return cls(data)

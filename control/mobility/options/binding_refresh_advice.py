@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityOptionType
-from control.wire import Reader, Writer
+from control.wire import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class BindingRefreshAdvice:
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.BINDING_REFRESH_ADVICE
     alignment: ClassVar[tuple[int, int]] = (2, 0)
+    data_sizes: ClassVar[range] = range(2, 3)
 
     refresh_interval_units: int
 
@@ -32,6 +33,6 @@ class BindingRefreshAdvice:
         writer.u16(self.refresh_interval_units)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the option data; raises WireError."""
-        return cls(reader.u16())
+    def read_data(cls, data: bytes) -> Self:
+        """Take the option data, of a permitted size, apart."""
+        return cls(int.from_bytes(data, "big"))

@@ -6,7 +6,7 @@ each option and the end of the message ask for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias, TypeVar
 
 from control.mobility.numbers import MobilityOptionType
@@ -34,6 +34,7 @@ MobilityOption: TypeAlias = _KnownOption | UnknownMobilityOption
 _OptionT = TypeVar("_OptionT")
 
 _PAD1, _PADN = int(MobilityOptionType.PAD1), int(MobilityOptionType.PADN)
+_AUTHORIZATION = int(MobilityOptionType.BINDING_AUTHORIZATION_DATA)
 _BLOCK = 8
 """A Mobility Header is a multiple of this many octets long."""
 # By number of octets: nothing, Pad1, or PadN.
@@ -72,8 +73,6 @@ def read_options(reader: Reader) -> tuple[MobilityOption, ...]:
     data = reader.rest()
     offset, size = 0, len(data)
     while offset < size:
-        if options and options[-1].option_type == MobilityOptionType.BINDING_AUTHORIZATION_DATA:
-            raise WireError("authorization-not-last", f"{size - offset} bytes follow")
         option_type = data[offset]
         if option_type == _PAD1:
             offset += 1
@@ -82,44 +81,47 @@ def read_options(reader: Reader) -> tuple[MobilityOption, ...]:
         offset = start + data[offset + 1] if start <= size else start
         if offset > size:
             raise WireError("truncated", f"mobility option {option_type}")
-        if option_type != _PADN:
-            options.append(_read_option(option_type, Reader(data, start, offset)))
+        if option_type == _PADN:
+            continue
+        options.append(_read_option(option_type, data[start:offset]))
+        if option_type == _AUTHORIZATION and offset < size:
+            raise WireError("authorization-not-last", f"{size - offset} bytes follow")
     return tuple(options)
 
 
-def _read_option(option_type: int, data: Reader) -> MobilityOption:
+def _read_option(option_type: int, data: bytes) -> MobilityOption:
     known = _KNOWN_OPTIONS.get(option_type)
     if known is None:
-        return UnknownMobilityOption(option_type, data.rest())
-    size = data.remaining
-    try:
-        option = known.read_data(data)
-        data.expect_end()
-    except WireError as error:
-        if error.reason in ("truncated", "trailing-bytes"):
-            raise WireError("bad-option-length", f"mobility option {option_type} of {size} bytes") from error
-        raise
-    return option
+        return UnknownMobilityOption(option_type, data)
+    if len(data) not in known.data_sizes:
+        raise WireError("bad-option-length", f"mobility option {option_type} of {len(data)} bytes")
+    return known.read_data(data)
 
 
-def write_options(writer: Writer, options: Iterable[MobilityOption]) -> None:
-    """Append the options, aligned, and pad to a multiple of eight octets.
+def encode_options(options: Sequence[MobilityOption], start: int) -> bytes:
+    """The options, aligned, and padding to a multiple of eight octets.
 
-    ``writer`` holds the Mobility Header from its first octet: alignment counts from there.
+    Args:
+        options: in order.
+        start: where they begin, counted from the first octet of the Mobility Header as alignment is.
 
     Raises:
         WireError: an option is too long, or follows a Binding Authorization Data option.
     """
+    if not options:
+        return _PADDING[-start % _BLOCK]
+    writer = Writer()
     authorized = False
     for option in options:
         if authorized:
             raise WireError("authorization-not-last", f"mobility option {option.option_type} follows")
         multiple, remainder = option.alignment
-        writer.put(_PADDING[(remainder - len(writer)) % multiple])
+        writer.put(_PADDING[(remainder - start - len(writer)) % multiple])
         writer.u8(option.option_type)
         length_at = len(writer)
         writer.u8(0)
         option.write_data(writer)
         writer.patch_u8(length_at, len(writer) - length_at - 1)
         authorized = isinstance(option, BindingAuthorizationData)
-    writer.put(_PADDING[-len(writer) % _BLOCK])
+    writer.put(_PADDING[-(start + len(writer)) % _BLOCK])
+    return writer.finish()

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
-from control.wire import Reader, WireError, Writer
+from control.wire import WireError, Writer
 
 _REMOVE = 0x80
 
@@ -33,6 +33,7 @@ class DnsUpdate:
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.DNS_UPDATE
     alignment: ClassVar[tuple[int, int]] = (1, 0)
+    data_sizes: ClassVar[range] = range(2, 256)
 
     name: str
     remove: bool = False
@@ -48,11 +49,9 @@ class DnsUpdate:
             raise WireError("bad-domain-name", self.name) from error
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the option data; raises WireError."""
-        status = reader.u8()
-        flags = reader.u8()
-        name = reader.rest()
+    def read_data(cls, data: bytes) -> Self:
+        """Take the option data, of a permitted size, apart; raises WireError."""
+        status, flags, name = data[0], data[1], data[2:]
         try:
             return cls(name.decode("ascii"), bool(flags & _REMOVE), status)
         except UnicodeDecodeError as error:

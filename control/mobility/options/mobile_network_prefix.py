@@ -7,7 +7,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
-from control.wire import Reader, Writer
+from control.wire import Writer, ipv6_address
 
 _ADDRESS_BITS = 128
 
@@ -23,6 +23,7 @@ class MobileNetworkPrefix:
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.MOBILE_NETWORK_PREFIX
     alignment: ClassVar[tuple[int, int]] = (8, 4)
+    data_sizes: ClassVar[range] = range(18, 19)
 
     prefix_length: int
     prefix: IPv6Address
@@ -46,7 +47,6 @@ class MobileNetworkPrefix:
         writer.ipv6(self.prefix)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the option data; raises WireError."""
-        reader.u8()
-        return cls(reader.u8(), reader.ipv6())
+    def read_data(cls, data: bytes) -> Self:
+        """Take the option data, of a permitted size, apart."""
+        return cls(data[1], ipv6_address(data[2:]))

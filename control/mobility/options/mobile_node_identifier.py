@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
-from control.wire import Reader, Writer
+from control.wire import Writer
 
 
 class MobileNodeIdentifierSubtype(IntEnum):
@@ -27,6 +27,7 @@ class MobileNodeIdentifier:
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.MOBILE_NODE_IDENTIFIER
     alignment: ClassVar[tuple[int, int]] = (1, 0)
+    data_sizes: ClassVar[range] = range(1, 256)
 
     subtype: int
     identifier: bytes
@@ -52,6 +53,6 @@ class MobileNodeIdentifier:
         writer.put(self.identifier)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the option data; raises WireError."""
-        return cls(reader.u8(), reader.rest())
+    def read_data(cls, data: bytes) -> Self:
+        """Take the option data, of a permitted size, apart."""
+        return cls(data[0], data[1:])

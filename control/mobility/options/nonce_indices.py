@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
-from control.wire import Reader, Writer
+from control.wire import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,7 @@ class NonceIndices:
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.NONCE_INDICES
     alignment: ClassVar[tuple[int, int]] = (2, 0)
+    data_sizes: ClassVar[range] = range(4, 5)
 
     home_nonce_index: int
     care_of_nonce_index: int
@@ -25,6 +26,6 @@ class NonceIndices:
         writer.u16(self.care_of_nonce_index)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the option data; raises WireError."""
-        return cls(reader.u16(), reader.u16())
+    def read_data(cls, data: bytes) -> Self:
+        """Take the option data, of a permitted size, apart."""
+        return cls(int.from_bytes(data[:2], "big"), int.from_bytes(data[2:], "big"))
