@@ -82,20 +82,21 @@ class CombinedModeCipher:
 
     def seal(self, plaintext: bytes, associated_data: bytes) -> bytes:
         """See MessageCipher."""
-        self._counter += 1
-        iv = self._counter.to_bytes(_IV, "big")
+        self._counter = counter = self._counter + 1
+        iv = counter.to_bytes(_IV, "big")
         return iv + self._algorithm(self._send_key).encrypt(self._send_salt + iv, plaintext + b"\0", associated_data)
 
     def open(self, body: bytes, associated_data: bytes) -> bytes:
         """See MessageCipher."""
-        if len(body) < _IV + 1 + _TAG:
+        if len(body) <= _IV + _TAG:
             raise ProtectionError("bad-integrity")
         try:
-            cipher = self._algorithm(self._receive_key)
-            plaintext = cipher.decrypt(self._receive_salt + body[:_IV], body[_IV:], associated_data)
+            iv, sealed = body[:_IV], body[_IV:]
+            plaintext = self._algorithm(self._receive_key).decrypt(self._receive_salt + iv, sealed, associated_data)
         except InvalidTag:
             raise ProtectionError("bad-integrity") from None
-        return _without_padding(plaintext)
+        # A stream cipher needs no padding, and hardly anybody adds any.
+        return _without_padding(plaintext) if plaintext[-1] else plaintext[:-1]
 
 
 class CbcCipher:

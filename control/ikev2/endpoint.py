@@ -18,7 +18,7 @@ from control.ikev2.exchanges import init
 from control.ikev2.first_look import answer_with_cookie
 from control.ikev2.fragmentation import MIN_FRAGMENT_SIZE
 from control.ikev2.handshake import Handshake
-from control.ikev2.message import Header, Message, encode_message, parse_header
+from control.ikev2.message import ZERO_SPI, Header, Message, encode_message, parse_header
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import ConfigurationPayload, Identity, NotifyPayload
 from control.ikev2.policy import CertificateMaterial, IkeConfiguration, PeerPolicy
@@ -30,6 +30,7 @@ from control.wire import WireError
 
 _MAJOR_VERSION = 2
 _IKE_SA_INIT = ExchangeType.IKE_SA_INIT
+_INIT_REQUEST = (_IKE_SA_INIT, False)
 _RECEIVED_SLUGS: dict[tuple[int, bool], str] = {
     (exchange, is_response): f"received-{exchange.name.lower().replace('_', '-')}-{kind}"
     for exchange in ExchangeType
@@ -174,26 +175,33 @@ class IkeEndpoint:
             arrivals: each without a non-ESP marker, with the addresses it came to and from.
             now: monotonic seconds.
         """
-        opened: dict[bytes, Opened] = {}
+        by_spi, opened = self._environment.by_spi, dict[bytes, Opened]()
         for data, local, remote in arrivals:
             header = self._screen(data, local, remote, now)
             if header is None:
                 continue
-            spi = header.responder_spi if header.is_initiator else header.initiator_spi
-            if spi in opened:
+            # This side's SPI is the one that the sender did not choose.
+            remote_spi, local_spi, exchange, from_initiator, is_response, _ = header
+            if not from_initiator:
+                local_spi, remote_spi = remote_spi, local_spi
+            if local_spi in opened:
                 _take(opened, now)
-            sa = self._find(header)
-            if sa is None:
+            sa = by_spi.get(local_spi)
+            if (
+                sa is None
+                or sa.is_initiator is from_initiator
+                or (sa.remote_spi != remote_spi and exchange != _IKE_SA_INIT)
+            ):
                 self._refuse_unknown_spi(header, local, remote, now)
                 continue
-            if header.exchange == _IKE_SA_INIT:
-                message: Opened | None = init.open_response(sa, header, data, local, remote, now)
-            elif header.is_response:
-                message = open_response(sa, header, data, local, remote, now)
+            if not is_response:
+                message: Opened | None = open_request(sa, header, data, local, remote, now)
+            elif exchange == _IKE_SA_INIT:
+                message = init.open_response(sa, header, data, local, remote, now)
             else:
-                message = open_request(sa, header, data, local, remote, now)
+                message = open_response(sa, header, data, local, remote, now)
             if message is not None:
-                opened[spi] = message
+                opened[local_spi] = message
             else:
                 sa.reschedule()  # it may be a fragment, which is not kept for ever
         _take(opened, now)
@@ -201,7 +209,7 @@ class IkeEndpoint:
     def _screen(self, data: bytes, local: SocketAddress, remote: SocketAddress, now: float) -> Header | None:
         """The header of a message for an IKE SA; what is for none is dealt with here."""
         environment = self._environment
-        if answer_with_cookie(environment, data, local, remote, now):
+        if data[8:16] == ZERO_SPI and answer_with_cookie(environment, data, local, remote, now):
             return None
         try:
             header = parse_header(data)
@@ -211,9 +219,9 @@ class IkeEndpoint:
         except WireError as error:
             environment.count(f"dropped-{error.reason}")
             return None
-        slug = _RECEIVED_SLUGS.get((header.exchange, header.is_response), "received-unknown-exchange")
-        environment.statistics[slug] += 1
-        if header.exchange == _IKE_SA_INIT and not header.is_response:
+        kind = header.exchange, header.is_response
+        environment.statistics[_RECEIVED_SLUGS.get(kind, "received-unknown-exchange")] += 1
+        if kind == _INIT_REQUEST:
             self._receive_init_request(header, data, local, remote, now)
             return None
         return header
@@ -244,18 +252,6 @@ class IkeEndpoint:
         """Repeat requests and drop what has expired."""
         while (sa := self._environment.timers.pop_due(now)) is not None:
             sa.handle_timer(now)
-
-    def _find(self, header: Header) -> IkeSa | None:
-        """The SA of a message: this side's SPI is the one the sender did not choose; both have to agree."""
-        local_spi, remote_spi = header.responder_spi, header.initiator_spi
-        if not header.is_initiator:
-            local_spi, remote_spi = remote_spi, local_spi
-        sa = self._environment.by_spi.get(local_spi)
-        if sa is None or sa.is_initiator is header.is_initiator:
-            return None
-        if header.exchange != _IKE_SA_INIT and sa.remote_spi != remote_spi:
-            return None
-        return sa
 
     def _receive_init_request(
         self, header: Header, data: bytes, local: SocketAddress, remote: SocketAddress, now: float

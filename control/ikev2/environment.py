@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from struct import Struct
+from random import Random
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
 _IKE_SPI_SIZE = 8
-_FRACTIONS = Struct(">64H")
+_SEED_SIZE = 16
 
 
 class Environment:
@@ -49,6 +49,7 @@ class Environment:
         retransmission: the configuration's.
         policy: what the application decides.
         random: source of random bytes.
+        fraction: a random number from 0 to less than 1, to spread points of time; not fit for secrets.
         allocate_spi: source of SPIs for inbound ESP.
         key_pairs: key pairs made in idle time.
         certificates: checks peers' certificates.
@@ -77,6 +78,7 @@ class Environment:
         self.retransmission = configuration.retransmission
         self.policy = policy
         self.random = random
+        self.fraction = Random(random(_SEED_SIZE)).random
         self.allocate_spi = allocate_spi
         self.key_pairs = KeyPairPool()
         if certificates is None:
@@ -95,7 +97,6 @@ class Environment:
         self.due: list[tuple[IkeSa, float]] = []
         self.outbox: list[Datagram] = []
         self.event_queue: list[tuple[IkeSa, Event]] = []
-        self._fractions: list[int] = []
         self._encode_what_never_changes()
         self._encode_certificates()
 
@@ -163,13 +164,6 @@ class Environment:
     def emit(self, sa: IkeSa, event: Event) -> None:
         """Queue an event."""
         self.event_queue.append((sa, event))
-
-    def fraction(self) -> float:
-        """A random number from 0 to less than 1, to spread points of time."""
-        # Six are wanted in a handshake, and the system call takes most of the time: many at once.
-        if not self._fractions:
-            self._fractions = list(_FRACTIONS.unpack(self.random(_FRACTIONS.size)))
-        return self._fractions.pop() / 0x10000
 
     def count(self, slug: str) -> None:
         """Add one to a counter."""
