@@ -10,7 +10,7 @@ from functools import cache
 from ipaddress import IPv6Address
 
 from control.home_agent.home_links import Detection, HomeLinks
-from control.home_agent.signalling import Outgoing, ProtectedSignalling
+from control.home_agent.signalling import Outgoing, ProtectedSignalling, Protection
 from control.ipsec.errors import EspError
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import NOTHING_TO_DELETE, Change, HomeRegistration, RegistrationOutcome
@@ -78,7 +78,7 @@ class Registrations:
         self._undetected: dict[IPv6Address, _Undetected] = {}
         self._pending: dict[IPv6Address, PendingRegistration] = {}
         self._storing: dict[IPv6Address, PendingRegistration] = {}
-        self._packets: list[Outgoing] = []
+        self._unsent: list[tuple[MobilityMessage, IPv6Address, Protection]] = []
 
     def attach(self, is_taken_over: Callable[[str, IPv6Address], bool]) -> None:
         """Once, before any input.
@@ -194,22 +194,31 @@ class Registrations:
         self._acknowledge(outcome, registration.home_address, registration.reply_to, now)
 
     def packets_to_send(self) -> list[Outgoing]:
-        """What is to be sent, drained."""
-        packets, self._packets = self._packets, []
+        """What is to be sent, drained: all messages are encoded, then all are protected."""
+        unsent, self._unsent = self._unsent, []
+        encode = self._signalling.encode
+        encoded = [encode(message, home_address) for message, home_address, _ in unsent]
+        packets: list[Outgoing] = []
+        for (message, _, protect), header in zip(unsent, encoded, strict=True):
+            try:
+                packets.append(protect(header))
+            except EspError as error:
+                self.statistics[error.reason] += 1
+                continue
+            status = str(int(message.status)) if isinstance(message, BindingAcknowledgement) else ""
+            self.messages["out", _type_name(type(message).__name__), status] += 1
         return packets
 
     def send(
         self, message: MobilityMessage, home_address: IPv6Address, care_of_address: IPv6Address, now: float
     ) -> bool:
-        """Queue a protected message to a node. Returns whether a security association allowed it."""
+        """Queue a message to a node. Returns whether there is a security association to protect it."""
         try:
-            packet = self._signalling.protect(message, home_address, care_of_address, now)
+            protection = self._signalling.protection_for(message.message_type, home_address, care_of_address, now)
         except EspError as error:
             self.statistics[error.reason] += 1
             return False
-        self._packets.append(packet)
-        status = str(int(message.status)) if isinstance(message, BindingAcknowledgement) else ""
-        self.messages["out", _type_name(type(message).__name__), status] += 1
+        self._unsent.append((message, home_address, protection))
         return True
 
     def forget_all(self) -> None:
@@ -217,7 +226,7 @@ class Registrations:
         self._pending.clear()
         self._storing.clear()
         self._undetected.clear()
-        self._packets.clear()
+        self._unsent.clear()
         for binding in self.rules.cache.bindings():
             self.rules.cache.remove(binding.home_address)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Address
 
 from control.ikev2.child import ChildSa
@@ -14,7 +15,7 @@ from control.ipsec.security_association import SecurityAssociation, security_ass
 from control.ipsec.static import StaticPair
 from control.ipsec.traffic_selector import PROTOCOL_MOBILITY
 from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageExpiry, UsageLimits
-from control.ipsec.userspace import UserspaceIpsec
+from control.ipsec.userspace import InstalledPair, UserspaceIpsec
 from control.mobility.extension_headers import build_ipv6, build_to_mobile_node
 from control.mobility.header import build_mobility_message, parse_mobility_message
 from control.mobility.messages import MobilityMessage
@@ -40,6 +41,9 @@ class MessageToNode:
 
 Outgoing = bytes | MessageToNode
 """A whole IPv6 packet, or what the kernel makes one of."""
+
+Protection = Callable[[bytes], Outgoing]
+"""Makes of a Mobility Header what carries it to a node; raises EspError if its association has carried all it may."""
 
 
 class ProtectedSignalling(ABC):
@@ -104,11 +108,15 @@ class ProtectedSignalling(ABC):
         """See :meth:`IpsecBackend.usage_expiries`."""
         return self._ipsec.usage_expiries()
 
+    def encode(self, message: MobilityMessage, home_address: IPv6Address) -> bytes:
+        """A message to a node, from the Mobility Header on."""
+        return build_mobility_message(message, self._home_agent, home_address)
+
     @abstractmethod
-    def protect(
-        self, message: MobilityMessage, home_address: IPv6Address, care_of_address: IPv6Address, now: float
-    ) -> Outgoing:
-        """What carries ``message`` to a node.
+    def protection_for(
+        self, message_type: int, home_address: IPv6Address, care_of_address: IPv6Address, now: float
+    ) -> Protection:
+        """What protects a message of that type to a node; it stays good when other associations come and go.
 
         Raises:
             NoSecurityAssociation: none with this node covers the message.
@@ -151,19 +159,23 @@ class UserspaceSignalling(ProtectedSignalling):
         super().__init__(home_agent, ipsec, installed, limits)
         self._esp = ipsec
 
-    def protect(
-        self, message: MobilityMessage, home_address: IPv6Address, care_of_address: IPv6Address, now: float
+    def protection_for(
+        self, message_type: int, home_address: IPv6Address, care_of_address: IPv6Address, now: float
+    ) -> Protection:
+        """See :meth:`ProtectedSignalling.protection_for`; it makes whole IPv6 packets."""
+        pair = self._esp.outbound_for(self._home_agent, home_address, PROTOCOL_MOBILITY, message_type << 8)
+        return partial(self._protect, pair, home_address, care_of_address, now)
+
+    def _protect(
+        self,
+        pair: InstalledPair,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        now: float,
+        header: bytes,
     ) -> bytes:
-        """A whole IPv6 packet; see :meth:`ProtectedSignalling.protect`."""
-        header = build_mobility_message(message, self._home_agent, home_address)
-        protocol, protected = self._esp.protect_for_transit(
-            (self._home_agent, home_address),
-            PROTOCOL_MOBILITY,
-            header,
-            message.message_type << 8,
-            now,
-            (self._home_agent, care_of_address),
-        )
+        wire_ends = (self._home_agent, care_of_address)
+        protocol, protected = self._esp.seal_for_transit(pair, PROTOCOL_MOBILITY, header, now, wire_ends)
         if care_of_address == home_address:
             # The node is at home: no routing header (RFC 6275 section 9.5.4).
             return build_ipv6(self._home_agent, home_address, protocol, protected)
@@ -192,13 +204,12 @@ class KernelSignalling(ProtectedSignalling):
         super().__init__(home_agent, ipsec, installed, limits)
         self._kernel = ipsec
 
-    def protect(
-        self, message: MobilityMessage, home_address: IPv6Address, care_of_address: IPv6Address, now: float
-    ) -> MessageToNode:
-        """What the kernel will protect, because an association says so; see :meth:`ProtectedSignalling.protect`."""
-        self._kernel.outbound_for(home_address, PROTOCOL_MOBILITY, message.message_type << 8)
-        header = build_mobility_message(message, self._home_agent, home_address)
-        return MessageToNode(home_address, care_of_address, header)
+    def protection_for(
+        self, message_type: int, home_address: IPv6Address, care_of_address: IPv6Address, now: float
+    ) -> Protection:
+        """The kernel's, because an association says so; see :meth:`ProtectedSignalling.protection_for`."""
+        self._kernel.outbound_for(home_address, PROTOCOL_MOBILITY, message_type << 8)
+        return partial(MessageToNode, home_address, care_of_address)
 
     def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[MobilityMessage, SecurityAssociation]:
         """Refuses: whatever the kernel has not opened is of no association of ours."""

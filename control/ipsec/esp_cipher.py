@@ -21,6 +21,7 @@ from control.ipsec.errors import EspError
 
 _SALT_SIZE = 4
 _IV_SIZE = 8
+_TAG_SIZE = 16
 _AES_BLOCK_SIZE = 16
 _ESP_ALIGNMENT = 4  # the Next Header field ends on a 4-byte boundary (RFC 4303 section 2.4)
 
@@ -103,14 +104,15 @@ class CombinedModeCipher:
     every few minutes would hold all the time, and 5 microseconds to make.
     """
 
-    __slots__ = ("_algorithm", "_key", "_salt", "alignment", "overhead")
+    __slots__ = ("_algorithm", "_key", "_salt")
 
-    def __init__(self, algorithm: type[AESGCM | ChaCha20Poly1305], suite: CipherSuite, key: bytes) -> None:
+    alignment = _ESP_ALIGNMENT
+    overhead = _IV_SIZE + _TAG_SIZE
+
+    def __init__(self, algorithm: type[AESGCM | ChaCha20Poly1305], key: bytes) -> None:
         self._algorithm = algorithm
         self._key = key[:-_SALT_SIZE]
         self._salt = key[-_SALT_SIZE:]
-        self.alignment = _ESP_ALIGNMENT
-        self.overhead = _IV_SIZE + suite.integrity_check_size
 
     def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
         """See :meth:`EspCipher.seal`."""
@@ -128,12 +130,13 @@ class CombinedModeCipher:
 class CbcCipher:
     """AES-CBC with an unpredictable 16-byte IV (RFC 3602), then HMAC over all of it."""
 
-    __slots__ = ("_aes", "_integrity", "alignment", "overhead")
+    __slots__ = ("_aes", "_integrity", "overhead")
+
+    alignment = _AES_BLOCK_SIZE
 
     def __init__(self, key: bytes, integrity: Integrity) -> None:
         self._aes = AES(key)
         self._integrity = integrity
-        self.alignment = _AES_BLOCK_SIZE
         self.overhead = _AES_BLOCK_SIZE + integrity.size
 
     def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
@@ -153,11 +156,12 @@ class CbcCipher:
 class NullCipher:
     """No encryption (RFC 2410), HMAC only."""
 
-    __slots__ = ("_integrity", "alignment", "overhead")
+    __slots__ = ("_integrity", "overhead")
+
+    alignment = _ESP_ALIGNMENT
 
     def __init__(self, integrity: Integrity) -> None:
         self._integrity = integrity
-        self.alignment = _ESP_ALIGNMENT
         self.overhead = integrity.size
 
     def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
@@ -172,9 +176,9 @@ class NullCipher:
 def esp_cipher(suite: CipherSuite, encryption_key: bytes, integrity_key: bytes) -> EspCipher:
     """The cipher of a suite that :attr:`CipherSuite.is_complete`, with keys of its sizes."""
     if suite.encryption is EncryptionAlgorithm.AES_GCM_16:
-        return CombinedModeCipher(AESGCM, suite, encryption_key)
+        return CombinedModeCipher(AESGCM, encryption_key)
     if suite.encryption is EncryptionAlgorithm.CHACHA20_POLY1305:
-        return CombinedModeCipher(ChaCha20Poly1305, suite, encryption_key)
+        return CombinedModeCipher(ChaCha20Poly1305, encryption_key)
     integrity = Integrity(suite.integrity, integrity_key, suite.integrity_check_size)
     if suite.encryption is EncryptionAlgorithm.AES_CBC:
         return CbcCipher(encryption_key, integrity)

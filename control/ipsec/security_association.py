@@ -54,7 +54,6 @@ class SecurityAssociation:
         encryption_key: key material of the cipher, for AES-GCM with the salt at the end; empty for NULL.
         integrity_key: key of the separate integrity algorithm; empty for AES-GCM.
         replay_window: size of the receiver's window in packets; 0: replays are not looked for.
-        reqid: what a kernel back end ties policies and associations together by.
         created_at: monotonic seconds.
         encapsulation: the UDP flow its packets travel in, None without UDP.
         limits: how much it may carry; None without end, for keys that nobody replaces.
@@ -70,7 +69,6 @@ class SecurityAssociation:
     encryption_key: bytes = field(repr=False)
     integrity_key: bytes = field(default=b"", repr=False)
     replay_window: int = DEFAULT_REPLAY_WINDOW
-    reqid: int = 0
     created_at: float = 0.0
     encapsulation: UdpEncapsulation | None = None
     limits: UsageLimits | None = DEFAULT_USAGE_LIMITS
@@ -96,15 +94,18 @@ class SecurityAssociation:
     def covers(self, protocol: int, source_port: int | None, destination_port: int | None) -> bool:
         """Whether a packet between this association's addresses falls into its selectors (RFC 4301 section 5)."""
         # Loops, as any() with a generator takes twice as long, and this runs for every packet.
-        source, destination = self.source, self.destination
         for selector in self.source_selectors:
-            if selector.matches_host(source, protocol) and selector.matches_port(source_port):
+            if selector.matches(self.source, protocol, source_port):
                 break
         else:
             return False
         has_type = protocol in PROTOCOLS_WITH_MESSAGE_TYPE
         for selector in self.destination_selectors:
-            if selector.matches_host(destination, protocol) and (has_type or selector.matches_port(destination_port)):
+            if has_type:
+                covered = selector.matches_host(self.destination, protocol)
+            else:
+                covered = selector.matches(self.destination, protocol, destination_port)
+            if covered:
                 return True
         return False
 
@@ -162,7 +163,6 @@ def security_association_pair(
     local_address: IPv6Address,
     remote_address: IPv6Address,
     *,
-    reqid: int = 0,
     created_at: float = 0.0,
     limits: UsageLimits = DEFAULT_USAGE_LIMITS,
 ) -> tuple[SecurityAssociation, SecurityAssociation]:
@@ -172,7 +172,6 @@ def security_association_pair(
         child: keys and selectors.
         local_address: our logical address: the home agent's, or on a mobile node the home address.
         remote_address: the peer's logical address.
-        reqid: passed on to both.
         created_at: monotonic seconds.
         limits: how much each of them may carry.
 
@@ -182,8 +181,8 @@ def security_association_pair(
     if not child.transport_mode:
         raise IpsecBackendError("tunnel-mode", "only transport mode protects Mobile IPv6 signalling here")
     local, remote = tuple(child.local_selectors), tuple(child.remote_selectors)
-    common = (DEFAULT_REPLAY_WINDOW, reqid, created_at, child.encapsulation, limits)
-    # By position: thirteen names for each take longer than all that is in them.
+    common = (DEFAULT_REPLAY_WINDOW, created_at, child.encapsulation, limits)
+    # By position: twelve names for each take longer than all that is in them.
     inbound = SecurityAssociation(
         child.inbound_spi,
         remote_address,

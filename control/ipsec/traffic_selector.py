@@ -57,22 +57,19 @@ class TrafficSelector(NamedTuple):
 
     def matches(self, address: IPv6Address, protocol: int, port: int | None = 0) -> bool:
         """Whether one side of a packet falls into this selector; ``port`` is None where the packet has none."""
-        return self.matches_host(address, protocol) and self.matches_port(port)
+        if not self.matches_host(address, protocol):
+            return False
+        if port is None:
+            return self.any_port or self.opaque_port
+        return self.first_port <= port <= self.last_port
 
     def matches_host(self, address: IPv6Address, protocol: int) -> bool:
         """Whether address and protocol fall into this selector, whatever the port."""
         first, last, own, _, _ = self
-        if own not in (protocol, ANY_PROTOCOL):
+        if own != protocol and own != ANY_PROTOCOL:
             return False
         # As numbers: IPv6Address compares in Python, and this runs per packet.
-        return (address is first and address is last) or int(first) <= int(address) <= int(last)
-
-    def matches_port(self, port: int | None) -> bool:
-        """Whether the port falls into this selector; None where the packet has none."""
-        _, _, _, first, last = self
-        if port is None:
-            return (first, last) in (_ALL_PORTS, _OPAQUE_PORTS)
-        return first <= port <= last
+        return address is first is last or int(first) <= int(address) <= int(last)
 
     def contains(self, other: TrafficSelector) -> bool:
         """Whether every packet of ``other`` falls into this selector."""

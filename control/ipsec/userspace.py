@@ -33,11 +33,24 @@ class Unprotected:
 
 
 @dataclass(slots=True)
-class _Pair:
-    inbound: EspInbound
-    outbound: EspOutbound
+class InstalledPair:
+    """Two security associations at work.
+
+    Attributes:
+        inbound: from the peer.
+        outbound: to the peer.
+        outbound_waits: the outbound one is not taken if there is another; see ``IpsecBackend.install``.
+        told: the limits whose being reached was told, by whether they are hard.
+        opening: made with the first packet that arrives, as many associations never carry one.
+        sealing: made with the first packet that leaves.
+    """
+
+    inbound: SecurityAssociation
+    outbound: SecurityAssociation
     outbound_waits: bool
     told: frozenset[bool] = frozenset()
+    opening: EspInbound | None = None
+    sealing: EspOutbound | None = None
 
 
 class UserspaceIpsec:
@@ -55,9 +68,9 @@ class UserspaceIpsec:
         """
         self.statistics: Counter[str] = Counter()
         self._random = random
-        self._pairs: dict[int, _Pair] = {}
+        self._pairs: dict[int, InstalledPair] = {}
         # By source and destination as numbers: to hash an IPv6Address takes three times as long.
-        self._outbound: dict[tuple[int, int], list[_Pair]] = {}
+        self._outbound: dict[tuple[int, int], list[InstalledPair]] = {}
         self._spis = SpiSequence(random)
         self._expiries: list[UsageExpiry] = []
 
@@ -74,8 +87,7 @@ class UserspaceIpsec:
         """See :meth:`control.ipsec.backend.IpsecBackend.install`."""
         if inbound.spi in self._pairs:
             raise IpsecBackendError("spi-in-use", f"{inbound.spi:#010x}")
-        pair = _Pair(EspInbound(inbound), EspOutbound(outbound, self._random), outbound_waits)
-        self._pairs[inbound.spi] = pair
+        pair = self._pairs[inbound.spi] = InstalledPair(inbound, outbound, outbound_waits)
         self._outbound.setdefault((int(outbound.source), int(outbound.destination)), []).append(pair)
 
     def remove(self, inbound_spi: int) -> None:
@@ -83,7 +95,7 @@ class UserspaceIpsec:
         pair = self._pairs.pop(inbound_spi, None)
         if pair is None:
             return
-        outbound = pair.outbound.security_association
+        outbound = pair.outbound
         addresses = (int(outbound.source), int(outbound.destination))
         self._outbound[addresses].remove(pair)
         if not self._outbound[addresses]:
@@ -93,8 +105,8 @@ class UserspaceIpsec:
         """See :meth:`control.ipsec.backend.IpsecBackend.reroute`."""
         pair = self._pairs.get(inbound_spi)
         if pair is not None:
-            for esp in (pair.inbound, pair.outbound):
-                esp.security_association = replace(esp.security_association, encapsulation=encapsulation)
+            pair.inbound = replace(pair.inbound, encapsulation=encapsulation)
+            pair.outbound = replace(pair.outbound, encapsulation=encapsulation)
 
     def usage_expiries(self) -> Sequence[UsageExpiry]:
         """See :meth:`control.ipsec.backend.IpsecBackend.usage_expiries`."""
@@ -105,89 +117,104 @@ class UserspaceIpsec:
 
     def list(self) -> tuple[tuple[SecurityAssociation, SecurityAssociation], ...]:
         """See :meth:`control.ipsec.backend.IpsecBackend.list`."""
-        return tuple(
-            (pair.inbound.security_association, pair.outbound.security_association) for pair in self._pairs.values()
-        )
+        return tuple((pair.inbound, pair.outbound) for pair in self._pairs.values())
 
-    def protect(
-        self, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes, port: int, now: float
-    ) -> bytes:
-        """The ESP packet that carries an upper-layer packet, under the newest association that covers it.
+    def outbound_for(
+        self,
+        source: IPv6Address,
+        destination: IPv6Address,
+        protocol: int,
+        source_port: int | None,
+        destination_port: int | None = None,
+    ) -> InstalledPair:
+        """The newest pair whose outbound association covers such a packet.
 
         Args:
             source: logical source address.
             destination: logical destination address.
             protocol: of the upper layer.
-            payload: the upper-layer packet.
-            port: its source port; for Mobility Header and ICMPv6 the message type in the high byte.
-            now: monotonic seconds.
+            source_port: for Mobility Header and ICMPv6 the message type in the high byte.
+            destination_port: where the protocol has one.
 
         Raises:
             NoSecurityAssociation: nothing covers it; it must not be sent in the clear.
+        """
+        chosen: InstalledPair | None = None
+        for pair in reversed(self._outbound.get((int(source), int(destination)), ())):
+            if not (chosen and pair.outbound_waits) and pair.outbound.covers(protocol, source_port, destination_port):
+                chosen = pair
+                if not pair.outbound_waits:
+                    return pair
+        if chosen is None:
+            self.statistics["no-security-association"] += 1
+            raise NoSecurityAssociation(f"{source} to {destination}, protocol {protocol}, port {source_port}")
+        return chosen
+
+    def seal(self, pair: InstalledPair, protocol: int, payload: bytes, now: float) -> bytes:
+        """The ESP packet that carries an upper-layer packet under the outbound association of a pair.
+
+        Args:
+            pair: of :meth:`outbound_for`.
+            protocol: of the upper layer.
+            payload: the upper-layer packet.
+            now: monotonic seconds.
+
+        Raises:
             EspError: ``sequence-exhausted`` or ``usage-exceeded``.
         """
-        return self._protect(source, destination, protocol, payload, port, now)[0]
+        association = pair.outbound
+        try:
+            self._account(pair, association, len(payload), now)
+            sealing = pair.sealing
+            if sealing is None:
+                sealing = pair.sealing = EspOutbound(association, self._random)
+            packet = sealing.protect(payload, protocol)
+        except EspError as error:
+            association.usage.errors += 1
+            self.statistics[error.reason] += 1
+            raise
+        self.statistics["protected"] += 1
+        return packet
 
-    def protect_for_transit(
+    def protect(
+        self, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes, now: float
+    ) -> bytes:
+        """The ESP packet that carries an upper-layer packet between two logical addresses.
+
+        Raises:
+            EspError: see :meth:`outbound_for` and :meth:`seal`.
+        """
+        pair = self.outbound_for(source, destination, protocol, *packet_ports(protocol, payload))
+        return self.seal(pair, protocol, payload, now)
+
+    def seal_for_transit(
         self,
-        ends: tuple[IPv6Address, IPv6Address],
+        pair: InstalledPair,
         protocol: int,
         payload: bytes,
-        port: int,
         now: float,
         wire_ends: tuple[IPv6Address, IPv6Address],
     ) -> tuple[int, bytes]:
         """What follows the IPv6 headers on the wire, UDP included where there is a NAT, and its protocol number.
 
         Args:
-            ends: logical source and destination address.
-            protocol: see :meth:`protect`.
-            payload: see :meth:`protect`.
-            port: see :meth:`protect`.
+            pair: see :meth:`seal`.
+            protocol: see :meth:`seal`.
+            payload: see :meth:`seal`.
             now: monotonic seconds.
             wire_ends: source and destination address in the IPv6 header as the packet leaves.
 
         Raises:
-            EspError: see :meth:`protect`.
+            EspError: see :meth:`seal`.
         """
-        packet, encapsulation = self._protect(*ends, protocol, payload, port, now)
+        packet = self.seal(pair, protocol, payload, now)
+        encapsulation = pair.outbound.encapsulation
         if encapsulation is None:
             return PROTOCOL_ESP, packet
         source, destination = wire_ends
         return PROTOCOL_UDP, wrap_in_udp(
             packet, source, encapsulation.local_port, destination, encapsulation.remote_port
         )
-
-    def _protect(
-        self, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes, port: int, now: float
-    ) -> tuple[bytes, UdpEncapsulation | None]:
-        destination_port = packet_ports(protocol, payload)[1]
-        chosen: _Pair | None = None
-        for pair in reversed(self._outbound.get((int(source), int(destination)), ())):
-            if not (chosen and pair.outbound_waits) and pair.outbound.security_association.covers(
-                protocol, port, destination_port
-            ):
-                chosen = pair
-                if not pair.outbound_waits:
-                    break
-        if chosen is None:
-            self.statistics["no-security-association"] += 1
-            raise NoSecurityAssociation(f"{source} to {destination}, protocol {protocol}, port {port:#06x}")
-        esp = chosen.outbound
-        usage = esp.security_association.usage
-        try:
-            self._check_usage(chosen, esp.security_association, esp.sequence_number)
-            packet = esp.protect(payload, protocol)
-        except EspError as error:
-            usage.errors += 1
-            self.statistics[error.reason] += 1
-            raise
-        usage.packets += 1
-        usage.bytes += len(payload)
-        usage.last_used_at = now
-        self._note_usage(chosen, esp.security_association, esp.sequence_number)
-        self.statistics["protected"] += 1
-        return packet, esp.security_association.encapsulation
 
     def unprotect(self, source: IPv6Address, destination: IPv6Address, packet: bytes, now: float) -> Unprotected:
         """What is inside an ESP packet, once it was found genuine, new and within the selectors of its association.
@@ -208,44 +235,42 @@ class UserspaceIpsec:
         except EspError as error:
             self.statistics[error.reason] += 1
             raise
-        security_association = pair.inbound.security_association
-        usage = security_association.usage
+        association = pair.inbound
         try:
-            self._check_usage(pair, security_association)
-            protocol, payload = pair.inbound.unprotect(packet)
-            _check_selectors(security_association, source, destination, protocol, payload)
+            opening = pair.opening
+            if opening is None:
+                opening = pair.opening = EspInbound(association)
+            protocol, payload = opening.unprotect(packet)
+            _check_selectors(association, source, destination, protocol, payload)
+            self._account(pair, association, len(payload), now)
         except EspError as error:
-            usage.errors += 1
+            association.usage.errors += 1
             self.statistics[error.reason] += 1
             raise
-        usage.packets += 1
-        usage.bytes += len(payload)
-        usage.last_used_at = now
         pair.outbound_waits = False
-        self._note_usage(pair, security_association)
         self.statistics["unprotected"] += 1
-        return Unprotected(protocol, payload, security_association)
+        return Unprotected(protocol, payload, association)
 
-    def _check_usage(self, pair: _Pair, association: SecurityAssociation, sequence_number: int = 0) -> None:
-        """Refuse what goes beyond a hard limit.
+    def _account(self, pair: InstalledPair, association: SecurityAssociation, size: int, now: float) -> None:
+        """Count a packet of an association.
 
         Raises:
-            EspError: ``usage-exceeded``.
+            EspError: ``usage-exceeded``: it has carried all that it may.
         """
-        limits, usage = association.limits, association.usage
-        if limits is not None and limits.hard_reached(max(usage.packets, sequence_number), usage.bytes):
-            self._expire(pair, hard=True)
-            raise EspError("usage-exceeded", f"SPI {association.spi:#010x}")
+        usage, limits = association.usage, association.limits
+        packets, byte_count = usage.packets + 1, usage.bytes + size
+        # The soft limit comes first, so that nearly every packet is looked at once.
+        if limits is not None and limits.soft_reached(packets, byte_count):
+            hard = limits.hard_reached(usage.packets, usage.bytes)
+            self._expire(pair, hard=hard)
+            if hard:
+                raise EspError("usage-exceeded", f"SPI {association.spi:#010x}")
+        usage.packets, usage.bytes, usage.last_used_at = packets, byte_count, now
 
-    def _note_usage(self, pair: _Pair, association: SecurityAssociation, sequence_number: int = 0) -> None:
-        limits, usage = association.limits, association.usage
-        if limits is not None and limits.soft_reached(max(usage.packets, sequence_number), usage.bytes):
-            self._expire(pair, hard=False)
-
-    def _expire(self, pair: _Pair, *, hard: bool) -> None:
+    def _expire(self, pair: InstalledPair, *, hard: bool) -> None:
         if hard not in pair.told:
             pair.told |= {hard}
-            self._expiries.append(UsageExpiry(pair.inbound.security_association.spi, hard))
+            self._expiries.append(UsageExpiry(pair.inbound.spi, hard))
 
 
 def _check_selectors(
@@ -256,6 +281,9 @@ def _check_selectors(
     payload: bytes,
 ) -> None:
     """Hold the opened packet against the selectors of the association it came under (RFC 4301 section 5.2 step 4)."""
-    addresses_match = (source, destination) == (security_association.source, security_association.destination)
-    if not addresses_match or not security_association.covers(protocol, *packet_ports(protocol, payload)):
+    # As numbers: IPv6Address compares in Python, and these are seldom the same objects.
+    between_its_ends = int(source) == int(security_association.source) and int(destination) == int(
+        security_association.destination
+    )
+    if not between_its_ends or not security_association.covers(protocol, *packet_ports(protocol, payload)):
         raise EspError("selector-mismatch", f"{source} to {destination}, protocol {protocol}")

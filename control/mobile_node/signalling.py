@@ -38,16 +38,10 @@ class MobileSignalling:
             NoSecurityAssociation: none with this home agent covers the message.
             EspError: the association's sequence numbers are used up.
         """
+        pair = self._ipsec.outbound_for(home_address, home_agent, PROTOCOL_MOBILITY, message.message_type << 8)
         header = build_mobility_message(message, home_address, home_agent)
-        message_type = message.message_type << 8
-        protocol, protected = self._ipsec.protect_for_transit(
-            (home_address, home_agent),
-            PROTOCOL_MOBILITY,
-            header,
-            message_type,
-            now,
-            (self.care_of_address, home_agent),
-        )
+        wire_ends = (self.care_of_address, home_agent)
+        protocol, protected = self._ipsec.seal_for_transit(pair, PROTOCOL_MOBILITY, header, now, wire_ends)
         return build_from_mobile_node(self.care_of_address, home_agent, home_address, protocol, protected)
 
     def open(

@@ -84,7 +84,7 @@ class Wire:
 
     def protected(self, kind: int, number: int) -> bytes:
         message = mobility_header(HOME, AGENT, kind, number)
-        return self.node.protect(HOME, AGENT, 135, message, kind << 8, 0.0)
+        return self.node.protect(HOME, AGENT, 135, message, 0.0)
 
     def send_esp(self, packet: bytes) -> None:
         self.esp.sendto(packet, (str(AGENT), 0))

@@ -113,9 +113,7 @@ def test_the_home_link_is_a_dummy_device(scene: Scene) -> None:
 def test_a_binding_update_arrives_opened_and_one_in_the_clear_does_not(scene: Scene) -> None:
     before = scene.counter("XfrmInTmplMismatch")
     scene.send(MOBILITY, mobility_header(HOME, AGENT, BINDING_UPDATE, 66))
-    protected = scene.node.protect(
-        HOME, AGENT, MOBILITY, mobility_header(HOME, AGENT, BINDING_UPDATE, 7), BINDING_UPDATE << 8, 0.0
-    )
+    protected = scene.node.protect(HOME, AGENT, MOBILITY, mobility_header(HOME, AGENT, BINDING_UPDATE, 7), 0.0)
     scene.send(ESP, protected)
     payload, opened_by, care_of_address = scene.receive()
     assert payload == mobility_header(HOME, AGENT, BINDING_UPDATE, 7)

@@ -212,7 +212,7 @@ def test_signalling_is_protected_without_our_kernel(signalling: Signalling, role
         opened = ipsec.unprotect(HOME, OURS, raw.recv(2000), 0.0)
         assert (opened.protocol, opened.payload[2]) == (MOBILITY, BINDING_UPDATE)
         acknowledgement = message(OURS, HOME, ACKNOWLEDGEMENT)
-        protected = ipsec.protect(OURS, HOME, MOBILITY, acknowledgement, ACKNOWLEDGEMENT << 8, 0.0)
+        protected = ipsec.protect(OURS, HOME, MOBILITY, acknowledgement, 0.0)
         raw.sendto(protected, (str(HOME), 0))
         assert signalling.their_mobility.recv(2000)[2] == ACKNOWLEDGEMENT
 

@@ -46,7 +46,8 @@ def everything(address: IPv6Address) -> tuple[TrafficSelector, ...]:
 
 def test_a_message_leaves_as_a_mobility_header_with_both_addresses():
     signalling = KernelSignalling(AGENT, Kernel(association(AGENT, HOME, everything(AGENT))))
-    message = signalling.protect(SWITCH, HOME, CARE_OF, 0.0)
+    protect = signalling.protection_for(SWITCH.message_type, HOME, CARE_OF, 0.0)
+    message = protect(signalling.encode(SWITCH, HOME))
     assert isinstance(message, MessageToNode)
     assert (message.home_address, message.care_of_address) == (HOME, CARE_OF)
     assert parse_mobility_message(message.payload, AGENT, HOME) == SWITCH
@@ -56,7 +57,7 @@ def test_nothing_leaves_that_the_kernel_would_not_protect():
     of_updates = (TrafficSelector(AGENT, AGENT, PROTOCOL_MOBILITY, 5 << 8, 5 << 8),)
     for kernel in (Kernel(), Kernel(association(AGENT, HOME, of_updates))):
         with pytest.raises(NoSecurityAssociation):
-            KernelSignalling(AGENT, kernel).protect(SWITCH, HOME, CARE_OF, 0.0)
+            KernelSignalling(AGENT, kernel).protection_for(SWITCH.message_type, HOME, CARE_OF, 0.0)
 
 
 def update(source: IPv6Address) -> bytes:

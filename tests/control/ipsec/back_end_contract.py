@@ -78,7 +78,7 @@ def connect(side: Side, suite: CipherSuite = AES_128_GCM, kind: int | None = Non
 
 def protected(side: Side, number: int, kind: int = BINDING_UPDATE) -> bytes:
     made = message(side, kind, number)
-    return side.node.protect(side.home_address, side.home_agent, PROTOCOL_MOBILITY, made, kind << 8, 0.0)
+    return side.node.protect(side.home_address, side.home_agent, PROTOCOL_MOBILITY, made, 0.0)
 
 
 def opened_at_the_node(side: Side, packet: bytes | None) -> tuple[int, bytes]:

@@ -30,9 +30,7 @@ class UserspaceSide:
 
     def leave(self, message: bytes) -> bytes | None:
         try:
-            return self.ipsec.protect(
-                self.home_agent, self.home_address, PROTOCOL_MOBILITY, message, message[2] << 8, 0.0
-            )
+            return self.ipsec.protect(self.home_agent, self.home_address, PROTOCOL_MOBILITY, message, 0.0)
         except NoSecurityAssociation:
             return None
 

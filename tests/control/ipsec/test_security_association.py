@@ -45,7 +45,7 @@ class Child:
 
 def test_a_negotiated_child_becomes_both_directions() -> None:
     child = Child()
-    inbound, outbound = security_association_pair(child, HOME_AGENT, HOME_ADDRESS, reqid=7, created_at=3.5)
+    inbound, outbound = security_association_pair(child, HOME_AGENT, HOME_ADDRESS, created_at=3.5)
     assert (inbound.spi, inbound.source, inbound.destination) == (0x1001, HOME_ADDRESS, HOME_AGENT)
     assert (inbound.encryption_key, inbound.integrity_key) == (b"\x01" * 16, b"\x02" * 32)
     assert (inbound.source_selectors, inbound.destination_selectors) == (child.remote_selectors, child.local_selectors)
@@ -56,7 +56,6 @@ def test_a_negotiated_child_becomes_both_directions() -> None:
         child.local_selectors,
         child.remote_selectors,
     )
-    assert {sa.reqid for sa in (inbound, outbound)} == {7}
     assert {sa.created_at for sa in (inbound, outbound)} == {3.5}
 
 

@@ -31,12 +31,12 @@ def back_ends(limits: UsageLimits) -> tuple[UserspaceIpsec, UserspaceIpsec]:
 
 
 def receive(agent: UserspaceIpsec, node: UserspaceIpsec) -> None:
-    packet = node.protect(HOME_ADDRESS, HOME_AGENT, 135, UPDATE, 0x0500, 1.0)
+    packet = node.protect(HOME_ADDRESS, HOME_AGENT, 135, UPDATE, 1.0)
     agent.unprotect(HOME_ADDRESS, HOME_AGENT, packet, 1.0)
 
 
 def send(agent: UserspaceIpsec, _node: UserspaceIpsec) -> None:
-    agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 0x0600, 1.0)
+    agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 1.0)
 
 
 @pytest.mark.parametrize("limits", [FEW_PACKETS, FEW_BYTES], ids=["packets", "bytes"])
@@ -59,15 +59,17 @@ def test_the_soft_limit_is_told_once_and_beyond_the_hard_one_nothing_passes(use,
     assert inbound.usage.errors + outbound.usage.errors == 3
 
 
-def test_sequence_numbers_count_as_packets() -> None:
+def test_the_hard_limit_comes_before_the_sequence_numbers_end() -> None:
     agent, node = back_ends(DEFAULT_USAGE_LIMITS)
-    esp = agent._outbound[int(HOME_AGENT), int(HOME_ADDRESS)][0].outbound
-    esp.sequence_number = 2**31 - 2
+    send(agent, node)
+    pair = agent.outbound_for(HOME_AGENT, HOME_ADDRESS, 135, 0x0600)
+    assert pair.sealing is not None
+    pair.sealing.sequence_number = pair.outbound.usage.packets = 2**31 - 2
     send(agent, node)
     assert agent.usage_expiries() == ()
     send(agent, node)
     assert agent.usage_expiries() == [SOFT]
-    esp.sequence_number = LAST_SEQUENCE_NUMBER - 1
+    pair.sealing.sequence_number = pair.outbound.usage.packets = LAST_SEQUENCE_NUMBER - 1
     send(agent, node)
     assert agent.usage_expiries() == ()
     with pytest.raises(EspError, match="usage-exceeded"):

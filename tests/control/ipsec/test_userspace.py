@@ -42,8 +42,8 @@ def agent() -> UserspaceIpsec:
     return UserspaceIpsec(random.Random(2).randbytes)
 
 
-def update(node: UserspaceIpsec, payload: bytes = BINDING_UPDATE, port: int = 0x0500) -> bytes:
-    return node.protect(HOME_ADDRESS, HOME_AGENT, 135, payload, port, 1.0)
+def update(node: UserspaceIpsec, payload: bytes = BINDING_UPDATE) -> bytes:
+    return node.protect(HOME_ADDRESS, HOME_AGENT, 135, payload, 1.0)
 
 
 def reason_of(call: Callable[..., object], *arguments: object) -> str:
@@ -57,7 +57,7 @@ def test_two_back_ends_talk(suite: CipherSuite, node: UserspaceIpsec, agent: Use
     spi = connect(node, agent, suite)
     opened = agent.unprotect(HOME_ADDRESS, HOME_AGENT, update(node), 2.0)
     assert (opened.protocol, opened.payload, opened.security_association.spi) == (135, BINDING_UPDATE, spi)
-    answer = agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 0x0600, 2.0)
+    answer = agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 2.0)
     assert node.unprotect(HOME_AGENT, HOME_ADDRESS, answer, 3.0).payload == ACKNOWLEDGEMENT
 
     ((inbound, outbound),) = backend.list()
@@ -69,9 +69,9 @@ def test_two_back_ends_talk(suite: CipherSuite, node: UserspaceIpsec, agent: Use
 def test_nothing_leaves_without_an_association(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
     connect(node, agent)
     with pytest.raises(NoSecurityAssociation):
-        node.protect(HOME_ADDRESS, STRANGER, 135, BINDING_UPDATE, 0x0500, 1.0)
+        node.protect(HOME_ADDRESS, STRANGER, 135, BINDING_UPDATE, 1.0)
     with pytest.raises(NoSecurityAssociation):
-        node.protect(HOME_ADDRESS, HOME_AGENT, 58, b"\x92\0\0\0", 0x9200, 1.0)
+        node.protect(HOME_ADDRESS, HOME_AGENT, 58, b"\x92\0\0\0", 1.0)
     assert node.statistics == {"no-security-association": 2}
 
 
@@ -89,7 +89,7 @@ def test_an_association_for_another_protocol_is_passed_over(node: UserspaceIpsec
     mobility = connect(node, agent)
     discovery = connect(node, agent, protocol=58)
     assert int.from_bytes(update(node)[:4], "big") == mobility
-    packet = node.protect(HOME_ADDRESS, HOME_AGENT, 58, b"\x92\0\0\0", 0x9200, 1.0)
+    packet = node.protect(HOME_ADDRESS, HOME_AGENT, 58, b"\x92\0\0\0", 1.0)
     assert int.from_bytes(packet[:4], "big") == discovery
 
 
@@ -98,11 +98,11 @@ def test_a_removed_pair_is_gone_both_ways(node: UserspaceIpsec, agent: Userspace
     packet = update(node)
     agent.remove(newer)
     assert reason_of(agent.unprotect, HOME_ADDRESS, HOME_AGENT, packet, 1.0) == "unknown-spi"
-    assert agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 0x0600, 1.0)
+    assert agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 1.0)
     agent.remove(older)
     agent.remove(older)
     with pytest.raises(NoSecurityAssociation):
-        agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 0x0600, 1.0)
+        agent.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 1.0)
     assert agent.list() == ()
     assert len(agent) == 0
 
@@ -145,10 +145,13 @@ def test_strangers_get_the_typed_error_and_leave_nothing_behind(agent: Userspace
 
 def test_an_exhausted_association_says_so(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:
     connect(node, agent)
-    esp = node._outbound[int(HOME_ADDRESS), int(HOME_AGENT)][0].outbound
-    esp.sequence_number = LAST_SEQUENCE_NUMBER
-    assert reason_of(update, node) == "usage-exceeded"
-    assert node.statistics == {"usage-exceeded": 1}
+    pair = node.outbound_for(HOME_ADDRESS, HOME_AGENT, 135, 0x0500)
+    update(node)
+    assert pair.sealing is not None
+    pair.sealing.sequence_number = LAST_SEQUENCE_NUMBER
+    assert reason_of(update, node) == "sequence-exhausted"
+    assert node.statistics == {"protected": 1, "sequence-exhausted": 1}
+    assert pair.outbound.usage.errors == 1
 
 
 def test_an_spi_is_installed_once(agent: UserspaceIpsec, node: UserspaceIpsec) -> None:
@@ -172,7 +175,7 @@ def test_allocated_spis_are_fresh_and_not_reserved() -> None:
 
 
 def spi_sent(ipsec: UserspaceIpsec) -> int:
-    packet = ipsec.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 0x0600, 0.0)
+    packet = ipsec.protect(HOME_AGENT, HOME_ADDRESS, 135, ACKNOWLEDGEMENT, 0.0)
     return int.from_bytes(packet[:4], "big")
 
 
@@ -187,7 +190,7 @@ def test_an_outbound_association_that_waits_is_used_once_the_peer_has_used_its_t
     agent.install(*new, outbound_waits=True)
     assert spi_sent(agent) == 0x2000
     node.install(new[1], new[0])
-    packet = node.protect(HOME_ADDRESS, HOME_AGENT, 135, BINDING_UPDATE, 0x0500, 0.0)
+    packet = node.protect(HOME_ADDRESS, HOME_AGENT, 135, BINDING_UPDATE, 0.0)
     with pytest.raises(EspError):
         agent.unprotect(HOME_ADDRESS, HOME_AGENT, packet[:-1] + bytes((packet[-1] ^ 1,)), 0.0)
     assert spi_sent(agent) == 0x2000
@@ -211,8 +214,8 @@ def test_an_outbound_association_that_waits_is_used_when_there_is_no_other(agent
 
 
 def in_transit(ipsec: UserspaceIpsec) -> tuple[int, bytes]:
-    ends = (HOME_ADDRESS, HOME_AGENT)
-    return ipsec.protect_for_transit(ends, 135, BINDING_UPDATE, 0x0500, 1.0, (STRANGER, HOME_AGENT))
+    pair = ipsec.outbound_for(HOME_ADDRESS, HOME_AGENT, 135, 0x0500)
+    return ipsec.seal_for_transit(pair, 135, BINDING_UPDATE, 1.0, (STRANGER, HOME_AGENT))
 
 
 def test_a_pair_is_wrapped_in_udp_only_when_it_is_told_to_be(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:

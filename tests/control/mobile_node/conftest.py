@@ -135,14 +135,9 @@ class SmallHomeAgent:
         header = build_mobility_message(message, self.address, home_address)
         protocol, payload = PROTOCOL_MOBILITY, header
         if protect:
-            protocol, payload = self.ipsec.protect_for_transit(
-                (self.address, home_address),
-                PROTOCOL_MOBILITY,
-                header,
-                message.message_type << 8,
-                now,
-                (self.address, care_of_address),
-            )
+            pair = self.ipsec.outbound_for(self.address, home_address, PROTOCOL_MOBILITY, message.message_type << 8)
+            wire_ends = (self.address, care_of_address)
+            protocol, payload = self.ipsec.seal_for_transit(pair, PROTOCOL_MOBILITY, header, now, wire_ends)
         self.packets.append(build_to_mobile_node(self.address, care_of_address, home_address, protocol, payload))
 
     def send_switch(self, now, home_address=HOME_ADDRESS):
