@@ -6,7 +6,6 @@ All integers are in network byte order.
 
 from __future__ import annotations
 
-import re
 import struct
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -15,7 +14,7 @@ from typing import Any
 
 _ADDRESS_GROUPS = Struct(">8H")
 _ADDRESS_FORMAT = ":%x" * 8 + ":"  # colons at both ends, so that runs of zeros look the same everywhere
-_RUNS_OF_ZEROS = re.compile("(?::0){2,}:")
+_RUNS_OF_ZEROS = tuple(":0" * groups + ":" for groups in range(8, 1, -1))
 
 
 class WireError(ValueError):
@@ -178,16 +177,15 @@ def ipv6_address(packed: bytes) -> IPv6Address:
 
 @lru_cache(maxsize=16_384)
 def address_text(address: IPv6Address) -> str:
-    """``str(address)``, in half its time and cached: it is wanted eight times for each recovered node."""
+    """``str(address)``, in a third of its time and cached: it is wanted eight times for each recovered node."""
     if address.scope_id:
         return str(address)
     text = _ADDRESS_FORMAT % _ADDRESS_GROUPS.unpack(address.packed)
-    runs: list[str] = _RUNS_OF_ZEROS.findall(text)
-    if not runs:
-        return text[1:-1]
-    longest = max(runs, key=len) if len(runs) > 1 else runs[0]
-    before, _, after = text.partition(longest)
-    return before[1:] + "::" + after[:-1]
+    for zeros in _RUNS_OF_ZEROS:
+        if zeros in text:
+            before, _, after = text.partition(zeros)
+            return before[1:] + "::" + after[:-1]
+    return text[1:-1]
 
 
 def internet_checksum(data: bytes | bytearray, initial: int = 0) -> int:
