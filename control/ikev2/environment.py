@@ -25,10 +25,11 @@ from control.ikev2.offers import EspOffer, IkeOffer
 from control.ikev2.payloads import (
     CertificatePayload,
     CertificateRequestPayload,
+    EncodedPayload,
     IdentificationInitiator,
     Identity,
     NotifyPayload,
-    PreparedPayload,
+    encoded,
 )
 from control.ikev2.policy import CertificateMaterial, IkeConfiguration, PeerPolicy
 from control.ikev2.rate_limit import TokenBucket
@@ -111,23 +112,22 @@ class Environment:
         configuration = self.configuration
         self.ike_offer = IkeOffer(configuration.ike_proposals)
         self.esp_offer = EspOffer(configuration.esp_proposals)
-        prepared = PreparedPayload.of
-        self.identification = prepared(IdentificationInitiator(configuration.local_identity))
-        self.signature_hashes = prepared(NotifyPayload.signature_hash_algorithms(SUPPORTED_HASHES))
-        self.fragmentation_supported: tuple[PreparedPayload, ...] = ()
+        self.identification = encoded(IdentificationInitiator(configuration.local_identity))
+        self.signature_hashes = encoded(NotifyPayload.signature_hash_algorithms(SUPPORTED_HASHES))
+        self.fragmentation_supported: tuple[EncodedPayload, ...] = ()
         if configuration.fragment_size:
-            self.fragmentation_supported = (prepared(NotifyPayload(NotifyType.FRAGMENTATION_SUPPORTED)),)
+            self.fragmentation_supported = (encoded(NotifyPayload(NotifyType.FRAGMENTATION_SUPPORTED)),)
 
     def _encode_certificates(self) -> None:
         credentials = self.configuration.credentials
-        prepared, x509 = PreparedPayload.of, CertificateEncoding.X509_SIGNATURE
-        self.certificate_request: tuple[PreparedPayload, ...] = ()
+        x509 = CertificateEncoding.X509_SIGNATURE
+        self.certificate_request: tuple[EncodedPayload, ...] = ()
         if self.certificates.key_hashes:
-            self.certificate_request = (prepared(CertificateRequestPayload(x509, self.certificates.key_hashes)),)
-        self.certificate_payloads: tuple[PreparedPayload, ...] = ()
+            self.certificate_request = (encoded(CertificateRequestPayload(x509, self.certificates.key_hashes)),)
+        self.certificate_payloads: tuple[EncodedPayload, ...] = ()
         if credentials is not None:
             self.certificate_payloads = tuple(
-                prepared(CertificatePayload(x509, certificate.public_bytes(Encoding.DER)))
+                encoded(CertificatePayload(x509, certificate.public_bytes(Encoding.DER)))
                 for certificate in credentials.certificates
             )
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from control.ikev2.exchanges.base import Exchange
-from control.ikev2.message import EncodedChain, encode_payload_chain, encode_unprotected
+from control.ikev2.message import encode_unprotected
 from control.ikev2.numbers import ExchangeType
+from control.ikev2.payload_chain import EncodedChain, encode_payload_chain
 from control.ikev2.payloads import Payload
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from control.ikev2.address import SocketAddress
 from control.ikev2.cookies import COOKIE_SIZE
-from control.ikev2.message import HEADER_SIZE, PAYLOAD_HEADER_SIZE, ZERO_SPI, Header, Message, encode_message
+from control.ikev2.message import HEADER_SIZE, ZERO_SPI, Header, Message, encode_message
 from control.ikev2.numbers import ExchangeType, NotifyType, PayloadType
+from control.ikev2.payload_chain import PAYLOAD_HEADER_SIZE
 from control.ikev2.payloads import NotifyPayload
 
 if TYPE_CHECKING:

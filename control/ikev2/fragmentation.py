@@ -13,12 +13,12 @@ from control.ikev2.cipher import MessageCipher
 from control.ikev2.message import (
     FRAGMENT_HEADER_SIZE,
     HEADER_SIZE,
-    PAYLOAD_HEADER_SIZE,
     EncryptedMessage,
     FragmentPosition,
     Header,
     fragment_prefix,
 )
+from control.ikev2.payload_chain import PAYLOAD_HEADER_SIZE
 from control.ikev2.states import State
 
 if TYPE_CHECKING:

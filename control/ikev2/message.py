@@ -1,4 +1,4 @@
-"""IKE messages: the header, the chain of payloads and the Encrypted payload (RFC 7296 sections 3.1, 3.2 and 3.14).
+"""IKE messages: the header and the Encrypted payload (RFC 7296 sections 3.1 and 3.14).
 
 The Encrypted Fragment payload is that of RFC 7383 section 2.5.
 """
@@ -6,22 +6,27 @@ The Encrypted Fragment payload is that of RFC 7383 section 2.5.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
 
 from control.ikev2.errors import UnsupportedCriticalPayload, UnsupportedMajorVersion
 from control.ikev2.numbers import ExchangeType, PayloadType, members_by_value
-from control.ikev2.payloads import PAYLOAD_CLASSES, Payload, PreparedPayload, ReceivedPayloads, UnknownPayload
+from control.ikev2.payload_chain import (
+    CRITICAL,
+    ENCRYPTED_TYPES,
+    MAX_PAYLOADS,
+    PAYLOAD_HEADER_SIZE,
+    EncodedChain,
+    encode_payload_chain,
+    parse_payloads,
+    read_payload_header,
+)
+from control.ikev2.payloads import PAYLOAD_CLASSES, Payload, ReceivedPayloads
 from control.ikev2.payloads.packing import pack, unpack
 from control.wire import WireError
 
-MAX_PAYLOADS = 64
-"""Messages with more payloads than this are refused."""
 HEADER_SIZE = 28
 """Bytes of the IKE header."""
-PAYLOAD_HEADER_SIZE = 4
-"""Bytes of the generic payload header."""
 FRAGMENT_HEADER_SIZE = 4
 """Bytes of an Encrypted Fragment payload between its generic header and the initialisation vector."""
 SPI_SIZE = 8
@@ -30,21 +35,17 @@ ZERO_SPI = bytes(SPI_SIZE)
 """The responder's SPI in the first message of an IKE SA."""
 
 _HEADER = Struct(">8s8sBBBBII")  # SPIs, next payload, version, exchange, flags, message identifier, length
-_PAYLOAD_HEADER = Struct(">BBH")  # next payload, critical bit, length
-_read_header = _PAYLOAD_HEADER.unpack_from
 _FRAGMENT_HEADER = Struct(">HH")  # fragment number, total fragments
-_PROTECTED = Struct(_HEADER.format + _PAYLOAD_HEADER.format[1:])
+_PROTECTED = Struct(_HEADER.format + "BBH")  # and the generic header of the Encrypted payload
 _FRAGMENT = Struct(_PROTECTED.format + _FRAGMENT_HEADER.format[1:])
 _MAJOR_VERSION = 2
 _VERSION = _MAJOR_VERSION << 4
 _FLAG_INITIATOR = 0x08
 _FLAG_RESPONSE = 0x20
-_CRITICAL = 0x80
 _NEXT_PAYLOAD = 16  # offset of the type of the first payload
 _NONE = int(PayloadType.NONE)
-_ENCRYPTED_TYPES = frozenset((PayloadType.ENCRYPTED, PayloadType.ENCRYPTED_FRAGMENT))
+_ENCRYPTED_FRAGMENT = int(PayloadType.ENCRYPTED_FRAGMENT)
 _EXCHANGES = members_by_value(ExchangeType)
-_PARSERS = {payload_type: payload_class.from_wire for payload_type, payload_class in PAYLOAD_CLASSES.items()}
 
 
 class Header(NamedTuple):
@@ -156,47 +157,8 @@ def parse_message(data: bytes, header: Header | None = None) -> ReceivedMessage:
             message is a protected one.
     """
     header = header or parse_header(data)
-    return ReceivedMessage(header, parse_payloads(data[_NEXT_PAYLOAD], data, HEADER_SIZE))
-
-
-def parse_payloads(first_type: int, data: bytes, offset: int = 0) -> ReceivedPayloads:
-    """A chain of payloads that has to fill ``data`` exactly, such as the contents of an Encrypted payload.
-
-    Args:
-        first_type: type of the first payload.
-        data: the payloads.
-        offset: where in ``data`` they begin.
-
-    Raises:
-        UnsupportedCriticalPayload: a payload of unknown type that must not be skipped.
-        WireError: anything malformed, too many payloads, or an Encrypted payload within.
-    """
-    payloads: list[Payload] = []
-    next_type, size = first_type, len(data)
-    while next_type:
-        payload_type, start = next_type, offset + PAYLOAD_HEADER_SIZE
-        try:
-            next_type, flags, length = _read_header(data, offset)
-        except struct.error:
-            raise _truncated_header(size - offset) from None
-        offset += length
-        if length < PAYLOAD_HEADER_SIZE or offset > size:
-            raise _bad_length(length, size - start)
-        parse = _PARSERS.get(payload_type)
-        payloads.append(parse(data[start:offset]) if parse else _unknown(payload_type, flags, data[start:offset]))
-        if len(payloads) > MAX_PAYLOADS:
-            raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
-    if offset != size:
-        raise WireError("trailing-bytes", f"{size - offset} bytes after the last payload")
-    return ReceivedPayloads(payloads)
-
-
-def _unknown(payload_type: int, flags: int, body: bytes) -> UnknownPayload:
-    if payload_type in _ENCRYPTED_TYPES:
-        raise WireError("unexpected-encrypted-payload", "among payloads to be read in the clear")
-    if flags & _CRITICAL:
-        raise UnsupportedCriticalPayload(payload_type)
-    return UnknownPayload(payload_type, False, body)
+    from_stranger = not header.is_response  # an answer is one that this side waits for
+    return ReceivedMessage(header, parse_payloads(data[_NEXT_PAYLOAD], data, HEADER_SIZE, from_stranger=from_stranger))
 
 
 def split_encrypted(data: bytes, header: Header | None = None) -> EncryptedMessage:
@@ -215,54 +177,35 @@ def split_encrypted(data: bytes, header: Header | None = None) -> EncryptedMessa
             ``trailing-bytes``, ``truncated``, ``too-many`` or ``bad-fragment``.
     """
     header = header or parse_header(data)
-    next_type, offset, size = data[_NEXT_PAYLOAD], HEADER_SIZE, len(data)
+    payload_type, offset = data[_NEXT_PAYLOAD], HEADER_SIZE
+    if payload_type not in ENCRYPTED_TYPES:
+        payload_type, offset = _skip_unknown(data, payload_type, header)
+    first_inner_type, _, end = read_payload_header(data, offset)
+    if end != len(data):
+        raise WireError("trailing-bytes", f"{len(data) - end} bytes after the encrypted payload")
+    fragment = None
+    body_start = offset + PAYLOAD_HEADER_SIZE
+    if payload_type == _ENCRYPTED_FRAGMENT:
+        fragment = _read_fragment_header(data, body_start)
+        body_start += FRAGMENT_HEADER_SIZE
+    return EncryptedMessage(header, first_inner_type, data[:body_start], data[body_start:], fragment)
+
+
+def _skip_unknown(data: bytes, payload_type: int, header: Header) -> tuple[int, int]:
+    """The type and the place of the Encrypted payload of a message that begins with another one."""
+    offset = HEADER_SIZE
     for _ in range(MAX_PAYLOADS):
-        payload_type = next_type
+        if payload_type in ENCRYPTED_TYPES:
+            return payload_type, offset
         if payload_type == _NONE:
             raise WireError("no-encrypted-payload", f"exchange {header.exchange}")
-        body_start = offset + PAYLOAD_HEADER_SIZE
-        try:
-            next_type, flags, length = _read_header(data, offset)
-        except struct.error:
-            raise _truncated_header(size - offset) from None
-        body_end = offset + length
-        if length < PAYLOAD_HEADER_SIZE or body_end > size:
-            raise _bad_length(length, size - body_start)
-        if payload_type in _ENCRYPTED_TYPES:
-            if body_end != size:
-                raise WireError("trailing-bytes", f"{size - body_end} bytes after the encrypted payload")
-            fragment = None
-            if payload_type == PayloadType.ENCRYPTED_FRAGMENT:
-                fragment = _read_fragment_header(data, body_start)
-                body_start += FRAGMENT_HEADER_SIZE
-            return EncryptedMessage(header, next_type, data[:body_start], data[body_start:], fragment)
+        next_type, flags, end = read_payload_header(data, offset)
         if payload_type in PAYLOAD_CLASSES:
             raise WireError("unprotected-payload", f"type {payload_type} before the encrypted payload")
-        if flags & _CRITICAL:
+        if flags & CRITICAL:
             raise UnsupportedCriticalPayload(payload_type)
-        offset = body_end
+        payload_type, offset = next_type, end
     raise WireError("too-many", f"more than {MAX_PAYLOADS} payloads")
-
-
-EncodedChain = tuple[int, bytes]
-"""The type of the first payload, and all of them with their generic headers."""
-
-
-def encode_payload_chain(payloads: Sequence[Payload]) -> EncodedChain:
-    """The type of the first payload (NONE for no payloads) and all payloads with their generic headers."""
-    parts: list[bytes] = []
-    next_type = _NONE
-    try:
-        for payload in reversed(payloads):
-            body = payload.body if payload.__class__ is PreparedPayload else payload.to_wire()
-            critical = _CRITICAL if payload.__class__ is UnknownPayload and payload.critical else 0
-            # Not by pack(): the call of it would cost as much as all the rest, twenty times in a handshake.
-            parts += (body, _PAYLOAD_HEADER.pack(next_type, critical, PAYLOAD_HEADER_SIZE + len(body)))
-            next_type = payload.payload_type
-    except struct.error as error:
-        raise WireError("field-overflow", str(error)) from None
-    parts.reverse()
-    return next_type, b"".join(parts)
 
 
 def encode_message(message: Message) -> bytes:
@@ -299,16 +242,6 @@ def fragment_prefix(header: Header, first_inner_type: int, position: FragmentPos
     next_type = first_inner_type if position.number == 1 else PayloadType.NONE
     size = HEADER_SIZE + payload_size
     return _encode(_FRAGMENT, header, PayloadType.ENCRYPTED_FRAGMENT, size, next_type, 0, payload_size, *position)
-
-
-def _truncated_header(left: int) -> WireError:
-    return WireError("truncated", f"payload header, {left} bytes left")
-
-
-def _bad_length(length: int, left: int) -> WireError:
-    if length < PAYLOAD_HEADER_SIZE:
-        return WireError("bad-length", f"payload of {length} bytes")
-    return WireError("truncated", f"payload of {length} bytes, {PAYLOAD_HEADER_SIZE + left} left")
 
 
 def _read_fragment_header(data: bytes, offset: int) -> FragmentPosition:

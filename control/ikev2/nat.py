@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, SocketAddress
 from control.ikev2.numbers import NotifyType, PayloadType
-from control.ikev2.payloads import NotifyPayload, PreparedPayload, ReceivedPayloads
+from control.ikev2.payloads import EncodedPayload, NotifyPayload, ReceivedPayloads
 from control.ikev2.states import State
 from control.ipsec.udp_encapsulation import KEEPALIVE, UdpEncapsulation
 from control.records import dataclass
@@ -72,7 +72,7 @@ def address_hash(initiator_spi: bytes, responder_spi: bytes, end: SocketAddress)
 
 def detection_payloads(
     environment: Environment, initiator_spi: bytes, responder_spi: bytes, local: SocketAddress, remote: SocketAddress
-) -> tuple[PreparedPayload, ...]:
+) -> tuple[EncodedPayload, ...]:
     """What IKE_SA_INIT says about the addresses of this side's message; nothing if NAT traversal is off."""
     wanted = environment.configuration.nat_traversal
     if wanted is NatTraversal.OFF:
@@ -82,8 +82,8 @@ def detection_payloads(
         source = environment.random(_DIGEST_SIZE)
     destination = address_hash(initiator_spi, responder_spi, remote)
     return (
-        PreparedPayload(PayloadType.NOTIFY, _SOURCE_IP + source),
-        PreparedPayload(PayloadType.NOTIFY, _DESTINATION_IP + destination),
+        (PayloadType.NOTIFY, _SOURCE_IP + source),
+        (PayloadType.NOTIFY, _DESTINATION_IP + destination),
     )
 
 

@@ -11,7 +11,7 @@ from control.ikev2.numbers import (
     ProtocolId,
     TransformType,
 )
-from control.ikev2.payloads import PreparedPayload, Proposal, SecurityAssociationPayload, Transform
+from control.ikev2.payloads import EncodedPayload, Proposal, SecurityAssociationPayload, Transform
 from control.ikev2.proposals import Encryption, EspProposal, EspSuite, IkeProposal, IkeSuite
 
 _PROPOSAL_HEADER_SIZE = 8
@@ -34,8 +34,8 @@ class _Template:
             proposal += int.from_bytes(body[proposal + 2 : proposal + 4], "big")
         self._pieces = (*pieces, body[start:])
 
-    def payload(self, spi: bytes) -> PreparedPayload:
-        return PreparedPayload(PayloadType.SECURITY_ASSOCIATION, spi.join(self._pieces))
+    def payload(self, spi: bytes) -> EncodedPayload:
+        return PayloadType.SECURITY_ASSOCIATION, spi.join(self._pieces)
 
 
 class IkeOffer:
@@ -50,7 +50,7 @@ class IkeOffer:
         self._rekeying = _Template(ProtocolId.IKE, IKE_SPI_SIZE, offered)
         self._accepted: dict[tuple[Transform, ...], IkeSuite] = {}
 
-    def rekeying(self, spi: bytes) -> PreparedPayload:
+    def rekeying(self, spi: bytes) -> EncodedPayload:
         """The offer for an IKE SA that is to take the place of another; ``spi`` is this side's of the new one."""
         return self._rekeying.payload(spi)
 
@@ -105,7 +105,7 @@ class EspOffer:
         self._with_groups = _Template(ProtocolId.ESP, ESP_SPI_SIZE, with_groups)
         self._accepted: dict[tuple[Transform, ...], EspSuite] = {}
 
-    def payload(self, spi: int, *, with_groups: bool) -> PreparedPayload:
+    def payload(self, spi: int, *, with_groups: bool) -> EncodedPayload:
         """The offer.
 
         Args:

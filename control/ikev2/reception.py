@@ -15,9 +15,10 @@ from control.ikev2.errors import UnsupportedCriticalPayload
 from control.ikev2.exchanges import auth_request, child_sa_request, informational, mobike, rekey_ike
 from control.ikev2.exchanges.base import Exchange
 from control.ikev2.fragmentation import OpenedMessage, drop_fragments, take_fragment
-from control.ikev2.message import Header, parse_payloads, split_encrypted
+from control.ikev2.message import Header, split_encrypted
 from control.ikev2.nat import note_origin
 from control.ikev2.numbers import ExchangeType, NotifyType
+from control.ikev2.payload_chain import parse_payloads
 from control.ikev2.payloads import NotifyPayload, Payload, ReceivedPayloads
 from control.ikev2.sa import IkeSa
 from control.ikev2.states import State

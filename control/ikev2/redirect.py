@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
 from control.ikev2.numbers import ExchangeType, NotifyType
-from control.ikev2.payloads import Identity, NotifyPayload, Payload, PreparedPayload, ReceivedPayloads
+from control.ikev2.payloads import Identity, NotifyPayload, Payload, ReceivedPayloads, encoded
 from control.wire import WireError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ Called with its authenticated identity, or None for a stranger's IKE_SA_INIT, an
 _IPV4, _IPV6, _FQDN = 1, 2, 3
 _HEADER_SIZE = 2
 _LARGEST_NAME = 255
-SUPPORTED = PreparedPayload.of(NotifyPayload(NotifyType.REDIRECT_SUPPORTED))
+SUPPORTED = encoded(NotifyPayload(NotifyType.REDIRECT_SUPPORTED))
 """What an initiator sends that can be redirected."""
 
 

@@ -20,8 +20,9 @@ from control.ikev2.exchanges.rekey_ike import RekeyIkeExchange
 from control.ikev2.fragmentation import PartialMessage, drop_expired_fragments, drop_fragments, seal_fragments
 from control.ikev2.handshake import Handshake
 from control.ikev2.lifetimes import Lifetimes, next_deadline
-from control.ikev2.message import ZERO_SPI, EncodedChain, Header, encode_payload_chain, encrypted_prefix
+from control.ikev2.message import ZERO_SPI, Header, encrypted_prefix
 from control.ikev2.nat import NatDetection, encapsulation_of, note_origin
+from control.ikev2.payload_chain import EncodedChain, encode_payload_chain
 from control.ikev2.payloads import ConfigurationPayload, Identity, Payload
 from control.ikev2.proposals import IkeSuite
 from control.ikev2.redirect import Gateway, RedirectExchange

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from control.eap.packet import EapError, EapPacket
-from control.ikev2.message import encode_message, encode_payload_chain, parse_message, parse_payloads, split_encrypted
+from control.ikev2.message import encode_message, parse_message, split_encrypted
 from control.ikev2.numbers import ExchangeType
+from control.ikev2.payload_chain import encode_payload_chain, parse_payloads
 from control.ipsec.algorithms import AES_128_CBC_SHA256, AES_128_GCM, NULL_SHA256, CipherSuite
 from control.ipsec.errors import EspError
 from control.ipsec.esp import EspInbound, EspOutbound

@@ -28,9 +28,9 @@ from control.ikev2.payloads import (
     Identity,
     NotifyPayload,
     Payload,
-    PreparedPayload,
     ReceivedPayloads,
     SecurityAssociationPayload,
+    encoded,
 )
 from control.ikev2.redirect import RedirectStage, other_gateway, redirect_payload, redirected_to
 from control.ikev2.states import State
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from control.ikev2.handshake import Handshake
     from control.ikev2.sa import IkeSa
 
-_INITIAL_CONTACT = PreparedPayload.of(NotifyPayload(NotifyType.INITIAL_CONTACT))
+_INITIAL_CONTACT = encoded(NotifyPayload(NotifyType.INITIAL_CONTACT))
 _AUTHENTICATION_FAILED = NotifyPayload(NotifyType.AUTHENTICATION_FAILED)
 
 
@@ -199,7 +199,7 @@ def prove(sa: IkeSa, handshake: Handshake, keys: IkeKeys, key: PaddedKey | None)
         message, nonce, sk_p = handshake.init_request, handshake.responder_nonce, keys.sk_pi
     else:
         message, nonce, sk_p = handshake.init_response, handshake.initiator_nonce, keys.sk_pr
-    octets = signed_octets(message, nonce, sa.suite.prf, sk_p, sa.environment.identification.body)
+    octets = signed_octets(message, nonce, sa.suite.prf, sk_p, sa.environment.identification[1])
     if key is not None:
         return key.authenticate(octets)
     credentials = sa.environment.configuration.credentials

@@ -13,13 +13,14 @@ from control.ikev2.nat import encapsulation_of
 from control.ikev2.numbers import NotifyType
 from control.ikev2.offers import EspOffer
 from control.ikev2.payloads import (
+    EncodedPayload,
     NotifyPayload,
     Payload,
-    PreparedPayload,
     ReceivedPayloads,
     SecurityAssociationPayload,
     TrafficSelectorInitiator,
     TrafficSelectorResponder,
+    encoded,
 )
 from control.ikev2.proposals import EspSuite
 from control.ipsec.traffic_selector import TrafficSelector
@@ -28,7 +29,7 @@ from control.records import dataclass
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
-_USE_TRANSPORT_MODE = PreparedPayload.of(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
+_USE_TRANSPORT_MODE = encoded(NotifyPayload(NotifyType.USE_TRANSPORT_MODE))
 
 
 class ChildRefused(Exception):
@@ -74,7 +75,7 @@ class ChildOffer:
         """The notification that asks for transport mode."""
         return (_USE_TRANSPORT_MODE,) if self.request.transport_mode else ()
 
-    def security_association(self, *, with_groups: bool) -> PreparedPayload:
+    def security_association(self, *, with_groups: bool) -> EncodedPayload:
         """The SA payload."""
         return self.offer.payload(self.inbound_spi, with_groups=with_groups)
 

@@ -19,11 +19,11 @@ from control.ikev2.message import ZERO_SPI, Header, Message, ReceivedMessage, en
 from control.ikev2.nat import detect, detection_payloads, float_to_nat_traversal_port
 from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
 from control.ikev2.payloads import (
+    EncodedPayload,
     KeyExchangePayload,
     NoncePayload,
     NotifyPayload,
     Payload,
-    PreparedPayload,
     ReceivedPayloads,
     SecurityAssociationPayload,
 )
@@ -250,7 +250,7 @@ def _signature_hashes(payloads: ReceivedPayloads) -> frozenset[int] | None:
         return frozenset()
 
 
-def _agreed_fragmentation(environment: Environment, payloads: ReceivedPayloads) -> tuple[PreparedPayload, ...]:
+def _agreed_fragmentation(environment: Environment, payloads: ReceivedPayloads) -> tuple[EncodedPayload, ...]:
     """What the responder says if both sides want to use fragments (RFC 7383 section 2.3), nothing otherwise."""
     if payloads.notification(NotifyType.FRAGMENTATION_SUPPORTED) is None:
         return ()

@@ -12,11 +12,11 @@ from control.ikev2.payloads.certificate import CertificatePayload, CertificateRe
 from control.ikev2.payloads.configuration import ConfigurationAttribute, ConfigurationPayload
 from control.ikev2.payloads.delete import DeletePayload
 from control.ikev2.payloads.eap import EapPayload
+from control.ikev2.payloads.encoded import EncodedPayload, encoded
 from control.ikev2.payloads.identification import IdentificationInitiator, IdentificationResponder, Identity
 from control.ikev2.payloads.key_exchange import KeyExchangePayload
 from control.ikev2.payloads.nonce import NoncePayload
 from control.ikev2.payloads.notify import NotifyPayload
-from control.ikev2.payloads.prepared import PreparedPayload
 from control.ikev2.payloads.received import ReceivedPayloads
 from control.ikev2.payloads.security_association import (
     Proposal,
@@ -51,9 +51,12 @@ KnownPayload = (
 )
 """A payload this implementation understands."""
 
-Payload = KnownPayload | UnknownPayload | PreparedPayload
-"""Any payload of a message, and prepared ones of a message to be sent. Not the Encrypted payload, which
-:mod:`control.ikev2.message` takes apart itself."""
+ReceivedPayload = KnownPayload | UnknownPayload
+"""Any payload of a message that came. Not the Encrypted payload, which :mod:`control.ikev2.message` takes apart
+itself."""
+
+Payload = ReceivedPayload | EncodedPayload
+"""Any payload of a message to be sent."""
 
 PAYLOAD_CLASSES: dict[int, type[KnownPayload]] = {
     payload_class.payload_type: payload_class
@@ -87,6 +90,7 @@ __all__ = [
     "DeletePayload",
     "DigitalSignature",
     "EapPayload",
+    "EncodedPayload",
     "IdentificationInitiator",
     "IdentificationResponder",
     "Identity",
@@ -95,8 +99,8 @@ __all__ = [
     "NoncePayload",
     "NotifyPayload",
     "Payload",
-    "PreparedPayload",
     "Proposal",
+    "ReceivedPayload",
     "ReceivedPayloads",
     "SecurityAssociationPayload",
     "TrafficSelectorInitiator",
@@ -106,4 +110,5 @@ __all__ = [
     "UnknownPayload",
     "UnknownSelector",
     "VendorIdPayload",
+    "encoded",
 ]

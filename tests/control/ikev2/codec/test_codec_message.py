@@ -4,20 +4,18 @@ import pytest
 
 from control.ikev2.errors import UnsupportedCriticalPayload, UnsupportedMajorVersion
 from control.ikev2.message import (
-    MAX_PAYLOADS,
     FragmentPosition,
     Header,
     Message,
     encode_message,
-    encode_payload_chain,
     encrypted_prefix,
     fragment_prefix,
     parse_header,
     parse_message,
-    parse_payloads,
     split_encrypted,
 )
 from control.ikev2.numbers import ExchangeType, NotifyType, PayloadType
+from control.ikev2.payload_chain import MAX_PAYLOADS, encode_payload_chain, parse_payloads
 from control.ikev2.payloads import NoncePayload, NotifyPayload, UnknownPayload, VendorIdPayload
 from control.wire import WireError
 

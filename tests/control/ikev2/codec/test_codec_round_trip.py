@@ -14,11 +14,9 @@ from control.ikev2.message import (
     Header,
     Message,
     encode_message,
-    encode_payload_chain,
     encrypted_prefix,
     parse_header,
     parse_message,
-    parse_payloads,
     split_encrypted,
 )
 from control.ikev2.numbers import (
@@ -34,6 +32,7 @@ from control.ikev2.numbers import (
     ProtocolId,
     TransformType,
 )
+from control.ikev2.payload_chain import encode_payload_chain, parse_payloads
 from control.ipsec.traffic_selector import TrafficSelector
 from control.wire import WireError
 

@@ -14,7 +14,7 @@ from control.ikev2.authentication import authenticate_with_signature, verify_sig
 from control.ikev2.certificates import MAX_CHAIN, CertificateError, CertificateValidator
 from control.ikev2.events import ChildEstablished, IkeClosed, IkeEstablished, IkeFailed
 from control.ikev2.numbers import AuthenticationMethod, IdentificationType
-from control.ikev2.payloads import AuthenticationPayload, Identity, NotifyPayload, PreparedPayload
+from control.ikev2.payloads import AuthenticationPayload, Identity, NotifyPayload, encoded
 from control.ikev2.policy import Credentials
 
 WALL_CLOCK = 1906502400.0
@@ -56,7 +56,7 @@ def test_a_peer_without_rfc_7427_gets_and_gives_classic_signatures(certified, ki
     pair = certified(kind, kind)
     for peer in (pair.agent, pair.node):
         # An unknown status notification in its place: the peer seems to know nothing of RFC 7427.
-        peer.endpoint._environment.signature_hashes = PreparedPayload.of(NotifyPayload(40000))
+        peer.endpoint._environment.signature_hashes = encoded(NotifyPayload(40000))
     methods = []
     monkeypatch.setattr(
         "control.ikev2.exchanges.auth.verify_signature",
@@ -73,9 +73,7 @@ def test_a_peer_without_rfc_7427_gets_and_gives_classic_signatures(certified, ki
 
 def test_ed25519_cannot_serve_a_peer_without_rfc_8420(certified):
     pair = certified("ed25519", "p256")
-    pair.node.endpoint._environment.signature_hashes = PreparedPayload.of(
-        NotifyPayload.signature_hash_algorithms((2, 3))
-    )
+    pair.node.endpoint._environment.signature_hashes = encoded(NotifyPayload.signature_hash_algorithms((2, 3)))
     pair.connect()
     pair.network.run()
     (failure,) = pair.agent.events(IkeFailed)

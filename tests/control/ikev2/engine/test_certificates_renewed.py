@@ -61,7 +61,7 @@ def test_peers_that_were_known_are_asked_for_an_anchor_that_is_trusted_now(certi
 
     # The peer is told by whom its certificate has to be issued.
     pair.agent.endpoint.use_certificates(CertificateMaterial(own, (other_root.certificate, pki.root.certificate)))
-    assert len(pair.agent.endpoint._environment.certificate_request[0].body) == 1 + 2 * 20
+    assert len(pair.agent.endpoint._environment.certificate_request[0][1]) == 1 + 2 * 20
     pair.established(initiator)
 
 

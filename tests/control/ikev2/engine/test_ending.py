@@ -13,8 +13,9 @@ from control.ikev2.events import (
     IkeFailed,
     PeerAlive,
 )
-from control.ikev2.message import encode_payload_chain, encrypted_prefix
+from control.ikev2.message import encrypted_prefix
 from control.ikev2.numbers import ExchangeType, NotifyType
+from control.ikev2.payload_chain import encode_payload_chain
 from control.ikev2.payloads import DeletePayload, NotifyPayload, UnknownPayload
 from control.ikev2.states import InvalidTransition, State, Trigger, next_state
 from tests.control.ikev2.engine.conftest import RawRequest

@@ -12,12 +12,12 @@ from control.ikev2.events import IkeEstablished, IkeFailed, PeerAlive
 from control.ikev2.fragmentation import MAX_CONTENT, MAX_FRAGMENTS, MIN_FRAGMENT_SIZE, seal_fragments
 from control.ikev2.message import (
     FragmentPosition,
-    encode_payload_chain,
     encrypted_prefix,
     fragment_prefix,
     split_encrypted,
 )
 from control.ikev2.numbers import ConfigurationType, ExchangeType, NotifyType, PayloadType
+from control.ikev2.payload_chain import encode_payload_chain
 from control.ikev2.payloads import ConfigurationAttribute, ConfigurationPayload, NotifyPayload
 from control.ikev2.policy import ConfigurationAnswer, RetransmissionPolicy
 from control.ikev2.proposals import DEFAULT_IKE_PROPOSALS

@@ -42,14 +42,18 @@ def answered(monkeypatch, state, exchange, change):
     )
 
 
+def type_of(payload):
+    return payload[0] if isinstance(payload, tuple) else payload.payload_type
+
+
 def without(*kinds):
     types = {kind.payload_type for kind in kinds}
-    return lambda payloads: tuple(payload for payload in payloads if payload.payload_type not in types)
+    return lambda payloads: tuple(payload for payload in payloads if type_of(payload) not in types)
 
 
 def replaced(substitute):
     return lambda payloads: tuple(
-        substitute if isinstance(payload, type(substitute)) else payload for payload in payloads
+        substitute if type_of(payload) == substitute.payload_type else payload for payload in payloads
     )
 
 
