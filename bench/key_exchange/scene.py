@@ -117,7 +117,7 @@ def _home_agent(
         [HOME_PREFIX],
         _MAX_LIFETIME_S,
         BindingCache(len(population.identities)),
-        may_use=lambda node, home_address: directory.home_address(node) == home_address,
+        may_use=directory.may_use,
     )
     agent = HomeAgent(
         address,

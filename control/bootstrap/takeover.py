@@ -118,7 +118,9 @@ class Takeover:
     def awaits(self, identity: str, home_address: IPv6Address) -> bool:
         """Whether the node is to be brought back to a home address that it has had before."""
         node = self._nodes.get(identity)
-        return node is not None and node.home_address == home_address and not node.new_home_address
+        if node is None or node.new_home_address:
+            return False
+        return node.home_address is home_address or node.home_address == home_address
 
     def job(self, identity: str) -> RebootstrapJob | None:
         """The attempt under way for a node."""

@@ -121,7 +121,7 @@ def _registration_rules(
         configuration.home_agent.home_prefixes,
         configuration.mobility.max_lifetime_s,
         BindingCache(configuration.datapath.max_bindings),
-        may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
+        may_use=directory.may_use,
         is_duplicate=home_links.is_duplicate,
         keyed_by_hand=directory.keyed_by_hand,
         mobile_networks=directory.mobile_networks if configuration.mobility.mobile_routers else None,

@@ -231,6 +231,11 @@ class NodeDirectory:
         """The home address the node has here, None if it has none yet or is not authorised."""
         return self._home_addresses.get(identity)
 
+    def may_use(self, identity: str, home_address: IPv6Address) -> bool:
+        """Whether an address is the home address that the node has here."""
+        own = self._home_addresses.get(identity)
+        return own is home_address or own == home_address
+
     def prefix_length(self, address: IPv6Address) -> int:
         """The length of the home prefix an address lies in."""
         return self._prefix_of(address).prefixlen

@@ -230,32 +230,29 @@ class HomeAgent:
         """A registration has taken effect."""
         if self._movements.registered(registration, now):
             self.statistics["ike-sas-moved"] += 1
-        outcome = registration.outcome
+        outcome, identity, home_address = registration.outcome, registration.identity, registration.home_address
         if outcome.change is Change.REMOVE:
-            self.home_links.stop(registration.home_address)
-            self._happen(TimelineEvent.DEREGISTERED, registration.identity)
-            self._binding_gone(registration.home_address)
-            self._release_if_gone(registration.identity)
+            self.home_links.stop(home_address)
+            self._happen(TimelineEvent.DEREGISTERED, identity)
+            self._binding_gone(home_address)
+            self._release_if_gone(identity)
             return
-        if outcome.binding is not None:
-            begins = outcome.previous is None or outcome.previous.home_agent != self.address
+        binding, previous = outcome.binding, outcome.previous
+        if binding is not None:
+            begins = previous is None or previous.home_agent != self.address
             self.home_links.serve(
-                registration.home_address,
-                outcome.binding.link_local,
-                announce=begins,
-                now=now,
-                router=outcome.binding.mobile_router,
+                home_address, binding.link_local, announce=begins, now=now, router=binding.mobile_router
             )
         self._happen(
             TimelineEvent.BINDING_UPDATE,
-            registration.identity,
-            home_address=address_text(registration.home_address),
+            identity,
+            home_address=address_text(home_address),
             care_of_address=address_text(registration.reply_to),
         )
-        recovered = self.takeover.binding_registered(registration.identity, now)
+        recovered = self.takeover.binding_registered(identity, now)
         if recovered is not None:
-            self._taken_from[registration.home_address] = recovered.group
-            self._happen(TimelineEvent.RECOVERED, registration.identity)
+            self._taken_from[home_address] = recovered.group
+            self._happen(TimelineEvent.RECOVERED, identity)
             self._note_end_of_takeover(now)
 
     def send_away(self, addresses: Sequence[IPv6Address], taken_from: str | None = None) -> int:

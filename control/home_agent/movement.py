@@ -38,8 +38,10 @@ class Movements:
             if sa.nat is not None and sa.nat.follows_peer:
                 # Behind a NAT the node knows only its inside address; its packets show where it is reached.
                 continue
-            if sa.remote_address == address or not sa.is_established:
-                self._discarded.pop(sa, None)
+            remote = sa.remote.address
+            if remote is address or remote == address or not sa.is_established:
+                if self._discarded:
+                    self._discarded.pop(sa, None)
             elif acknowledgement is not None and acknowledgement.key_management:
                 moved |= sa.move(now, remote=sa.remote._replace(address=address))
             else:

@@ -102,63 +102,80 @@ class Registrations:
         if not isinstance(message, BindingUpdate):
             self.statistics["unexpected-message"] += 1
             return
-        self._decide(_Undetected(message, identity, home_address, care_of_address, now, wall), now)
+        self._decide(message, identity, home_address, care_of_address, wall, now, now)
 
     def resume(self, now: float) -> None:
         """Go on with those that waited for duplicate address detection, where that has ended."""
         for home_address in self.home_links.finished():
             update = self._undetected.pop(home_address, None)
             if update is not None:
-                self._decide(update, now)
+                self._decide(
+                    update.message,
+                    update.identity,
+                    home_address,
+                    update.care_of_address,
+                    update.wall + now - update.received_at,
+                    update.received_at,
+                    now,
+                )
             self.home_links.forget_result(home_address)
 
-    def _decide(self, update: _Undetected, now: float) -> None:
-        home_address, care_of_address, identity = update.home_address, update.care_of_address, update.identity
-        wall = update.wall + now - update.received_at
-        outcome = self.rules.process(update.message, home_address, care_of_address, identity, wall)
+    def _decide(
+        self,
+        message: BindingUpdate,
+        identity: str,
+        home_address: IPv6Address,
+        care_of_address: IPv6Address,
+        wall: float,
+        received_at: float,
+        now: float,
+    ) -> None:
+        outcome = self.rules.process(message, home_address, care_of_address, identity, wall)
         if outcome.change is Change.NONE:
-            if outcome.reason == NOTHING_TO_DELETE and self._is_being_registered(update):
+            if outcome.reason == NOTHING_TO_DELETE and self._is_being_registered(outcome):
                 self.statistics["overtaken"] += 1
                 return
             self.statistics[outcome.reason] += 1
             self.observe_refusal(identity, home_address, care_of_address, outcome.reason, now)
             self._acknowledge(outcome, home_address, care_of_address, now)
             return
-        if self._has_to_wait(outcome, update, now):
+        if self._has_to_wait(outcome, message.link_local, now):
+            self._wait(_Undetected(message, identity, home_address, care_of_address, received_at, wall))
             return
-        earlier = self._pending.get(home_address)
-        if earlier is not None and not is_newer(outcome.sequence_number, earlier.outcome.sequence_number):
+        registration = PendingRegistration(identity, home_address, outcome, care_of_address, received_at)
+        earlier = self._pending.setdefault(home_address, registration)
+        if earlier is registration:
+            return
+        if is_newer(outcome.sequence_number, earlier.outcome.sequence_number):
+            self._pending[home_address] = registration
+        else:
             self.statistics["overtaken"] += 1
-            return
-        received_at = update.received_at
-        self._pending[home_address] = PendingRegistration(identity, home_address, outcome, care_of_address, received_at)
 
-    def _is_being_registered(self, update: _Undetected) -> bool:
+    def _is_being_registered(self, outcome: RegistrationOutcome) -> bool:
         """Whether the node deletes what it has just asked for, which must not come about (RFC 6275 section 10.3.2).
 
         What waits for duplicate address detection is dropped. What the store has already comes about, and goes when
         the node, left without an answer, repeats its request.
         """
-        home_address, number = update.home_address, update.message.sequence_number
+        home_address, number = outcome.home_address, outcome.sequence_number
         waiting = self._undetected.get(home_address)
         if waiting is not None and is_newer(number, waiting.message.sequence_number):
             del self._undetected[home_address]
         pending = self._pending.get(home_address) or self._storing.get(home_address)
         return pending is not None and is_newer(number, pending.outcome.sequence_number)
 
-    def _has_to_wait(self, outcome: RegistrationOutcome, update: _Undetected, now: float) -> bool:
+    def _has_to_wait(self, outcome: RegistrationOutcome, link_local: bool, now: float) -> bool:
         """RFC 6275 section 10.3.1: a home agent that begins to serve an address looks first whether it is in use."""
-        home_address = update.home_address
         if outcome.change is not Change.INSTALL or outcome.previous is not None:
             return False
-        if self._is_taken_over(update.identity, home_address):
+        if outcome.identity is not None and self._is_taken_over(outcome.identity, outcome.home_address):
             return False
-        if self.home_links.detect(home_address, update.message.link_local, now) is not Detection.RUNNING:
-            return False
-        earlier = self._undetected.get(home_address)
+        return self.home_links.detect(outcome.home_address, link_local, now) is Detection.RUNNING
+
+    def _wait(self, update: _Undetected) -> None:
+        earlier = self._undetected.get(update.home_address)
         if earlier is None or is_newer(update.message.sequence_number, earlier.message.sequence_number):
-            self._undetected[home_address] = update
-        return True
+            self._undetected[update.home_address] = update
 
     def pending(self) -> list[PendingRegistration]:
         """What has to be stored now, one per home address; each is then :meth:`stored` or :meth:`not_stored`."""
@@ -235,8 +252,9 @@ class Registrations:
         return self.rules.cache.expire(wall)
 
     def _no_longer_storing(self, registration: PendingRegistration) -> None:
-        if self._storing.get(registration.home_address) is registration:
-            del self._storing[registration.home_address]
+        storing = self._storing.pop(registration.home_address, None)
+        if storing is not None and storing is not registration:
+            self._storing[registration.home_address] = storing  # a newer one is not there yet
 
     def _acknowledge(
         self, outcome: RegistrationOutcome, home_address: IPv6Address, care_of_address: IPv6Address, now: float

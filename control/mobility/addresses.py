@@ -6,27 +6,26 @@ from ipaddress import IPv6Address
 
 UNSPECIFIED = IPv6Address(0)
 
-_MULTICAST_FIRST_OCTET = 0xFF
-_LINK_LOCAL_TOP_10_BITS = 0xFE80 >> 6
+# By their first 16 bits, as integers: signalling asks for every packet, and ``ipaddress`` compares networks.
+_FIRST_LINK_LOCAL, _LAST_LINK_LOCAL = 0xFE80, 0xFEBF
+_FIRST_MULTICAST = 0xFF00
 
 
 def is_multicast(address: IPv6Address) -> bool:
     """Whether the address is in ff00::/8."""
-    return int(address) >> 120 == _MULTICAST_FIRST_OCTET
+    return int(address) >> 112 >= _FIRST_MULTICAST
 
 
 def is_unicast(address: IPv6Address) -> bool:
     """Whether a packet may be sent to the address as to a single node: not multicast, not unspecified."""
-    value = int(address)
-    return value != 0 and value >> 120 != _MULTICAST_FIRST_OCTET
+    return 0 < int(address) < _FIRST_MULTICAST << 112
 
 
 def is_unicast_routable(address: IPv6Address) -> bool:
     """Whether the address is a "unicast routable address" (RFC 6275 section 3.1): reachable from another subnet.
 
     Excludes multicast and link-local addresses and all below ``1::``: the unspecified and the loopback address,
-    addresses that stand for IPv4 ones, and what the data path writes for an IPv4 care-of address. Done on the integer:
-    this runs for every signalling packet, and ``ipaddress`` compares networks.
+    addresses that stand for IPv4 ones, and what the data path writes for an IPv4 care-of address.
     """
-    value = int(address)
-    return value >> 120 != _MULTICAST_FIRST_OCTET and value >> 118 != _LINK_LOCAL_TOP_10_BITS and value >> 112 != 0
+    first = int(address) >> 112
+    return 0 < first < _FIRST_MULTICAST and not _FIRST_LINK_LOCAL <= first <= _LAST_LINK_LOCAL

@@ -100,15 +100,22 @@ class BindingCache:
         """The binding of a home address; it may have ended if :meth:`expire` was not called since."""
         return self._bindings.get(home_address)
 
+    def live(self, home_address: IPv6Address, now: float) -> Binding | None:
+        """The same, if it has not ended by ``now`` (wall-clock seconds since the epoch)."""
+        binding = self._bindings.get(home_address)
+        return binding if binding is not None and binding.lifetime_expires_at > now else None
+
     def put(self, binding: Binding) -> None:
         """Enter a binding in place of the one its home address may have."""
+        home_address = binding.home_address
         if self._deregistered:
-            self._deregistered.pop(binding.home_address, None)
-        self.remove(binding.home_address)
+            self._deregistered.pop(home_address, None)
+        if self._bindings.setdefault(home_address, binding) is not binding:
+            self.remove(home_address)
+            self._bindings[home_address] = binding
         if binding.mobile_networks:
-            self.prefixes.add(binding.home_address, binding.mobile_networks)
-        self._bindings[binding.home_address] = binding
-        heapq.heappush(self._ends, (binding.lifetime_expires_at, int(binding.home_address)))
+            self.prefixes.add(home_address, binding.mobile_networks)
+        heapq.heappush(self._ends, (binding.lifetime_expires_at, int(home_address)))
         if len(self._ends) > 2 * len(self._bindings) + _HEAP_SLACK:
             self._rebuild_ends()
 

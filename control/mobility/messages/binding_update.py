@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
 from struct import Struct
 from typing import ClassVar, Self
 
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
-from control.mobility.options import AlternateCareOfAddress, MobilityOption, find_option, read_options
+from control.mobility.options import MobilityOption, read_options
 from control.records import dataclass
 from control.wire import Reader
 
@@ -50,12 +49,6 @@ class BindingUpdate:
     def lifetime_seconds(self) -> int:
         """The wished lifetime in seconds."""
         return self.lifetime_units * LIFETIME_UNIT_S
-
-    @property
-    def alternate_care_of_address(self) -> IPv6Address | None:
-        """The address in an Alternate Care-of Address option, None if there is none."""
-        option = find_option(self.options, AlternateCareOfAddress)
-        return None if option is None else option.care_of_address
 
     def fixed_data(self) -> bytes:
         """The fixed part of the message data; raises struct.error if a field does not fit."""

@@ -76,7 +76,7 @@ def make_home_agent(
         [prefix],
         3600,
         BindingCache(1000),
-        may_use=lambda identity, home_address: directory.home_address(identity) == home_address,
+        may_use=directory.may_use,
         is_duplicate=home_links.is_duplicate,
         keyed_by_hand=directory.keyed_by_hand,
     )

@@ -19,6 +19,7 @@ from control.mobile_node.events import (
 )
 from control.mobility.extension_headers import build_ipv6, parse_ipv6
 from control.mobility.messages import BindingAcknowledgement, BindingRefreshRequest, UnknownMobilityMessage
+from control.mobility.options import AlternateCareOfAddress
 
 HA1 = IPv6Address("2001:db8:a1::1")
 HA2 = IPv6Address("2001:db8:a2::1")
@@ -56,7 +57,7 @@ def test_its_binding_update_asks_for_what_a_home_registration_needs(world):
     assert update.home_registration
     assert update.acknowledge
     assert update.lifetime_units == 150
-    assert update.alternate_care_of_address == CARE_OF_ADDRESS
+    assert AlternateCareOfAddress(CARE_OF_ADDRESS) in update.options
     on_the_wire = parse_ipv6(world.to_home_agents[0])
     assert (on_the_wire.source, on_the_wire.destination) == (CARE_OF_ADDRESS, HA1)
     assert on_the_wire.home_address_option == HOME_ADDRESS

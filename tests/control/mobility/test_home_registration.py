@@ -130,6 +130,12 @@ def test_an_alternate_care_of_address_overrides_the_source() -> None:
     assert outcome.binding.care_of_address == CARE_OF_ADDRESS
 
 
+def test_of_two_alternate_care_of_addresses_the_first_counts() -> None:
+    outcome = Agent().ask(update(options=(AlternateCareOfAddress(ELSEWHERE), AlternateCareOfAddress(CARE_OF_ADDRESS))))
+    assert outcome.binding is not None
+    assert outcome.binding.care_of_address == ELSEWHERE
+
+
 def test_without_an_alternate_care_of_address_the_source_counts() -> None:
     outcome = Agent().ask(update(options=(UnknownMobilityOption(200, b"x"),)), source=ELSEWHERE)
     assert outcome.binding is not None

@@ -30,6 +30,7 @@ from control.mobility.options import (
     MobileNodeIdentifier,
     NonceIndices,
     UnknownMobilityOption,
+    find_option,
 )
 from control.wire import WireError, internet_checksum, ipv6_pseudo_header
 
@@ -223,11 +224,10 @@ def test_an_empty_home_agent_switch_has_no_padding() -> None:
     assert data[:4] + data[6:] == bytes((59, 0, 12, 0, 0, 0))
 
 
-def test_the_alternate_care_of_address_of_an_update() -> None:
-    other = UnknownMobilityOption(200, b"")
-    assert BindingUpdate(1, 1, options=(other,)).alternate_care_of_address is None
-    update = BindingUpdate(1, 1, options=(other, AlternateCareOfAddress(CARE_OF_ADDRESS)))
-    assert update.alternate_care_of_address == CARE_OF_ADDRESS
+def test_the_first_option_of_a_class() -> None:
+    other, first = UnknownMobilityOption(200, b""), AlternateCareOfAddress(CARE_OF_ADDRESS)
+    assert find_option((other,), AlternateCareOfAddress) is None
+    assert find_option((other, first, AlternateCareOfAddress(HOME_ADDRESS)), AlternateCareOfAddress) is first
 
 
 def test_the_network_access_identifier() -> None:
