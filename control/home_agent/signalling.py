@@ -175,7 +175,7 @@ class UserspaceSignalling(ProtectedSignalling):
         header: bytes,
     ) -> bytes:
         wire_ends = (self._home_agent, care_of_address)
-        protocol, protected = self._esp.seal_for_transit(pair, PROTOCOL_MOBILITY, header, now, wire_ends)
+        protocol, protected = self._esp.seal(pair, PROTOCOL_MOBILITY, header, now, wire_ends)
         if care_of_address == home_address:
             # The node is at home: no routing header (RFC 6275 section 9.5.4).
             return build_ipv6(self._home_agent, home_address, protocol, protected)

@@ -110,22 +110,16 @@ class EspInbound:
         if spi != self._spi:
             raise EspError("unknown-spi")
         window = self._window
-        if window is None:
-            return _strip_trailer(cipher.open(header, packet[_HEADER_SIZE:]))
-        refusal = window.check(number)
+        refusal = None if window is None else window.check(number)
         if refusal is not None:
-            raise EspError(refusal, f"sequence number {number}, highest {window.highest}")
+            raise EspError(refusal, f"sequence number {number}")
         plaintext = cipher.open(header, packet[_HEADER_SIZE:])
-        window.accept(number)
-        return _strip_trailer(plaintext)
-
-
-def _strip_trailer(plaintext: bytes) -> tuple[int, bytes]:
-    """Next Header and payload, once the default padding was verified."""
-    pad_length, next_header = plaintext[-2:]
-    end = len(plaintext) - _TRAILER_SIZE - pad_length
-    if end < 0 or plaintext[end:-1] != _PADDINGS[pad_length]:
-        raise EspError("bad-padding", f"pad length {pad_length}")
-    if next_header == PROTOCOL_NONE:
-        raise EspError("dummy-packet")  # traffic flow confidentiality; dropped in silence (RFC 4303 section 2.6)
-    return next_header, plaintext[:end]
+        if window is not None:
+            window.accept(number)
+        pad_length, next_header = plaintext[-_TRAILER_SIZE:]
+        end = encrypted_size - _TRAILER_SIZE - pad_length
+        if end < 0 or plaintext[end:-1] != _PADDINGS[pad_length]:
+            raise EspError("bad-padding", f"pad length {pad_length}")
+        if next_header == PROTOCOL_NONE:
+            raise EspError("dummy-packet")  # traffic flow confidentiality; dropped in silence (RFC 4303 section 2.6)
+        return next_header, plaintext[:end]

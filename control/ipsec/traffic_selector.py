@@ -17,6 +17,10 @@ PROTOCOLS_WITH_MESSAGE_TYPE = frozenset((PROTOCOL_ICMPV6, PROTOCOL_MOBILITY))
 _PROTOCOLS_WITH_TWO_PORTS = frozenset((6, 17, 33, 132, 136))  # TCP, UDP, DCCP, SCTP, UDP-Lite
 
 
+EVERY_PORT = -1
+"""Instead of a packet's port: it does not matter."""
+
+
 class TrafficSelector(NamedTuple):
     """A range of addresses, a protocol and a range of ports, all ends inclusive.
 
@@ -57,19 +61,11 @@ class TrafficSelector(NamedTuple):
 
     def matches(self, address: IPv6Address, protocol: int, port: int | None = 0) -> bool:
         """Whether one side of a packet falls into this selector; ``port`` is None where the packet has none."""
-        if not self.matches_host(address, protocol):
-            return False
-        if port is None:
-            return self.any_port or self.opaque_port
-        return self.first_port <= port <= self.last_port
+        return any_matches((self,), address, protocol, port)
 
     def matches_host(self, address: IPv6Address, protocol: int) -> bool:
         """Whether address and protocol fall into this selector, whatever the port."""
-        first, last, own, _, _ = self
-        if own != protocol and own != ANY_PROTOCOL:
-            return False
-        # As numbers: IPv6Address compares in Python, and this runs per packet.
-        return address is first is last or int(first) <= int(address) <= int(last)
+        return any_matches((self,), address, protocol, EVERY_PORT)
 
     def contains(self, other: TrafficSelector) -> bool:
         """Whether every packet of ``other`` falls into this selector."""
@@ -122,6 +118,30 @@ def narrow(proposed: tuple[TrafficSelector, ...], allowed: TrafficSelector) -> t
         return proposed
     common = [selector.intersection(allowed) for selector in proposed]
     return tuple([selector for selector in common if selector is not None])
+
+
+def any_matches(selectors: tuple[TrafficSelector, ...], address: IPv6Address, protocol: int, port: int | None) -> bool:
+    """Whether one side of a packet falls into one of ``selectors``.
+
+    Args:
+        selectors: of that side.
+        address: of that side.
+        protocol: of the packet.
+        port: of that side; None where the packet has none; :data:`EVERY_PORT`.
+    """
+    # A loop, as any() with a generator takes twice as long, and this runs for every packet.
+    for first, last, own, first_port, last_port in selectors:
+        if own != protocol and own != ANY_PROTOCOL:
+            continue
+        # As numbers: IPv6Address compares in Python. Mostly it is the very object that the selector was made with.
+        if not (address is first is last) and not int(first) <= int(address) <= int(last):
+            continue
+        if port is None:
+            if (first_port, last_port) in (_ALL_PORTS, _OPAQUE_PORTS):
+                return True
+        elif port == EVERY_PORT or first_port <= port <= last_port:
+            return True
+    return False
 
 
 def packet_ports(protocol: int, payload: bytes) -> tuple[int | None, int | None]:

@@ -150,14 +150,17 @@ class UserspaceIpsec:
             raise NoSecurityAssociation(f"{source} to {destination}, protocol {protocol}, port {source_port}")
         return chosen
 
-    def seal(self, pair: InstalledPair, protocol: int, payload: bytes, now: float) -> bytes:
-        """The ESP packet that carries an upper-layer packet under the outbound association of a pair.
+    def seal(
+        self, pair: InstalledPair, protocol: int, payload: bytes, now: float, wire_ends: tuple[IPv6Address, IPv6Address]
+    ) -> tuple[int, bytes]:
+        """What follows the IPv6 headers on the wire, with its protocol number: ESP, in UDP where there is a NAT.
 
         Args:
             pair: of :meth:`outbound_for`.
             protocol: of the upper layer.
             payload: the upper-layer packet.
             now: monotonic seconds.
+            wire_ends: source and destination address in the IPv6 header as the packet leaves.
 
         Raises:
             EspError: ``sequence-exhausted`` or ``usage-exceeded``.
@@ -174,47 +177,24 @@ class UserspaceIpsec:
             self.statistics[error.reason] += 1
             raise
         self.statistics["protected"] += 1
-        return packet
-
-    def protect(
-        self, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes, now: float
-    ) -> bytes:
-        """The ESP packet that carries an upper-layer packet between two logical addresses.
-
-        Raises:
-            EspError: see :meth:`outbound_for` and :meth:`seal`.
-        """
-        pair = self.outbound_for(source, destination, protocol, *packet_ports(protocol, payload))
-        return self.seal(pair, protocol, payload, now)
-
-    def seal_for_transit(
-        self,
-        pair: InstalledPair,
-        protocol: int,
-        payload: bytes,
-        now: float,
-        wire_ends: tuple[IPv6Address, IPv6Address],
-    ) -> tuple[int, bytes]:
-        """What follows the IPv6 headers on the wire, UDP included where there is a NAT, and its protocol number.
-
-        Args:
-            pair: see :meth:`seal`.
-            protocol: see :meth:`seal`.
-            payload: see :meth:`seal`.
-            now: monotonic seconds.
-            wire_ends: source and destination address in the IPv6 header as the packet leaves.
-
-        Raises:
-            EspError: see :meth:`seal`.
-        """
-        packet = self.seal(pair, protocol, payload, now)
-        encapsulation = pair.outbound.encapsulation
+        encapsulation = association.encapsulation
         if encapsulation is None:
             return PROTOCOL_ESP, packet
         source, destination = wire_ends
         return PROTOCOL_UDP, wrap_in_udp(
             packet, source, encapsulation.local_port, destination, encapsulation.remote_port
         )
+
+    def protect(
+        self, source: IPv6Address, destination: IPv6Address, protocol: int, payload: bytes, now: float
+    ) -> bytes:
+        """What follows the IPv6 header of an upper-layer packet between two logical addresses.
+
+        Raises:
+            EspError: see :meth:`outbound_for` and :meth:`seal`.
+        """
+        pair = self.outbound_for(source, destination, protocol, *packet_ports(protocol, payload))
+        return self.seal(pair, protocol, payload, now, (source, destination))[1]
 
     def unprotect(self, source: IPv6Address, destination: IPv6Address, packet: bytes, now: float) -> Unprotected:
         """What is inside an ESP packet, once it was found genuine, new and within the selectors of its association.

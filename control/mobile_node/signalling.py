@@ -41,7 +41,7 @@ class MobileSignalling:
         pair = self._ipsec.outbound_for(home_address, home_agent, PROTOCOL_MOBILITY, message.message_type << 8)
         header = build_mobility_message(message, home_address, home_agent)
         wire_ends = (self.care_of_address, home_agent)
-        protocol, protected = self._ipsec.seal_for_transit(pair, PROTOCOL_MOBILITY, header, now, wire_ends)
+        protocol, protected = self._ipsec.seal(pair, PROTOCOL_MOBILITY, header, now, wire_ends)
         return build_from_mobile_node(self.care_of_address, home_agent, home_address, protocol, protected)
 
     def open(

@@ -215,7 +215,7 @@ def test_an_outbound_association_that_waits_is_used_when_there_is_no_other(agent
 
 def in_transit(ipsec: UserspaceIpsec) -> tuple[int, bytes]:
     pair = ipsec.outbound_for(HOME_ADDRESS, HOME_AGENT, 135, 0x0500)
-    return ipsec.seal_for_transit(pair, 135, BINDING_UPDATE, 1.0, (STRANGER, HOME_AGENT))
+    return ipsec.seal(pair, 135, BINDING_UPDATE, 1.0, (STRANGER, HOME_AGENT))
 
 
 def test_a_pair_is_wrapped_in_udp_only_when_it_is_told_to_be(node: UserspaceIpsec, agent: UserspaceIpsec) -> None:

@@ -137,7 +137,7 @@ class SmallHomeAgent:
         if protect:
             pair = self.ipsec.outbound_for(self.address, home_address, PROTOCOL_MOBILITY, message.message_type << 8)
             wire_ends = (self.address, care_of_address)
-            protocol, payload = self.ipsec.seal_for_transit(pair, PROTOCOL_MOBILITY, header, now, wire_ends)
+            protocol, payload = self.ipsec.seal(pair, PROTOCOL_MOBILITY, header, now, wire_ends)
         self.packets.append(build_to_mobile_node(self.address, care_of_address, home_address, protocol, payload))
 
     def send_switch(self, now, home_address=HOME_ADDRESS):
