@@ -12,7 +12,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
-from control.bootstrap.job import JobAction, RebootstrapJob
+from control.bootstrap.job import RebootstrapJob
 from control.bootstrap.takeover import NodeToRecover, Takeover
 from control.home_agent.departures import Departures
 from control.home_agent.directory import NodeDirectory
@@ -63,6 +63,7 @@ class HomeAgent:
 
     Attributes:
         takeover: the jobs, once they are attached.
+        perform: carries out what a job decided.
     """
 
     takeover: Takeover
@@ -91,7 +92,8 @@ class HomeAgent:
         self._signalling = signalling
         self._happenings: list[Happening] = []
         self._refusals = Refusals(self._happenings)
-        self._steps = RecoverySteps(address, directory, endpoint, self.sessions, registrations, self._happen)
+        steps = RecoverySteps(address, directory, endpoint, self.sessions, registrations, self._happen)
+        self.perform = steps.perform
         registrations.observe_refusal = self._refusals.binding_refused
 
     def attach(self, takeover: Takeover) -> None:
@@ -358,10 +360,6 @@ class HomeAgent:
 
     # The driver of jobs
 
-    def perform(self, job: RebootstrapJob, action: JobAction, now: float) -> None:
-        """Carry out what a job decided."""
-        self._steps.perform(job, action, now)
-
     def given_up(self, node: NodeToRecover, reason: str, now: float) -> None:
         """The scheduler will not try again."""
         self._happen(TimelineEvent.GIVEN_UP, node.identity, reason=reason)
@@ -418,7 +416,7 @@ class HomeAgent:
         child = event.child
         outbound_waits = event.replaces is not None and not child.initiated
         try:
-            self.sessions.child_established(sa, child, now, outbound_waits=outbound_waits)
+            identity = self.sessions.child_established(sa, child, now, outbound_waits=outbound_waits)
         except IpsecBackendError as error:
             self.statistics[f"child-{error.reason}"] += 1
             sa.delete_child(child, now)
@@ -428,7 +426,7 @@ class HomeAgent:
         if child.local_selectors[0].protocol != PROTOCOL_MOBILITY or event.replaces is not None:
             return
         # Only now can the node's next Binding Update do without the older pair of security associations.
-        older = self.sessions.take_superseded(str(sa.remote_identity), sa)
+        older = self.sessions.take_superseded(identity, sa)
         if older is not None:
             # The node may have made a new one because it has moved.
             older.move(now, remote=sa.remote)

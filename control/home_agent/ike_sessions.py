@@ -58,9 +58,9 @@ class IkeSessions:
             made use of that, so that the one from before is still the one in use.
         """
         identity = str(sa.remote_identity)
-        older = self._by_identity.get(identity)
+        older = self._by_identity.get(identity, sa)
         self._by_identity[identity] = sa
-        if older is None or older is sa:
+        if older is sa:
             return identity, None
         if identity in self._superseded:
             return identity, older
@@ -74,7 +74,7 @@ class IkeSessions:
             identity: the node.
             by: the IKE SA that is in use from now on. If that is the older one after all, both stay.
         """
-        if self._superseded.get(identity) is by:
+        if not self._superseded or self._superseded.get(identity) is by:
             return None
         return self._superseded.pop(identity, None)
 
@@ -85,7 +85,7 @@ class IkeSessions:
             if sas.get(identity) is sa:
                 sas[identity] = successor
 
-    def child_established(self, sa: NodeIkeSa, child: ChildSa, now: float, *, outbound_waits: bool = False) -> None:
+    def child_established(self, sa: NodeIkeSa, child: ChildSa, now: float, *, outbound_waits: bool = False) -> str:
         """Put a child SA to work.
 
         Args:
@@ -93,6 +93,9 @@ class IkeSessions:
             child: its new child.
             now: monotonic seconds.
             outbound_waits: go on sending under the child that this one replaces; the peer may not know this one yet.
+
+        Returns:
+            The node.
 
         Raises:
             IpsecBackendError: see :meth:`ProtectedSignalling.install`; ``no-home-address``: the node has lost the one
@@ -104,6 +107,7 @@ class IkeSessions:
             raise IpsecBackendError("no-home-address", identity)
         self._signalling.install(child, home_address, now, outbound_waits=outbound_waits)
         self._identity_of_spi[child.inbound_spi] = identity
+        return identity
 
     def install_static(self, now: float) -> None:
         """Put the associations of all nodes that were keyed by hand to work; they stay.

@@ -46,21 +46,19 @@ class RecoverySteps:
         self._registrations = registrations
         self._happened = happened
         self._local = SocketAddress(address, IKE_PORT)
+        self._steps = {
+            JobAction.OPEN_IKE: self._open_ike,
+            JobAction.CREATE_MOBILITY_CHILD: self._create_mobility_child,
+            JobAction.SEND_HOME_AGENT_SWITCH: self._send_home_agent_switch,
+            JobAction.CLOSE_IKE: self._close_ike,
+        }
         self._local_selectors = {
             protocol: (TrafficSelector.host(address, protocol),) for protocol in (PROTOCOL_MOBILITY, PROTOCOL_ICMPV6)
         }
 
     def perform(self, job: RebootstrapJob, action: JobAction, now: float) -> None:
         """Carry out what a job decided."""
-        match action:
-            case JobAction.OPEN_IKE:
-                self._open_ike(job, now)
-            case JobAction.CREATE_MOBILITY_CHILD:
-                self._create_mobility_child(job, now)
-            case JobAction.SEND_HOME_AGENT_SWITCH:
-                self._send_home_agent_switch(job, now)
-            case JobAction.CLOSE_IKE:
-                self._close_ike(job, now)
+        self._steps[action](job, now)
 
     def _open_ike(self, job: RebootstrapJob, now: float) -> None:
         reply = None
