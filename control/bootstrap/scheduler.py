@@ -10,13 +10,13 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from itertools import count
 
 from control.bootstrap.concurrency import ConcurrencyPolicy
 from control.bootstrap.limits import Limits
+from control.records import MutableRecord, Record
 
 _PACE_SAMPLES = 256
 _BURST_S = 0.1
@@ -33,8 +33,7 @@ class GiveUpCause(Enum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class GivenUp:
+class GivenUp(Record, frozen=True):
     """A key that will not be tried again.
 
     Attributes:
@@ -48,8 +47,7 @@ class GivenUp:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Record, frozen=True):
     """How far the scheduler is.
 
     Attributes:
@@ -81,8 +79,7 @@ class _State(Enum):
     IN_FLIGHT = auto()
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(MutableRecord):
     priority: float
     ticket: int
     group: str

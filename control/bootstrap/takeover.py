@@ -15,14 +15,13 @@ from typing import Protocol
 
 from control.bootstrap.job import JobAction, RebootstrapJob, SwitchTimeouts
 from control.bootstrap.scheduler import Progress, Scheduler
-from control.records import dataclass
+from control.records import Record
 
 # An answer that says the peers do not trust each other: asking again changes nothing.
 _HOPELESS = frozenset(("authentication-failed", "certificate-invalid", "peer-refused"))
 
 
-@dataclass(frozen=True, slots=True)
-class NodeToRecover:
+class NodeToRecover(Record, frozen=True):
     """A node that needs this home agent.
 
     Attributes:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from control.ikev2.address import Datagram, IpAddress, SocketAddress
 from control.ikev2.child import ChildRequest, ChildSa

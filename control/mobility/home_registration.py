@@ -24,7 +24,7 @@ from control.mobility.options import (
     NonceIndices,
 )
 from control.mobility.sequence_number import is_newer
-from control.records import HashedByIdentity, dataclass
+from control.records import HashedByIdentity, Record
 
 _Status = BindingAcknowledgementStatus
 
@@ -59,8 +59,7 @@ class Change(HashedByIdentity):
     """Nothing: the Binding Update was refused or discarded."""
 
 
-@dataclass(frozen=True, slots=True)
-class HomePrefix:
+class HomePrefix(Record, frozen=True):
     """A prefix of the home link.
 
     Attributes:
@@ -74,8 +73,7 @@ class HomePrefix:
     preferred_until: float = math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationOutcome:
+class RegistrationOutcome(Record, frozen=True):
     """What should become of a Binding Update.
 
     Attributes:
