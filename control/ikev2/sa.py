@@ -450,6 +450,8 @@ class IkeSa:
             return
         self.change(Trigger.FORGET)
         self._leave_half_open()
+        if self.cipher is not None:
+            self.cipher.idle()
         self.exchanges.release()
         self.environment.by_spi.pop(self.local_spi, None)
         self.environment.timers.remove(self)
