@@ -23,7 +23,7 @@ from __future__ import annotations
 from enum import auto
 from ipaddress import IPv6Address
 
-from control.records import HashedByIdentity, Record
+from control.records import HashedByIdentity, dataclass
 
 
 class JobState(HashedByIdentity):
@@ -49,7 +49,8 @@ class JobAction(HashedByIdentity):
 _FINAL = frozenset((JobState.RECOVERED, JobState.FAILED))
 
 
-class SwitchTimeouts(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SwitchTimeouts:
     """Retransmission of the Home Agent Switch message (RFC 5142 section 4.2).
 
     RFC 5142 begins at 5 seconds because there the old agent still serves the node; here nobody does, so the first

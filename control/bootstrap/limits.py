@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from control.records import Record
+from control.records import dataclass
 
 
-class Limits(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Limits:
     """Bounds on the pace, on retries and on patience.
 
     Attributes:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 
-from control.records import Record
+from control.records import dataclass
 
 
 class StoreError(Exception):
@@ -67,7 +67,8 @@ class LeaseHeld(StoreError):
         )
 
 
-class Lease(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Lease:
     """The right to write in the name of a home agent.
 
     Attributes:
@@ -81,7 +82,8 @@ class Lease(Record, frozen=True):
     expires_at: float
 
 
-class LeaseRecord(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class LeaseRecord:
     """A lease as the others see it.
 
     Attributes:
@@ -99,7 +101,8 @@ class LeaseRecord(Record, frozen=True):
     capacity: int = 0
 
 
-class NodeRecord(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
     """A mobile node the cluster serves.
 
     Attributes:
@@ -122,7 +125,8 @@ class NodeRecord(Record, frozen=True):
     last_traffic: float = 0.0
 
 
-class BindingRecord(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class BindingRecord:
     """A binding that was or is about to be acknowledged.
 
     Attributes:
@@ -151,7 +155,8 @@ class BindingRecord(Record, frozen=True):
     mobile_networks: tuple[IPv6Network, ...] = ()
 
 
-class ClaimedNode(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ClaimedNode:
     """What a claimer needs to bring a node back.
 
     Attributes:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
-
-from msgspec.structs import replace
 
 from control.bootstrap.takeover import NodeToRecover
 from control.cluster.store import BindingRecord, ClaimedNode, NodeRecord, StateStore

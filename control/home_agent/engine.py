@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import NamedTuple
-
-from msgspec.structs import replace
 
 from control.bootstrap.job import RebootstrapJob
 from control.bootstrap.takeover import NodeToRecover, Takeover
@@ -129,17 +128,23 @@ class HomeAgent:
         self.receive_protected_packets((ProtectedPacket(packet, home_address, care_of_address, origin),), now, wall)
 
     def receive_protected_packets(self, packets: Iterable[ProtectedPacket], now: float, wall: float) -> None:
-        """ESP packets of mobile nodes that have come together: all are opened before any is acted upon."""
-        opened = []
+        """ESP packets of mobile nodes that have come together: all are opened, then all decoded, then acted upon."""
+        signalling, opened, decoded = self._signalling, [], []
         for packet in packets:
             try:
-                opened.append((packet, self._signalling.open(packet.packet, packet.home_address, now)))
+                opened.append((packet, *signalling.open(packet.packet, packet.home_address, now)))
             except (EspError, WireError) as error:
                 self._refuse(error)
-        for packet, (message, association) in opened:
+        for packet, payload, association in opened:
             # The association's source is the packet's home address, but the very object that is known elsewhere: to
             # compare that with itself takes no time, and it is done nine times.
-            self._receive(message, association, association.source, packet.care_of_address, now, wall, packet.origin)
+            home_address = association.source
+            try:
+                decoded.append((packet, association, home_address, signalling.decode(payload, home_address)))
+            except WireError as error:
+                self._refuse(error)
+        for packet, association, home_address, message in decoded:
+            self._receive(message, association, home_address, packet.care_of_address, now, wall, packet.origin)
         self.replace_used_up(now)
 
     def receive_opened(

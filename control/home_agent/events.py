@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import field
 from enum import StrEnum
 
-from msgspec import field
-
-from control.records import Record
+from control.records import dataclass
 
 
 class TimelineEvent(StrEnum):
@@ -38,7 +37,8 @@ class TimelineEvent(StrEnum):
     CLOCK_DIFFERS = "clock-differs"
 
 
-class Happening(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Happening:
     """One entry of the timeline.
 
     Attributes:

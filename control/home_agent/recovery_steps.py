@@ -70,7 +70,7 @@ class RecoverySteps:
             SocketAddress(job.care_of_address, IKE_PORT),
             now,
             remote_identity=self._directory.ike_identity(job.identity),
-            first_child=self._child_request(PREFIX_DISCOVERY_CHILD, PROTOCOL_ICMPV6, job.home_address),
+            first_child=self._child_request(PREFIX_DISCOVERY_CHILD, PROTOCOL_ICMPV6, job),
             configuration=reply,
             initial_contact=self._sessions.current(job.identity) is None,
             init_tries=init_tries(job.attempt, self._endpoint.configuration.retransmission.tries),
@@ -81,7 +81,7 @@ class RecoverySteps:
     def _create_mobility_child(self, job: RebootstrapJob, now: float) -> None:
         sa = self._sessions.current(job.identity)
         if sa is not None and sa.is_established:
-            sa.create_child(self._child_request(MOBILITY_CHILD, PROTOCOL_MOBILITY, job.home_address), now)
+            sa.create_child(self._child_request(MOBILITY_CHILD, PROTOCOL_MOBILITY, job), now)
 
     def _send_home_agent_switch(self, job: RebootstrapJob, now: float) -> None:
         message = HomeAgentSwitch(addresses=(self._address,), bootstrap=True)
@@ -94,7 +94,10 @@ class RecoverySteps:
         if sa is not None and sa.context is job:
             sa.delete(now)
 
-    def _child_request(self, name: str, protocol: int, home_address: IPv6Address) -> ChildRequest:
+    def _child_request(self, name: str, protocol: int, job: RebootstrapJob) -> ChildRequest:
+        # The directory's object where there is one, as the security associations are made with it: whether a selector
+        # is for their address is then seen without a comparison.
+        home_address = self._directory.home_address(job.identity) or job.home_address
         return ChildRequest(
             local_selectors=self._local_selectors[protocol],
             remote_selectors=(TrafficSelector.host(home_address, protocol),),

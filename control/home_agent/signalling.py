@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address
 
@@ -18,13 +19,13 @@ from control.ipsec.userspace import InstalledPair, UserspaceIpsec
 from control.mobility.extension_headers import build_ipv6, build_to_mobile_node
 from control.mobility.header import build_mobility_message, parse_mobility_message
 from control.mobility.messages import MobilityMessage
-from control.records import Record
 from control.wire import WireError
 
 PROTOCOL_ESP = 50
 
 
-class MessageToNode(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class MessageToNode:
     """A Mobility Header that the kernel is to protect and to give a routing header.
 
     Attributes:
@@ -69,7 +70,7 @@ class ProtectedSignalling(ABC):
         """
         self._home_agent = home_agent
         self._ipsec = ipsec
-        self._installed = installed
+        self._install = ipsec.install if installed is None else partial(self._install_and_tell, installed)
         self._limits = limits
 
     def install(self, child: ChildSa, home_address: IPv6Address, now: float, *, outbound_waits: bool = False) -> None:
@@ -87,12 +88,18 @@ class ProtectedSignalling(ABC):
         Raises:
             IpsecBackendError: the back end cannot apply it.
         """
-        self._install(*pair.associations(self._home_agent, home_address, now), outbound_waits=False)
+        self._install(*pair.associations(self._home_agent, home_address, now))
 
-    def _install(self, inbound: SecurityAssociation, outbound: SecurityAssociation, *, outbound_waits: bool) -> None:
+    def _install_and_tell(
+        self,
+        installed: Callable[[SecurityAssociation, SecurityAssociation], None],
+        inbound: SecurityAssociation,
+        outbound: SecurityAssociation,
+        *,
+        outbound_waits: bool = False,
+    ) -> None:
         self._ipsec.install(inbound, outbound, outbound_waits=outbound_waits)
-        if self._installed is not None:
-            self._installed(inbound, outbound)
+        installed(inbound, outbound)
 
     def remove(self, child: ChildSa) -> None:
         """Take both directions of a child SA out of use."""
@@ -121,13 +128,24 @@ class ProtectedSignalling(ABC):
             NoSecurityAssociation: none with this node covers the message.
         """
 
+    def decode(self, payload: bytes, home_address: IPv6Address) -> MobilityMessage:
+        """A message of a node, from the Mobility Header on.
+
+        Raises:
+            WireError: not a well-formed Mobility Header.
+        """
+        return parse_mobility_message(payload, home_address, self._home_agent)
+
     @abstractmethod
-    def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[MobilityMessage, SecurityAssociation]:
+    def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[bytes, SecurityAssociation]:
         """Check and decrypt an ESP packet of a node.
+
+        Returns:
+            What is in it, from the Mobility Header on, and the association it came under.
 
         Raises:
             EspError: not one of ours, a replay, altered, or not what its security association is for.
-            WireError: properly protected, but not a well-formed Mobility Header.
+            WireError: properly protected, but not a Mobility Header.
         """
 
     def read(self, payload: bytes, association: SecurityAssociation, home_address: IPv6Address) -> MobilityMessage:
@@ -141,7 +159,7 @@ class ProtectedSignalling(ABC):
         kind = payload[2] << 8 if len(payload) > 2 else None
         if association.source != home_address or not association.covers(PROTOCOL_MOBILITY, kind, None):
             raise EspError("selector-mismatch", f"from {home_address} under SPI {association.spi:#010x}")
-        return parse_mobility_message(payload, home_address, self._home_agent)
+        return self.decode(payload, home_address)
 
 
 class UserspaceSignalling(ProtectedSignalling):
@@ -175,18 +193,17 @@ class UserspaceSignalling(ProtectedSignalling):
     ) -> bytes:
         wire_ends = (self._home_agent, care_of_address)
         protocol, protected = self._esp.seal(pair, PROTOCOL_MOBILITY, header, now, wire_ends)
-        if care_of_address == home_address:
+        if int(care_of_address) == int(home_address):  # as numbers, because IPv6Address compares in Python
             # The node is at home: no routing header (RFC 6275 section 9.5.4).
             return build_ipv6(self._home_agent, home_address, protocol, protected)
         return build_to_mobile_node(self._home_agent, care_of_address, home_address, protocol, protected)
 
-    def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[MobilityMessage, SecurityAssociation]:
+    def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[bytes, SecurityAssociation]:
         """See :meth:`ProtectedSignalling.open`."""
         opened = self._esp.unprotect(home_address, self._home_agent, packet, now)
         if opened.protocol != PROTOCOL_MOBILITY:
             raise WireError("unexpected-protocol", f"protocol {opened.protocol} in ESP")
-        message = parse_mobility_message(opened.payload, home_address, self._home_agent)
-        return message, opened.security_association
+        return opened.payload, opened.security_association
 
 
 class KernelSignalling(ProtectedSignalling):
@@ -210,6 +227,6 @@ class KernelSignalling(ProtectedSignalling):
         self._kernel.outbound_for(home_address, PROTOCOL_MOBILITY, message_type << 8)
         return partial(MessageToNode, home_address, care_of_address)
 
-    def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[MobilityMessage, SecurityAssociation]:
+    def open(self, packet: bytes, home_address: IPv6Address, now: float) -> tuple[bytes, SecurityAssociation]:
         """Refuses: whatever the kernel has not opened is of no association of ours."""
         raise EspError("unknown-spi", "the kernel opens ESP")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import field
 
 from control.ikev2.numbers import DiffieHellmanGroup
 from control.ikev2.proposals import EspProposal
 from control.ipsec.algorithms import CipherSuite
 from control.ipsec.traffic_selector import TrafficSelector
 from control.ipsec.udp_encapsulation import UdpEncapsulation
-from control.records import Record
+from control.records import dataclass
 
 
-class ChildRequest(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChildRequest:
     """A child SA this side wants (TSi and TSr of its request).
 
     Attributes:
@@ -30,7 +31,8 @@ class ChildRequest(Record, frozen=True):
     proposals: tuple[EspProposal, ...] | None = None
 
 
-class ChildPolicy(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChildPolicy:
     """What the responder grants of a requested child SA (RFC 7296 section 2.9).
 
     Attributes:
@@ -46,7 +48,8 @@ class ChildPolicy(Record, frozen=True):
     transport_mode: bool = True
 
 
-class ChildSa(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChildSa:
     """An agreed pair of ESP security associations with its keys.
 
     Attributes:
@@ -66,17 +69,13 @@ class ChildSa(Record, frozen=True):
         encapsulation: the UDP flow its packets travel in, None without UDP. PeerAddressChanged tells of another one.
     """
 
-    hidden_fields: ClassVar[frozenset[str]] = frozenset(
-        {"inbound_encryption_key", "inbound_integrity_key", "outbound_encryption_key", "outbound_integrity_key"}
-    )
-
     inbound_spi: int
     outbound_spi: int
     suite: CipherSuite
-    inbound_encryption_key: bytes
-    inbound_integrity_key: bytes
-    outbound_encryption_key: bytes
-    outbound_integrity_key: bytes
+    inbound_encryption_key: bytes = field(repr=False)
+    inbound_integrity_key: bytes = field(repr=False)
+    outbound_encryption_key: bytes = field(repr=False)
+    outbound_integrity_key: bytes = field(repr=False)
     local_selectors: tuple[TrafficSelector, ...]
     remote_selectors: tuple[TrafficSelector, ...]
     transport_mode: bool

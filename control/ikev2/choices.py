@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from control.ikev2.numbers import DiffieHellmanGroup, ExtendedSequenceNumbers, Prf, ProtocolId, TransformType
 from control.ikev2.payloads import Proposal, SecurityAssociationPayload, Transform
 from control.ikev2.proposals import DEFAULT_GROUPS, Encryption, EspProposal, EspSuite, IkeProposal, IkeSuite
 from control.ipsec.algorithms import CipherSuite, IntegrityAlgorithm
-from control.records import Record
 
 ESP_SPI_SIZE = 4
 """Bytes of an ESP SPI."""
@@ -16,7 +16,8 @@ IKE_SPI_SIZE = 8
 """Bytes of an IKE SPI, which stands in proposals only where an IKE SA is rekeyed."""
 
 
-class IkeChoice(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IkeChoice:
     """The suite a responder chose and the proposal that says so."""
 
     suite: IkeSuite
@@ -29,7 +30,8 @@ class IkeChoice(Record, frozen=True):
         return SecurityAssociationPayload((Proposal(chosen.number, chosen.protocol, spi, chosen.transforms),))
 
 
-class EspChoice(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class EspChoice:
     """The suite a responder chose for a child SA, and the peer's SPI."""
 
     suite: EspSuite

@@ -9,13 +9,14 @@ from control.ikev2.child import ChildSa
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.redirect import Gateway, RedirectStage
-from control.records import Record
+from control.records import dataclass
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
 
-class IkeEstablished(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IkeEstablished:
     """Both sides are authenticated.
 
     Attributes:
@@ -30,7 +31,8 @@ class IkeEstablished(Record, frozen=True):
     initial_contact: bool = False
 
 
-class ChildEstablished(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChildEstablished:
     """A child SA was agreed and is to be installed.
 
     Attributes:
@@ -45,7 +47,8 @@ class ChildEstablished(Record, frozen=True):
     replaces: ChildSa | None = None
 
 
-class ChildFailed(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChildFailed:
     """A child SA was not agreed; the IKE SA stays.
 
     Attributes:
@@ -59,7 +62,8 @@ class ChildFailed(Record, frozen=True):
     detail: str = ""
 
 
-class ChildClosed(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChildClosed:
     """A child SA is over and is to be removed.
 
     Attributes:
@@ -72,7 +76,8 @@ class ChildClosed(Record, frozen=True):
     reason: str
 
 
-class IkeFailed(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IkeFailed:
     """The IKE SA never came to be.
 
     Attributes:
@@ -86,7 +91,8 @@ class IkeFailed(Record, frozen=True):
     claimed: Identity | None = None
 
 
-class IkeRekeyed(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IkeRekeyed:
     """Another IKE SA has taken the place of this one, which is not to be used any more; no IkeClosed follows for it.
 
     Identities, addresses, context and children, of which none was closed, are those of the successor now.
@@ -98,7 +104,8 @@ class IkeRekeyed(Record, frozen=True):
     successor: IkeSa
 
 
-class IkeClosed(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IkeClosed:
     """An established IKE SA is over; its children were closed just before.
 
     Attributes:
@@ -109,7 +116,8 @@ class IkeClosed(Record, frozen=True):
     reason: str
 
 
-class IkeRedirected(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IkeRedirected:
     """The peer sends this side to another gateway.
 
     Before the SA is established IkeFailed("redirected") follows; an established one stays, for the application to end.
@@ -123,7 +131,8 @@ class IkeRedirected(Record, frozen=True):
     stage: RedirectStage
 
 
-class PeerAddressChanged(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class PeerAddressChanged:
     """The peer has another address, ``sa.remote``, and the SA's children another encapsulation.
 
     Attributes:
@@ -133,11 +142,13 @@ class PeerAddressChanged(Record, frozen=True):
     previous: SocketAddress
 
 
-class AddressUpdated(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AddressUpdated:
     """The peer has taken the IKE SA's new addresses, of which this side has told it by MOBIKE (RFC 4555)."""
 
 
-class AddressUpdateRefused(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AddressUpdateRefused:
     """The peer does not take them.
 
     Attributes:
@@ -147,7 +158,8 @@ class AddressUpdateRefused(Record, frozen=True):
     reason: str
 
 
-class PeerAlive(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class PeerAlive:
     """The peer answered a liveness probe."""
 
 

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from functools import lru_cache
 from struct import Struct
-from typing import ClassVar
 
 from control.ikev2.numbers import Prf
 from control.ikev2.prf import prf, prf_plus, prf_size, skeyseed
 from control.ikev2.proposals import IkeSuite
 from control.ipsec.algorithms import CipherSuite
-from control.records import Record
+from control.records import dataclass
 
 
-class IkeKeys(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IkeKeys:
     """The seven secrets of an IKE SA; ``i`` keys protect what the original initiator sends."""
 
-    hidden_fields: ClassVar[frozenset[str]] = frozenset({"sk_d", "sk_ai", "sk_ar", "sk_ei", "sk_er", "sk_pi", "sk_pr"})
-
-    sk_d: bytes
-    sk_ai: bytes
-    sk_ar: bytes
-    sk_ei: bytes
-    sk_er: bytes
-    sk_pi: bytes
-    sk_pr: bytes
+    sk_d: bytes = field(repr=False)
+    sk_ai: bytes = field(repr=False)
+    sk_ar: bytes = field(repr=False)
+    sk_ei: bytes = field(repr=False)
+    sk_er: bytes = field(repr=False)
+    sk_pi: bytes = field(repr=False)
+    sk_pr: bytes = field(repr=False)
 
     @classmethod
     def derive(
@@ -74,15 +73,14 @@ class IkeKeys(Record, frozen=True):
         return cls(*layout.unpack(prf_plus(suite.prf, seed, label, layout.size)))
 
 
-class ChildKeys(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChildKeys:
     """Encryption and integrity keys of a child SA; ``i`` keys protect what the exchange's initiator sends."""
 
-    hidden_fields: ClassVar[frozenset[str]] = frozenset({"encryption_i", "integrity_i", "encryption_r", "integrity_r"})
-
-    encryption_i: bytes
-    integrity_i: bytes
-    encryption_r: bytes
-    integrity_r: bytes
+    encryption_i: bytes = field(repr=False)
+    integrity_i: bytes = field(repr=False)
+    encryption_r: bytes = field(repr=False)
+    integrity_r: bytes = field(repr=False)
 
     @classmethod
     def derive(

@@ -11,7 +11,7 @@ from control.ikev2.numbers import NotifyType, PayloadType
 from control.ikev2.payloads import EncodedPayload, NotifyPayload, ReceivedPayloads
 from control.ikev2.states import State
 from control.ipsec.udp_encapsulation import KEEPALIVE, UdpEncapsulation
-from control.records import Record
+from control.records import dataclass
 
 if TYPE_CHECKING:
     from control.ikev2.environment import Environment
@@ -36,7 +36,8 @@ class NatTraversal(StrEnum):
     """The peer is made to believe that there is one, for paths that let no ESP through."""
 
 
-class NatDetection(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NatDetection:
     """What both sides have found out.
 
     Attributes:

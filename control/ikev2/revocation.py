@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from control.ikev2.errors import CertificateError
-from control.records import Record
+from control.records import dataclass
 
 
 class RevocationPolicy(Enum):
@@ -27,7 +27,8 @@ class RevocationPolicy(Enum):
     """The certificate is refused: every issuer of a chain, trust anchors included, must have a current list."""
 
 
-class IssuedCertificate(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
     """A certificate of a chain as the lists see it.
 
     Attributes:
@@ -39,7 +40,8 @@ class IssuedCertificate(Record, frozen=True):
     serial_number: int
 
 
-class _Revoked(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Revoked:
     serial_numbers: frozenset[int]
     valid_from: float
     valid_until: float

@@ -8,7 +8,7 @@ from functools import lru_cache
 from cryptography.hazmat.primitives import hashes
 
 from control.ikev2.numbers import HashAlgorithm
-from control.records import Record
+from control.records import dataclass
 from control.wire import Reader, WireError
 
 _SEQUENCE = 0x30
@@ -39,7 +39,8 @@ class SignatureKind(Enum):
     ED25519 = "ed25519"
 
 
-class SignatureScheme(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class SignatureScheme:
     """A signature algorithm with its hash.
 
     Attributes:

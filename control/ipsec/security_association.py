@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import field
 from ipaddress import IPv6Address
-from typing import ClassVar, Protocol
-
-from msgspec import field
+from typing import Protocol
 
 from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm
 from control.ipsec.errors import IpsecBackendError
@@ -14,15 +13,17 @@ from control.ipsec.replay_window import DEFAULT_REPLAY_WINDOW
 from control.ipsec.traffic_selector import EVERY_PORT, PROTOCOLS_WITH_MESSAGE_TYPE, TrafficSelector, any_matches
 from control.ipsec.udp_encapsulation import UdpEncapsulation
 from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageLimits
-from control.records import MutableRecord, Record
+from control.records import dataclass
 
 FIRST_SPI = 256
 """SPIs 1 to 255 are reserved by IANA, 0 is for local use (RFC 4303 section 2.1)."""
 LAST_SPI = 0xFFFF_FFFF
 
 
-class SecurityAssociationUsage(MutableRecord):
+class SecurityAssociationUsage:
     """What went through a security association.
+
+    An object gets counters of its own with the first packet: many associations never carry one.
 
     Attributes:
         packets: packets protected, or received and found genuine.
@@ -37,7 +38,8 @@ class SecurityAssociationUsage(MutableRecord):
     last_used_at: float | None = None
 
 
-class SecurityAssociation(Record, frozen=True, eq=False):
+@dataclass(frozen=True, slots=True, eq=False)
+class SecurityAssociation:
     """One direction of an ESP transport-mode association.
 
     The addresses are the logical ones: the home address and the home agent's address, wherever the node is
@@ -59,16 +61,14 @@ class SecurityAssociation(Record, frozen=True, eq=False):
         usage: counters that the back end keeps up.
     """
 
-    hidden_fields: ClassVar[frozenset[str]] = frozenset({"encryption_key", "integrity_key"})
-
     spi: int
     source: IPv6Address
     destination: IPv6Address
     source_selectors: tuple[TrafficSelector, ...]
     destination_selectors: tuple[TrafficSelector, ...]
     suite: CipherSuite
-    encryption_key: bytes
-    integrity_key: bytes = b""
+    encryption_key: bytes = field(repr=False)
+    integrity_key: bytes = field(default=b"", repr=False)
     replay_window: int = DEFAULT_REPLAY_WINDOW
     created_at: float = 0.0
     encapsulation: UdpEncapsulation | None = None
@@ -171,8 +171,8 @@ def security_association_pair(
     """
     if not child.transport_mode:
         raise IpsecBackendError("tunnel-mode", "only transport mode protects Mobile IPv6 signalling here")
-    local, remote = tuple(child.local_selectors), tuple(child.remote_selectors)
-    common = (DEFAULT_REPLAY_WINDOW, created_at, child.encapsulation, limits)
+    local, remote, suite = tuple(child.local_selectors), tuple(child.remote_selectors), child.suite
+    window, encapsulation = DEFAULT_REPLAY_WINDOW, child.encapsulation
     # By position: twelve names for each take longer than all that is in them.
     inbound = SecurityAssociation(
         child.inbound_spi,
@@ -180,10 +180,13 @@ def security_association_pair(
         local_address,
         remote,
         local,
-        child.suite,
+        suite,
         child.inbound_encryption_key,
         child.inbound_integrity_key,
-        *common,
+        window,
+        created_at,
+        encapsulation,
+        limits,
     )
     outbound = SecurityAssociation(
         child.outbound_spi,
@@ -191,9 +194,12 @@ def security_association_pair(
         remote_address,
         local,
         remote,
-        child.suite,
+        suite,
         child.outbound_encryption_key,
         child.outbound_integrity_key,
-        *common,
+        window,
+        created_at,
+        encapsulation,
+        limits,
     )
     return inbound, outbound

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address
-
-from msgspec.structs import replace
 
 from control.ipsec.errors import EspError, IpsecBackendError, NoSecurityAssociation
 from control.ipsec.esp import PROTOCOL_ESP, EspInbound, EspOutbound, read_spi
@@ -15,10 +14,11 @@ from control.ipsec.spi_sequence import SpiSequence
 from control.ipsec.traffic_selector import packet_ports
 from control.ipsec.udp_encapsulation import PROTOCOL_UDP, UdpEncapsulation, wrap_in_udp
 from control.ipsec.usage_limits import UsageExpiry
-from control.records import MutableRecord, Record
+from control.records import dataclass
 
 
-class Unprotected(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Unprotected:
     """A packet that arrived under ESP and was found genuine.
 
     Attributes:
@@ -32,7 +32,8 @@ class Unprotected(Record, frozen=True):
     security_association: SecurityAssociation
 
 
-class InstalledPair(MutableRecord):
+@dataclass(slots=True)
+class InstalledPair:
     """Two security associations at work.
 
     Attributes:
@@ -260,9 +261,10 @@ def _check_selectors(
     payload: bytes,
 ) -> None:
     """Hold the opened packet against the selectors of the association it came under (RFC 4301 section 5.2 step 4)."""
-    # As numbers: IPv6Address compares in Python, and these are seldom the same objects.
-    between_its_ends = int(source) == int(security_association.source) and int(destination) == int(
-        security_association.destination
-    )
-    if not between_its_ends or not security_association.covers(protocol, *packet_ports(protocol, payload)):
+    # Addresses as numbers, because IPv6Address compares in Python.
+    if (
+        int(source) != int(security_association.source)
+        or int(destination) != int(security_association.destination)
+        or not security_association.covers(protocol, *packet_ports(protocol, payload))
+    ):
         raise EspError("selector-mismatch", f"{source} to {destination}, protocol {protocol}")

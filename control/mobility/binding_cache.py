@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import heapq
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
-
-from msgspec.structs import replace
 
 from control.mobility.mobile_networks import PrefixTable
 from control.mobility.numbers import MAX_DELETE_BINDING_TIMEOUT_S
-from control.records import Record
+from control.records import dataclass
 
 _HEAP_SLACK = 64
 """Outdated heap entries always tolerated, so that a small cache is not rebuilt over and over."""
 
 
-class Binding(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Binding:
     """A home registration.
 
     Attributes:
@@ -47,7 +47,8 @@ class Binding(Record, frozen=True):
         return bool(self.mobile_networks)
 
 
-class _Deregistered(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class _Deregistered:
     """What is remembered of a binding that its node deleted."""
 
     identity: str

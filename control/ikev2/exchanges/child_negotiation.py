@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
-
-from msgspec.structs import replace
+from dataclasses import field, replace
+from typing import TYPE_CHECKING
 
 from control.ikev2.child import ChildPolicy, ChildRequest, ChildSa
 from control.ikev2.choices import EspChoice, choose_esp
@@ -25,7 +24,7 @@ from control.ikev2.payloads import (
 )
 from control.ikev2.proposals import EspSuite
 from control.ipsec.traffic_selector import TrafficSelector
-from control.records import Record
+from control.records import dataclass
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -47,7 +46,8 @@ class ChildRefused(Exception):
         self.reason = notify.name.lower().replace("_", "-")
 
 
-class ChildSecrets(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChildSecrets:
     """What the keys of a child SA are made of.
 
     Attributes:
@@ -56,11 +56,9 @@ class ChildSecrets(Record, frozen=True):
         shared_secret: g^ir of the exchange, empty without perfect forward secrecy.
     """
 
-    hidden_fields: ClassVar[frozenset[str]] = frozenset({"shared_secret"})
-
     initiator_nonce: bytes
     responder_nonce: bytes
-    shared_secret: bytes = b""
+    shared_secret: bytes = field(default=b"", repr=False)
 
 
 class ChildOffer:
@@ -129,7 +127,8 @@ def _narrowed(
     return answer
 
 
-class ChildGrant(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ChildGrant:
     """A child SA this side agrees to, before it has keys."""
 
     choice: EspChoice

@@ -7,6 +7,7 @@ in transport mode with the home address and stay as they are; so does the bindin
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,6 @@ from control.ikev2.nat import NatTraversal, detect, detection_payloads
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import NotifyPayload, Payload, ReceivedPayloads
 from control.ikev2.states import State
-from control.records import MutableRecord
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -34,7 +34,8 @@ _ADDRESS_LISTS = (
 )
 
 
-class Mobike(MutableRecord):
+@dataclass(slots=True)
+class Mobike:
     """What MOBIKE knows of an IKE SA; it goes on to those that replace it by rekeying.
 
     Attributes:

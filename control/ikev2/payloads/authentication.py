@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from struct import Struct
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import AuthenticationMethod, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
-from control.records import Record
+from control.records import dataclass
 from control.wire import WireError
 
 _FIXED = Struct(">B3x")  # method, reserved
@@ -15,7 +16,8 @@ _IDENTIFIER_LENGTH = Struct(">B")
 _METHODS = members_by_value(AuthenticationMethod)
 
 
-class AuthenticationPayload(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AuthenticationPayload:
     """The proof that the sender is who it says it is.
 
     Attributes:
@@ -23,10 +25,8 @@ class AuthenticationPayload(Record, frozen=True):
         data: the signature or message integrity code.
     """
 
-    hidden_fields: ClassVar[frozenset[str]] = frozenset({"data"})
-
     method: int
-    data: bytes
+    data: bytes = field(repr=False)
 
     payload_type: ClassVar[PayloadType] = PayloadType.AUTHENTICATION
 
@@ -43,7 +43,8 @@ class AuthenticationPayload(Record, frozen=True):
         return cls(_METHODS.get(method, method), body[_FIXED.size :])
 
 
-class DigitalSignature(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class DigitalSignature:
     """The authentication data of method DIGITAL_SIGNATURE.
 
     Attributes:
@@ -51,10 +52,8 @@ class DigitalSignature(Record, frozen=True):
         signature: the signature in that algorithm's own encoding.
     """
 
-    hidden_fields: ClassVar[frozenset[str]] = frozenset({"signature"})
-
     algorithm_identifier: bytes
-    signature: bytes
+    signature: bytes = field(repr=False)
 
     def to_wire(self) -> bytes:
         """The authentication data."""

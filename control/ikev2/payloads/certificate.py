@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from control.ikev2.numbers import CertificateEncoding, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
-from control.records import Record
+from control.records import dataclass
 from control.wire import WireError
 
 KEY_HASH_SIZE = 20
@@ -24,7 +24,8 @@ _ENCODINGS_WITH_KEY_HASHES = frozenset(
 )
 
 
-class CertificatePayload(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CertificatePayload:
     """One certificate or other proof of a key.
 
     Attributes:
@@ -50,7 +51,8 @@ class CertificatePayload(Record, frozen=True):
         return cls(_ENCODINGS.get(encoding, encoding), body[_FIXED.size :])
 
 
-class CertificateRequestPayload(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CertificateRequestPayload:
     """The wish for a certificate of one encoding, under one of some authorities.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
-from control.records import Record
+from control.records import dataclass
 from control.wire import WireError
 
 MAX_ATTRIBUTES = 64
@@ -23,7 +23,8 @@ _TYPES = members_by_value(ConfigurationType)
 _ATTRIBUTE_TYPES = members_by_value(ConfigurationAttributeType)
 
 
-class ConfigurationAttribute(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ConfigurationAttribute:
     """One item asked for or given.
 
     Attributes:
@@ -65,7 +66,8 @@ class ConfigurationAttribute(Record, frozen=True):
         return structure.unpack(self.value)
 
 
-class ConfigurationPayload(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class ConfigurationPayload:
     """A request for configuration, or the answer.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import ClassVar, Self, cast
 from control.ikev2.numbers import PayloadType, TrafficSelectorType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
 from control.ipsec.traffic_selector import TrafficSelector
-from control.records import Record
+from control.records import dataclass
 from control.wire import WireError
 
 MAX_SELECTORS = 64
@@ -29,7 +29,8 @@ _SIZES: dict[int, int] = {
 }
 
 
-class UnknownSelector(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class UnknownSelector:
     """A selector of a type that is kept but not understood: IPv4 ranges (type 7) and whatever may come.
 
     Attributes:
@@ -46,7 +47,8 @@ class UnknownSelector(Record, frozen=True):
 Selector = TrafficSelector | UnknownSelector
 
 
-class TrafficSelectorPayload(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TrafficSelectorPayload:
     """What TSi and TSr have in common.
 
     Ports 65535 to 0 mean OPAQUE; such a selector matches no packet of which the port can be seen.
@@ -93,13 +95,15 @@ class TrafficSelectorPayload(Record, frozen=True):
         return cls(selectors)
 
 
-class TrafficSelectorInitiator(TrafficSelectorPayload, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TrafficSelectorInitiator(TrafficSelectorPayload):
     """TSi: the side of the exchange's initiator."""
 
     payload_type: ClassVar[PayloadType] = PayloadType.TRAFFIC_SELECTOR_INITIATOR
 
 
-class TrafficSelectorResponder(TrafficSelectorPayload, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TrafficSelectorResponder(TrafficSelectorPayload):
     """TSr: the side of the exchange's responder."""
 
     payload_type: ClassVar[PayloadType] = PayloadType.TRAFFIC_SELECTOR_RESPONDER

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from control.records import Record
+from dataclasses import dataclass
 
 
-class UnknownPayload(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class UnknownPayload:
     """The type, the critical bit and the body, as received.
 
     Attributes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import PayloadType
-from control.records import Record
 
 
-class VendorIdPayload(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class VendorIdPayload:
     """A constant by which an implementation makes itself known."""
 
     vendor_id: bytes

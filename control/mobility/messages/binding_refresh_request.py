@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
-from control.records import Record
 from control.wire import Reader
 
 
-class BindingRefreshRequest(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class BindingRefreshRequest:
     """Asks a mobile node to renew its binding."""
 
     message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.BINDING_REFRESH_REQUEST

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from control.mobility.messages.return_routability import TestMessage
 from control.mobility.numbers import MobilityHeaderType
 
 
-class CareOfTest(TestMessage, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CareOfTest(TestMessage):
     """A correspondent node's answer to a Care-of Test Init message."""
 
     message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.CARE_OF_TEST

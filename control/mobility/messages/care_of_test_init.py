@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from control.mobility.messages.return_routability import TestInitMessage
 from control.mobility.numbers import MobilityHeaderType
 
 
-class CareOfTestInit(TestInitMessage, frozen=True):
+@dataclass(frozen=True, slots=True)
+class CareOfTestInit(TestInitMessage):
     """Starts the return routability procedure straight from the care-of address."""
 
     message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.CARE_OF_TEST_INIT

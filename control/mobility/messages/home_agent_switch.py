@@ -11,14 +11,15 @@ from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
-from control.records import Record
+from control.records import dataclass
 from control.wire import Reader
 
 _FIXED = Struct(">BB")  # number of addresses, flags
 _BOOTSTRAP = 0x80
 
 
-class HomeAgentSwitch(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class HomeAgentSwitch:
     """Sends a mobile node to another home agent.
 
     Attributes:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from control.mobility.messages.return_routability import TestInitMessage
 from control.mobility.numbers import MobilityHeaderType
 
 
-class HomeTestInit(TestInitMessage, frozen=True):
+@dataclass(frozen=True, slots=True)
+class HomeTestInit(TestInitMessage):
     """Starts the return routability procedure by way of the home agent."""
 
     message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.HOME_TEST_INIT

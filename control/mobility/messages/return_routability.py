@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import ClassVar, Self
 
 from control.mobility.messages.fields import exactly
 from control.mobility.options import MobilityOption, read_options
-from control.records import Record
 from control.wire import Reader
 
 _NONCE_INDEX = Struct(">H")
 
 
-class TestInitMessage(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TestInitMessage:
     """The request (RFC 6275 sections 6.1.3 and 6.1.4).
 
     Attributes:
@@ -36,7 +37,8 @@ class TestInitMessage(Record, frozen=True):
         return cls(reader.take(8), read_options(reader))
 
 
-class TestMessage(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TestMessage:
     """The answer (RFC 6275 sections 6.1.5 and 6.1.6).
 
     Attributes:
@@ -47,11 +49,9 @@ class TestMessage(Record, frozen=True):
 
     fixed_size: ClassVar[int] = 18
 
-    hidden_fields: ClassVar[frozenset[str]] = frozenset({"keygen_token"})
-
     nonce_index: int
     cookie: bytes
-    keygen_token: bytes
+    keygen_token: bytes = field(repr=False)
     options: tuple[MobilityOption, ...] = ()
 
     def fixed_data(self) -> bytes:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from control.records import Record
+from dataclasses import dataclass
 
 
-class UnknownMobilityMessage(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class UnknownMobilityMessage:
     """Its receiver answers with a Binding Error, status 2 (RFC 6275 section 9.2).
 
     Attributes:

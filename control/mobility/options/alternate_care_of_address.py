@@ -6,11 +6,12 @@ from ipaddress import IPv6Address
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
-from control.records import Record
+from control.records import dataclass
 from control.wire import Writer, ipv6_address
 
 
-class AlternateCareOfAddress(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class AlternateCareOfAddress:
     """The care-of address to register, in a place that ESP protects (the IPv6 header is not)."""
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.ALTERNATE_CARE_OF_ADDRESS

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
-from control.records import Record
 from control.wire import Writer
 
 
-class BindingAuthorizationData(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class BindingAuthorizationData:
     """The authenticator of a message between a mobile node and a correspondent node.
 
     It is the last option of its message and ends the message, without padding behind it (section 6.2).

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
-from control.records import Record
 from control.wire import Writer, ipv6_address
 
 _ADDRESS_BITS = 128
 
 
-class MobileNetworkPrefix(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class MobileNetworkPrefix:
     """A prefix of the network behind a mobile router, for which packets are to be sent to it.
 
     Attributes:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
-from control.records import Record
 from control.wire import Writer
 
 
-class NonceIndices(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class NonceIndices:
     """Which nonces of a correspondent node a Binding Update was authorised with."""
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.NONCE_INDICES

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
-from control.records import Record
 from control.wire import Writer
 
 
-class UnknownMobilityOption(Record, frozen=True):
+@dataclass(frozen=True, slots=True)
+class UnknownMobilityOption:
     """Kept as it is, to be ignored and skipped (RFC 6275 section 6.2.1).
 
     Attributes:
