@@ -23,7 +23,7 @@ from __future__ import annotations
 from enum import auto
 from ipaddress import IPv6Address
 
-from control.records import HashedByIdentity, dataclass
+from control.records import HashedByIdentity, Record
 
 
 class JobState(HashedByIdentity):
@@ -49,8 +49,7 @@ class JobAction(HashedByIdentity):
 _FINAL = frozenset((JobState.RECOVERED, JobState.FAILED))
 
 
-@dataclass(frozen=True, slots=True)
-class SwitchTimeouts:
+class SwitchTimeouts(Record, frozen=True):
     """Retransmission of the Home Agent Switch message (RFC 5142 section 4.2).
 
     RFC 5142 begins at 5 seconds because there the old agent still serves the node; here nobody does, so the first

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from control.records import dataclass
+from control.records import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Record, frozen=True):
     """Bounds on the pace, on retries and on patience.
 
     Attributes:

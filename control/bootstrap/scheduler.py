@@ -10,13 +10,13 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from itertools import count
 
 from control.bootstrap.concurrency import ConcurrencyPolicy
 from control.bootstrap.limits import Limits
+from control.records import MutableRecord, Record
 
 _PACE_SAMPLES = 256
 _BURST_S = 0.1
@@ -33,8 +33,7 @@ class GiveUpCause(Enum):
     CANCELLED = "cancelled"
 
 
-@dataclass(frozen=True, slots=True)
-class GivenUp:
+class GivenUp(Record, frozen=True):
     """A key that will not be tried again.
 
     Attributes:
@@ -48,8 +47,7 @@ class GivenUp:
     attempts: int
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Record, frozen=True):
     """How far the scheduler is.
 
     Attributes:
@@ -81,8 +79,7 @@ class _State(Enum):
     IN_FLIGHT = auto()
 
 
-@dataclass(slots=True)
-class _Entry:
+class _Entry(MutableRecord):
     priority: float
     ticket: int
     group: str
@@ -97,23 +94,23 @@ class RateGate:
 
     A token bucket kept as one time (the generic cell rate algorithm): whether something may pass is one comparison
     with :attr:`opens_at`, so a caller that comes exactly then is never turned away by a rounding error.
+
+    Attributes:
+        opens_at: from when on the next one may pass (monotonic seconds); long past if the gate is open.
     """
 
-    __slots__ = ("_interval_s", "_slack_s", "_spent_until")
+    __slots__ = ("_interval_s", "_slack_s", "_spent_until", "opens_at")
 
     def __init__(self, rate_per_s: float, burst: float) -> None:
         self._interval_s = 1.0 / rate_per_s
         self._slack_s = (burst - 1.0) * self._interval_s
         self._spent_until = 0.0
-
-    @property
-    def opens_at(self) -> float:
-        """From when on the next one may pass (monotonic seconds); long past if the gate is open."""
-        return self._spent_until - self._slack_s
+        self.opens_at = -self._slack_s
 
     def take(self, now: float) -> None:
         """One passes."""
         self._spent_until = max(self._spent_until, now) + self._interval_s
+        self.opens_at = self._spent_until - self._slack_s
 
 
 class Scheduler:
@@ -173,12 +170,15 @@ class Scheduler:
     @property
     def limit(self) -> int:
         """Most attempts of this scheduler under way at once, at present."""
-        bound = self._concurrency.limit
+        return self._share_of(self._concurrency.limit)
+
+    def _share_of(self, bound: int) -> int:
         return max(1, min(int(bound * (1 - self._limits.reserve)), bound - self._others_in_flight()))
 
     def _used_of_bound(self) -> int:
         """Attempts under way, scaled up by what is kept from them: a policy must see that its bound is reached."""
-        return round(self._in_flight * self._concurrency.limit / self.limit)
+        bound = self._concurrency.limit
+        return round(self._in_flight * bound / self._share_of(bound))
 
     def observe_lag(self, lag_s: float) -> None:
         """The event loop came ``lag_s`` seconds late to a timer: what the CPU bears shows in it."""
@@ -200,7 +200,8 @@ class Scheduler:
             return False
         if not self._entries:
             self._begin_round(now)
-        self.given_up.pop(key, None)
+        if self.given_up:
+            self.given_up.pop(key, None)
         entry = self._entries[key] = _Entry(priority, next(self._tickets), group)
         self._make_ready(key, entry, now)
         return True
@@ -209,21 +210,21 @@ class Scheduler:
         """The keys to begin now, in order; they count as under way from here on."""
         self._end_backing_off(now)
         started: list[str] = []
-        limit = self.limit
-        while not self.paused and self._in_flight < limit and now >= self._gate.opens_at:
+        room = 0 if self.paused else self.limit - self._in_flight
+        while len(started) < room and now >= self._gate.opens_at:
             group = self._next_group()
             if group is None:
                 break
             key = heappop(self._ready[group])[2]
             entry = self._entries[key]
-            self._in_flight_of[group] += 1
             entry.state = _State.IN_FLIGHT
             entry.attempts += 1
             entry.started_at = now
             self._gate.take(now)
-            self._in_flight += 1
-            self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
+            self._in_flight_of[group] += 1
             started.append(key)
+        self._in_flight += len(started)
+        self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
         return started
 
     def attempt(self, key: str) -> int | None:
@@ -238,10 +239,10 @@ class Scheduler:
             return
         if entry.state is _State.IN_FLIGHT:
             self._concurrency.succeeded(now - entry.started_at, self._used_of_bound())
-        if self._remove(key) is not None:
-            self._recovered += 1
-            self.recovered_total += 1
-            self._settled_at.append(now)
+        self._remove(key, entry)
+        self._recovered += 1
+        self.recovered_total += 1
+        self._settled_at.append(now)
 
     def failed(self, key: str, reason: str, now: float, *, retry: bool = True, answered: bool = True) -> bool:
         """The attempt under way failed; without effect for keys that are not under way.
@@ -267,7 +268,7 @@ class Scheduler:
         entry.spent_s += now - entry.started_at + wait_s
         cause = self._cause_to_give_up(entry, retry)
         if cause is not None:
-            self._give_up(key, cause, reason)
+            self._give_up(key, entry, cause, reason)
             self._settled_at.append(now)
             return True
         self._leave_flight(entry)
@@ -282,19 +283,20 @@ class Scheduler:
         Returns:
             Whether it was there.
         """
-        if key not in self._entries:
+        entry = self._entries.get(key)
+        if entry is None:
             return False
-        self._give_up(key, GiveUpCause.CANCELLED, reason)
+        self._give_up(key, entry, GiveUpCause.CANCELLED, reason)
         return True
 
     def give_up_overdue(self, now: float) -> list[str]:
         """Everything that is left when the total time is over, given up; attempts under way are the caller's to end."""
         if not self._limits.total_give_up_after_s or now < self._round_began_at + self._limits.total_give_up_after_s:
             return []
-        overdue = list(self._entries)
-        for key in overdue:
-            self._give_up(key, GiveUpCause.TOTAL_TIME, "total-time-exhausted")
-        return overdue
+        overdue = dict(self._entries)
+        for key, entry in overdue.items():
+            self._give_up(key, entry, GiveUpCause.TOTAL_TIME, "total-time-exhausted")
+        return list(overdue)
 
     def pause(self) -> None:
         """Begin nothing until :meth:`resume`."""
@@ -368,22 +370,18 @@ class Scheduler:
         self._settled_at.clear()
         self.given_up.clear()
 
-    def _give_up(self, key: str, cause: GiveUpCause, reason: str) -> None:
-        entry = self._remove(key)
-        if entry is not None:
-            self.given_up[key] = GivenUp(cause, reason, entry.attempts)
-            self.given_up_total += 1
-            self.reasons[reason] += 1
+    def _give_up(self, key: str, entry: _Entry, cause: GiveUpCause, reason: str) -> None:
+        self._remove(key, entry)
+        self.given_up[key] = GivenUp(cause, reason, entry.attempts)
+        self.given_up_total += 1
+        self.reasons[reason] += 1
 
-    def _remove(self, key: str) -> _Entry | None:
-        entry = self._entries.pop(key, None)
-        if entry is None:
-            return None
+    def _remove(self, key: str, entry: _Entry) -> None:
+        del self._entries[key]
         if entry.state is _State.IN_FLIGHT:
             self._leave_flight(entry)
         else:
             self._compact()
-        return entry
 
     def _leave_flight(self, entry: _Entry) -> None:
         self._in_flight -= 1
@@ -394,9 +392,9 @@ class Scheduler:
 
     def _next_group(self) -> str | None:
         """Of the groups with a key to begin, the one with the fewest attempts under way; then by their first keys."""
-        for group in list(self._ready):
-            self._drop_outdated(self._ready[group])
-            if not self._ready[group]:
+        for group, heap in list(self._ready.items()):
+            self._drop_outdated(heap)
+            if not heap:
                 del self._ready[group]
         if len(self._ready) <= 1:
             return next(iter(self._ready), None)
@@ -415,7 +413,10 @@ class Scheduler:
         return entry is not None and entry.ticket == ticket
 
     def _drop_outdated(self, heap: list[tuple[float, int, str]]) -> None:
-        while heap and not self._is_current(heap[0][2], heap[0][1]):
+        while heap:
+            _, ticket, key = heap[0]
+            if self._is_current(key, ticket):
+                return
             heappop(heap)
 
     def _compact(self) -> None:

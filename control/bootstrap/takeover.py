@@ -15,14 +15,13 @@ from typing import Protocol
 
 from control.bootstrap.job import JobAction, RebootstrapJob, SwitchTimeouts
 from control.bootstrap.scheduler import Progress, Scheduler
-from control.records import dataclass
+from control.records import Record
 
 # An answer that says the peers do not trust each other: asking again changes nothing.
 _HOPELESS = frozenset(("authentication-failed", "certificate-invalid", "peer-refused"))
 
 
-@dataclass(frozen=True, slots=True)
-class NodeToRecover:
+class NodeToRecover(Record, frozen=True):
     """A node that needs this home agent.
 
     Attributes:
@@ -93,8 +92,7 @@ class Takeover:
         self._sample_limit = sample_limit
         self._observe_handshake = observe_handshake
         self._observe_recovery = observe_recovery
-        self._queued_at: dict[str, float] = {}
-        self._nodes: dict[str, NodeToRecover] = {}
+        self._queued: dict[str, tuple[NodeToRecover, float]] = {}  # and since when
         self._jobs: dict[str, RebootstrapJob] = {}
         self._timers: list[tuple[float, int, RebootstrapJob]] = []
         self._order = count()
@@ -103,21 +101,20 @@ class Takeover:
         """Queue nodes; those already queued or under way are left as they are. Returns how many were new."""
         added = 0
         for node in nodes:
-            if node.identity in self._nodes:
-                continue
-            self._nodes[node.identity] = node
-            self._queued_at[node.identity] = now
-            self._scheduler.submit(node.identity, node.priority, now, node.group)
-            added += 1
+            identity = node.identity
+            if identity not in self._queued:
+                self._queued[identity] = (node, now)
+                self._scheduler.submit(identity, node.priority, now, node.group)
+                added += 1
         return added
 
     def __contains__(self, identity: str) -> bool:
         """Whether the node is to be brought back."""
-        return identity in self._nodes
+        return identity in self._queued
 
     def awaits(self, identity: str, home_address: IPv6Address) -> bool:
         """Whether the node is to be brought back to a home address that it has had before."""
-        node = self._nodes.get(identity)
+        node, _ = self._queued.get(identity, (None, 0.0))
         if node is None or node.new_home_address:
             return False
         return node.home_address is home_address or node.home_address == home_address
@@ -138,7 +135,7 @@ class Takeover:
     @property
     def active(self) -> bool:
         """Whether any node still waits or is under way."""
-        return bool(self._nodes)
+        return bool(self._queued)
 
     @property
     def paused(self) -> bool:
@@ -173,7 +170,7 @@ class Takeover:
         for identity in self._scheduler.give_up_overdue(now):
             self._abandon(identity, "total-time-exhausted", now)
         for identity in self._scheduler.start_ready(now):
-            self._start(self._nodes[identity], now)
+            self._start(self._queued[identity][0], now)
 
     def ike_established(self, job: RebootstrapJob, now: float) -> None:
         """The IKE SA of ``job`` is up."""
@@ -191,9 +188,9 @@ class Takeover:
 
     def binding_registered(self, identity: str, now: float) -> NodeToRecover | None:
         """A Binding Update of the node was acknowledged, whoever began. Returns the node if it had been waited for."""
-        if identity not in self._nodes:
+        node, queued_at = self._queued.pop(identity, (None, 0.0))
+        if node is None:
             return None
-        node, queued_at = self._forget(identity)
         if self._observe_recovery is not None:
             self._observe_recovery(now - queued_at)
         job = self._jobs.pop(identity, None)
@@ -209,7 +206,7 @@ class Takeover:
 
     def cancel(self, now: float, identities: Iterable[str] | None = None) -> int:
         """Give nodes up at once: all, or those named. Returns how many there were."""
-        wanted = list(self._nodes) if identities is None else [each for each in identities if each in self._nodes]
+        wanted = list(self._queued) if identities is None else [each for each in identities if each in self._queued]
         for identity in wanted:
             self._scheduler.cancel(identity)
             self._abandon(identity, "cancelled", now)
@@ -217,28 +214,26 @@ class Takeover:
 
     def _abandon(self, identity: str, reason: str, now: float) -> None:
         """End what is under way for a node that the scheduler has given up."""
-        node, _ = self._forget(identity)
+        node, _ = self._queued.pop(identity)
         job = self._jobs.pop(identity, None)
         if job is not None:
             for action in job.failed(reason):
                 self._driver.perform(job, action, now)
         self._driver.given_up(node, reason, now)
 
-    def _forget(self, identity: str) -> tuple[NodeToRecover, float]:
-        return self._nodes.pop(identity), self._queued_at.pop(identity)
-
     def _start(self, node: NodeToRecover, now: float) -> None:
+        identity = node.identity
         job = RebootstrapJob(
-            node.identity,
+            identity,
             node.home_address,
             node.care_of_address,
             new_home_address=node.new_home_address,
             switch=node.switch,
             keyed=node.keyed,
-            attempt=self._scheduler.attempt(node.identity),
+            attempt=self._scheduler.attempt(identity),
             timeouts=self._timeouts,
         )
-        self._jobs[node.identity] = job
+        self._jobs[identity] = job
         self._carry_out(job, job.start(now), now)
 
     def _carry_out(self, job: RebootstrapJob, actions: list[JobAction], now: float) -> None:
@@ -252,12 +247,12 @@ class Takeover:
     def _settle(self, job: RebootstrapJob, now: float) -> None:
         del self._jobs[job.identity]
         if job.failure is None:
-            self._forget(job.identity)
+            del self._queued[job.identity]
             self._scheduler.succeeded(job.identity, now)
             return
         self.failures[job.failure] += 1
         retry = job.failure not in _HOPELESS
         final = self._scheduler.failed(job.identity, job.failure, now, retry=retry, answered=job.answered)
         if final:
-            node, _ = self._forget(job.identity)
+            node, _ = self._queued.pop(job.identity)
             self._driver.given_up(node, job.failure, now)

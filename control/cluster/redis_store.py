@@ -10,9 +10,10 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from control.cluster.certificate_chains import pack_chain, read_chain
 from control.cluster.redis_address import RedisAddress

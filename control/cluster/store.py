@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv6Address, IPv6Network
 from typing import Protocol
 
-from control.records import dataclass
+from control.records import Record
 
 
 class StoreError(Exception):
@@ -67,8 +67,7 @@ class LeaseHeld(StoreError):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Record, frozen=True):
     """The right to write in the name of a home agent.
 
     Attributes:
@@ -82,8 +81,7 @@ class Lease:
     expires_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRecord:
+class LeaseRecord(Record, frozen=True):
     """A lease as the others see it.
 
     Attributes:
@@ -101,8 +99,7 @@ class LeaseRecord:
     capacity: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class NodeRecord:
+class NodeRecord(Record, frozen=True):
     """A mobile node the cluster serves.
 
     Attributes:
@@ -125,8 +122,7 @@ class NodeRecord:
     last_traffic: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class BindingRecord:
+class BindingRecord(Record, frozen=True):
     """A binding that was or is about to be acknowledged.
 
     Attributes:
@@ -155,8 +151,7 @@ class BindingRecord:
     mobile_networks: tuple[IPv6Network, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimedNode:
+class ClaimedNode(Record, frozen=True):
     """What a claimer needs to bring a node back.
 
     Attributes:

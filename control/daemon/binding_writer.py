@@ -22,7 +22,7 @@ from control.home_agent.engine import HomeAgent
 from control.home_agent.registrations import PendingRegistration
 from control.mobility.binding_cache import Binding
 from control.mobility.home_registration import Change
-from control.records import dataclass
+from control.records import Record
 from datapath.errors import DatapathError, MapFull
 
 _LOG = logging.getLogger(__name__)
@@ -38,8 +38,7 @@ _GATHER_S = 0.008
 _REPUBLISHED_AT_ONCE = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(Record, frozen=True):
     registration: PendingRegistration
     since: float
 

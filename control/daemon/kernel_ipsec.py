@@ -13,8 +13,10 @@ import errno
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
+
+from msgspec.structs import replace
 
 from control.daemon.kernel_selectors import kernel_selectors
 from control.ipsec.algorithms import EncryptionAlgorithm, IntegrityAlgorithm

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from ipaddress import IPv6Address
+
+from msgspec.structs import replace
 
 from control.bootstrap.takeover import NodeToRecover
 from control.cluster.store import BindingRecord, ClaimedNode, NodeRecord, StateStore

@@ -107,6 +107,7 @@ class NodeDirectory:
         """
         self._nodes = {node.identity: node for node in nodes}
         self._ike_identities = _ike_identities(self._nodes)
+        self._keyed_by_hand = frozenset(identity for identity, node in self._nodes.items() if node.static)
         self._prefixes = tuple(home_prefixes)
         self.autoconfiguration = autoconfiguration
         # Asked for at every step of every node's exchanges, so whether an address is at home is worked out once.
@@ -184,6 +185,7 @@ class NodeDirectory:
         listed = {node.identity: node for node in nodes if node.identity not in change.deferred}
         before, self._nodes = self._nodes, listed | deferred
         self._ike_identities = _ike_identities(self._nodes)
+        self._keyed_by_hand = frozenset(identity for identity, node in self._nodes.items() if node.static)
         for identity in (*change.removed, *change.changed):
             node = self._nodes.get(identity)
             if node is None or node.home_address != before[identity].home_address:
@@ -215,8 +217,7 @@ class NodeDirectory:
 
     def keyed_by_hand(self, identity: str) -> bool:
         """Whether the node has static security associations instead of IKE."""
-        node = self._nodes.get(identity)
-        return node is not None and bool(node.static)
+        return identity in self._keyed_by_hand
 
     def mobile_networks(self, identity: str) -> tuple[IPv6Network, ...]:
         """The prefixes that may be behind a node, none if it is no mobile router or not authorised."""

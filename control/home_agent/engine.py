@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from control.bootstrap.job import RebootstrapJob
 from control.bootstrap.takeover import NodeToRecover, Takeover

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import field
 from enum import StrEnum
 
-from control.records import dataclass
+from msgspec import field
+
+from control.records import Record
 
 
 class TimelineEvent(StrEnum):
@@ -37,8 +38,7 @@ class TimelineEvent(StrEnum):
     CLOCK_DIFFERS = "clock-differs"
 
 
-@dataclass(frozen=True, slots=True)
-class Happening:
+class Happening(Record, frozen=True):
     """One entry of the timeline.
 
     Attributes:

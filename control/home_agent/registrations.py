@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from ipaddress import IPv6Address
+
+from msgspec.structs import replace
 
 from control.home_agent.home_links import Detection, HomeLinks
 from control.home_agent.signalling import Outgoing, ProtectedSignalling, Protection
@@ -21,11 +22,10 @@ from control.mobility.messages import (
     MobilityMessage,
 )
 from control.mobility.sequence_number import is_newer
-from control.records import dataclass
+from control.records import Record
 
 
-@dataclass(frozen=True, slots=True)
-class PendingRegistration:
+class PendingRegistration(Record, frozen=True):
     """A Binding Update that was accepted but has to be stored before it is acknowledged.
 
     Attributes:
@@ -43,8 +43,7 @@ class PendingRegistration:
     received_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Undetected:
+class _Undetected(Record, frozen=True):
     """A Binding Update that may have to wait until it is known whether somebody else uses the home address."""
 
     message: BindingUpdate

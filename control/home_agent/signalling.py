@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address
 
@@ -19,13 +18,13 @@ from control.ipsec.userspace import InstalledPair, UserspaceIpsec
 from control.mobility.extension_headers import build_ipv6, build_to_mobile_node
 from control.mobility.header import build_mobility_message, parse_mobility_message
 from control.mobility.messages import MobilityMessage
+from control.records import Record
 from control.wire import WireError
 
 PROTOCOL_ESP = 50
 
 
-@dataclass(frozen=True, slots=True)
-class MessageToNode:
+class MessageToNode(Record, frozen=True):
     """A Mobility Header that the kernel is to protect and to give a routing header.
 
     Attributes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from control.home_agent.key_exchange import NodeIkeSa
 from control.mobility.messages import BindingUpdate, MobilityMessage

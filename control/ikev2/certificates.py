@@ -24,7 +24,7 @@ from control.ikev2.name_constraints import check_name_constraints
 from control.ikev2.numbers import IdentificationType
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.revocation import IssuedCertificate, RevocationLists
-from control.records import dataclass
+from control.records import Record
 
 MAX_CHAIN = 8
 """Certificates of a peer looked at; more are refused."""
@@ -54,8 +54,7 @@ _MALFORMED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Validated:
+class _Validated(Record, frozen=True):
     """What is worth remembering of a chain whose signatures were checked."""
 
     public_key: PublicKey

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from typing import ClassVar
 
 from control.ikev2.numbers import DiffieHellmanGroup
 from control.ikev2.proposals import EspProposal
 from control.ipsec.algorithms import CipherSuite
 from control.ipsec.traffic_selector import TrafficSelector
 from control.ipsec.udp_encapsulation import UdpEncapsulation
-from control.records import dataclass
+from control.records import Record
 
 
-@dataclass(frozen=True, slots=True)
-class ChildRequest:
+class ChildRequest(Record, frozen=True):
     """A child SA this side wants (TSi and TSr of its request).
 
     Attributes:
@@ -31,8 +30,7 @@ class ChildRequest:
     proposals: tuple[EspProposal, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChildPolicy:
+class ChildPolicy(Record, frozen=True):
     """What the responder grants of a requested child SA (RFC 7296 section 2.9).
 
     Attributes:
@@ -48,8 +46,7 @@ class ChildPolicy:
     transport_mode: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ChildSa:
+class ChildSa(Record, frozen=True):
     """An agreed pair of ESP security associations with its keys.
 
     Attributes:
@@ -69,13 +66,17 @@ class ChildSa:
         encapsulation: the UDP flow its packets travel in, None without UDP. PeerAddressChanged tells of another one.
     """
 
+    hidden_fields: ClassVar[frozenset[str]] = frozenset(
+        {"inbound_encryption_key", "inbound_integrity_key", "outbound_encryption_key", "outbound_integrity_key"}
+    )
+
     inbound_spi: int
     outbound_spi: int
     suite: CipherSuite
-    inbound_encryption_key: bytes = field(repr=False)
-    inbound_integrity_key: bytes = field(repr=False)
-    outbound_encryption_key: bytes = field(repr=False)
-    outbound_integrity_key: bytes = field(repr=False)
+    inbound_encryption_key: bytes
+    inbound_integrity_key: bytes
+    outbound_encryption_key: bytes
+    outbound_integrity_key: bytes
     local_selectors: tuple[TrafficSelector, ...]
     remote_selectors: tuple[TrafficSelector, ...]
     transport_mode: bool

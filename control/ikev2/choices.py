@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from control.ikev2.numbers import DiffieHellmanGroup, ExtendedSequenceNumbers, Prf, ProtocolId, TransformType
 from control.ikev2.payloads import Proposal, SecurityAssociationPayload, Transform
 from control.ikev2.proposals import DEFAULT_GROUPS, Encryption, EspProposal, EspSuite, IkeProposal, IkeSuite
 from control.ipsec.algorithms import CipherSuite, IntegrityAlgorithm
+from control.records import Record
 
 ESP_SPI_SIZE = 4
 """Bytes of an ESP SPI."""
@@ -16,8 +16,7 @@ IKE_SPI_SIZE = 8
 """Bytes of an IKE SPI, which stands in proposals only where an IKE SA is rekeyed."""
 
 
-@dataclass(frozen=True, slots=True)
-class IkeChoice:
+class IkeChoice(Record, frozen=True):
     """The suite a responder chose and the proposal that says so."""
 
     suite: IkeSuite
@@ -30,8 +29,7 @@ class IkeChoice:
         return SecurityAssociationPayload((Proposal(chosen.number, chosen.protocol, spi, chosen.transforms),))
 
 
-@dataclass(frozen=True, slots=True)
-class EspChoice:
+class EspChoice(Record, frozen=True):
     """The suite a responder chose for a child SA, and the peer's SPI."""
 
     suite: EspSuite

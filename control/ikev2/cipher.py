@@ -57,19 +57,63 @@ class MessageCipher(Protocol):
         """The chain of payloads in ``body``; ProtectionError if it does not verify."""
         ...
 
+    def idle(self) -> None:
+        """Keep nothing but the keys until there is another message."""
+        ...
+
+
+class KeptStates:
+    """The ciphers that keep OpenSSL's states from one message to the next: those that have made theirs last.
+
+    An IKE SA is idle for most of its life, there are tens of thousands of them, and its two states take five kilobytes.
+    But in a bootstrap each serves twice, and to make one takes longer than to protect a message by it.
+
+    Args:
+        most: how many ciphers.
+    """
+
+    __slots__ = ("_ciphers", "_most")
+
+    def __init__(self, most: int) -> None:
+        self._ciphers: dict[CombinedModeCipher, None] = {}
+        self._most = most
+
+    def add(self, cipher: CombinedModeCipher) -> None:
+        """``cipher`` has made a state; the one that did so longest ago may have to drop its own."""
+        self._ciphers[cipher] = None
+        if len(self._ciphers) > self._most:
+            next(iter(self._ciphers)).idle()
+
+    def remove(self, cipher: CombinedModeCipher) -> None:
+        """``cipher`` has no states any more."""
+        self._ciphers.pop(cipher, None)
+
 
 class CombinedModeCipher:
     """AES-GCM or ChaCha20-Poly1305 with a 16-byte integrity check.
 
-    The IV is a counter, which need not be secret (RFC 5282 section 3.1, RFC 7634 section 2). OpenSSL's state is made
-    for each message: an IKE SA is idle for most of its life, there are tens of thousands of them, and each state takes
-    more than a kilobyte.
+    The IV is a counter, which need not be secret (RFC 5282 section 3.1, RFC 7634 section 2).
     """
 
-    __slots__ = ("_algorithm", "_counter", "_receive_key", "_receive_salt", "_send_key", "_send_salt")
+    __slots__ = (
+        "_algorithm",
+        "_counter",
+        "_kept",
+        "_receive_key",
+        "_receive_salt",
+        "_receiver",
+        "_send_key",
+        "_send_salt",
+        "_sender",
+    )
 
-    def __init__(self, algorithm: type[AESGCM | ChaCha20Poly1305], send_key: bytes, receive_key: bytes) -> None:
+    def __init__(
+        self, algorithm: type[AESGCM | ChaCha20Poly1305], send_key: bytes, receive_key: bytes, kept: KeptStates
+    ) -> None:
         self._algorithm = algorithm
+        self._kept = kept
+        self._sender: AESGCM | ChaCha20Poly1305 | None = None
+        self._receiver: AESGCM | ChaCha20Poly1305 | None = None
         self._send_key = send_key[:-_SALT]
         self._send_salt = send_key[-_SALT:]
         self._receive_key = receive_key[:-_SALT]
@@ -84,19 +128,31 @@ class CombinedModeCipher:
         """See MessageCipher."""
         self._counter = counter = self._counter + 1
         iv = counter.to_bytes(_IV, "big")
-        return iv + self._algorithm(self._send_key).encrypt(self._send_salt + iv, plaintext + b"\0", associated_data)
+        sender = self._sender
+        if sender is None:
+            sender = self._sender = self._algorithm(self._send_key)
+            self._kept.add(self)
+        return iv + sender.encrypt(self._send_salt + iv, plaintext + b"\0", associated_data)
 
     def open(self, body: bytes, associated_data: bytes) -> bytes:
         """See MessageCipher."""
         if len(body) <= _IV + _TAG:
             raise ProtectionError("bad-integrity")
+        receiver = self._receiver
+        if receiver is None:
+            receiver = self._receiver = self._algorithm(self._receive_key)
+            self._kept.add(self)
         try:
-            iv, sealed = body[:_IV], body[_IV:]
-            plaintext = self._algorithm(self._receive_key).decrypt(self._receive_salt + iv, sealed, associated_data)
+            plaintext = receiver.decrypt(self._receive_salt + body[:_IV], body[_IV:], associated_data)
         except InvalidTag:
             raise ProtectionError("bad-integrity") from None
         # A stream cipher needs no padding, and hardly anybody adds any.
         return _without_padding(plaintext) if plaintext[-1] else plaintext[:-1]
+
+    def idle(self) -> None:
+        """See MessageCipher."""
+        self._sender = self._receiver = None
+        self._kept.remove(self)
 
 
 class CbcCipher:
@@ -147,6 +203,9 @@ class CbcCipher:
         decryptor = Cipher(self._receive, CBC(sealed[:_BLOCK])).decryptor()
         return _without_padding(decryptor.update(sealed[_BLOCK:]) + decryptor.finalize())
 
+    def idle(self) -> None:
+        """See MessageCipher."""
+
     def _icv(self, key: bytes, data: bytes) -> bytes:
         return hmac.digest(key, data, self._digest)[: self._icv_size]
 
@@ -163,6 +222,7 @@ def make_cipher(
     send_keys: tuple[bytes, bytes],
     receive_keys: tuple[bytes, bytes],
     random: Callable[[int], bytes],
+    kept: KeptStates,
 ) -> MessageCipher:
     """The cipher of an IKE SA.
 
@@ -171,9 +231,10 @@ def make_cipher(
         send_keys: encryption and integrity key (SK_e, SK_a) of what this side sends.
         receive_keys: the same of what it receives.
         random: source of unpredictable IVs.
+        kept: what keeps states from message to message.
     """
     if suite.encryption is EncryptionAlgorithm.AES_GCM_16:
-        return CombinedModeCipher(AESGCM, send_keys[0], receive_keys[0])
+        return CombinedModeCipher(AESGCM, send_keys[0], receive_keys[0], kept)
     if suite.encryption is EncryptionAlgorithm.CHACHA20_POLY1305:
-        return CombinedModeCipher(ChaCha20Poly1305, send_keys[0], receive_keys[0])
+        return CombinedModeCipher(ChaCha20Poly1305, send_keys[0], receive_keys[0], kept)
     return CbcCipher(suite.integrity, send_keys, receive_keys, random)

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from control.ikev2.address import Datagram, SocketAddress
 from control.ikev2.authentication import SUPPORTED_HASHES
 from control.ikev2.certificates import CertificateValidator
+from control.ikev2.cipher import KeptStates
 from control.ikev2.cookies import CookieJar
 from control.ikev2.dh import KeyPairPool
 from control.ikev2.events import Event
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 _IKE_SPI_SIZE = 8
 _SEED_SIZE = 16
+_KEPT_STATES = 128  # twice as many as there are messages in a turn of the home agent
 
 
 class Environment:
@@ -55,6 +57,7 @@ class Environment:
         key_pairs: key pairs made in idle time.
         certificates: checks peers' certificates.
         cookies: makes and checks cookies for strangers.
+        kept_states: bounds what ciphers keep from message to message.
         stranger_replies: limits unprotected error replies.
         statistics: counters by slug.
         timers: deadlines of all SAs.
@@ -88,6 +91,7 @@ class Environment:
             )
         self.certificates = certificates
         self.cookies = CookieJar(random)
+        self.kept_states = KeptStates(_KEPT_STATES)
         self.stranger_replies = TokenBucket(configuration.stranger_replies_per_s)
         self.statistics: Counter[str] = Counter()
         self.timers: TimerHeap[IkeSa] = TimerHeap(next_deadline)

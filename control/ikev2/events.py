@@ -9,14 +9,13 @@ from control.ikev2.child import ChildSa
 from control.ikev2.payloads.configuration import ConfigurationPayload
 from control.ikev2.payloads.identification import Identity
 from control.ikev2.redirect import Gateway, RedirectStage
-from control.records import dataclass
+from control.records import Record
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
 
 
-@dataclass(frozen=True, slots=True)
-class IkeEstablished:
+class IkeEstablished(Record, frozen=True):
     """Both sides are authenticated.
 
     Attributes:
@@ -31,8 +30,7 @@ class IkeEstablished:
     initial_contact: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ChildEstablished:
+class ChildEstablished(Record, frozen=True):
     """A child SA was agreed and is to be installed.
 
     Attributes:
@@ -47,8 +45,7 @@ class ChildEstablished:
     replaces: ChildSa | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChildFailed:
+class ChildFailed(Record, frozen=True):
     """A child SA was not agreed; the IKE SA stays.
 
     Attributes:
@@ -62,8 +59,7 @@ class ChildFailed:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ChildClosed:
+class ChildClosed(Record, frozen=True):
     """A child SA is over and is to be removed.
 
     Attributes:
@@ -76,8 +72,7 @@ class ChildClosed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class IkeFailed:
+class IkeFailed(Record, frozen=True):
     """The IKE SA never came to be.
 
     Attributes:
@@ -91,8 +86,7 @@ class IkeFailed:
     claimed: Identity | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class IkeRekeyed:
+class IkeRekeyed(Record, frozen=True):
     """Another IKE SA has taken the place of this one, which is not to be used any more; no IkeClosed follows for it.
 
     Identities, addresses, context and children, of which none was closed, are those of the successor now.
@@ -104,8 +98,7 @@ class IkeRekeyed:
     successor: IkeSa
 
 
-@dataclass(frozen=True, slots=True)
-class IkeClosed:
+class IkeClosed(Record, frozen=True):
     """An established IKE SA is over; its children were closed just before.
 
     Attributes:
@@ -116,8 +109,7 @@ class IkeClosed:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class IkeRedirected:
+class IkeRedirected(Record, frozen=True):
     """The peer sends this side to another gateway.
 
     Before the SA is established IkeFailed("redirected") follows; an established one stays, for the application to end.
@@ -131,8 +123,7 @@ class IkeRedirected:
     stage: RedirectStage
 
 
-@dataclass(frozen=True, slots=True)
-class PeerAddressChanged:
+class PeerAddressChanged(Record, frozen=True):
     """The peer has another address, ``sa.remote``, and the SA's children another encapsulation.
 
     Attributes:
@@ -142,13 +133,11 @@ class PeerAddressChanged:
     previous: SocketAddress
 
 
-@dataclass(frozen=True, slots=True)
-class AddressUpdated:
+class AddressUpdated(Record, frozen=True):
     """The peer has taken the IKE SA's new addresses, of which this side has told it by MOBIKE (RFC 4555)."""
 
 
-@dataclass(frozen=True, slots=True)
-class AddressUpdateRefused:
+class AddressUpdateRefused(Record, frozen=True):
     """The peer does not take them.
 
     Attributes:
@@ -158,8 +147,7 @@ class AddressUpdateRefused:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class PeerAlive:
+class PeerAlive(Record, frozen=True):
     """The peer answered a liveness probe."""
 
 

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from functools import lru_cache
 from struct import Struct
+from typing import ClassVar
 
 from control.ikev2.numbers import Prf
 from control.ikev2.prf import prf, prf_plus, prf_size, skeyseed
 from control.ikev2.proposals import IkeSuite
 from control.ipsec.algorithms import CipherSuite
-from control.records import dataclass
+from control.records import Record
 
 
-@dataclass(frozen=True, slots=True)
-class IkeKeys:
+class IkeKeys(Record, frozen=True):
     """The seven secrets of an IKE SA; ``i`` keys protect what the original initiator sends."""
 
-    sk_d: bytes = field(repr=False)
-    sk_ai: bytes = field(repr=False)
-    sk_ar: bytes = field(repr=False)
-    sk_ei: bytes = field(repr=False)
-    sk_er: bytes = field(repr=False)
-    sk_pi: bytes = field(repr=False)
-    sk_pr: bytes = field(repr=False)
+    hidden_fields: ClassVar[frozenset[str]] = frozenset({"sk_d", "sk_ai", "sk_ar", "sk_ei", "sk_er", "sk_pi", "sk_pr"})
+
+    sk_d: bytes
+    sk_ai: bytes
+    sk_ar: bytes
+    sk_ei: bytes
+    sk_er: bytes
+    sk_pi: bytes
+    sk_pr: bytes
 
     @classmethod
     def derive(
@@ -73,14 +74,15 @@ class IkeKeys:
         return cls(*layout.unpack(prf_plus(suite.prf, seed, label, layout.size)))
 
 
-@dataclass(frozen=True, slots=True)
-class ChildKeys:
+class ChildKeys(Record, frozen=True):
     """Encryption and integrity keys of a child SA; ``i`` keys protect what the exchange's initiator sends."""
 
-    encryption_i: bytes = field(repr=False)
-    integrity_i: bytes = field(repr=False)
-    encryption_r: bytes = field(repr=False)
-    integrity_r: bytes = field(repr=False)
+    hidden_fields: ClassVar[frozenset[str]] = frozenset({"encryption_i", "integrity_i", "encryption_r", "integrity_r"})
+
+    encryption_i: bytes
+    integrity_i: bytes
+    encryption_r: bytes
+    integrity_r: bytes
 
     @classmethod
     def derive(

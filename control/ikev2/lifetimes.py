@@ -6,12 +6,12 @@ See RFC 7296 sections 2.4, 2.8 and 2.25.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from control.ikev2.exchanges.base import Exchange
 from control.ikev2.nat import keep_mapping_alive, keepalive_at
 from control.ikev2.states import State
+from control.records import MutableRecord
 
 if TYPE_CHECKING:
     from control.ikev2.environment import Environment
@@ -22,8 +22,7 @@ _NEVER = math.inf
 _LIVENESS_JITTER = 0.25
 
 
-@dataclass(slots=True)
-class Lifetime:
+class Lifetime(MutableRecord):
     """Of one IKE SA or child SA.
 
     Attributes:

@@ -11,7 +11,7 @@ from control.ikev2.numbers import NotifyType, PayloadType
 from control.ikev2.payloads import EncodedPayload, NotifyPayload, ReceivedPayloads
 from control.ikev2.states import State
 from control.ipsec.udp_encapsulation import KEEPALIVE, UdpEncapsulation
-from control.records import dataclass
+from control.records import Record
 
 if TYPE_CHECKING:
     from control.ikev2.environment import Environment
@@ -36,8 +36,7 @@ class NatTraversal(StrEnum):
     """The peer is made to believe that there is one, for paths that let no ESP through."""
 
 
-@dataclass(frozen=True, slots=True)
-class NatDetection:
+class NatDetection(Record, frozen=True):
     """What both sides have found out.
 
     Attributes:

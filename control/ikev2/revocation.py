@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from control.ikev2.errors import CertificateError
-from control.records import dataclass
+from control.records import Record
 
 
 class RevocationPolicy(Enum):
@@ -27,8 +27,7 @@ class RevocationPolicy(Enum):
     """The certificate is refused: every issuer of a chain, trust anchors included, must have a current list."""
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedCertificate:
+class IssuedCertificate(Record, frozen=True):
     """A certificate of a chain as the lists see it.
 
     Attributes:
@@ -40,8 +39,7 @@ class IssuedCertificate:
     serial_number: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Revoked:
+class _Revoked(Record, frozen=True):
     serial_numbers: frozenset[int]
     valid_from: float
     valid_until: float

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from control.ikev2.address import Datagram, IpAddress, SocketAddress
 from control.ikev2.child import ChildRequest, ChildSa
@@ -449,6 +450,8 @@ class IkeSa:
             return
         self.change(Trigger.FORGET)
         self._leave_half_open()
+        if self.cipher is not None:
+            self.cipher.idle()
         self.exchanges.release()
         self.environment.by_spi.pop(self.local_spi, None)
         self.environment.timers.remove(self)

@@ -31,6 +31,6 @@ def use_keys(sa: IkeSa, suite: IkeSuite, keys: IkeKeys) -> None:
     send, receive = (keys.sk_ei, keys.sk_ai), (keys.sk_er, keys.sk_ar)
     if not sa.is_initiator:
         send, receive = receive, send
-    sa.cipher = make_cipher(suite.cipher, send, receive, environment.random)
+    sa.cipher = make_cipher(suite.cipher, send, receive, environment.random, environment.kept_states)
     if environment.configuration.key_log is not None and suite.cipher.encryption in DECRYPTABLE:
         environment.configuration.key_log(*log_row(sa.initiator_spi, sa.responder_spi, suite, keys))

@@ -8,7 +8,7 @@ from functools import lru_cache
 from cryptography.hazmat.primitives import hashes
 
 from control.ikev2.numbers import HashAlgorithm
-from control.records import dataclass
+from control.records import Record
 from control.wire import Reader, WireError
 
 _SEQUENCE = 0x30
@@ -39,8 +39,7 @@ class SignatureKind(Enum):
     ED25519 = "ed25519"
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureScheme:
+class SignatureScheme(Record, frozen=True):
     """A signature algorithm with its hash.
 
     Attributes:

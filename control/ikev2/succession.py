@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from control.ikev2.events import IkeRekeyed
 from control.ikev2.states import Role, State, Trigger
+from control.records import MutableRecord
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -15,8 +15,7 @@ _OBSOLETE_LIFETIME_S = 120.0
 """The peer deletes what it has replaced at once; after this long it is forgotten without that."""
 
 
-@dataclass(slots=True)
-class IkeRekeying:
+class IkeRekeying(MutableRecord):
     """The rekeying of an IKE SA that this side has asked for and the peer has not answered yet.
 
     Attributes:

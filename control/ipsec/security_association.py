@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
 from ipaddress import IPv6Address
-from typing import Protocol
+from typing import ClassVar, Protocol
+
+from msgspec import field
 
 from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm
 from control.ipsec.errors import IpsecBackendError
@@ -13,17 +14,15 @@ from control.ipsec.replay_window import DEFAULT_REPLAY_WINDOW
 from control.ipsec.traffic_selector import EVERY_PORT, PROTOCOLS_WITH_MESSAGE_TYPE, TrafficSelector, any_matches
 from control.ipsec.udp_encapsulation import UdpEncapsulation
 from control.ipsec.usage_limits import DEFAULT_USAGE_LIMITS, UsageLimits
-from control.records import dataclass
+from control.records import MutableRecord, Record
 
 FIRST_SPI = 256
 """SPIs 1 to 255 are reserved by IANA, 0 is for local use (RFC 4303 section 2.1)."""
 LAST_SPI = 0xFFFF_FFFF
 
 
-class SecurityAssociationUsage:
+class SecurityAssociationUsage(MutableRecord):
     """What went through a security association.
-
-    An object gets counters of its own with the first packet: many associations never carry one.
 
     Attributes:
         packets: packets protected, or received and found genuine.
@@ -38,8 +37,7 @@ class SecurityAssociationUsage:
     last_used_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class SecurityAssociation:
+class SecurityAssociation(Record, frozen=True, eq=False):
     """One direction of an ESP transport-mode association.
 
     The addresses are the logical ones: the home address and the home agent's address, wherever the node is
@@ -61,14 +59,16 @@ class SecurityAssociation:
         usage: counters that the back end keeps up.
     """
 
+    hidden_fields: ClassVar[frozenset[str]] = frozenset({"encryption_key", "integrity_key"})
+
     spi: int
     source: IPv6Address
     destination: IPv6Address
     source_selectors: tuple[TrafficSelector, ...]
     destination_selectors: tuple[TrafficSelector, ...]
     suite: CipherSuite
-    encryption_key: bytes = field(repr=False)
-    integrity_key: bytes = field(default=b"", repr=False)
+    encryption_key: bytes
+    integrity_key: bytes = b""
     replay_window: int = DEFAULT_REPLAY_WINDOW
     created_at: float = 0.0
     encapsulation: UdpEncapsulation | None = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 
+from control.records import Record
 from control.wire import WireError, internet_checksum, ipv6_pseudo_header
 
 PROTOCOL_UDP = 17
@@ -18,8 +18,7 @@ _UDP_HEADER_SIZE = 8
 _ESP_HEADER_SIZE = 8
 
 
-@dataclass(frozen=True, slots=True)
-class UdpEncapsulation:
+class UdpEncapsulation(Record, frozen=True):
     """The UDP flow that the packets of a pair of security associations travel in: the one of their IKE SA.
 
     Attributes:

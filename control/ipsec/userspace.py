@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from ipaddress import IPv6Address
+
+from msgspec.structs import replace
 
 from control.ipsec.errors import EspError, IpsecBackendError, NoSecurityAssociation
 from control.ipsec.esp import PROTOCOL_ESP, EspInbound, EspOutbound, read_spi
@@ -14,11 +15,10 @@ from control.ipsec.spi_sequence import SpiSequence
 from control.ipsec.traffic_selector import packet_ports
 from control.ipsec.udp_encapsulation import PROTOCOL_UDP, UdpEncapsulation, wrap_in_udp
 from control.ipsec.usage_limits import UsageExpiry
-from control.records import dataclass
+from control.records import MutableRecord, Record
 
 
-@dataclass(frozen=True, slots=True)
-class Unprotected:
+class Unprotected(Record, frozen=True):
     """A packet that arrived under ESP and was found genuine.
 
     Attributes:
@@ -32,8 +32,7 @@ class Unprotected:
     security_association: SecurityAssociation
 
 
-@dataclass(slots=True)
-class InstalledPair:
+class InstalledPair(MutableRecord):
     """Two security associations at work.
 
     Attributes:

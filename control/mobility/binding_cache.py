@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import heapq
-from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
+
+from msgspec.structs import replace
 
 from control.mobility.mobile_networks import PrefixTable
 from control.mobility.numbers import MAX_DELETE_BINDING_TIMEOUT_S
-from control.records import dataclass
+from control.records import Record
 
 _HEAP_SLACK = 64
 """Outdated heap entries always tolerated, so that a small cache is not rebuilt over and over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Record, frozen=True):
     """A home registration.
 
     Attributes:
@@ -47,8 +47,7 @@ class Binding:
         return bool(self.mobile_networks)
 
 
-@dataclass(frozen=True, slots=True)
-class _Deregistered:
+class _Deregistered(Record, frozen=True):
     """What is remembered of a binding that its node deleted."""
 
     identity: str

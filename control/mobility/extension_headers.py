@@ -7,11 +7,11 @@ the home agent and in a type 2 routing header on the way back.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from ipaddress import IPv6Address
 from struct import Struct
 
 from control.mobility.addresses import is_unicast_routable
+from control.records import MutableRecord, Record
 from control.wire import Reader, WireError, Writer
 
 IPV6_HEADER_SIZE = 40
@@ -43,8 +43,7 @@ _MAX_EXTENSION_HEADERS = 8
 """More extension headers than any packet for us has; a bound on the work a stranger can cause."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ipv6Packet:
+class Ipv6Packet(Record, frozen=True):
     """An IPv6 packet taken apart.
 
     Attributes:
@@ -161,8 +160,7 @@ def encapsulate(outer_source: IPv6Address, outer_destination: IPv6Address, inner
     return build_ipv6(outer_source, outer_destination, PROTOCOL_IPV6, inner, traffic_class=first >> 4 & 0xFF)
 
 
-@dataclass(slots=True)
-class _MobileAddresses:
+class _MobileAddresses(MutableRecord):
     home_address_option: IPv6Address | None = None
     routing_header_2: IPv6Address | None = None
 

@@ -24,7 +24,7 @@ from control.mobility.options import (
     NonceIndices,
 )
 from control.mobility.sequence_number import is_newer
-from control.records import HashedByIdentity, dataclass
+from control.records import HashedByIdentity, Record
 
 _Status = BindingAcknowledgementStatus
 
@@ -59,8 +59,7 @@ class Change(HashedByIdentity):
     """Nothing: the Binding Update was refused or discarded."""
 
 
-@dataclass(frozen=True, slots=True)
-class HomePrefix:
+class HomePrefix(Record, frozen=True):
     """A prefix of the home link.
 
     Attributes:
@@ -74,8 +73,7 @@ class HomePrefix:
     preferred_until: float = math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationOutcome:
+class RegistrationOutcome(Record, frozen=True):
     """What should become of a Binding Update.
 
     Attributes:
@@ -215,7 +213,7 @@ class HomeRegistration:
             ValueError: the lifetime is below one unit.
         """
         self.home_agent = home_agent
-        self._own_address = int(home_agent)  # addresses are compared as numbers, which takes a tenth of the time
+        self._own_address = int(home_agent)
         self.cache = cache
         self._prefixes = tuple(
             prefix if isinstance(prefix, HomePrefix) else HomePrefix(prefix) for prefix in home_prefixes
@@ -250,12 +248,13 @@ class HomeRegistration:
             now: wall-clock seconds since the epoch.
         """
         request = _Request(binding_update, home_address, care_of_address, authenticated_identity, now)
-        claimed = request.care_of_address
         if authenticated_identity is None:
             return request.discard("unauthenticated")
-        if not is_unicast_routable(home_address):
+        # As numbers, which compare in a tenth of the time.
+        home, source, claimed = int(home_address), int(care_of_address), int(request.care_of_address)
+        if not is_unicast_routable(home):
             return request.discard("bad-home-address")
-        if not is_unicast(care_of_address):
+        if not is_unicast(source):
             return request.discard("bad-source-address")
         if not is_unicast_routable(claimed):
             return request.discard("bad-care-of-address")
@@ -275,10 +274,9 @@ class HomeRegistration:
         last = self._last_sequence_number(binding, home_address, authenticated_identity, now)
         if last is not None and not is_newer(binding_update.sequence_number, last):
             return request.reject(_Status.SEQUENCE_NUMBER_OUT_OF_WINDOW, last)
-        at_home = int(home_address)
-        if binding_update.lifetime_units == 0 or int(claimed) == at_home:
+        if binding_update.lifetime_units == 0 or claimed == home:
             return self._deregister(request, binding, known=last is not None)
-        if int(care_of_address) == at_home:
+        if source == home:
             return request.discard("no-home-address-option")
         return self._register(request, authenticated_identity, binding)
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 
-from control.records import dataclass
+from control.records import Record
 from control.sockets.ike_udp import care_of_address_in
 from control.sockets.kernel_socket import KernelSocket, enlarge_receive_buffer
 from control.wire import WireError, ipv6_address
@@ -21,8 +21,7 @@ _ANCILLARY_SPACE = 2_048
 _SO_MARK = 36
 
 
-@dataclass(frozen=True, slots=True)
-class SignallingPacket:
+class SignallingPacket(Record, frozen=True):
     """A packet as a raw socket sees it after XDP put the home address in the place of the source.
 
     Attributes:

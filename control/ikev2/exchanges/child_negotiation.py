@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from msgspec.structs import replace
 
 from control.ikev2.child import ChildPolicy, ChildRequest, ChildSa
 from control.ikev2.choices import EspChoice, choose_esp
@@ -24,7 +25,7 @@ from control.ikev2.payloads import (
 )
 from control.ikev2.proposals import EspSuite
 from control.ipsec.traffic_selector import TrafficSelector
-from control.records import dataclass
+from control.records import Record
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -46,8 +47,7 @@ class ChildRefused(Exception):
         self.reason = notify.name.lower().replace("_", "-")
 
 
-@dataclass(frozen=True, slots=True)
-class ChildSecrets:
+class ChildSecrets(Record, frozen=True):
     """What the keys of a child SA are made of.
 
     Attributes:
@@ -56,9 +56,11 @@ class ChildSecrets:
         shared_secret: g^ir of the exchange, empty without perfect forward secrecy.
     """
 
+    hidden_fields: ClassVar[frozenset[str]] = frozenset({"shared_secret"})
+
     initiator_nonce: bytes
     responder_nonce: bytes
-    shared_secret: bytes = field(default=b"", repr=False)
+    shared_secret: bytes = b""
 
 
 class ChildOffer:
@@ -127,8 +129,7 @@ def _narrowed(
     return answer
 
 
-@dataclass(frozen=True, slots=True)
-class ChildGrant:
+class ChildGrant(Record, frozen=True):
     """A child SA this side agrees to, before it has keys."""
 
     choice: EspChoice

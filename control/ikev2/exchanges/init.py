@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from control.ikev2.address import SocketAddress
@@ -38,6 +37,7 @@ from control.ikev2.redirect import (
 )
 from control.ikev2.security import use_shared_secret
 from control.ikev2.states import Role, State, Trigger
+from control.records import MutableRecord
 from control.wire import WireError
 
 if TYPE_CHECKING:
@@ -128,8 +128,7 @@ def _redirection(environment: Environment, handshake: Handshake) -> tuple[Payloa
     return (SUPPORTED,) if environment.configuration.follow_redirects else ()
 
 
-@dataclass(slots=True)
-class OpenedInitResponse:
+class OpenedInitResponse(MutableRecord):
     """An answer to this side's IKE_SA_INIT, read. Nothing of it is authentic.
 
     Attributes:

@@ -7,7 +7,6 @@ in transport mode with the home address and stay as they are; so does the bindin
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from control.ikev2.nat import NatTraversal, detect, detection_payloads
 from control.ikev2.numbers import ExchangeType, NotifyType
 from control.ikev2.payloads import NotifyPayload, Payload, ReceivedPayloads
 from control.ikev2.states import State
+from control.records import MutableRecord
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -34,8 +34,7 @@ _ADDRESS_LISTS = (
 )
 
 
-@dataclass(slots=True)
-class Mobike:
+class Mobike(MutableRecord):
     """What MOBIKE knows of an IKE SA; it goes on to those that replace it by rekeying.
 
     Attributes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import field
 from struct import Struct
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import AuthenticationMethod, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
-from control.records import dataclass
+from control.records import Record
 from control.wire import WireError
 
 _FIXED = Struct(">B3x")  # method, reserved
@@ -16,8 +15,7 @@ _IDENTIFIER_LENGTH = Struct(">B")
 _METHODS = members_by_value(AuthenticationMethod)
 
 
-@dataclass(frozen=True, slots=True)
-class AuthenticationPayload:
+class AuthenticationPayload(Record, frozen=True):
     """The proof that the sender is who it says it is.
 
     Attributes:
@@ -25,8 +23,10 @@ class AuthenticationPayload:
         data: the signature or message integrity code.
     """
 
+    hidden_fields: ClassVar[frozenset[str]] = frozenset({"data"})
+
     method: int
-    data: bytes = field(repr=False)
+    data: bytes
 
     payload_type: ClassVar[PayloadType] = PayloadType.AUTHENTICATION
 
@@ -43,8 +43,7 @@ class AuthenticationPayload:
         return cls(_METHODS.get(method, method), body[_FIXED.size :])
 
 
-@dataclass(frozen=True, slots=True)
-class DigitalSignature:
+class DigitalSignature(Record, frozen=True):
     """The authentication data of method DIGITAL_SIGNATURE.
 
     Attributes:
@@ -52,8 +51,10 @@ class DigitalSignature:
         signature: the signature in that algorithm's own encoding.
     """
 
+    hidden_fields: ClassVar[frozenset[str]] = frozenset({"signature"})
+
     algorithm_identifier: bytes
-    signature: bytes = field(repr=False)
+    signature: bytes
 
     def to_wire(self) -> bytes:
         """The authentication data."""

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from control.ikev2.numbers import CertificateEncoding, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
-from control.records import dataclass
+from control.records import Record
 from control.wire import WireError
 
 KEY_HASH_SIZE = 20
@@ -24,8 +24,7 @@ _ENCODINGS_WITH_KEY_HASHES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class CertificatePayload:
+class CertificatePayload(Record, frozen=True):
     """One certificate or other proof of a key.
 
     Attributes:
@@ -51,8 +50,7 @@ class CertificatePayload:
         return cls(_ENCODINGS.get(encoding, encoding), body[_FIXED.size :])
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateRequestPayload:
+class CertificateRequestPayload(Record, frozen=True):
     """The wish for a certificate of one encoding, under one of some authorities.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from control.ikev2.numbers import ConfigurationAttributeType, ConfigurationType, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
-from control.records import dataclass
+from control.records import Record
 from control.wire import WireError
 
 MAX_ATTRIBUTES = 64
@@ -23,8 +23,7 @@ _TYPES = members_by_value(ConfigurationType)
 _ATTRIBUTE_TYPES = members_by_value(ConfigurationAttributeType)
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigurationAttribute:
+class ConfigurationAttribute(Record, frozen=True):
     """One item asked for or given.
 
     Attributes:
@@ -66,8 +65,7 @@ class ConfigurationAttribute:
         return structure.unpack(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigurationPayload:
+class ConfigurationPayload(Record, frozen=True):
     """A request for configuration, or the answer.
 
     Attributes:

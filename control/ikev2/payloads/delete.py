@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import PayloadType, ProtocolId, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
+from control.records import Record
 from control.wire import WireError
 
 MAX_SPIS = 1024
@@ -18,8 +18,7 @@ _PROTOCOLS = members_by_value(ProtocolId)
 _SPI_SIZES: dict[int, int] = {ProtocolId.IKE: 0, ProtocolId.AH: 4, ProtocolId.ESP: 4}
 
 
-@dataclass(frozen=True, slots=True)
-class DeletePayload:
+class DeletePayload(Record, frozen=True):
     """The SAs of one protocol that the sender has closed.
 
     Attributes:

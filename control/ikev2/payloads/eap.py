@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from struct import Struct
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import PayloadType
 from control.ikev2.payloads.packing import unpack
+from control.records import Record
 from control.wire import WireError
 
 _FIXED = Struct(">BBH")  # code, identifier, length
 
 
-@dataclass(frozen=True, slots=True)
-class EapPayload:
+class EapPayload(Record, frozen=True):
     """One EAP message (RFC 3748 section 4), header included."""
 
-    data: bytes = field(repr=False)
+    hidden_fields: ClassVar[frozenset[str]] = frozenset({"data"})
+
+    data: bytes
 
     payload_type: ClassVar[PayloadType] = PayloadType.EAP
 

@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple, Self
 
 from control.ikev2.numbers import IdentificationType, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
-from control.records import dataclass
+from control.records import Record
 from control.wire import WireError
 
 _FIXED = Struct(">B3s")  # type, reserved
@@ -99,8 +99,7 @@ def _natural_text(identity: Identity) -> str | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class IdentificationPayload:
+class IdentificationPayload(Record, frozen=True):
     """What IDi and IDr have in common.
 
     Attributes:
@@ -129,15 +128,13 @@ class IdentificationPayload:
         return cls(Identity(_TYPES.get(identification_type, identification_type), data), reserved)
 
 
-@dataclass(frozen=True, slots=True)
-class IdentificationInitiator(IdentificationPayload):
+class IdentificationInitiator(IdentificationPayload, frozen=True):
     """IDi: the identity of the IKE SA's initiator."""
 
     payload_type: ClassVar[PayloadType] = PayloadType.IDENTIFICATION_INITIATOR
 
 
-@dataclass(frozen=True, slots=True)
-class IdentificationResponder(IdentificationPayload):
+class IdentificationResponder(IdentificationPayload, frozen=True):
     """IDr: the identity of the responder, or in a request the one the initiator wishes to reach."""
 
     payload_type: ClassVar[PayloadType] = PayloadType.IDENTIFICATION_RESPONDER

@@ -7,15 +7,14 @@ from typing import ClassVar, Self
 
 from control.ikev2.numbers import DiffieHellmanGroup, PayloadType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
-from control.records import dataclass
+from control.records import Record
 from control.wire import WireError
 
 _FIXED = Struct(">HH")  # group, reserved
 _GROUPS = members_by_value(DiffieHellmanGroup)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyExchangePayload:
+class KeyExchangePayload(Record, frozen=True):
     """The public value of one side of the key exchange.
 
     Attributes:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import PayloadType
-from control.records import dataclass
+from control.records import Record
 from control.wire import WireError
 
 MIN_NONCE_SIZE = 16
 MAX_NONCE_SIZE = 256
 
 
-@dataclass(frozen=True, slots=True)
-class NoncePayload:
+class NoncePayload(Record, frozen=True):
     """Random bytes of one side, 16 to 256 of them."""
 
     nonce: bytes

@@ -16,7 +16,7 @@ from control.ikev2.numbers import (
     members_by_value,
 )
 from control.ikev2.payloads.packing import pack, unpack
-from control.records import dataclass
+from control.records import Record
 from control.wire import WireError
 
 _FIXED = Struct(">BBH")  # protocol, SPI size, type
@@ -27,8 +27,7 @@ _PROTOCOLS = members_by_value(ProtocolId)
 _HASH_ALGORITHMS = members_by_value(HashAlgorithm)
 
 
-@dataclass(frozen=True, slots=True)
-class NotifyPayload:
+class NotifyPayload(Record, frozen=True):
     """An error report, or a status by which a capability or a wish is made known.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple, Self
 
 from control.ikev2.numbers import PayloadType, ProtocolId, TransformAttributeType, TransformType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
-from control.records import dataclass
+from control.records import Record
 from control.wire import WireError
 
 MAX_PROPOSALS = 32
@@ -40,8 +40,7 @@ _TRANSFORM_TYPES = members_by_value(TransformType)
 _SPI_SIZES: dict[int, tuple[int, ...]] = {ProtocolId.IKE: (0, 8), ProtocolId.AH: (4,), ProtocolId.ESP: (4,)}
 
 
-@dataclass(frozen=True, slots=True)
-class TransformAttribute:
+class TransformAttribute(Record, frozen=True):
     """An attribute other than Key Length; a transform that has one is not to be chosen (section 3.3.6).
 
     Attributes:
@@ -69,8 +68,7 @@ class Transform(NamedTuple):
     unknown_attributes: tuple[TransformAttribute, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Record, frozen=True):
     """One protocol with the algorithms to choose from.
 
     Attributes:
@@ -86,8 +84,7 @@ class Proposal:
     transforms: tuple[Transform, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SecurityAssociationPayload:
+class SecurityAssociationPayload(Record, frozen=True):
     """An offer of proposals by preference, or the one chosen with one transform of each type."""
 
     proposals: tuple[Proposal, ...]

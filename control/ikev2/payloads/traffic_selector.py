@@ -9,7 +9,7 @@ from typing import ClassVar, Self, cast
 from control.ikev2.numbers import PayloadType, TrafficSelectorType, members_by_value
 from control.ikev2.payloads.packing import pack, unpack
 from control.ipsec.traffic_selector import TrafficSelector
-from control.records import dataclass
+from control.records import Record
 from control.wire import WireError
 
 MAX_SELECTORS = 64
@@ -29,8 +29,7 @@ _SIZES: dict[int, int] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownSelector:
+class UnknownSelector(Record, frozen=True):
     """A selector of a type that is kept but not understood: IPv4 ranges (type 7) and whatever may come.
 
     Attributes:
@@ -47,8 +46,7 @@ class UnknownSelector:
 Selector = TrafficSelector | UnknownSelector
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficSelectorPayload:
+class TrafficSelectorPayload(Record, frozen=True):
     """What TSi and TSr have in common.
 
     Ports 65535 to 0 mean OPAQUE; such a selector matches no packet of which the port can be seen.
@@ -95,15 +93,13 @@ class TrafficSelectorPayload:
         return cls(selectors)
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficSelectorInitiator(TrafficSelectorPayload):
+class TrafficSelectorInitiator(TrafficSelectorPayload, frozen=True):
     """TSi: the side of the exchange's initiator."""
 
     payload_type: ClassVar[PayloadType] = PayloadType.TRAFFIC_SELECTOR_INITIATOR
 
 
-@dataclass(frozen=True, slots=True)
-class TrafficSelectorResponder(TrafficSelectorPayload):
+class TrafficSelectorResponder(TrafficSelectorPayload, frozen=True):
     """TSr: the side of the exchange's responder."""
 
     payload_type: ClassVar[PayloadType] = PayloadType.TRAFFIC_SELECTOR_RESPONDER

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from control.records import Record
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownPayload:
+class UnknownPayload(Record, frozen=True):
     """The type, the critical bit and the body, as received.
 
     Attributes:

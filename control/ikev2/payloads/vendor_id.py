@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import PayloadType
+from control.records import Record
 
 
-@dataclass(frozen=True, slots=True)
-class VendorIdPayload:
+class VendorIdPayload(Record, frozen=True):
     """A constant by which an implementation makes itself known."""
 
     vendor_id: bytes

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
-from control.records import dataclass
+from control.records import Record
 from control.wire import Reader
 
 _FIXED = Struct(">BBHH")  # status, flags, sequence number, lifetime
@@ -41,8 +41,7 @@ class BindingAcknowledgementStatus(IntEnum):
     INVALID_CARE_OF_ADDRESS = 174
 
 
-@dataclass(frozen=True, slots=True)
-class BindingAcknowledgement:
+class BindingAcknowledgement(Record, frozen=True):
     """Says what became of a Binding Update.
 
     Attributes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import IPv6Address
 from struct import Struct
@@ -10,6 +9,7 @@ from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
+from control.records import Record
 from control.wire import Reader, ipv6_address
 
 _FIXED = Struct(">Bx16s")  # status, reserved, home address
@@ -22,8 +22,7 @@ class BindingErrorStatus(IntEnum):
     UNRECOGNIZED_MOBILITY_HEADER_TYPE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class BindingError:
+class BindingError(Record, frozen=True):
     """Says that a packet could not be processed as mobile.
 
     Attributes:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
+from control.records import Record
 from control.wire import Reader
 
 
-@dataclass(frozen=True, slots=True)
-class BindingRefreshRequest:
+class BindingRefreshRequest(Record, frozen=True):
     """Asks a mobile node to renew its binding."""
 
     message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.BINDING_REFRESH_REQUEST

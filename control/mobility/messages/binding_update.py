@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
-from control.records import dataclass
+from control.records import Record
 from control.wire import Reader
 
 _FIXED = Struct(">HHH")  # sequence number, flags, lifetime
@@ -18,8 +18,7 @@ _KEY_MANAGEMENT = 0x1000
 _MOBILE_ROUTER = 0x0400
 
 
-@dataclass(frozen=True, slots=True)
-class BindingUpdate:
+class BindingUpdate(Record, frozen=True):
     """Tells where a mobile node is.
 
     Attributes:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from control.mobility.messages.return_routability import TestInitMessage
 from control.mobility.numbers import MobilityHeaderType
 
 
-@dataclass(frozen=True, slots=True)
-class CareOfTestInit(TestInitMessage):
+class CareOfTestInit(TestInitMessage, frozen=True):
     """Starts the return routability procedure straight from the care-of address."""
 
     message_type: ClassVar[MobilityHeaderType] = MobilityHeaderType.CARE_OF_TEST_INIT

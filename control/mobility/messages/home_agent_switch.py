@@ -11,15 +11,14 @@ from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
-from control.records import dataclass
+from control.records import Record
 from control.wire import Reader
 
 _FIXED = Struct(">BB")  # number of addresses, flags
 _BOOTSTRAP = 0x80
 
 
-@dataclass(frozen=True, slots=True)
-class HomeAgentSwitch:
+class HomeAgentSwitch(Record, frozen=True):
     """Sends a mobile node to another home agent.
 
     Attributes:

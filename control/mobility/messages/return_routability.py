@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from struct import Struct
 from typing import ClassVar, Self
 
 from control.mobility.messages.fields import exactly
 from control.mobility.options import MobilityOption, read_options
+from control.records import Record
 from control.wire import Reader
 
 _NONCE_INDEX = Struct(">H")
 
 
-@dataclass(frozen=True, slots=True)
-class TestInitMessage:
+class TestInitMessage(Record, frozen=True):
     """The request (RFC 6275 sections 6.1.3 and 6.1.4).
 
     Attributes:
@@ -37,8 +36,7 @@ class TestInitMessage:
         return cls(reader.take(8), read_options(reader))
 
 
-@dataclass(frozen=True, slots=True)
-class TestMessage:
+class TestMessage(Record, frozen=True):
     """The answer (RFC 6275 sections 6.1.5 and 6.1.6).
 
     Attributes:
@@ -49,9 +47,11 @@ class TestMessage:
 
     fixed_size: ClassVar[int] = 18
 
+    hidden_fields: ClassVar[frozenset[str]] = frozenset({"keygen_token"})
+
     nonce_index: int
     cookie: bytes
-    keygen_token: bytes = field(repr=False)
+    keygen_token: bytes
     options: tuple[MobilityOption, ...] = ()
 
     def fixed_data(self) -> bytes:

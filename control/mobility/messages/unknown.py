@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from control.records import Record
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownMobilityMessage:
+class UnknownMobilityMessage(Record, frozen=True):
     """Its receiver answers with a Binding Error, status 2 (RFC 6275 section 9.2).
 
     Attributes:

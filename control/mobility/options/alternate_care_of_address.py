@@ -6,12 +6,11 @@ from ipaddress import IPv6Address
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
-from control.records import dataclass
+from control.records import Record
 from control.wire import Writer, ipv6_address
 
 
-@dataclass(frozen=True, slots=True)
-class AlternateCareOfAddress:
+class AlternateCareOfAddress(Record, frozen=True):
     """The care-of address to register, in a place that ESP protects (the IPv6 header is not)."""
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.ALTERNATE_CARE_OF_ADDRESS

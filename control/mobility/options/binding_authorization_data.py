@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
+from control.records import Record
 from control.wire import Writer
 
 
-@dataclass(frozen=True, slots=True)
-class BindingAuthorizationData:
+class BindingAuthorizationData(Record, frozen=True):
     """The authenticator of a message between a mobile node and a correspondent node.
 
     It is the last option of its message and ends the message, without padding behind it (section 6.2).

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityOptionType
+from control.records import Record
 from control.wire import Writer
 
 
-@dataclass(frozen=True, slots=True)
-class BindingRefreshAdvice:
+class BindingRefreshAdvice(Record, frozen=True):
     """When the mobile node should register again.
 
     Attributes:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
+from control.records import Record
 from control.wire import WireError, Writer
 
 _REMOVE = 0x80
@@ -21,8 +21,7 @@ class DnsUpdateStatus(IntEnum):
     UPDATE_FAILED = 130
 
 
-@dataclass(frozen=True, slots=True)
-class DnsUpdate:
+class DnsUpdate(Record, frozen=True):
     """The name under which the mobile node wants its home address to be found.
 
     Attributes:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
+from control.records import Record
 from control.wire import Writer, ipv6_address
 
 _ADDRESS_BITS = 128
 
 
-@dataclass(frozen=True, slots=True)
-class MobileNetworkPrefix:
+class MobileNetworkPrefix(Record, frozen=True):
     """A prefix of the network behind a mobile router, for which packets are to be sent to it.
 
     Attributes:

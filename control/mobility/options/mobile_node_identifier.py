@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
+from control.records import Record
 from control.wire import Writer
 
 
@@ -16,8 +16,7 @@ class MobileNodeIdentifierSubtype(IntEnum):
     NETWORK_ACCESS_IDENTIFIER = 1
 
 
-@dataclass(frozen=True, slots=True)
-class MobileNodeIdentifier:
+class MobileNodeIdentifier(Record, frozen=True):
     """Who the mobile node is, other than by its home address.
 
     Attributes:

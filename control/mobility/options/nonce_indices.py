@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from control.mobility.numbers import MobilityOptionType
+from control.records import Record
 from control.wire import Writer
 
 
-@dataclass(frozen=True, slots=True)
-class NonceIndices:
+class NonceIndices(Record, frozen=True):
     """Which nonces of a correspondent node a Binding Update was authorised with."""
 
     option_type: ClassVar[MobilityOptionType] = MobilityOptionType.NONCE_INDICES

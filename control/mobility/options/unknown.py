@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
+from control.records import Record
 from control.wire import Writer
 
 
-@dataclass(frozen=True, slots=True)
-class UnknownMobilityOption:
+class UnknownMobilityOption(Record, frozen=True):
     """Kept as it is, to be ignored and skipped (RFC 6275 section 6.2.1).
 
     Attributes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from control.cluster.lease_monitor import LeaseAction, LeaseMonitor
 from control.cluster.store import Lease, LeaseRecord

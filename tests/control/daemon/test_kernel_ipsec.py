@@ -9,6 +9,7 @@ from ipaddress import IPv6Address
 from types import MappingProxyType
 
 import pytest
+from msgspec import structs
 
 from control.daemon.kernel_ipsec import INBOUND_REQID, KernelIpsec
 from control.ipsec.algorithms import AES_128_CBC_SHA256, AES_256_GCM, NULL_SHA256, CipherSuite
@@ -172,7 +173,7 @@ def test_esp_in_udp_has_the_ports_of_its_direction_and_follows_the_flow(kernel: 
     ipsec.install(*plain)
     assert ports(kernel, AGENT, 0x1001) is ports(kernel, HOME, 0x1001) is None
     before = UdpEncapsulation(4500, HOME, 31_000)
-    ipsec.install(*(replace(each, encapsulation=before) for each in associations(0x1002)))
+    ipsec.install(*(structs.replace(each, encapsulation=before) for each in associations(0x1002)))
     assert (ports(kernel, AGENT, 0x1002), ports(kernel, HOME, 0x1002)) == ((31_000, 4500), (4500, 31_000))
     inbound = kernel.state_reports[AGENT, 0x1002]
     ipsec.reroute(0x1002, UdpEncapsulation(4500, HOME, 32_000))
@@ -341,7 +342,7 @@ def test_limits_go_to_the_kernel_and_keys_by_hand_have_none(ipsec: KernelIpsec) 
     carry_out = ipsec._channel._carry_out  # type: ignore[attr-defined]
     ipsec._channel._carry_out = lambda request: (sent.append(request), carry_out(request))[1]  # type: ignore[attr-defined]
     ipsec.install(*associations(0x1000))
-    ipsec.install(*(replace(one, limits=None) for one in associations(0x1001)))
+    ipsec.install(*(structs.replace(one, limits=None) for one in associations(0x1001)))
     found = [LIFETIME_LIMITS.unpack(STATE.unpack_from(r.body)[3])[:4] for r in sent if r.type is MessageType.NEWSA]
     limits = DEFAULT_USAGE_LIMITS
     few = (limits.soft_bytes, limits.hard_bytes, limits.soft_packets, limits.hard_packets)

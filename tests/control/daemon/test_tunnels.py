@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
+from msgspec.structs import replace
 
 from control.daemon.tunnels import Tunnels
 from control.mobility.binding_cache import Binding

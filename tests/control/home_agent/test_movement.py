@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
+from msgspec import structs
 
 from control.ikev2.exchanges.mobike import update_addresses
 from control.ikev2.nat import NatTraversal
@@ -154,7 +155,7 @@ def test_without_the_capability_at_the_home_agent_the_node_makes_a_new_ike_sa(sc
 def test_a_node_without_the_capability_that_makes_no_new_ike_sa_loses_the_old_one(scene, monkeypatch):
     original = Registration.binding_update
     monkeypatch.setattr(
-        Registration, "binding_update", lambda *arguments: replace(original(*arguments), key_management=False)
+        Registration, "binding_update", lambda *arguments: structs.replace(original(*arguments), key_management=False)
     )
     monkeypatch.setattr(scene.nodes[0]._enrolment, "_follow_up", lambda *_: None)
     agent, _ = both_ends(scene)

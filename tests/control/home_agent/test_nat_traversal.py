@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address
 
 import pytest
+from msgspec import structs
 
 from control.home_agent.engine import HomeAgent
 from control.ikev2.address import NAT_TRAVERSAL_PORT, SocketAddress
@@ -90,7 +91,7 @@ class Nat:
         new = outside.address.packed + outside.port.to_bytes(2, "big")
         checksum = retouch(int.from_bytes(packet.payload[6:8], "big"), old, new).to_bytes(2, "big")
         udp = new[16:] + packet.payload[2:6] + checksum + packet.payload[8:]
-        translated = replace(packet, source=self.outside, payload=udp)
+        translated = structs.replace(packet, source=self.outside, payload=udp)
         assert checksum_is_right(translated)
         assert to == NAT_TRAVERSAL_PORT
         self.forward.append(translated)

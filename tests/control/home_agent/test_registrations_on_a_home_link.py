@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv6Network
 
 import pytest
+from msgspec.structs import replace
 
 from control.home_agent.engine import HomeAgent
 from control.home_agent.home_links import HomeLink

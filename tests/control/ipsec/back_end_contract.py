@@ -6,11 +6,11 @@ On the other side there is always the userspace back end.
 from __future__ import annotations
 
 import struct
-from dataclasses import replace
 from ipaddress import IPv6Address
 from typing import Protocol
 
 import pytest
+from msgspec.structs import replace
 
 from control.ipsec.algorithms import AES_128_GCM, AES_256_CBC_SHA256, AES_256_GCM, CipherSuite
 from control.ipsec.backend import IpsecBackend

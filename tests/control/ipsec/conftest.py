@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
+from msgspec.structs import replace
 
 from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm, IntegrityAlgorithm
 from control.ipsec.security_association import SecurityAssociation

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
+from msgspec.structs import replace
 
 from control.ipsec.errors import EspError, IpsecBackendError
 from control.ipsec.esp import LAST_SEQUENCE_NUMBER

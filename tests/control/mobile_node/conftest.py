@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 import control.ikev2.events as ike
 from control.ikev2.address import SocketAddress

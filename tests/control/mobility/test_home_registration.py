@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from control.mobility.binding_cache import Binding, BindingCache
 from control.mobility.home_registration import Change, HomePrefix, HomeRegistration, RegistrationOutcome

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
+from msgspec import structs
 
 from control.eap.authenticator import EapAuthenticator
 from control.ikev2.address import IKE_PORT, Datagram, SocketAddress
@@ -187,7 +188,7 @@ class Pair:
             (TrafficSelector.host(HOME_ADDRESS, PROTOCOL_MOBILITY),),
             "mobility",
         )
-        return replace(request, **changes)
+        return structs.replace(request, **changes)
 
     def connect(self, initiator: Peer | None = None, **changes) -> IkeSa:
         initiator = initiator or self.agent

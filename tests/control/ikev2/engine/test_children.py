@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
+from msgspec import structs
 
 from control.ikev2.child import ChildPolicy
 from control.ikev2.events import ChildClosed, ChildEstablished, ChildFailed, IkeClosed, IkeEstablished, IkeFailed
@@ -72,7 +73,7 @@ def test_further_children_from_either_side(pair, by_initiator):
 def test_requests_wait_for_the_window(pair):
     sa, _ = pair.established()
     for number in range(4):
-        sa.create_child(replace(icmp(pair), name=str(number)), pair.network.now)
+        sa.create_child(structs.replace(icmp(pair), name=str(number)), pair.network.now)
     assert len(pair.network.gather()) == 1
     assert sa.exchanges.waiting == 3
 
@@ -80,8 +81,8 @@ def test_requests_wait_for_the_window(pair):
 def test_waiting_requests_follow_one_by_one(pair):
     sa, other = pair.established()
     for number in range(4):
-        sa.create_child(replace(icmp(pair), name=str(number)), pair.network.now)
-        other.create_child(replace(icmp(pair), name=f"node {number}"), pair.network.now)
+        sa.create_child(structs.replace(icmp(pair), name=str(number)), pair.network.now)
+        other.create_child(structs.replace(icmp(pair), name=f"node {number}"), pair.network.now)
     pair.network.run()
     assert len(sa.children) == len(other.children) == 9
     names = [event.child.name for event in pair.agent.events(ChildEstablished) if event.child.initiated]

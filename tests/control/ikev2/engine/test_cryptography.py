@@ -11,12 +11,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
+from control.ikev2 import cipher
 from control.ikev2.authentication import (
     AuthenticationError,
     PaddedKey,
     verify_signature,
 )
-from control.ikev2.cipher import ProtectionError, make_cipher
+from control.ikev2.cipher import KeptStates, ProtectionError, make_cipher
 from control.ikev2.dh import Curve25519KeyPair, EcpKeyPair, InvalidPublicValue, KeyPairPool, generate
 from control.ikev2.keys import ChildKeys, IkeKeys
 from control.ikev2.numbers import DiffieHellmanGroup, HashAlgorithm, Prf
@@ -265,7 +266,8 @@ def ciphers(suite, seed=0):
     source = random.Random(seed)
     sizes = (suite.encryption_key_size, suite.integrity_key_size)
     keys = [tuple(source.randbytes(size) for size in sizes) for _ in range(2)]
-    return make_cipher(suite, *keys, source.randbytes), make_cipher(suite, *reversed(keys), source.randbytes)
+    rest = source.randbytes, KeptStates(1)
+    return make_cipher(suite, *keys, *rest), make_cipher(suite, *reversed(keys), *rest)
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=str)
@@ -306,9 +308,33 @@ def test_truncated_or_mutated_bodies_are_refused(suite):
 
 def test_padding_longer_than_the_message_is_refused():
     sender = AESGCM(bytes(16))
-    theirs = make_cipher(AES_128_GCM, (bytes(20), b""), (bytes(20), b""), random.Random(0).randbytes)
+    theirs = make_cipher(AES_128_GCM, (bytes(20), b""), (bytes(20), b""), random.Random(0).randbytes, KeptStates(1))
     iv = bytes(8)
     padded = iv + sender.encrypt(bytes(4) + iv, b"ab\x02", b"")
     assert theirs.open(padded, b"") == b""
     with pytest.raises(ProtectionError, match="bad-padding"):
         theirs.open(iv + sender.encrypt(bytes(4) + iv, b"ab\x03", b""), b"")
+
+
+def test_the_ciphers_that_were_used_last_keep_their_states(monkeypatch):
+    made = []
+
+    def make(key):
+        made.append(key)
+        return AESGCM(key)
+
+    monkeypatch.setattr(cipher, "AESGCM", make)
+    kept = KeptStates(2)
+    keys = [(bytes((number,)) * 20, b"") for number in range(3)]
+    first, second, third = (make_cipher(AES_128_GCM, key, key, random.Random(0).randbytes, kept) for key in keys)
+    for each in (first, second) * 2:
+        each.seal(b"payloads", b"")
+    assert made == [bytes(16), bytes((1,)) * 16]
+    body = third.seal(b"payloads", b"")
+    second.seal(b"payloads", b"")
+    assert len(made) == 3
+    first.seal(b"payloads", b"")
+    assert made[3:] == [bytes(16)]
+    third.idle()
+    assert third.open(body, b"") == b"payloads"
+    assert made[4:] == [bytes((2,)) * 16]

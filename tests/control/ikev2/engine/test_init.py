@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
+from msgspec import structs
 
 from control.ikev2.address import SocketAddress
 from control.ikev2.cookies import CookieJar
@@ -194,7 +195,7 @@ def test_an_answer_with_a_suite_that_was_not_offered_is_ignored(pair):
     (offer, *others) = message.payloads
     (proposal,) = offer.proposals
     transforms = (proposal.transforms[0]._replace(key_bits=192), *proposal.transforms[1:])
-    bad = replace(offer, proposals=(replace(proposal, transforms=transforms),))
+    bad = structs.replace(offer, proposals=(structs.replace(proposal, transforms=transforms),))
     data = encode_message(Message(message.header, (bad, *others)))
     pair.agent.endpoint.receive_datagram(data, pair.agent.address, pair.node.address, 100.0)
     pair.network.deliver(good)
