@@ -74,39 +74,19 @@ class IkeKeys(Record, frozen=True):
         return cls(*layout.unpack(prf_plus(suite.prf, seed, label, layout.size)))
 
 
-class ChildKeys(Record, frozen=True):
-    """Encryption and integrity keys of a child SA; ``i`` keys protect what the exchange's initiator sends."""
+def child_keys(prf: Prf, sk_d: bytes, cipher: CipherSuite, seed: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """The keys of a child SA: of encryption and integrity, of what the exchange's initiator sends and of the answers.
 
-    hidden_fields: ClassVar[frozenset[str]] = frozenset({"encryption_i", "integrity_i", "encryption_r", "integrity_r"})
-
-    encryption_i: bytes
-    integrity_i: bytes
-    encryption_r: bytes
-    integrity_r: bytes
-
-    @classmethod
-    def derive(
-        cls,
-        prf: Prf,
-        sk_d: bytes,
-        cipher: CipherSuite,
-        initiator_nonce: bytes,
-        responder_nonce: bytes,
-        shared_secret: bytes = b"",
-    ) -> ChildKeys:
-        """KEYMAT of a child SA.
-
-        Args:
-            prf: the IKE SA's function.
-            sk_d: the IKE SA's key for deriving others.
-            cipher: the child's algorithms.
-            initiator_nonce: Ni of the exchange that makes the child.
-            responder_nonce: Nr of that exchange.
-            shared_secret: g^ir of that exchange, empty without perfect forward secrecy.
-        """
-        encryption_key, integrity_key = cipher.encryption_key_size, cipher.integrity_key_size
-        layout = _layout(encryption_key, integrity_key, encryption_key, integrity_key)
-        return cls(*layout.unpack(prf_plus(prf, sk_d, shared_secret + initiator_nonce + responder_nonce, layout.size)))
+    Args:
+        prf: the IKE SA's function.
+        sk_d: the IKE SA's key for deriving others.
+        cipher: the child's algorithms.
+        seed: of the exchange that makes the child: g^ir, if there was a key exchange, Ni and Nr.
+    """
+    encryption_key, integrity_key = cipher.encryption_key_size, cipher.integrity_key_size
+    layout = _layout(encryption_key, integrity_key, encryption_key, integrity_key)
+    encryption_i, integrity_i, encryption_r, integrity_r = layout.unpack(prf_plus(prf, sk_d, seed, layout.size))
+    return encryption_i, integrity_i, encryption_r, integrity_r
 
 
 @lru_cache(maxsize=128)

@@ -63,35 +63,35 @@ class NatDetection(Record, frozen=True):
         return self.remote_behind and not self.local_behind
 
 
-def address_hash(initiator_spi: bytes, responder_spi: bytes, end: SocketAddress) -> bytes:
+def address_hash(spis: bytes, end: SocketAddress) -> bytes:
     """The data of NAT_DETECTION_SOURCE_IP and NAT_DETECTION_DESTINATION_IP: SHA-1 of SPIs, address and port."""
-    said = initiator_spi + responder_spi + end.address.packed + end.port.to_bytes(2, "big")
-    return sha1(said, usedforsecurity=False).digest()
+    address, port = end
+    return sha1(spis + address.packed + port.to_bytes(2, "big"), usedforsecurity=False).digest()
 
 
 def detection_payloads(
-    environment: Environment, initiator_spi: bytes, responder_spi: bytes, local: SocketAddress, remote: SocketAddress
+    environment: Environment, spis: bytes, local: SocketAddress, remote: SocketAddress
 ) -> tuple[EncodedPayload, ...]:
-    """What IKE_SA_INIT says about the addresses of this side's message; nothing if NAT traversal is off."""
+    """What IKE_SA_INIT says about the addresses of this side's message; nothing if NAT traversal is off.
+
+    Args:
+        environment: of the SA.
+        spis: the initiator's and the responder's SPI in that message.
+        local: where it is sent from.
+        remote: where it is sent to.
+    """
     wanted = environment.configuration.nat_traversal
     if wanted is NatTraversal.OFF:
         return ()
-    source = address_hash(initiator_spi, responder_spi, local)
-    if wanted is NatTraversal.FORCE:
-        source = environment.random(_DIGEST_SIZE)
-    destination = address_hash(initiator_spi, responder_spi, remote)
+    source = environment.random(_DIGEST_SIZE) if wanted is NatTraversal.FORCE else address_hash(spis, local)
     return (
         (PayloadType.NOTIFY, _SOURCE_IP + source),
-        (PayloadType.NOTIFY, _DESTINATION_IP + destination),
+        (PayloadType.NOTIFY, _DESTINATION_IP + address_hash(spis, remote)),
     )
 
 
 def detect(
-    environment: Environment,
-    payloads: ReceivedPayloads,
-    spis: tuple[bytes, bytes],
-    local: SocketAddress,
-    remote: SocketAddress,
+    environment: Environment, payloads: ReceivedPayloads, spis: bytes, local: SocketAddress, remote: SocketAddress
 ) -> NatDetection | None:
     """Compare what the peer's IKE_SA_INIT says with where it went from and to; None if it does not say.
 
@@ -103,26 +103,25 @@ def detect(
         remote: where it came from.
     """
     wanted = environment.configuration.nat_traversal
+    if wanted is NatTraversal.OFF:
+        return None
     sources, destinations = [], []
-    for payload in payloads:
-        if payload.__class__ is NotifyPayload:
-            if payload.type == _KIND_OF_SOURCE:
-                sources.append(payload.data)
-            elif payload.type == _KIND_OF_DESTINATION:
-                destinations.append(payload.data)
-    if wanted is NatTraversal.OFF or not sources or not destinations:
+    for each in payloads.notifications:
+        kind = each.type
+        if kind == _KIND_OF_SOURCE:
+            sources.append(each.data)
+        elif kind == _KIND_OF_DESTINATION:
+            destinations.append(each.data)
+    if not sources or not destinations:
         return None
     # The hashes are no secrets: anybody who sees the message can compute them.
-    found = NatDetection(
-        local_behind=address_hash(*spis, local) not in destinations,
-        remote_behind=address_hash(*spis, remote) not in sources,
-        forced=wanted is NatTraversal.FORCE,
-    )
-    if found.local_behind:
+    local_behind = address_hash(spis, local) not in destinations
+    remote_behind = address_hash(spis, remote) not in sources
+    if local_behind:
         environment.count("nat-here")
-    if found.remote_behind:
+    if remote_behind:
         environment.count("nat-at-peer")
-    return found
+    return NatDetection(local_behind, remote_behind, wanted is NatTraversal.FORCE)
 
 
 def float_to_nat_traversal_port(sa: IkeSa) -> None:

@@ -37,6 +37,7 @@ ENCRYPTED_TYPES = frozenset((PayloadType.ENCRYPTED, PayloadType.ENCRYPTED_FRAGME
 
 _HEADER = Struct(">BBH")  # type of the next payload, flags, length
 
+_ENCODED = frozenset((tuple,))  # the class of payloads that are encoded already
 _NONE = int(PayloadType.NONE)
 _FLAGS_SHIFT = 8  # flags above the type, where both make one number
 _Parser = Callable[[bytes], ReceivedPayload]
@@ -136,18 +137,20 @@ def read_payload_header(data: bytes, offset: int) -> tuple[int, int, int]:
         next_type, flags, length = _HEADER.unpack_from(data, offset)
     except struct.error:
         raise WireError("truncated", f"payload header, {left} bytes left") from None
-    if length < PAYLOAD_HEADER_SIZE:
-        raise WireError("bad-length", f"payload of {length} bytes")
+    if PAYLOAD_HEADER_SIZE <= length <= left:
+        return next_type, flags, offset + length
     if length > left:
         raise WireError("truncated", f"payload of {length} bytes, {left} left")
-    return next_type, flags, offset + length
+    raise WireError("bad-length", f"payload of {length} bytes")
 
 
 def encode_payload_chain(payloads: Sequence[Payload]) -> EncodedChain:
     """The payloads as they go on the wire; WireError("field-overflow") for one that is too large."""
     if not payloads:
         return _NONE, b""
-    kinds, bodies = zip(*[each if isinstance(each, tuple) else _encode(each) for each in payloads], strict=True)
+    if not _ENCODED.issuperset(map(type, payloads)):
+        payloads = [each if isinstance(each, tuple) else _encode(each) for each in payloads]
+    kinds, bodies = zip(*payloads, strict=True)
     headers = _headers(kinds, tuple(map(len, bodies)))
     return kinds[0] & 0xFF, b"".join(chain.from_iterable(zip(headers, bodies, strict=True)))
 

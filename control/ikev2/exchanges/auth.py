@@ -15,10 +15,10 @@ from control.ikev2.errors import CertificateError
 from control.ikev2.events import ChildFailed, IkeRedirected
 from control.ikev2.exchanges import mobike
 from control.ikev2.exchanges.base import slug
-from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child
+from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, grant, refuse_child
 from control.ikev2.exchanges.informational import DeleteChildExchange, DeleteIkeExchange
 from control.ikev2.keys import IkeKeys
-from control.ikev2.numbers import CertificateEncoding, ConfigurationType, ExchangeType, NotifyType
+from control.ikev2.numbers import CertificateEncoding, ConfigurationType, ExchangeType, NotifyType, PayloadType
 from control.ikev2.payloads import (
     AuthenticationPayload,
     CertificatePayload,
@@ -72,7 +72,7 @@ class AuthExchange:
             *initial_contact(handshake),
             *(environment.certificate_request if key is None else ()),
             *wanted_responder(handshake),
-            proof,
+            encoded(proof),
             *wishes(sa, handshake, offer),
         )
 
@@ -107,16 +107,15 @@ def initial_contact(handshake: Handshake) -> tuple[Payload, ...]:
 
 def wanted_responder(handshake: Handshake) -> tuple[Payload, ...]:
     """IDr, if the initiator wants a certain responder."""
-    return () if handshake.remote_identity is None else (IdentificationResponder(handshake.remote_identity),)
+    identity = handshake.remote_identity
+    return () if identity is None else ((PayloadType.IDENTIFICATION_RESPONDER, identity.to_wire()),)
 
 
 def wishes(sa: IkeSa, handshake: Handshake, offer: ChildOffer) -> tuple[Payload, ...]:
     """What the initiator wants to have once it is authenticated."""
     return (
         *(() if handshake.configuration is None else (handshake.configuration,)),
-        *offer.mode(),
-        offer.security_association(with_groups=False),
-        *offer.selectors(),
+        *offer.payloads(),
         *mobike.support(sa),
     )
 
@@ -161,9 +160,8 @@ def finish_child(sa: IkeSa, handshake: Handshake, offer: ChildOffer, payloads: R
     if refusal is not None:
         _child_failed(sa, offer, slug(refusal), "the peer refused")
         return
-    secrets = ChildSecrets(handshake.initiator_nonce, handshake.responder_nonce)
     try:
-        child = offer.accept(sa, payloads, secrets)
+        child = offer.accept(sa, payloads, handshake.initiator_nonce + handshake.responder_nonce)
     except ChildRefused as error:
         _child_failed(sa, offer, error.reason, str(error))
         sa.exchanges.submit(DeleteChildExchange(offer.inbound_spi), now)
@@ -227,10 +225,10 @@ def _check_peer(
         raise AuthenticationError("unknown-peer", str(peer))
     # Whoever is to be told a password proves itself by a signature (RFC 7296 section 2.16).
     key = _shared_key(sa, handshake, peer) if handshake.eap_peer is None else None
+    octets = peer_octets(sa, handshake, keys, identification)
     if key is not None:
-        verify_key(sa, handshake, keys, identification, proof, key)
+        key.verify(proof, octets)
         return key
-    octets = _peer_octets(sa, handshake, keys, identification)
     chain = [
         payload.data
         for payload in payloads
@@ -240,19 +238,7 @@ def _check_peer(
     return None
 
 
-def verify_key(
-    sa: IkeSa,
-    handshake: Handshake,
-    keys: IkeKeys,
-    identification: IdentificationInitiator | IdentificationResponder,
-    proof: AuthenticationPayload,
-    key: PaddedKey,
-) -> None:
-    """Raise AuthenticationError unless the peer's proof was made with ``key``."""
-    key.verify(proof, _peer_octets(sa, handshake, keys, identification))
-
-
-def _peer_octets(
+def peer_octets(
     sa: IkeSa,
     handshake: Handshake,
     keys: IkeKeys,
@@ -316,9 +302,9 @@ def establish(
         # The peer deletes the SA, which is as good as any until then (RFC 5685 section 6).
         sa.environment.count("redirects-sent")
         return (redirect_payload(gateway),)
-    secrets = ChildSecrets(handshake.initiator_nonce, handshake.responder_nonce)
+    seed = handshake.initiator_nonce + handshake.responder_nonce
     supported = mobike.support(sa) if mobike.agree(sa, payloads) else ()
-    return (*_answer_wishes(sa, payloads, configuration, secrets, now), *supported)
+    return (*_answer_wishes(sa, payloads, configuration, seed, now), *supported)
 
 
 def _close_older(sa: IkeSa, peer: Identity, now: float) -> None:
@@ -332,7 +318,7 @@ def _answer_wishes(
     sa: IkeSa,
     payloads: ReceivedPayloads,
     configuration: ConfigurationPayload | None,
-    secrets: ChildSecrets,
+    seed: bytes,
     now: float,
 ) -> tuple[Payload, ...]:
     """Configuration first: what the child SA may carry can depend on the address given."""
@@ -340,19 +326,19 @@ def _answer_wishes(
     if configuration is not None and configuration.type == ConfigurationType.REQUEST:
         answer = sa.environment.policy.configuration_reply(sa, configuration)
     if answer is None:
-        return _answer_child(sa, payloads, secrets, now)
+        return _answer_child(sa, payloads, seed, now)
     reply = () if answer.reply is None else (answer.reply,)
     notification = () if answer.notify is None else (NotifyPayload(answer.notify),)
     if answer.notify is NotifyType.INTERNAL_ADDRESS_FAILURE:
         sa.environment.count("internal-address-failures-answered")
         return (*reply, *notification)
-    return (*reply, *notification, *_answer_child(sa, payloads, secrets, now))
+    return (*reply, *notification, *_answer_child(sa, payloads, seed, now))
 
 
-def _answer_child(sa: IkeSa, payloads: ReceivedPayloads, secrets: ChildSecrets, now: float) -> tuple[Payload, ...]:
+def _answer_child(sa: IkeSa, payloads: ReceivedPayloads, seed: bytes, now: float) -> tuple[Payload, ...]:
     if payloads.first(SecurityAssociationPayload) is None:
         return ()
     try:
-        return grant(sa, payloads, None).establish(sa, secrets, now)
+        return grant(sa, payloads, None).establish(sa, seed, now)
     except ChildRefused as refusal:
         return refuse_child(sa, refusal)

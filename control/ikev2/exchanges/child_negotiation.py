@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from control.ikev2.child import ChildPolicy, ChildRequest, ChildSa
 from control.ikev2.choices import EspChoice, choose_esp
 from control.ikev2.events import ChildFailed
-from control.ikev2.keys import ChildKeys
+from control.ikev2.keys import child_keys
 from control.ikev2.nat import encapsulation_of
-from control.ikev2.numbers import NotifyType
+from control.ikev2.numbers import NotifyType, PayloadType
 from control.ikev2.offers import EspOffer
 from control.ikev2.payloads import (
-    EncodedPayload,
     NotifyPayload,
     Payload,
     ReceivedPayloads,
@@ -23,6 +22,7 @@ from control.ikev2.payloads import (
     TrafficSelectorResponder,
     encoded,
 )
+from control.ikev2.payloads.traffic_selector import encode_selectors
 from control.ikev2.proposals import EspSuite
 from control.ipsec.traffic_selector import TrafficSelector
 from control.records import Record
@@ -47,22 +47,6 @@ class ChildRefused(Exception):
         self.reason = notify.name.lower().replace("_", "-")
 
 
-class ChildSecrets(Record, frozen=True):
-    """What the keys of a child SA are made of.
-
-    Attributes:
-        initiator_nonce: Ni of the exchange.
-        responder_nonce: Nr of the exchange.
-        shared_secret: g^ir of the exchange, empty without perfect forward secrecy.
-    """
-
-    hidden_fields: ClassVar[frozenset[str]] = frozenset({"shared_secret"})
-
-    initiator_nonce: bytes
-    responder_nonce: bytes
-    shared_secret: bytes = b""
-
-
 class ChildOffer:
     """A child SA this side asks for."""
 
@@ -73,52 +57,58 @@ class ChildOffer:
         self.offer = sa.environment.esp_offer if request.proposals is None else EspOffer(request.proposals)
         self.inbound_spi = sa.environment.allocate_spi()
 
-    def mode(self) -> tuple[Payload, ...]:
-        """The notification that asks for transport mode."""
-        return (_USE_TRANSPORT_MODE,) if self.request.transport_mode else ()
+    def payloads(self, *key_exchange: Payload, with_groups: bool = False) -> tuple[Payload, ...]:
+        """The wish for transport mode, the SA payload and the selectors, with ``key_exchange`` (Ni, KEi) in its place.
 
-    def security_association(self, *, with_groups: bool) -> EncodedPayload:
-        """The SA payload."""
-        return self.offer.payload(self.inbound_spi, with_groups=with_groups)
-
-    def selectors(self) -> tuple[Payload, ...]:
-        """TSi and TSr."""
-        return (
-            TrafficSelectorInitiator(self.request.local_selectors),
-            TrafficSelectorResponder(self.request.remote_selectors),
+        Args:
+            key_exchange: what else the request has.
+            with_groups: whether the exchange may carry a key exchange; IKE_AUTH never does (RFC 7296 section 1.2).
+        """
+        request = self.request
+        payloads = (
+            self.offer.payload(self.inbound_spi, with_groups=with_groups),
+            *key_exchange,
+            (PayloadType.TRAFFIC_SELECTOR_INITIATOR, encode_selectors(request.local_selectors)),
+            (PayloadType.TRAFFIC_SELECTOR_RESPONDER, encode_selectors(request.remote_selectors)),
         )
+        return (_USE_TRANSPORT_MODE, *payloads) if request.transport_mode else payloads
 
-    def accept(self, sa: IkeSa, payloads: ReceivedPayloads, secrets: ChildSecrets) -> ChildSa:
-        """The child SA the responder agreed to; ChildRefused if its answer goes beyond what was asked for."""
+    def accept(self, sa: IkeSa, payloads: ReceivedPayloads, seed: bytes, *, with_secret: bool = False) -> ChildSa:
+        """The child SA the responder agreed to; ChildRefused if its answer goes beyond what was asked for.
+
+        Args:
+            sa: the IKE SA.
+            payloads: the answer.
+            seed: what the keys are made of, see :func:`make_child`.
+            with_secret: whether there was a key exchange.
+        """
+        request = self.request
         answer = payloads.first(SecurityAssociationPayload)
-        choice = self.offer.accepted(answer) if answer is not None else None
-        local = payloads.first(TrafficSelectorInitiator)
-        remote = payloads.first(TrafficSelectorResponder)
+        choice = None if answer is None else self.offer.accepted(answer)
         if choice is None:
             raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN, "the answer chooses none of the proposals")
         suite, peer_spi = choice
-        if bool(secrets.shared_secret) != (suite.group is not None):
+        if with_secret is (suite.group is None):
             raise ChildRefused(NotifyType.NO_PROPOSAL_CHOSEN, "key exchange and chosen group do not agree")
-        if local is None or remote is None or not local.selectors or not remote.selectors:
-            raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer has no traffic selectors")
-        ours = _narrowed(local, self.request.local_selectors)
-        theirs = _narrowed(remote, self.request.remote_selectors)
         return make_child(
             sa,
             suite,
             (self.inbound_spi, peer_spi),
-            secrets,
-            ChildPolicy(ours, theirs, self.request.name),
+            seed,
+            _narrowed(payloads.first(TrafficSelectorInitiator), request.local_selectors),
+            _narrowed(payloads.first(TrafficSelectorResponder), request.remote_selectors),
+            request.name,
             initiated=True,
-            transport_mode=self.request.transport_mode
-            and payloads.notification(NotifyType.USE_TRANSPORT_MODE) is not None,
+            transport_mode=request.transport_mode and payloads.notification(NotifyType.USE_TRANSPORT_MODE) is not None,
         )
 
 
 def _narrowed(
-    payload: TrafficSelectorInitiator | TrafficSelectorResponder, requested: tuple[TrafficSelector, ...]
+    payload: TrafficSelectorInitiator | TrafficSelectorResponder | None, requested: tuple[TrafficSelector, ...]
 ) -> tuple[TrafficSelector, ...]:
-    """The selectors of an answer; ChildRefused if they go beyond what was asked for."""
+    """The selectors of an answer; ChildRefused if there are none or they go beyond what was asked for."""
+    if payload is None or not payload.selectors:
+        raise ChildRefused(NotifyType.TS_UNACCEPTABLE, "the answer has no traffic selectors")
     if payload.selectors is requested:
         return requested
     answer = payload.ipv6_selectors
@@ -139,12 +129,12 @@ class ChildGrant(Record, frozen=True):
     def establish(
         self,
         sa: IkeSa,
-        secrets: ChildSecrets,
+        seed: bytes,
         now: float,
         key_exchange: tuple[Payload, ...] = (),
         replaces: ChildSa | None = None,
     ) -> tuple[Payload, ...]:
-        """Make the child SA, in the place of ``replaces`` if that is given.
+        """Make the child SA, in the place of ``replaces`` if that is given; for ``seed`` see :func:`make_child`.
 
         Returns:
             The payloads of the answer, with ``key_exchange`` (Nr, KEr) in its place.
@@ -154,8 +144,10 @@ class ChildGrant(Record, frozen=True):
             sa,
             self.choice.suite,
             (spi, self.choice.peer_spi),
-            secrets,
-            self.policy,
+            seed,
+            self.policy.local_selectors,
+            self.policy.remote_selectors,
+            self.policy.name,
             initiated=False,
             transport_mode=self.transport_mode,
         )
@@ -212,8 +204,10 @@ def make_child(
     sa: IkeSa,
     suite: EspSuite,
     spis: tuple[int, int],
-    secrets: ChildSecrets,
-    policy: ChildPolicy,
+    seed: bytes,
+    local_selectors: tuple[TrafficSelector, ...],
+    remote_selectors: tuple[TrafficSelector, ...],
+    name: str | None,
     *,
     initiated: bool,
     transport_mode: bool,
@@ -224,31 +218,28 @@ def make_child(
         sa: the IKE SA.
         suite: the algorithms.
         spis: the SPIs this side and the peer have chosen.
-        secrets: what the keys are made of.
-        policy: the agreed selectors.
+        seed: what the keys are made of: g^ir of the exchange, if it was one with a group, Ni and Nr.
+        local_selectors: the agreed traffic of this side.
+        remote_selectors: the agreed traffic of the peer.
+        name: the label of the child.
         initiated: whether this side began the exchange.
         transport_mode: the agreed mode.
     """
     if sa.suite is None:
         raise ChildRefused(NotifyType.TEMPORARY_FAILURE)
-    keys = ChildKeys.derive(
-        sa.suite.prf, sa.sk_d, suite.cipher, secrets.initiator_nonce, secrets.responder_nonce, secrets.shared_secret
-    )
-    from_initiator = (keys.encryption_i, keys.integrity_i)
-    from_responder = (keys.encryption_r, keys.integrity_r)
-    outbound, inbound = (from_initiator, from_responder) if initiated else (from_responder, from_initiator)
+    encryption_i, integrity_i, encryption_r, integrity_r = child_keys(sa.suite.prf, sa.sk_d, suite.cipher, seed)
     return ChildSa(
         inbound_spi=spis[0],
         outbound_spi=spis[1],
         suite=suite.cipher,
-        inbound_encryption_key=inbound[0],
-        inbound_integrity_key=inbound[1],
-        outbound_encryption_key=outbound[0],
-        outbound_integrity_key=outbound[1],
-        local_selectors=policy.local_selectors,
-        remote_selectors=policy.remote_selectors,
+        inbound_encryption_key=encryption_r if initiated else encryption_i,
+        inbound_integrity_key=integrity_r if initiated else integrity_i,
+        outbound_encryption_key=encryption_i if initiated else encryption_r,
+        outbound_integrity_key=integrity_i if initiated else integrity_r,
+        local_selectors=local_selectors,
+        remote_selectors=remote_selectors,
         transport_mode=transport_mode,
-        name=policy.name,
+        name=name,
         initiated=initiated,
         group=suite.group,
         encapsulation=encapsulation_of(sa),

@@ -9,10 +9,10 @@ from control.ikev2.choices import ESP_SPI_SIZE
 from control.ikev2.dh import InvalidPublicValue, KeyPair
 from control.ikev2.events import ChildFailed
 from control.ikev2.exchanges.base import NONCE_SIZE, ChildMaking, slug
-from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, ChildSecrets, grant, refuse_child
+from control.ikev2.exchanges.child_negotiation import ChildOffer, ChildRefused, grant, refuse_child
 from control.ikev2.exchanges.informational import DeleteChildExchange, closed_by_error
 from control.ikev2.exchanges.key_exchange import answer_key_exchange, shared_secret, wanted_group
-from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
+from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType, PayloadType
 from control.ikev2.payloads import (
     KeyExchangePayload,
     NoncePayload,
@@ -20,6 +20,7 @@ from control.ikev2.payloads import (
     Payload,
     ReceivedPayloads,
 )
+from control.ikev2.payloads.key_exchange import encoded_key_exchange
 from control.ikev2.states import State
 from control.wire import WireError
 
@@ -60,17 +61,11 @@ class CreateChildExchange(ChildMaking):
         self.nonce = environment.random(NONCE_SIZE)
         self.closed_spis = ()
         group = self._group or offer.offer.first_group
-        key_exchange: tuple[Payload, ...] = ()
-        if group is not None:
-            self._key_pair = environment.key_pairs.take(group)
-            key_exchange = (KeyExchangePayload(group, self._key_pair.public),)
-        return (
-            *offer.mode(),
-            offer.security_association(with_groups=group is not None),
-            NoncePayload(self.nonce),
-            *key_exchange,
-            *offer.selectors(),
-        )
+        nonce = (PayloadType.NONCE, self.nonce)
+        if group is None:
+            return offer.payloads(nonce)
+        self._key_pair = environment.key_pairs.take(group)
+        return offer.payloads(nonce, encoded_key_exchange(group, self._key_pair.public), with_groups=True)
 
     def complete(self, sa: IkeSa, payloads: ReceivedPayloads, now: float) -> None:
         """See Exchange."""
@@ -89,7 +84,8 @@ class CreateChildExchange(ChildMaking):
             if nonce is None:
                 raise ChildRefused(NotifyType.INVALID_SYNTAX, "the answer has no nonce")
             secret = shared_secret(self._key_pair, payloads)
-            child = self._offer.accept(sa, payloads, ChildSecrets(self.nonce, nonce.nonce, secret))
+            seed = secret + self.nonce + nonce.nonce
+            child = self._offer.accept(sa, payloads, seed, with_secret=bool(secret))
         except (ChildRefused, InvalidPublicValue) as refusal:
             # The peer believes that there is a child SA.
             self.failed(sa, refusal.reason, str(refusal), now)
@@ -159,8 +155,8 @@ def answer(sa: IkeSa, payloads: ReceivedPayloads, now: float, replaces: ChildSa 
             return (NotifyPayload.invalid_ke_payload(group),)
         secret, public = answer_key_exchange(environment, group, key_exchange)
         response_nonce = environment.random(NONCE_SIZE)
-        secrets = ChildSecrets(nonce.nonce, response_nonce, secret)
-        return granted.establish(sa, secrets, now, (NoncePayload(response_nonce), *public), replaces)
+        seed = secret + nonce.nonce + response_nonce
+        return granted.establish(sa, seed, now, (NoncePayload(response_nonce), *public), replaces)
     except ChildRefused as refusal:
         return refuse_child(sa, refusal)
     except InvalidPublicValue as error:

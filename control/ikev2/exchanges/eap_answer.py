@@ -107,7 +107,7 @@ def _finish(
     if proof is None or handshake.keys is None:
         raise AuthenticationError("incomplete-request", "AUTH is missing")
     key = auth.padded_key(sa, conversation.msk or handshake.keys.sk_pi)
-    auth.verify_key(sa, handshake, handshake.keys, conversation.identification, proof, key)
+    key.verify(proof, auth.peer_octets(sa, handshake, handshake.keys, conversation.identification))
     own_key = auth.padded_key(sa, conversation.msk or handshake.keys.sk_pr)
     own_proof = auth.prove(sa, handshake, handshake.keys, own_key)
     sa.environment.count("eap-succeeded")

@@ -119,7 +119,7 @@ class EapAuthExchange:
         if proof is None or identification is None or handshake.keys is None or self._offer is None:
             raise AuthenticationError("incomplete-answer", "AUTH is missing")
         key = auth.padded_key(sa, self._msk or handshake.keys.sk_pr)
-        auth.verify_key(sa, handshake, handshake.keys, identification, proof, key)
+        key.verify(proof, auth.peer_octets(sa, handshake, handshake.keys, identification))
         if auth.take_redirect(sa, payloads, now):
             return
         sa.establish(identification.identity, payloads.first(ConfigurationPayload), now)

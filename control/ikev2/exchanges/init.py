@@ -16,7 +16,7 @@ from control.ikev2.exchanges.eap_auth import EapAuthExchange
 from control.ikev2.handshake import Handshake
 from control.ikev2.message import ZERO_SPI, Header, Message, ReceivedMessage, encode_message, parse_message
 from control.ikev2.nat import detect, detection_payloads, float_to_nat_traversal_port
-from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType
+from control.ikev2.numbers import DiffieHellmanGroup, ExchangeType, NotifyType, PayloadType
 from control.ikev2.payloads import (
     EncodedPayload,
     KeyExchangePayload,
@@ -26,6 +26,7 @@ from control.ikev2.payloads import (
     ReceivedPayloads,
     SecurityAssociationPayload,
 )
+from control.ikev2.payloads.key_exchange import encoded_key_exchange
 from control.ikev2.redirect import (
     SUPPORTED,
     RedirectStage,
@@ -76,9 +77,9 @@ class InitExchange:
         return (
             *cookie,
             environment.ike_offer.payload,
-            KeyExchangePayload(self._group, handshake.key_pair.public),
-            NoncePayload(handshake.initiator_nonce),
-            *detection_payloads(environment, sa.local_spi, ZERO_SPI, sa.local, sa.remote),
+            encoded_key_exchange(self._group, handshake.key_pair.public),
+            (PayloadType.NONCE, handshake.initiator_nonce),
+            *detection_payloads(environment, sa.local_spi + ZERO_SPI, sa.local, sa.remote),
             environment.signature_hashes,
             *environment.fragmentation_supported,
             *_redirection(environment, handshake),
@@ -153,17 +154,19 @@ class OpenedInitResponse(MutableRecord):
 
         Whatever is wrong with it is ignored: the right answer may still come (RFC 7296 section 2.21.1).
         """
-        sa, exchange, message, handshake = self.sa, self.exchange, self.message, self.sa.handshake
+        sa, exchange, handshake = self.sa, self.exchange, self.sa.handshake
         if handshake is None or sa.exchanges.current is not exchange:
             sa.environment.count("dropped-unexpected-response")
             return
-        if message.header.responder_spi != ZERO_SPI and message.payloads.first(KeyExchangePayload) is not None:
-            _take_answer(sa, exchange, handshake, message, self.data, self.way, now)
+        header, payloads = self.message
+        key_exchange = payloads.first(KeyExchangePayload)
+        if key_exchange is not None and header.responder_spi != ZERO_SPI:
+            self._take_answer(handshake, key_exchange, now)
             return
-        cookie = message.payloads.notification(NotifyType.COOKIE)
-        wrong_group = message.payloads.notification(NotifyType.INVALID_KE_PAYLOAD)
-        redirect = message.payloads.notification(NotifyType.REDIRECT)
-        refusal = message.payloads.error
+        cookie = payloads.notification(NotifyType.COOKIE)
+        wrong_group = payloads.notification(NotifyType.INVALID_KE_PAYLOAD)
+        redirect = payloads.notification(NotifyType.REDIRECT)
+        refusal = payloads.error
         if cookie is not None:
             exchange.take_cookie(sa, cookie.data, now)
         elif wrong_group is not None:
@@ -175,6 +178,36 @@ class OpenedInitResponse(MutableRecord):
             sa.exchanges.hasten_failure()
         else:
             sa.environment.count("dropped-incomplete-response")
+
+    def _take_answer(self, handshake: Handshake, key_exchange: KeyExchangePayload, now: float) -> None:
+        """Use what the responder has agreed to."""
+        sa, environment, (header, payloads) = self.sa, self.sa.environment, self.message
+        key_pair = handshake.key_pair
+        answer = payloads.first(SecurityAssociationPayload)
+        nonce = payloads.first(NoncePayload)
+        if answer is None or nonce is None or key_pair is None:
+            environment.count("dropped-incomplete-response")
+            return
+        suite = environment.ike_offer.accepted(answer)
+        group = key_pair.group
+        if suite is None or suite.group is not group or key_exchange.group != group:
+            handshake.hint = "bad-proposal-chosen"
+            sa.exchanges.hasten_failure()
+            return
+        try:
+            secret = key_pair.exchange(key_exchange.data)
+        except InvalidPublicValue as error:
+            environment.count(f"dropped-{error.reason}")
+            return
+        handshake.init_request, handshake.init_response = sa.exchanges.request_datagrams[0], self.data
+        sa.exchanges.end_current()
+        sa.remote_spi = header.responder_spi
+        handshake.responder_nonce = nonce.nonce
+        handshake.peer_hashes = _signature_hashes(payloads)
+        sa.uses_fragments = bool(_agreed_fragmentation(environment, payloads))
+        sa.nat = detect(environment, payloads, sa.local_spi + header.responder_spi, *self.way)
+        use_shared_secret(sa, handshake, suite, secret)
+        self.exchange.complete(sa, payloads, now)
 
 
 def open_response(
@@ -199,44 +232,6 @@ def _take_redirect(sa: IkeSa, handshake: Handshake, redirect: NotifyPayload, now
     if gateway is not None:
         sa.environment.emit(sa, IkeRedirected(gateway, stage))
         sa.fail("redirected", str(gateway), now=now)
-
-
-def _take_answer(
-    sa: IkeSa,
-    exchange: InitExchange,
-    handshake: Handshake,
-    message: ReceivedMessage,
-    data: bytes,
-    way: tuple[SocketAddress, SocketAddress],
-    now: float,
-) -> None:
-    environment, payloads = sa.environment, message.payloads
-    answer = payloads.first(SecurityAssociationPayload)
-    key_exchange = payloads.first(KeyExchangePayload)
-    nonce = payloads.first(NoncePayload)
-    if answer is None or key_exchange is None or nonce is None or handshake.key_pair is None:
-        environment.count("dropped-incomplete-response")
-        return
-    suite = environment.ike_offer.accepted(answer)
-    group = handshake.key_pair.group
-    if suite is None or suite.group is not group or key_exchange.group != group:
-        handshake.hint = "bad-proposal-chosen"
-        sa.exchanges.hasten_failure()
-        return
-    try:
-        secret = handshake.key_pair.exchange(key_exchange.data)
-    except InvalidPublicValue as error:
-        environment.count(f"dropped-{error.reason}")
-        return
-    handshake.init_request, handshake.init_response = sa.exchanges.request_datagrams[0], data
-    sa.exchanges.end_current()
-    sa.remote_spi = message.header.responder_spi
-    handshake.responder_nonce = nonce.nonce
-    handshake.peer_hashes = _signature_hashes(payloads)
-    sa.uses_fragments = bool(_agreed_fragmentation(environment, payloads))
-    sa.nat = detect(environment, payloads, (sa.local_spi, sa.remote_spi), *way)
-    use_shared_secret(sa, handshake, suite, secret)
-    exchange.complete(sa, payloads, now)
 
 
 def _signature_hashes(payloads: ReceivedPayloads) -> frozenset[int] | None:
@@ -310,7 +305,8 @@ def answer(
         environment.count(f"dropped-{error.reason}")
         return
     sa = make_sa(environment, Role.RESPONDER, local, remote, now, Handshake())
-    _accept(sa, message, data, choice, KeyExchangePayload(key_pair.group, key_pair.public), nonce.nonce, secret, now)
+    own = encoded_key_exchange(key_pair.group, key_pair.public)
+    _accept(sa, message, data, choice, own, nonce.nonce, secret, now)
 
 
 def _is_welcome(
@@ -345,7 +341,7 @@ def _accept(
     message: ReceivedMessage,
     data: bytes,
     choice: IkeChoice,
-    key_exchange: KeyExchangePayload,
+    key_exchange: EncodedPayload,
     nonce: bytes,
     secret: bytes,
     now: float,
@@ -361,13 +357,13 @@ def _accept(
     fragmentation = _agreed_fragmentation(environment, message.payloads)
     sa.uses_fragments = bool(fragmentation)
     sa.takes_redirects = takes_redirects(message.payloads)
-    spis = (sa.remote_spi, sa.local_spi)
-    sa.nat = detect(environment, message.payloads, (sa.remote_spi, ZERO_SPI), sa.local, sa.remote)
+    spis = sa.remote_spi + sa.local_spi
+    sa.nat = detect(environment, message.payloads, sa.remote_spi + ZERO_SPI, sa.local, sa.remote)
     payloads: tuple[Payload, ...] = (
         choice.payload,
         key_exchange,
-        NoncePayload(handshake.responder_nonce),
-        *(() if sa.nat is None else detection_payloads(environment, *spis, sa.local, sa.remote)),
+        (PayloadType.NONCE, handshake.responder_nonce),
+        *(() if sa.nat is None else detection_payloads(environment, spis, sa.local, sa.remote)),
         *environment.certificate_request,
         *(() if handshake.peer_hashes is None else (environment.signature_hashes,)),
         *fragmentation,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from control.ikev2.dh import InvalidPublicValue, KeyPair, is_supported
 from control.ikev2.numbers import DiffieHellmanGroup
 from control.ikev2.payloads import KeyExchangePayload, NotifyPayload, Payload, ReceivedPayloads
+from control.ikev2.payloads.key_exchange import encoded_key_exchange
 from control.wire import WireError
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def answer_key_exchange(
     if group is None or key_exchange is None or not is_supported(group):
         return b"", ()
     key_pair = environment.key_pairs.take(group)
-    return key_pair.exchange(key_exchange.data), (KeyExchangePayload(group, key_pair.public),)
+    return key_pair.exchange(key_exchange.data), (encoded_key_exchange(group, key_pair.public),)
 
 
 def wanted_group(error: NotifyPayload, offered: Iterable[DiffieHellmanGroup]) -> DiffieHellmanGroup | None:

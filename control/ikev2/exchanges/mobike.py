@@ -121,7 +121,7 @@ class UpdateExchange:
         self._cookie = sa.environment.random(_COOKIE_SIZE)
         return (
             NotifyPayload(NotifyType.UPDATE_SA_ADDRESSES),
-            *detection_payloads(sa.environment, sa.initiator_spi, sa.responder_spi, sa.local, sa.remote),
+            *_detection(sa, sa.local, sa.remote),
             *_without_nats(sa),
             NotifyPayload(NotifyType.COOKIE2, data=self._cookie),
         )
@@ -143,7 +143,7 @@ class UpdateExchange:
         elif payloads.notification(NotifyType.UNACCEPTABLE_ADDRESSES) is not None:
             sa.environment.emit(sa, AddressUpdateRefused("unacceptable-addresses"))
         elif not closed_by_error(sa, payloads, now):
-            spis = (sa.initiator_spi, sa.responder_spi)
+            spis = sa.initiator_spi + sa.responder_spi
             sa.nat = detect(sa.environment, payloads, spis, sa.local, sa.remote) or sa.nat
             sa.environment.emit(sa, AddressUpdated())
 
@@ -177,7 +177,7 @@ def answer(
     if update and (sa.mobike.decides or not sa.environment.configuration.accepts_address(remote.address)):
         sa.environment.count("mobike-updates-refused")
         return (NotifyPayload(NotifyType.UNACCEPTABLE_ADDRESSES), *echo)
-    found = detect(sa.environment, payloads, (sa.initiator_spi, sa.responder_spi), local, remote)
+    found = detect(sa.environment, payloads, sa.initiator_spi + sa.responder_spi, local, remote)
     if update:
         sa.nat = found or sa.nat
         _follow(sa, local, remote, now)
@@ -236,7 +236,7 @@ def _wrong_cookie(sa: IkeSa, payloads: ReceivedPayloads, cookie: bytes, now: flo
 
 
 def _detection(sa: IkeSa, local: SocketAddress, remote: SocketAddress) -> tuple[Payload, ...]:
-    return detection_payloads(sa.environment, sa.initiator_spi, sa.responder_spi, local, remote)
+    return detection_payloads(sa.environment, sa.initiator_spi + sa.responder_spi, local, remote)
 
 
 def _without_nats(sa: IkeSa) -> tuple[Payload, ...]:

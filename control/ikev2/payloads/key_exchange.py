@@ -6,6 +6,7 @@ from struct import Struct
 from typing import ClassVar, Self
 
 from control.ikev2.numbers import DiffieHellmanGroup, PayloadType, members_by_value
+from control.ikev2.payloads.encoded import EncodedPayload
 from control.ikev2.payloads.packing import pack, unpack
 from control.records import Record
 from control.wire import WireError
@@ -29,7 +30,7 @@ class KeyExchangePayload(Record, frozen=True):
 
     def to_wire(self) -> bytes:
         """The payload body."""
-        return pack(_FIXED, self.group, 0) + self.data
+        return encoded_key_exchange(self.group, self.data)[1]
 
     @classmethod
     def from_wire(cls, body: bytes) -> Self:
@@ -38,3 +39,8 @@ class KeyExchangePayload(Record, frozen=True):
         if len(body) == _FIXED.size:
             raise WireError("bad-length", "no key exchange data")
         return cls(_GROUPS.get(group, group), body[_FIXED.size :])
+
+
+def encoded_key_exchange(group: int, data: bytes) -> EncodedPayload:
+    """A KE payload to be sent."""
+    return PayloadType.KEY_EXCHANGE, pack(_FIXED, group, 0) + data

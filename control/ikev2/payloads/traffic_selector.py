@@ -67,17 +67,7 @@ class TrafficSelectorPayload(Record, frozen=True):
 
     def to_wire(self) -> bytes:
         """The payload body."""
-        selectors = self.selectors
-        known = _sent.get(id(selectors))
-        if known is not None and known[0] is selectors:
-            return known[1]
-        if len(selectors) == 1 and isinstance(selectors[0], TrafficSelector):
-            body = _ONE_SELECTOR + _encode(selectors[0])
-        else:
-            body = pack(_FIXED, len(selectors)) + b"".join(map(_encode, selectors))
-        if len(body) <= _CACHED_SIZE:
-            _remember(body, selectors)
-        return body
+        return encode_selectors(self.selectors)
 
     @classmethod
     def from_wire(cls, body: bytes) -> Self:
@@ -140,6 +130,20 @@ def _remember(body: bytes, selectors: tuple[Selector, ...]) -> None:
         _sent.clear()
     _recent[body] = selectors
     _sent[id(selectors)] = selectors, body
+
+
+def encode_selectors(selectors: tuple[Selector, ...]) -> bytes:
+    """The payload body of TSi or TSr."""
+    known = _sent.get(id(selectors))
+    if known is not None and known[0] is selectors:
+        return known[1]
+    if len(selectors) == 1:
+        body = _ONE_SELECTOR + _encode(selectors[0])
+    else:
+        body = pack(_FIXED, len(selectors)) + b"".join(map(_encode, selectors))
+    if len(body) <= _CACHED_SIZE:
+        _remember(body, selectors)
+    return body
 
 
 def _encode(selector: Selector) -> bytes:

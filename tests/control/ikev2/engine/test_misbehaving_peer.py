@@ -91,15 +91,7 @@ def test_an_answer_without_identity_or_proof_fails_and_the_responder_is_told(pai
 
 
 def test_an_unknown_authentication_method_fails(pair, monkeypatch):
-    def change(payloads):
-        return tuple(
-            AuthenticationPayload(AuthenticationMethod.DSS, payload.data)
-            if isinstance(payload, AuthenticationPayload)
-            else payload
-            for payload in payloads
-        )
-
-    altered(monkeypatch, AuthExchange, change)
+    altered(monkeypatch, AuthExchange, replaced(AuthenticationPayload(AuthenticationMethod.DSS, b"proof")))
     pair.connect()
     pair.network.run()
     assert pair.node.endpoint.statistics["authentication-wrong-method"] == 1
