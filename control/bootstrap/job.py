@@ -46,9 +46,6 @@ class JobAction(HashedByIdentity):
     CLOSE_IKE = auto()
 
 
-_FINAL = frozenset((JobState.RECOVERED, JobState.FAILED))
-
-
 class SwitchTimeouts(Record, frozen=True):
     """Retransmission of the Home Agent Switch message (RFC 5142 section 4.2).
 
@@ -93,6 +90,7 @@ class RebootstrapJob:
             with a node that is already registered here, as after a restart.
         attempt: which one this is, from 1; None for the last that will be made.
         keyed: whether security associations with the node are there from the start, keyed by hand.
+        finished: whether nothing more will happen.
         next_timer: when :meth:`handle_timer` wants to be called (monotonic seconds), None for never.
     """
 
@@ -103,6 +101,7 @@ class RebootstrapJob:
         "attempt",
         "care_of_address",
         "failure",
+        "finished",
         "home_address",
         "identity",
         "keyed",
@@ -135,6 +134,7 @@ class RebootstrapJob:
         self.attempt = attempt
         self.state = JobState.WAITING
         self.answered = False
+        self.finished = False
         self.failure: str | None = None
         self.started_at: float | None = None
         self.switches_sent = 0
@@ -142,65 +142,63 @@ class RebootstrapJob:
         self._timeout = self._timeouts.initial_s
         self.next_timer: float | None = None
 
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more will happen."""
-        return self.state in _FINAL
-
-    def start(self, now: float) -> list[JobAction]:
+    def start(self, now: float) -> JobAction | None:
         """Begin: the caller opens IKEv2 towards the care-of address, unless there are keys already."""
         if self.state is not JobState.WAITING:
-            return []
+            return None
         self.started_at = now
         if self.keyed:
             self.state = JobState.PROTECTION
             return self.mobility_child_established(now)
         self.state = JobState.KEY_EXCHANGE
-        return [JobAction.OPEN_IKE]
+        return JobAction.OPEN_IKE
 
-    def ike_established(self) -> list[JobAction]:
+    def ike_established(self) -> JobAction | None:
         """IKE_AUTH is complete; the pair of security associations for the Mobility Header comes next."""
         if self.state is not JobState.KEY_EXCHANGE:
-            return []
+            return None
         self.state = JobState.PROTECTION
         self.answered = True
-        return [JobAction.CREATE_MOBILITY_CHILD]
+        return JobAction.CREATE_MOBILITY_CHILD
 
-    def mobility_child_established(self, now: float) -> list[JobAction]:
+    def mobility_child_established(self, now: float) -> JobAction | None:
         """The security associations for the Mobility Header are installed on our side."""
         if self.state is not JobState.PROTECTION:
-            return []
+            return None
         if not self.switch:
-            self.state = JobState.RECOVERED
-            return []
+            self._end(JobState.RECOVERED)
+            return None
         self.state = JobState.SWITCHING
         return self._send_switch(now)
 
     def binding_registered(self) -> None:
         """The node's Binding Update was accepted, by this job's doing or because the node came by itself."""
         if not self.finished:
-            self.state = JobState.RECOVERED
-            self.next_timer = None
+            self._end(JobState.RECOVERED)
 
-    def failed(self, reason: str) -> list[JobAction]:
+    def failed(self, reason: str) -> JobAction | None:
         """Give this attempt up, for ``reason`` (a slug)."""
         if self.finished:
-            return []
-        self.state = JobState.FAILED
+            return None
+        self._end(JobState.FAILED)
         self.failure = reason
-        self.next_timer = None
-        return [JobAction.CLOSE_IKE]
+        return JobAction.CLOSE_IKE
 
-    def handle_timer(self, now: float) -> list[JobAction]:
+    def handle_timer(self, now: float) -> JobAction | None:
         """Repeat the Home Agent Switch when its time has come, or give up (RFC 5142 section 4.2)."""
         if self.next_timer is None or now < self.next_timer:
-            return []
+            return None
         self._timeout *= 2
         if self._timeout > self._timeouts.maximum_s:
             return self.failed("no-binding-update")
         return self._send_switch(now)
 
-    def _send_switch(self, now: float) -> list[JobAction]:
+    def _end(self, state: JobState) -> None:
+        self.state = state
+        self.finished = True
+        self.next_timer = None
+
+    def _send_switch(self, now: float) -> JobAction | None:
         self.switches_sent += 1
         self.next_timer = now + self._timeout
-        return [JobAction.SEND_HOME_AGENT_SWITCH]
+        return JobAction.SEND_HOME_AGENT_SWITCH

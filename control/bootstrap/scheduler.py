@@ -13,6 +13,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import TypeAlias
 
 from control.bootstrap.concurrency import ConcurrencyPolicy
 from control.bootstrap.limits import Limits
@@ -21,6 +22,7 @@ from control.records import MutableRecord, Record
 _PACE_SAMPLES = 256
 _BURST_S = 0.1
 _SLACK_BEFORE_COMPACTION = 64
+_NO_TICKET = -1
 
 
 class GiveUpCause(Enum):
@@ -80,6 +82,7 @@ class _State(Enum):
 
 
 class _Entry(MutableRecord):
+    key: str
     priority: float
     ticket: int
     group: str
@@ -87,6 +90,10 @@ class _Entry(MutableRecord):
     attempts: int = 0
     started_at: float = 0.0
     spent_s: float = 0.0  # in attempts and in backing off, but not in waiting for a turn
+
+
+_Place: TypeAlias = tuple[float, int, _Entry]
+"""In a heap: when or in which order, ticket, and whose. A ticket that is not the entry's any more is out of date."""
 
 
 class RateGate:
@@ -156,9 +163,8 @@ class Scheduler:
         self._others_in_flight = others_in_flight
         self._gate = RateGate(limits.rate_per_s, max(1.0, min(limits.largest_burst, limits.rate_per_s * _BURST_S)))
         self._entries: dict[str, _Entry] = {}
-        # All hold (when or in which order, ticket, key). A ticket that is not its key's any more is out of date.
-        self._ready: dict[str, list[tuple[float, int, str]]] = {}
-        self._backing_off: list[tuple[float, int, str]] = []
+        self._ready: dict[str, list[_Place]] = {}
+        self._backing_off: list[_Place] = []
         self._in_flight_of: Counter[str] = Counter()
         self._tickets = count()
         self._in_flight = 0
@@ -202,8 +208,8 @@ class Scheduler:
             self._begin_round(now)
         if self.given_up:
             self.given_up.pop(key, None)
-        entry = self._entries[key] = _Entry(priority, next(self._tickets), group)
-        self._make_ready(key, entry, now)
+        entry = self._entries[key] = _Entry(key, priority, next(self._tickets), group)
+        self._make_ready(entry, now)
         return True
 
     def start_ready(self, now: float) -> list[str]:
@@ -215,14 +221,13 @@ class Scheduler:
             group = self._next_group()
             if group is None:
                 break
-            key = heappop(self._ready[group])[2]
-            entry = self._entries[key]
+            entry = heappop(self._ready[group])[2]
             entry.state = _State.IN_FLIGHT
             entry.attempts += 1
             entry.started_at = now
             self._gate.take(now)
             self._in_flight_of[group] += 1
-            started.append(key)
+            started.append(entry.key)
         self._in_flight += len(started)
         self._peak_in_flight = max(self._peak_in_flight, self._in_flight)
         return started
@@ -239,7 +244,7 @@ class Scheduler:
             return
         if entry.state is _State.IN_FLIGHT:
             self._concurrency.succeeded(now - entry.started_at, self._used_of_bound())
-        self._remove(key, entry)
+        self._remove(entry)
         self._recovered += 1
         self.recovered_total += 1
         self._settled_at.append(now)
@@ -268,13 +273,13 @@ class Scheduler:
         entry.spent_s += now - entry.started_at + wait_s
         cause = self._cause_to_give_up(entry, retry)
         if cause is not None:
-            self._give_up(key, entry, cause, reason)
+            self._give_up(entry, cause, reason)
             self._settled_at.append(now)
             return True
         self._leave_flight(entry)
         entry.state = _State.BACKING_OFF
         entry.ticket = next(self._tickets)
-        heappush(self._backing_off, (now + wait_s, entry.ticket, key))
+        heappush(self._backing_off, (now + wait_s, entry.ticket, entry))
         return False
 
     def cancel(self, key: str, reason: str = "cancelled") -> bool:
@@ -286,17 +291,17 @@ class Scheduler:
         entry = self._entries.get(key)
         if entry is None:
             return False
-        self._give_up(key, entry, GiveUpCause.CANCELLED, reason)
+        self._give_up(entry, GiveUpCause.CANCELLED, reason)
         return True
 
     def give_up_overdue(self, now: float) -> list[str]:
         """Everything that is left when the total time is over, given up; attempts under way are the caller's to end."""
         if not self._limits.total_give_up_after_s or now < self._round_began_at + self._limits.total_give_up_after_s:
             return []
-        overdue = dict(self._entries)
-        for key, entry in overdue.items():
-            self._give_up(key, entry, GiveUpCause.TOTAL_TIME, "total-time-exhausted")
-        return list(overdue)
+        overdue = list(self._entries.values())
+        for entry in overdue:
+            self._give_up(entry, GiveUpCause.TOTAL_TIME, "total-time-exhausted")
+        return [entry.key for entry in overdue]
 
     def pause(self) -> None:
         """Begin nothing until :meth:`resume`."""
@@ -322,7 +327,7 @@ class Scheduler:
             return None
         if self._next_group() is not None:
             return self._gate.opens_at
-        self._drop_outdated(self._backing_off)
+        _drop_outdated(self._backing_off)
         if self._backing_off:
             return max(self._gate.opens_at, self._backing_off[0][0])
         return None
@@ -370,14 +375,15 @@ class Scheduler:
         self._settled_at.clear()
         self.given_up.clear()
 
-    def _give_up(self, key: str, entry: _Entry, cause: GiveUpCause, reason: str) -> None:
-        self._remove(key, entry)
-        self.given_up[key] = GivenUp(cause, reason, entry.attempts)
+    def _give_up(self, entry: _Entry, cause: GiveUpCause, reason: str) -> None:
+        self._remove(entry)
+        self.given_up[entry.key] = GivenUp(cause, reason, entry.attempts)
         self.given_up_total += 1
         self.reasons[reason] += 1
 
-    def _remove(self, key: str, entry: _Entry) -> None:
-        del self._entries[key]
+    def _remove(self, entry: _Entry) -> None:
+        del self._entries[entry.key]
+        entry.ticket = _NO_TICKET
         if entry.state is _State.IN_FLIGHT:
             self._leave_flight(entry)
         else:
@@ -387,13 +393,16 @@ class Scheduler:
         self._in_flight -= 1
         self._in_flight_of[entry.group] -= 1
 
-    def _make_ready(self, key: str, entry: _Entry, since: float) -> None:
-        heappush(self._ready.setdefault(entry.group, []), (since + entry.priority, entry.ticket, key))
+    def _make_ready(self, entry: _Entry, since: float) -> None:
+        heap = self._ready.get(entry.group)
+        if heap is None:
+            heap = self._ready[entry.group] = []
+        heappush(heap, (since + entry.priority, entry.ticket, entry))
 
     def _next_group(self) -> str | None:
         """Of the groups with a key to begin, the one with the fewest attempts under way; then by their first keys."""
         for group, heap in list(self._ready.items()):
-            self._drop_outdated(heap)
+            _drop_outdated(heap)
             if not heap:
                 del self._ready[group]
         if len(self._ready) <= 1:
@@ -402,22 +411,10 @@ class Scheduler:
 
     def _end_backing_off(self, now: float) -> None:
         while self._backing_off and self._backing_off[0][0] <= now:
-            due_at, ticket, key = heappop(self._backing_off)
-            if self._is_current(key, ticket):
-                entry = self._entries[key]
+            due_at, ticket, entry = heappop(self._backing_off)
+            if ticket == entry.ticket:
                 entry.state = _State.READY
-                self._make_ready(key, entry, due_at)
-
-    def _is_current(self, key: str, ticket: int) -> bool:
-        entry = self._entries.get(key)
-        return entry is not None and entry.ticket == ticket
-
-    def _drop_outdated(self, heap: list[tuple[float, int, str]]) -> None:
-        while heap:
-            _, ticket, key = heap[0]
-            if self._is_current(key, ticket):
-                return
-            heappop(heap)
+                self._make_ready(entry, due_at)
 
     def _compact(self) -> None:
         """Keep the heaps from filling up with keys that were settled while they waited."""
@@ -426,5 +423,10 @@ class Scheduler:
         if kept <= 2 * waiting + _SLACK_BEFORE_COMPACTION:
             return
         for heap in (*self._ready.values(), self._backing_off):
-            heap[:] = [item for item in heap if self._is_current(item[2], item[1])]
+            heap[:] = [place for place in heap if place[1] == place[2].ticket]
             heapify(heap)
+
+
+def _drop_outdated(heap: list[_Place]) -> None:
+    while heap and heap[0][1] != heap[0][2].ticket:
+        heappop(heap)

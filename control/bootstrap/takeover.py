@@ -217,7 +217,8 @@ class Takeover:
         node, _ = self._queued.pop(identity)
         job = self._jobs.pop(identity, None)
         if job is not None:
-            for action in job.failed(reason):
+            action = job.failed(reason)
+            if action is not None:
                 self._driver.perform(job, action, now)
         self._driver.given_up(node, reason, now)
 
@@ -236,8 +237,8 @@ class Takeover:
         self._jobs[identity] = job
         self._carry_out(job, job.start(now), now)
 
-    def _carry_out(self, job: RebootstrapJob, actions: list[JobAction], now: float) -> None:
-        for action in actions:
+    def _carry_out(self, job: RebootstrapJob, action: JobAction | None, now: float) -> None:
+        if action is not None:
             self._driver.perform(job, action, now)
         if job.next_timer is not None:
             heappush(self._timers, (job.next_timer, next(self._order), job))
