@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
+from msgspec import structs
+
 from control.cluster.store import LeaseRecord
 from control.config import Configuration
 from control.config.schema import KeyExportSettings
@@ -200,7 +202,7 @@ class Status:
     def _bootstrap(self) -> BootstrapSnapshot:
         takeover = self._agent.takeover
         return BootstrapSnapshot(
-            **asdict(takeover.progress(self._monotonic())),
+            **structs.asdict(takeover.progress(self._monotonic())),
             recovered_total=takeover.recovered_total,
             given_up_reasons=dict(self._takeover_record.given_up),
             failures=dict(takeover.failures),
