@@ -9,10 +9,11 @@ from struct import Struct
 from control.mobility.messages import KNOWN_MESSAGES, MobilityMessage, UnknownMobilityMessage
 from control.mobility.numbers import MOBILITY_HEADER_PROTOCOL, NO_NEXT_HEADER
 from control.mobility.options import encode_options
-from control.wire import Reader, WireError, internet_checksum
+from control.wire import WireError
 
 _HEADER = Struct(">BBBBH")  # payload protocol, length, type, reserved, checksum
 _BLOCK = 8
+_WORDS = 0xFFFF
 
 
 def build_mobility_message(message: MobilityMessage, source: IPv6Address, destination: IPv6Address) -> bytes:
@@ -34,7 +35,7 @@ def build_mobility_message(message: MobilityMessage, source: IPv6Address, destin
         if rest or not blocks:
             raise WireError("bad-field-size", f"{len(data)} bytes of message data")
         kind = message.message_type
-        checksum = _checksum(_HEADER.pack(NO_NEXT_HEADER, blocks - 1, kind, 0, 0) + data, source, destination)
+        checksum = -_sum(_HEADER.pack(NO_NEXT_HEADER, blocks - 1, kind, 0, 0) + data, source, destination) % _WORDS
         return _HEADER.pack(NO_NEXT_HEADER, blocks - 1, kind, 0, checksum) + data
     except struct.error as error:
         raise WireError("field-overflow", str(error)) from None
@@ -62,18 +63,21 @@ def parse_mobility_message(data: bytes, source: IPv6Address, destination: IPv6Ad
         raise WireError("truncated", f"{len(data)} bytes of a Mobility Header of {size}")
     if len(data) > size:
         raise WireError("trailing-bytes", f"{len(data) - size} bytes behind the Mobility Header")
-    if _checksum(data, source, destination):
+    if _sum(data, source, destination) % _WORDS:
         raise WireError("bad-checksum", f"Mobility Header type {message_type}")
-    known = KNOWN_MESSAGES.get(message_type)
+    known, data = KNOWN_MESSAGES.get(message_type), data[_HEADER.size :]
     if known is None:
-        return UnknownMobilityMessage(message_type, data[_HEADER.size :])
+        return UnknownMobilityMessage(message_type, data)
     if payload_protocol != NO_NEXT_HEADER:
         raise WireError("bad-payload-protocol", str(payload_protocol))
-    if size - _HEADER.size < known.fixed_size:
+    if len(data) < known.fixed_size:
         raise WireError("bad-header-length", f"{size} bytes for a Mobility Header of type {message_type}")
-    return known.read_data(Reader(data, _HEADER.size))
+    return known.read_data(data)
 
 
-def _checksum(header: bytes, source: IPv6Address, destination: IPv6Address) -> int:
-    # The pseudo-header counts as the sum of its numbers: the checksum does not mind where in it 16-bit words stand.
-    return internet_checksum(header, int(source) + int(destination) + len(header) + MOBILITY_HEADER_PROTOCOL)
+def _sum(message: bytes, source: IPv6Address, destination: IPv6Address) -> int:
+    """A number that leaves the same rest as the sum of the 16-bit words of pseudo-header and message (RFC 8200 8.1).
+
+    The Internet checksum is about that rest (RFC 1071), and a number leaves the same one as the sum of its words.
+    """
+    return int.from_bytes(message, "big") + int(source) + int(destination) + len(message) + MOBILITY_HEADER_PROTOCOL

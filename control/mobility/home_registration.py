@@ -100,7 +100,7 @@ class RegistrationOutcome(Record, frozen=True):
     decided_at: float
 
 
-class _Request:
+class _Request(Record, frozen=True):
     """A Binding Update with what is known around it.
 
     Attributes:
@@ -109,34 +109,15 @@ class _Request:
         care_of_address: where the node says that it is.
         identity: who asks, None if nobody was authenticated.
         now: wall-clock seconds since the epoch.
-        has_nonce_indices: whether it is for correspondent nodes.
         dns_update: its wish for a DNS update, if any.
     """
 
-    __slots__ = ("care_of_address", "dns_update", "has_nonce_indices", "home_address", "identity", "now", "update")
-
-    def __init__(
-        self,
-        update: BindingUpdate,
-        home_address: IPv6Address,
-        source: IPv6Address,
-        identity: str | None,
-        now: float,
-    ) -> None:
-        self.update = update
-        self.home_address = home_address
-        self.care_of_address = source
-        self.identity = identity
-        self.now = now
-        self.has_nonce_indices = False
-        self.dns_update: DnsUpdate | None = None
-        for option in reversed(update.options):  # of several of a kind the first counts
-            if isinstance(option, AlternateCareOfAddress):
-                self.care_of_address = option.care_of_address
-            elif isinstance(option, NonceIndices):
-                self.has_nonce_indices = True
-            elif isinstance(option, DnsUpdate):
-                self.dns_update = option
+    update: BindingUpdate
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    identity: str | None
+    now: float
+    dns_update: DnsUpdate | None
 
     def discard(self, reason: str) -> RegistrationOutcome:
         return self.outcome(None, Change.NONE, None, None, reason)
@@ -247,11 +228,19 @@ class HomeRegistration:
                 None if none did, in which case it is discarded (RFC 6275 section 5.1).
             now: wall-clock seconds since the epoch.
         """
-        request = _Request(binding_update, home_address, care_of_address, authenticated_identity, now)
+        alternate, has_nonce_indices, dns_update = care_of_address, False, None
+        for option in reversed(binding_update.options):  # of several of a kind the first counts
+            if isinstance(option, AlternateCareOfAddress):
+                alternate = option.care_of_address
+            elif isinstance(option, NonceIndices):
+                has_nonce_indices = True
+            elif isinstance(option, DnsUpdate):
+                dns_update = option
+        request = _Request(binding_update, home_address, alternate, authenticated_identity, now, dns_update)
         if authenticated_identity is None:
             return request.discard("unauthenticated")
         # As numbers, which compare in a tenth of the time.
-        home, source, claimed = int(home_address), int(care_of_address), int(request.care_of_address)
+        home, source, claimed = int(home_address), int(care_of_address), int(alternate)
         if not is_unicast_routable(home):
             return request.discard("bad-home-address")
         if not is_unicast(source):
@@ -267,7 +256,7 @@ class HomeRegistration:
             if binding is not None and owned:
                 return request.reject(_Status.REGISTRATION_TYPE_CHANGE_DISALLOWED)
             return request.discard("not-a-home-registration")
-        if request.has_nonce_indices:
+        if has_nonce_indices:
             return request.discard("nonce-indices-in-home-registration")
         if not owned:
             return request.reject(_Status.ADMINISTRATIVELY_PROHIBITED)
@@ -335,7 +324,7 @@ class HomeRegistration:
             lifetime_units=0,
             key_management=self._keeps_key_management(request),
             mobile_router=request.update.mobile_router and self._mobile_networks is not None,
-            options=_dns_update_reply(request.dns_update),
+            options=self._options_of_answer(request),
         )
         return request.outcome(acknowledgement, Change.REMOVE, binding, binding, "deregistered")
 
@@ -376,17 +365,11 @@ class HomeRegistration:
             lifetime_units=granted,
             key_management=binding.key_management,
             mobile_router=bool(networks),
-            options=self._refresh_advice(granted) + _dns_update_reply(request.dns_update),
+            options=self._options_of_answer(request, granted),
         )
         if previous is not None and _same_tunnel(previous, binding):
             return request.outcome(acknowledgement, Change.REFRESH, binding, previous, "refreshed")
         return request.outcome(acknowledgement, Change.INSTALL, binding, previous, "registered")
-
-    def _prefix_of(self, home_address: IPv6Address) -> HomePrefix | None:
-        for prefix in self._prefixes:
-            if home_address in prefix.network:
-                return prefix
-        return None
 
     def _grant(self, request: _Request) -> tuple[int, BindingAcknowledgementStatus]:
         """The lifetime in units, 0 for a home address of another subnet, and the status that goes with it.
@@ -394,8 +377,10 @@ class HomeRegistration:
         It is not above the wish, the policy or the rest of the prefix's valid lifetime. The status is 1 if the prefix
         is deprecated within the binding's lifetime or invalid at its end (RFC 6275 section 10.3.1).
         """
-        prefix = self._prefix_of(request.home_address)
-        if prefix is None:
+        for prefix in self._prefixes:
+            if request.home_address in prefix.network:
+                break
+        else:
             return 0, _Status.NOT_HOME_SUBNET
         valid = _units_until(prefix.valid_until, request.now)
         granted = min(request.update.lifetime_units, self._max_lifetime_units, valid)
@@ -428,10 +413,15 @@ class HomeRegistration:
             return False
         return self._keyed_by_hand is None or not self._keyed_by_hand(request.identity or "")
 
-    def _refresh_advice(self, granted: int) -> tuple[MobilityOption, ...]:
-        if self._refresh_advice_units is None or not 0 < self._refresh_advice_units < granted:
-            return ()
-        return (BindingRefreshAdvice(self._refresh_advice_units),)
+    def _options_of_answer(self, request: _Request, granted: int = 0) -> tuple[MobilityOption, ...]:
+        """A wish for a DNS update is answered (RFC 5026 section 6), with a refusal: this home agent updates no DNS."""
+        options: tuple[MobilityOption, ...] = ()
+        if self._refresh_advice_units is not None and 0 < self._refresh_advice_units < granted:
+            options = (BindingRefreshAdvice(self._refresh_advice_units),)
+        wish = request.dns_update
+        if wish is not None:
+            options += (DnsUpdate(wish.name, wish.remove, DnsUpdateStatus.ADMINISTRATIVELY_PROHIBITED),)
+        return options
 
 
 def _units_until(deadline: float, now: float) -> int:
@@ -447,10 +437,3 @@ def _same_tunnel(previous: Binding, binding: Binding) -> bool:
         binding.home_agent,
         binding.mobile_networks,
     )
-
-
-def _dns_update_reply(wish: DnsUpdate | None) -> tuple[MobilityOption, ...]:
-    """A wish for a DNS update is answered (RFC 5026 section 6), with a refusal: this home agent updates no DNS."""
-    if wish is None:
-        return ()
-    return (DnsUpdate(wish.name, wish.remove, DnsUpdateStatus.ADMINISTRATIVELY_PROHIBITED),)

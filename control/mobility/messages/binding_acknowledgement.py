@@ -9,7 +9,6 @@ from typing import ClassVar, Self
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
 from control.records import Record
-from control.wire import Reader
 
 _FIXED = Struct(">BBHH")  # status, flags, sequence number, lifetime
 _KEY_MANAGEMENT = 0x80
@@ -79,14 +78,14 @@ class BindingAcknowledgement(Record, frozen=True):
         return _FIXED.pack(self.status, flags, self.sequence_number, self.lifetime_units)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the message data and its options; raises WireError."""
-        status, flags, sequence_number, lifetime_units = reader.fields(_FIXED)
+    def read_data(cls, data: bytes) -> Self:
+        """Take the message data, not shorter than ``fixed_size``, apart; raises WireError."""
+        status, flags, sequence_number, lifetime_units = _FIXED.unpack_from(data)
         return cls(
             status=status,
             sequence_number=sequence_number,
             lifetime_units=lifetime_units,
             key_management=bool(flags & _KEY_MANAGEMENT),
             mobile_router=bool(flags & _MOBILE_ROUTER),
-            options=read_options(reader),
+            options=read_options(data, cls.fixed_size),
         )

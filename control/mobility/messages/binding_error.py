@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
 from control.records import Record
-from control.wire import Reader, ipv6_address
+from control.wire import ipv6_address
 
 _FIXED = Struct(">Bx16s")  # status, reserved, home address
 
@@ -43,7 +43,7 @@ class BindingError(Record, frozen=True):
         return _FIXED.pack(self.status, self.home_address.packed)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the message data and its options; raises WireError."""
-        status, home_address = reader.fields(_FIXED)
-        return cls(status, ipv6_address(home_address), read_options(reader))
+    def read_data(cls, data: bytes) -> Self:
+        """Take the message data, not shorter than ``fixed_size``, apart; raises WireError."""
+        status, home_address = _FIXED.unpack_from(data)
+        return cls(status, ipv6_address(home_address), read_options(data, cls.fixed_size))

@@ -7,7 +7,6 @@ from typing import ClassVar, Self
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
 from control.records import Record
-from control.wire import Reader
 
 
 class BindingRefreshRequest(Record, frozen=True):
@@ -23,7 +22,6 @@ class BindingRefreshRequest(Record, frozen=True):
         return bytes(2)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the message data and its options; raises WireError."""
-        reader.skip(2)
-        return cls(read_options(reader))
+    def read_data(cls, data: bytes) -> Self:
+        """Take the message data, not shorter than ``fixed_size``, apart; raises WireError."""
+        return cls(read_options(data, cls.fixed_size))

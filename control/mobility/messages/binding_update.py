@@ -8,7 +8,6 @@ from typing import ClassVar, Self
 from control.mobility.numbers import LIFETIME_UNIT_S, MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
 from control.records import Record
-from control.wire import Reader
 
 _FIXED = Struct(">HHH")  # sequence number, flags, lifetime
 _ACKNOWLEDGE = 0x8000
@@ -61,9 +60,9 @@ class BindingUpdate(Record, frozen=True):
         return _FIXED.pack(self.sequence_number, flags, self.lifetime_units)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the message data and its options; raises WireError."""
-        sequence_number, flags, lifetime_units = reader.fields(_FIXED)
+    def read_data(cls, data: bytes) -> Self:
+        """Take the message data, not shorter than ``fixed_size``, apart; raises WireError."""
+        sequence_number, flags, lifetime_units = _FIXED.unpack_from(data)
         return cls(
             sequence_number=sequence_number,
             lifetime_units=lifetime_units,
@@ -72,5 +71,5 @@ class BindingUpdate(Record, frozen=True):
             link_local=flags & _LINK_LOCAL != 0,
             key_management=flags & _KEY_MANAGEMENT != 0,
             mobile_router=flags & _MOBILE_ROUTER != 0,
-            options=read_options(reader),
+            options=read_options(data, cls.fixed_size),
         )

@@ -12,10 +12,11 @@ from typing import ClassVar, Self
 from control.mobility.numbers import MobilityHeaderType
 from control.mobility.options import MobilityOption, read_options
 from control.records import Record
-from control.wire import Reader
+from control.wire import WireError, ipv6_address
 
 _FIXED = Struct(">BB")  # number of addresses, flags
 _BOOTSTRAP = 0x80
+_ADDRESS_SIZE = 16
 
 
 class HomeAgentSwitch(Record, frozen=True):
@@ -42,8 +43,13 @@ class HomeAgentSwitch(Record, frozen=True):
         return data
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the message data and its options; raises WireError."""
-        count, flags = reader.fields(_FIXED)
-        addresses = tuple(reader.ipv6() for _ in range(count))
-        return cls(addresses, bool(flags & _BOOTSTRAP), read_options(reader))
+    def read_data(cls, data: bytes) -> Self:
+        """Take the message data, not shorter than ``fixed_size``, apart; raises WireError."""
+        count, flags = _FIXED.unpack_from(data)
+        end = _FIXED.size + count * _ADDRESS_SIZE
+        if end > len(data):
+            raise WireError("truncated", f"{len(data)} bytes for {count} addresses")
+        addresses = (
+            ipv6_address(data[start : start + _ADDRESS_SIZE]) for start in range(_FIXED.size, end, _ADDRESS_SIZE)
+        )
+        return cls(tuple(addresses), bool(flags & _BOOTSTRAP), read_options(data, end))

@@ -8,9 +8,8 @@ from typing import ClassVar, Self
 from control.mobility.messages.fields import exactly
 from control.mobility.options import MobilityOption, read_options
 from control.records import Record
-from control.wire import Reader
 
-_NONCE_INDEX = Struct(">H")
+_TEST = Struct(">H8s8s")  # nonce index, cookie, keygen token
 
 
 class TestInitMessage(Record, frozen=True):
@@ -30,10 +29,9 @@ class TestInitMessage(Record, frozen=True):
         return bytes(2) + exactly(self.cookie, 8)
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the message data and its options; raises WireError."""
-        reader.skip(2)
-        return cls(reader.take(8), read_options(reader))
+    def read_data(cls, data: bytes) -> Self:
+        """Take the message data, not shorter than ``fixed_size``, apart; raises WireError."""
+        return cls(data[2:10], read_options(data, cls.fixed_size))
 
 
 class TestMessage(Record, frozen=True):
@@ -56,9 +54,10 @@ class TestMessage(Record, frozen=True):
 
     def fixed_data(self) -> bytes:
         """The fixed part of the message data; raises WireError or struct.error if a field does not fit."""
-        return _NONCE_INDEX.pack(self.nonce_index) + exactly(self.cookie, 8) + exactly(self.keygen_token, 8)
+        return _TEST.pack(self.nonce_index, exactly(self.cookie, 8), exactly(self.keygen_token, 8))
 
     @classmethod
-    def read_data(cls, reader: Reader) -> Self:
-        """Read the message data and its options; raises WireError."""
-        return cls(reader.u16(), reader.take(8), reader.take(8), read_options(reader))
+    def read_data(cls, data: bytes) -> Self:
+        """Take the message data, not shorter than ``fixed_size``, apart; raises WireError."""
+        nonce_index, cookie, keygen_token = _TEST.unpack_from(data)
+        return cls(nonce_index, cookie, keygen_token, read_options(data, cls.fixed_size))

@@ -18,7 +18,7 @@ from control.mobility.options.mobile_network_prefix import MobileNetworkPrefix
 from control.mobility.options.mobile_node_identifier import MobileNodeIdentifier
 from control.mobility.options.nonce_indices import NonceIndices
 from control.mobility.options.unknown import UnknownMobilityOption
-from control.wire import Reader, WireError, Writer
+from control.wire import WireError, Writer
 
 _KnownOption: TypeAlias = (
     AlternateCareOfAddress
@@ -62,16 +62,15 @@ def find_option(options: Iterable[MobilityOption], wanted: type[_OptionT]) -> _O
     return None
 
 
-def read_options(reader: Reader) -> tuple[MobilityOption, ...]:
-    """Read all options to the end of ``reader``, without the padding.
+def read_options(data: bytes, offset: int) -> tuple[MobilityOption, ...]:
+    """The options from ``offset`` to the end of a message, without the padding.
 
     Raises:
         WireError: an option overruns the message or has the wrong length, or something follows a Binding
             Authorization Data option (``authorization-not-last``).
     """
     options: list[MobilityOption] = []
-    data = reader.rest()
-    offset, size = 0, len(data)
+    size = len(data)
     while offset < size:
         option_type = data[offset]
         if option_type == _PAD1:
@@ -83,19 +82,16 @@ def read_options(reader: Reader) -> tuple[MobilityOption, ...]:
             raise WireError("truncated", f"mobility option {option_type}")
         if option_type == _PADN:
             continue
-        options.append(_read_option(option_type, data[start:offset]))
+        known = _KNOWN_OPTIONS.get(option_type)
+        if known is None:
+            options.append(UnknownMobilityOption(option_type, data[start:offset]))
+        elif offset - start in known.data_sizes:
+            options.append(known.read_data(data[start:offset]))
+        else:
+            raise WireError("bad-option-length", f"mobility option {option_type} of {offset - start} bytes")
         if option_type == _AUTHORIZATION and offset < size:
             raise WireError("authorization-not-last", f"{size - offset} bytes follow")
     return tuple(options)
-
-
-def _read_option(option_type: int, data: bytes) -> MobilityOption:
-    known = _KNOWN_OPTIONS.get(option_type)
-    if known is None:
-        return UnknownMobilityOption(option_type, data)
-    if len(data) not in known.data_sizes:
-        raise WireError("bad-option-length", f"mobility option {option_type} of {len(data)} bytes")
-    return known.read_data(data)
 
 
 def encode_options(options: Sequence[MobilityOption], start: int) -> bytes:
