@@ -5,6 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
+from control.records import Record
+
 IpAddress = IPv4Address | IPv6Address
 
 IKE_PORT = 500
@@ -43,7 +45,7 @@ class SocketAddress(NamedTuple):
         return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
 
 
-class Datagram(NamedTuple):
+class Datagram(Record, frozen=True):
     """One UDP payload for the caller to send.
 
     Attributes:

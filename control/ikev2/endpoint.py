@@ -181,22 +181,22 @@ class IkeEndpoint:
             if header is None:
                 continue
             # This side's SPI is the one that the sender did not choose.
-            remote_spi, local_spi, exchange, from_initiator, is_response, _ = header
-            if not from_initiator:
+            local_spi, remote_spi = header.initiator_spi, header.responder_spi
+            if header.is_initiator:
                 local_spi, remote_spi = remote_spi, local_spi
             if local_spi in opened:
                 _take(opened, now)
             sa = by_spi.get(local_spi)
             if (
                 sa is None
-                or sa.is_initiator is from_initiator
-                or (sa.remote_spi != remote_spi and exchange != _IKE_SA_INIT)
+                or sa.is_initiator is header.is_initiator
+                or (sa.remote_spi != remote_spi and header.exchange != _IKE_SA_INIT)
             ):
                 self._refuse_unknown_spi(header, local, remote, now)
                 continue
-            if not is_response:
+            if not header.is_response:
                 message: Opened | None = open_request(sa, header, data, local, remote, now)
-            elif exchange == _IKE_SA_INIT:
+            elif header.exchange == _IKE_SA_INIT:
                 message = init.open_response(sa, header, data, local, remote, now)
             else:
                 message = open_response(sa, header, data, local, remote, now)

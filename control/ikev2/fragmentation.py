@@ -7,7 +7,7 @@ all half-open IKE SAs together have to do with the configuration's ``fragment_me
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from control.ikev2.cipher import MessageCipher
 from control.ikev2.message import (
@@ -20,6 +20,7 @@ from control.ikev2.message import (
 )
 from control.ikev2.payload_chain import PAYLOAD_HEADER_SIZE
 from control.ikev2.states import State
+from control.records import Record
 
 if TYPE_CHECKING:
     from control.ikev2.sa import IkeSa
@@ -34,7 +35,7 @@ MIN_FRAGMENT_SIZE = 512
 _OVERHEAD = HEADER_SIZE + PAYLOAD_HEADER_SIZE + FRAGMENT_HEADER_SIZE
 
 
-class OpenedMessage(NamedTuple):
+class OpenedMessage(Record, frozen=True):
     """The authentic contents of a protected message.
 
     Attributes:

@@ -7,6 +7,7 @@ import random
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from control.ikev2.events import IkeEstablished, IkeFailed, PeerAlive
 from control.ikev2.fragmentation import MAX_CONTENT, MAX_FRAGMENTS, MIN_FRAGMENT_SIZE, seal_fragments
@@ -430,9 +431,9 @@ def test_no_fault_of_the_path_breaks_anything(pair, faults, limit, size):
         if fault == "later":
             late.append(datagram)
         elif fault == "alter":
-            network.deliver(datagram._replace(data=damaged(datagram.data, index, mask)))
+            network.deliver(replace(datagram, data=damaged(datagram.data, index, mask)))
         elif fault == "shorten":
-            network.deliver(datagram._replace(data=datagram.data[: index % len(datagram.data)]))
+            network.deliver(replace(datagram, data=datagram.data[: index % len(datagram.data)]))
         elif fault == "double":
             network.deliver(datagram)
         while fault != "later" and late:

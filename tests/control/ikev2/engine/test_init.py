@@ -244,7 +244,7 @@ def first_request(pair, *payloads, **header):
     pair.connect()
     (datagram,) = pair.network.gather()
     message = parse_message(datagram.data)
-    return encode_message(Message(message.header._replace(**header), payloads or message.payloads))
+    return encode_message(Message(structs.replace(message.header, **header), payloads or message.payloads))
 
 
 def feed(pair, data):
@@ -310,10 +310,10 @@ def test_requests_for_forgotten_sas_are_told_so_at_a_limited_rate(pair):
     assert len(replies) == 5
     answered = parse_message(replies[0].data)
     assert answered.payloads == (NotifyPayload(NotifyType.INVALID_IKE_SPI),)
-    assert answered.header == header._replace(is_response=True, is_initiator=False)
+    assert answered.header == structs.replace(header, is_response=True, is_initiator=False)
     pair.network.now += 0.5
     assert sum(len(feed(pair, data)) for _ in range(20)) == 2
-    response = encode_message(Message(header._replace(is_response=True), ()))
+    response = encode_message(Message(structs.replace(header, is_response=True), ()))
     pair.network.now += 10
     assert feed(pair, response) == []
 

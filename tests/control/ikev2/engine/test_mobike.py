@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
+from msgspec import structs
 
 from control.ikev2.address import SocketAddress
 from control.ikev2.events import AddressUpdated, AddressUpdateRefused, IkeClosed, PeerAddressChanged, PeerAlive
@@ -213,9 +214,9 @@ def test_a_nat_on_the_way_is_found_where_none_is_allowed(pair):
 
     def translate(datagram):
         if datagram.local.address == NEW:
-            datagram = datagram._replace(local=SocketAddress(NEWER))
+            datagram = structs.replace(datagram, local=SocketAddress(NEWER))
         elif datagram.remote.address == NEWER:
-            datagram = datagram._replace(remote=SocketAddress(NEW))
+            datagram = structs.replace(datagram, remote=SocketAddress(NEW))
         original(datagram)
 
     pair.network.deliver = translate
@@ -238,9 +239,9 @@ def test_a_nat_that_turns_up_is_noted(pair):
 
     def translate(datagram):
         if datagram.local.address == NEW:
-            datagram = datagram._replace(local=SocketAddress(NEWER, 9999))
+            datagram = structs.replace(datagram, local=SocketAddress(NEWER, 9999))
         elif datagram.remote.address == NEWER:
-            datagram = datagram._replace(remote=SocketAddress(NEW, 4500))
+            datagram = structs.replace(datagram, remote=SocketAddress(NEW, 4500))
         original(datagram)
 
     pair.network.deliver = translate

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address
 
 import pytest
+from msgspec.structs import replace
 
 from control.ikev2.address import SocketAddress
 from control.ikev2.events import IkeClosed, PeerAlive
@@ -46,7 +47,7 @@ def test_the_request_under_way_is_sent_to_the_new_address_at_once(pair):
     (lost,) = pair.network.take(pair.agent)
     agent.move(pair.network.now, remote=NEW)
     (again,) = pair.network.take(pair.agent)
-    assert again == lost._replace(remote=NEW)
+    assert again == replace(lost, remote=NEW)
 
 
 def test_the_new_address_gets_all_tries(pair):

@@ -10,6 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from control.ikev2.address import IKE_PORT, NAT_TRAVERSAL_PORT, Datagram, SocketAddress
 from control.ikev2.events import ChildEstablished, IkeClosed, IkeRekeyed, PeerAddressChanged
@@ -47,11 +48,11 @@ class Nat:
             address = ip_address(OUTSIDE[hidden.version] % self.boots)
             mapped = SocketAddress(address, 20_000 + len(self.outside))
             local = self.outside.setdefault((datagram.local, datagram.remote), mapped)
-            self.hand_over(datagram._replace(local=local))
+            self.hand_over(replace(datagram, local=local))
         else:
             for (inside, far), outside in self.outside.items():
                 if (outside, far) == (datagram.remote, datagram.local):
-                    self.hand_over(datagram._replace(remote=inside))
+                    self.hand_over(replace(datagram, remote=inside))
 
     def hand_over(self, datagram: Datagram) -> None:
         if datagram.data != KEEPALIVE:  # the socket keeps those to itself
@@ -380,7 +381,7 @@ def test_a_forged_answer_to_ike_sa_init_may_only_change_the_port(pair):
     (answer,) = pair.network.take(pair.node)
     right = parse_message(answer.data).payloads
     (said,) = [each.data for each in right if isinstance(each, NotifyPayload) and each.type == DETECTION[0]]
-    pair.network.deliver(answer._replace(data=answer.data.replace(said, bytes(20))))
+    pair.network.deliver(replace(answer, data=answer.data.replace(said, bytes(20))))
     assert sa.remote == pair.node.address._replace(port=NAT_TRAVERSAL_PORT)
     pair.network.run()
     assert not sa.is_established
