@@ -139,7 +139,8 @@ def take_over_all(scene: Scene, link: Link, key_pairs: int = 0) -> Run:
     run = Run(scene, agent, link, now)
     agent.prepare(key_pairs)
     nodes = [
-        NodeToRecover(node.identity, node.home_address, care_of_address)
+        # As a daemon does, which asks its directory which home address a node shall have.
+        NodeToRecover(node.identity, agent.directory.assign(node.identity, node.home_address), care_of_address)
         for care_of_address, node in scene.nodes.items()
     ]
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from enum import auto
 from ipaddress import IPv6Address
 
-from control.records import HashedByIdentity, Record
+from control.records import HashedByIdentity, MutableRecord, Record
 
 
 class JobState(HashedByIdentity):
@@ -61,9 +61,6 @@ class SwitchTimeouts(Record, frozen=True):
     maximum_s: float = 20.0
 
 
-_DEFAULT_TIMEOUTS = SwitchTimeouts()
-
-
 def init_tries(attempt: int | None, tries: int) -> int:
     """How often an attempt sends its IKE_SA_INIT.
 
@@ -77,7 +74,7 @@ def init_tries(attempt: int | None, tries: int) -> int:
     return tries if attempt is None else min(1 + 2 * attempt, tries)
 
 
-class RebootstrapJob:
+class RebootstrapJob(MutableRecord, eq=False):
     """One attempt to bring one node back.
 
     Attributes:
@@ -85,62 +82,35 @@ class RebootstrapJob:
         home_address: the address the node keeps or is given by this job.
         care_of_address: where the node was last seen.
         new_home_address: whether ``home_address`` has to be told to the node (its old one has another prefix).
-        answered: whether the node has proved its identity in this attempt.
         switch: whether a Home Agent Switch is needed; False when only the security associations are to be renewed
             with a node that is already registered here, as after a restart.
-        attempt: which one this is, from 1; None for the last that will be made.
         keyed: whether security associations with the node are there from the start, keyed by hand.
+        attempt: which one this is, from 1; None for the last that will be made.
+        timeouts: of the Home Agent Switch.
+        state: how far it is.
+        answered: whether the node has proved its identity in this attempt.
         finished: whether nothing more will happen.
+        failure: why it failed (a slug), None if it has not.
+        started_at: monotonic seconds, None before.
+        switches_sent: how many Home Agent Switch messages there were.
         next_timer: when :meth:`handle_timer` wants to be called (monotonic seconds), None for never.
     """
 
-    __slots__ = (
-        "_timeout",
-        "_timeouts",
-        "answered",
-        "attempt",
-        "care_of_address",
-        "failure",
-        "finished",
-        "home_address",
-        "identity",
-        "keyed",
-        "new_home_address",
-        "next_timer",
-        "started_at",
-        "state",
-        "switch",
-        "switches_sent",
-    )
-
-    def __init__(
-        self,
-        identity: str,
-        home_address: IPv6Address,
-        care_of_address: IPv6Address,
-        *,
-        new_home_address: bool = False,
-        switch: bool = True,
-        keyed: bool = False,
-        attempt: int | None = None,
-        timeouts: SwitchTimeouts | None = None,
-    ) -> None:
-        self.identity = identity
-        self.home_address = home_address
-        self.care_of_address = care_of_address
-        self.new_home_address = new_home_address
-        self.switch = switch
-        self.keyed = keyed
-        self.attempt = attempt
-        self.state = JobState.WAITING
-        self.answered = False
-        self.finished = False
-        self.failure: str | None = None
-        self.started_at: float | None = None
-        self.switches_sent = 0
-        self._timeouts = timeouts or _DEFAULT_TIMEOUTS
-        self._timeout = self._timeouts.initial_s
-        self.next_timer: float | None = None
+    identity: str
+    home_address: IPv6Address
+    care_of_address: IPv6Address
+    new_home_address: bool = False
+    switch: bool = True
+    keyed: bool = False
+    attempt: int | None = None
+    timeouts: SwitchTimeouts = SwitchTimeouts()
+    state: JobState = JobState.WAITING
+    answered: bool = False
+    finished: bool = False
+    failure: str | None = None
+    started_at: float | None = None
+    switches_sent: int = 0
+    next_timer: float | None = None
 
     def start(self, now: float) -> JobAction | None:
         """Begin: the caller opens IKEv2 towards the care-of address, unless there are keys already."""
@@ -188,8 +158,7 @@ class RebootstrapJob:
         """Repeat the Home Agent Switch when its time has come, or give up (RFC 5142 section 4.2)."""
         if self.next_timer is None or now < self.next_timer:
             return None
-        self._timeout *= 2
-        if self._timeout > self._timeouts.maximum_s:
+        if self._timeout_s() > self.timeouts.maximum_s:
             return self.failed("no-binding-update")
         return self._send_switch(now)
 
@@ -198,7 +167,10 @@ class RebootstrapJob:
         self.finished = True
         self.next_timer = None
 
+    def _timeout_s(self) -> float:
+        return self.timeouts.initial_s * 2.0**self.switches_sent
+
     def _send_switch(self, now: float) -> JobAction | None:
+        self.next_timer = now + self._timeout_s()
         self.switches_sent += 1
-        self.next_timer = now + self._timeout
         return JobAction.SEND_HOME_AGENT_SWITCH

@@ -79,7 +79,7 @@ class Takeover:
         Args:
             scheduler: says who is tried when.
             driver: carries out what jobs decide.
-            timeouts: see :class:`RebootstrapJob`.
+            timeouts: see :class:`RebootstrapJob`; None: the usual ones.
             sample_limit: most durations kept in ``handshake_s``.
             observe_handshake: told each of those durations.
             observe_recovery: told the seconds from the queueing of each recovered node to its registration.
@@ -88,7 +88,7 @@ class Takeover:
         self.failures: Counter[str] = Counter()
         self._scheduler = scheduler
         self._driver = driver
-        self._timeouts = timeouts
+        self._timeouts = timeouts or SwitchTimeouts()
         self._sample_limit = sample_limit
         self._observe_handshake = observe_handshake
         self._observe_recovery = observe_recovery

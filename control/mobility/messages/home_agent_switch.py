@@ -16,7 +16,7 @@ from control.wire import WireError, ipv6_address
 
 _FIXED = Struct(">BB")  # number of addresses, flags
 _BOOTSTRAP = 0x80
-_ADDRESS_SIZE = 16
+_ADDRESS = Struct("16s")
 
 
 class HomeAgentSwitch(Record, frozen=True):
@@ -46,10 +46,8 @@ class HomeAgentSwitch(Record, frozen=True):
     def read_data(cls, data: bytes) -> Self:
         """Take the message data, not shorter than ``fixed_size``, apart; raises WireError."""
         count, flags = _FIXED.unpack_from(data)
-        end = _FIXED.size + count * _ADDRESS_SIZE
+        end = _FIXED.size + count * _ADDRESS.size
         if end > len(data):
             raise WireError("truncated", f"{len(data)} bytes for {count} addresses")
-        addresses = (
-            ipv6_address(data[start : start + _ADDRESS_SIZE]) for start in range(_FIXED.size, end, _ADDRESS_SIZE)
-        )
-        return cls(tuple(addresses), bool(flags & _BOOTSTRAP), read_options(data, end))
+        addresses = tuple(ipv6_address(packed) for (packed,) in _ADDRESS.iter_unpack(data[_FIXED.size : end]))
+        return cls(addresses, bool(flags & _BOOTSTRAP), read_options(data, end))
