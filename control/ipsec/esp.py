@@ -43,7 +43,7 @@ class EspOutbound:
         sequence_number: the last one used.
     """
 
-    __slots__ = ("_cipher", "_may_cycle", "_random", "_spi", "sequence_number")
+    __slots__ = ("_association", "_cipher", "_random", "sequence_number")
 
     def __init__(self, security_association: SecurityAssociation, random: Callable[[int], bytes]) -> None:
         """Begin with sequence number 1.
@@ -52,12 +52,10 @@ class EspOutbound:
             security_association: algorithms and keys; its usage counters are left to the caller.
             random: gives that many unpredictable bytes, for the IVs of AES-CBC.
         """
-        sa = security_association
         self.sequence_number = 0
-        self._cipher = esp_cipher(sa.suite, sa.encryption_key, sa.integrity_key)
-        self._may_cycle = not sa.replay_window
+        self._association = security_association
+        self._cipher = esp_cipher(security_association.suite)
         self._random = random
-        self._spi = sa.spi
 
     def protect(self, payload: bytes, next_header: int) -> bytes:
         """The ESP packet that carries ``payload``.
@@ -69,28 +67,28 @@ class EspOutbound:
         Raises:
             EspError: ``sequence-exhausted``; the association must be replaced (RFC 4303 section 3.3.3).
         """
-        number = self.sequence_number + 1
+        association, cipher, number = self._association, self._cipher, self.sequence_number + 1
         if number > LAST_SEQUENCE_NUMBER:
-            if not self._may_cycle:
-                raise EspError("sequence-exhausted", f"SPI {self._spi:#010x}")
+            if association.replay_window:
+                raise EspError("sequence-exhausted", f"SPI {association.spi:#010x}")
             number = 0  # nobody looks for replays
         self.sequence_number = number
-        cipher = self._cipher
-        header = _HEADER.pack(self._spi, number)
+        header = _HEADER.pack(association.spi, number)
         padding = _PADDINGS[-(len(payload) + _TRAILER_SIZE) % cipher.alignment]
-        return header + cipher.seal(header, number, payload + padding + bytes((next_header,)), self._random)
+        plaintext = payload + padding + bytes((next_header,))
+        return header + cipher.seal(association, header, number, plaintext, self._random)
 
 
 class EspInbound:
     """Checks and opens what arrives under one security association."""
 
-    __slots__ = ("_cipher", "_spi", "_window")
+    __slots__ = ("_association", "_cipher", "_window")
 
     def __init__(self, security_association: SecurityAssociation) -> None:
-        sa = security_association
-        self._cipher = esp_cipher(sa.suite, sa.encryption_key, sa.integrity_key)
-        self._spi = sa.spi
-        self._window = ReplayWindow(sa.replay_window) if sa.replay_window else None
+        size = security_association.replay_window
+        self._association = security_association
+        self._cipher = esp_cipher(security_association.suite)
+        self._window = ReplayWindow(size) if size else None
 
     def unprotect(self, packet: bytes) -> tuple[int, bytes]:
         """The protocol number and the upper-layer packet inside an ESP packet (RFC 4303 section 3.4).
@@ -99,7 +97,7 @@ class EspInbound:
             EspError: ``truncated``, ``unknown-spi`` (not this association's), ``replay``, ``too-old``,
                 ``bad-length``, ``bad-icv``, ``bad-padding`` or ``dummy-packet``.
         """
-        cipher = self._cipher
+        association, cipher = self._association, self._cipher
         encrypted_size = len(packet) - _HEADER_SIZE - cipher.overhead
         if encrypted_size < _TRAILER_SIZE:
             raise EspError("truncated", f"{len(packet)} bytes")
@@ -107,13 +105,13 @@ class EspInbound:
             raise EspError("bad-length", f"{encrypted_size} bytes are no whole number of blocks")
         header = packet[:_HEADER_SIZE]
         spi, number = _HEADER.unpack(header)
-        if spi != self._spi:
+        if spi != association.spi:
             raise EspError("unknown-spi")
         window = self._window
         refusal = None if window is None else window.check(number)
         if refusal is not None:
             raise EspError(refusal, f"sequence number {number}")
-        plaintext = cipher.open(header, packet[_HEADER_SIZE:])
+        plaintext = cipher.open(association, header, packet[_HEADER_SIZE:])
         if window is not None:
             window.accept(number)
         pad_length, next_header = plaintext[-_TRAILER_SIZE:]

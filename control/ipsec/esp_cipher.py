@@ -5,7 +5,6 @@ AES-GCM (RFC 4106), ChaCha20-Poly1305 (RFC 7634), AES-CBC (RFC 3602) and NULL (R
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Callable
 from typing import Protocol
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CBC
 
 from control.ipsec.algorithms import CipherSuite, EncryptionAlgorithm, IntegrityAlgorithm
 from control.ipsec.errors import EspError
+from control.ipsec.security_association import SecurityAssociation
 
 _SALT_SIZE = 4
 _IV_SIZE = 8
@@ -26,9 +26,9 @@ _AES_BLOCK_SIZE = 16
 _ESP_ALIGNMENT = 4  # the Next Header field ends on a 4-byte boundary (RFC 4303 section 2.4)
 
 _HASHES = {
-    IntegrityAlgorithm.HMAC_SHA2_256_128: hashlib.sha256,
-    IntegrityAlgorithm.HMAC_SHA2_384_192: hashlib.sha384,
-    IntegrityAlgorithm.HMAC_SHA2_512_256: hashlib.sha512,
+    IntegrityAlgorithm.HMAC_SHA2_256_128: "sha256",
+    IntegrityAlgorithm.HMAC_SHA2_384_192: "sha384",
+    IntegrityAlgorithm.HMAC_SHA2_512_256: "sha512",
 }
 
 
@@ -36,7 +36,7 @@ Random = Callable[[int], bytes]
 
 
 class EspCipher(Protocol):
-    """One cipher suite with its keys.
+    """What one cipher suite does; the keys are those of the association.
 
     Attributes:
         alignment: what the plaintext, padding included, must be a multiple of.
@@ -46,17 +46,20 @@ class EspCipher(Protocol):
     alignment: int
     overhead: int
 
-    def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
+    def seal(
+        self, keys: SecurityAssociation, header: bytes, sequence_number: int, plaintext: bytes, random: Random
+    ) -> bytes:
         """IV, ciphertext and integrity check value.
 
         Args:
+            keys: the association, of this suite.
             header: SPI and sequence number, authenticated as well.
             sequence_number: never the same twice.
             plaintext: a multiple of ``alignment``.
             random: gives that many unpredictable bytes, for ciphers whose IV must be.
         """
 
-    def open(self, header: bytes, body: bytes) -> bytes:
+    def open(self, keys: SecurityAssociation, header: bytes, body: bytes) -> bytes:
         """The plaintext of what :meth:`seal` made.
 
         ``body`` is at least ``overhead`` bytes, and what exceeds them a multiple of ``alignment``.
@@ -67,29 +70,26 @@ class EspCipher(Protocol):
 
 
 class Integrity:
-    """A keyed, truncated HMAC (RFC 4868)."""
+    """A truncated HMAC (RFC 4868)."""
 
-    __slots__ = ("_keyed", "size")
+    __slots__ = ("_hash", "size")
 
-    def __init__(self, algorithm: IntegrityAlgorithm, key: bytes, size: int) -> None:
-        self._keyed = hmac.new(key, digestmod=_HASHES[algorithm])
+    def __init__(self, algorithm: IntegrityAlgorithm, size: int) -> None:
+        self._hash = _HASHES[algorithm]
         self.size = size
 
-    def check_value(self, *parts: bytes) -> bytes:
-        """The integrity check value over ``parts`` one after the other."""
-        state = self._keyed.copy()
-        for part in parts:
-            state.update(part)
-        return state.digest()[: self.size]
+    def check_value(self, key: bytes, content: bytes) -> bytes:
+        """The integrity check value of ``content``."""
+        return hmac.digest(key, content, self._hash)[: self.size]
 
-    def verify(self, header: bytes, body: bytes) -> bytes:
+    def verify(self, key: bytes, header: bytes, body: bytes) -> bytes:
         """``body`` without the check value at its end.
 
         Raises:
             EspError: ``bad-icv``.
         """
         content = body[: -self.size]
-        if not hmac.compare_digest(self.check_value(header, content), body[-self.size :]):
+        if not hmac.compare_digest(self.check_value(key, header + content), body[-self.size :]):
             raise EspError("bad-icv")
         return content
 
@@ -104,25 +104,28 @@ class CombinedModeCipher:
     every few minutes would hold all the time, and 5 microseconds to make.
     """
 
-    __slots__ = ("_algorithm", "_key", "_salt")
+    __slots__ = ("_algorithm",)
 
     alignment = _ESP_ALIGNMENT
     overhead = _IV_SIZE + _TAG_SIZE
 
-    def __init__(self, algorithm: type[AESGCM | ChaCha20Poly1305], key: bytes) -> None:
+    def __init__(self, algorithm: type[AESGCM | ChaCha20Poly1305]) -> None:
         self._algorithm = algorithm
-        self._key = key[:-_SALT_SIZE]
-        self._salt = key[-_SALT_SIZE:]
 
-    def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
+    def seal(
+        self, keys: SecurityAssociation, header: bytes, sequence_number: int, plaintext: bytes, random: Random
+    ) -> bytes:
         """See :meth:`EspCipher.seal`."""
+        key = keys.encryption_key
         iv = sequence_number.to_bytes(_IV_SIZE, "big")
-        return iv + self._algorithm(self._key).encrypt(self._salt + iv, plaintext, header)
+        return iv + self._algorithm(key[:-_SALT_SIZE]).encrypt(key[-_SALT_SIZE:] + iv, plaintext, header)
 
-    def open(self, header: bytes, body: bytes) -> bytes:
+    def open(self, keys: SecurityAssociation, header: bytes, body: bytes) -> bytes:
         """See :meth:`EspCipher.open`."""
+        key = keys.encryption_key
+        nonce = key[-_SALT_SIZE:] + body[:_IV_SIZE]
         try:
-            return self._algorithm(self._key).decrypt(self._salt + body[:_IV_SIZE], body[_IV_SIZE:], header)
+            return self._algorithm(key[:-_SALT_SIZE]).decrypt(nonce, body[_IV_SIZE:], header)
         except InvalidTag:
             raise EspError("bad-icv") from None
 
@@ -130,26 +133,27 @@ class CombinedModeCipher:
 class CbcCipher:
     """AES-CBC with an unpredictable 16-byte IV (RFC 3602), then HMAC over all of it."""
 
-    __slots__ = ("_aes", "_integrity", "overhead")
+    __slots__ = ("_integrity", "overhead")
 
     alignment = _AES_BLOCK_SIZE
 
-    def __init__(self, key: bytes, integrity: Integrity) -> None:
-        self._aes = AES(key)
+    def __init__(self, integrity: Integrity) -> None:
         self._integrity = integrity
         self.overhead = _AES_BLOCK_SIZE + integrity.size
 
-    def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
+    def seal(
+        self, keys: SecurityAssociation, header: bytes, sequence_number: int, plaintext: bytes, random: Random
+    ) -> bytes:
         """See :meth:`EspCipher.seal`."""
         iv = random(_AES_BLOCK_SIZE)
-        encryptor = Cipher(self._aes, CBC(iv)).encryptor()
+        encryptor = Cipher(AES(keys.encryption_key), CBC(iv)).encryptor()
         content = iv + encryptor.update(plaintext) + encryptor.finalize()
-        return content + self._integrity.check_value(header, content)
+        return content + self._integrity.check_value(keys.integrity_key, header + content)
 
-    def open(self, header: bytes, body: bytes) -> bytes:
+    def open(self, keys: SecurityAssociation, header: bytes, body: bytes) -> bytes:
         """See :meth:`EspCipher.open`."""
-        content = self._integrity.verify(header, body)
-        decryptor = Cipher(self._aes, CBC(content[:_AES_BLOCK_SIZE])).decryptor()
+        content = self._integrity.verify(keys.integrity_key, header, body)
+        decryptor = Cipher(AES(keys.encryption_key), CBC(content[:_AES_BLOCK_SIZE])).decryptor()
         return decryptor.update(content[_AES_BLOCK_SIZE:]) + decryptor.finalize()
 
 
@@ -164,22 +168,26 @@ class NullCipher:
         self._integrity = integrity
         self.overhead = integrity.size
 
-    def seal(self, header: bytes, sequence_number: int, plaintext: bytes, random: Random) -> bytes:
+    def seal(
+        self, keys: SecurityAssociation, header: bytes, sequence_number: int, plaintext: bytes, random: Random
+    ) -> bytes:
         """See :meth:`EspCipher.seal`."""
-        return plaintext + self._integrity.check_value(header, plaintext)
+        return plaintext + self._integrity.check_value(keys.integrity_key, header + plaintext)
 
-    def open(self, header: bytes, body: bytes) -> bytes:
+    def open(self, keys: SecurityAssociation, header: bytes, body: bytes) -> bytes:
         """See :meth:`EspCipher.open`."""
-        return self._integrity.verify(header, body)
+        return self._integrity.verify(keys.integrity_key, header, body)
 
 
-def esp_cipher(suite: CipherSuite, encryption_key: bytes, integrity_key: bytes) -> EspCipher:
-    """The cipher of a suite that :attr:`CipherSuite.is_complete`, with keys of its sizes."""
+_AES_GCM = CombinedModeCipher(AESGCM)
+_CHACHA20_POLY1305 = CombinedModeCipher(ChaCha20Poly1305)
+
+
+def esp_cipher(suite: CipherSuite) -> EspCipher:
+    """The cipher of a suite that :attr:`CipherSuite.is_complete`."""
     if suite.encryption is EncryptionAlgorithm.AES_GCM_16:
-        return CombinedModeCipher(AESGCM, encryption_key)
+        return _AES_GCM
     if suite.encryption is EncryptionAlgorithm.CHACHA20_POLY1305:
-        return CombinedModeCipher(ChaCha20Poly1305, encryption_key)
-    integrity = Integrity(suite.integrity, integrity_key, suite.integrity_check_size)
-    if suite.encryption is EncryptionAlgorithm.AES_CBC:
-        return CbcCipher(encryption_key, integrity)
-    return NullCipher(integrity)
+        return _CHACHA20_POLY1305
+    integrity = Integrity(suite.integrity, suite.integrity_check_size)
+    return CbcCipher(integrity) if suite.encryption is EncryptionAlgorithm.AES_CBC else NullCipher(integrity)

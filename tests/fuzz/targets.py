@@ -21,9 +21,10 @@ from control.ipsec.esp import EspInbound, EspOutbound
 from control.ipsec.esp_cipher import esp_cipher
 from control.ipsec.security_association import SecurityAssociation
 from control.mobility.extension_headers import build_from_mobile_node, parse_ipv6
-from control.mobility.header import _checksum, build_mobility_message, parse_mobility_message
+from control.mobility.header import build_mobility_message, parse_mobility_message
 from control.mobility.messages import BindingRefreshRequest, BindingUpdate, HomeAgentSwitch
-from control.wire import WireError
+from control.mobility.numbers import MOBILITY_HEADER_PROTOCOL
+from control.wire import WireError, internet_checksum, ipv6_pseudo_header
 from tests.control.ipsec.associations import association_between
 from tests.fuzz.ike_pair import AGENT, NODE, IkePair, conversation, opened_chains, sealed
 
@@ -103,11 +104,11 @@ def esp(data: bytes) -> None:
         for packet in (data, _SPI + data):
             with suppress(EspError):
                 inbound.unprotect(packet)
-        cipher = esp_cipher(suite, association.encryption_key, association.integrity_key)
+        cipher = esp_cipher(suite)
         header = _SPI + (7).to_bytes(4, "big")
         plaintext = data[: len(data) // cipher.alignment * cipher.alignment]
         with suppress(EspError):
-            inbound.unprotect(header + cipher.seal(header, 7, plaintext, bytes))
+            inbound.unprotect(header + cipher.seal(association, header, 7, plaintext, bytes))
 
 
 def mobility(data: bytes) -> None:
@@ -116,7 +117,8 @@ def mobility(data: bytes) -> None:
     if len(right) >= 8:
         right[1] = len(right) // 8 - 1
         right[4:6] = bytes(2)
-        right[4:6] = _checksum(right, _SOURCE, _DESTINATION).to_bytes(2, "big")
+        pseudo_header = ipv6_pseudo_header(_SOURCE, _DESTINATION, len(right), MOBILITY_HEADER_PROTOCOL)
+        right[4:6] = internet_checksum(pseudo_header + right).to_bytes(2, "big")
     for candidate in (data, bytes(right)):
         with suppress(WireError):
             build_mobility_message(parse_mobility_message(candidate, _SOURCE, _DESTINATION), _SOURCE, _DESTINATION)

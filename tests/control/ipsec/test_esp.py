@@ -268,9 +268,7 @@ def test_gcm_packet_of_draft_mcgrew_gcm_test(make_association: MakeAssociation) 
     ],
 )
 def test_rfc_4868_vectors(algorithm: IntegrityAlgorithm, key: bytes, data: bytes, expected: str) -> None:
-    integrity = Integrity(algorithm, key, len(expected) // 2)
-    for split in (0, 3, len(data)):
-        assert integrity.check_value(data[:split], data[split:]).hex() == expected
+    assert Integrity(algorithm, len(expected) // 2).check_value(key, data).hex() == expected
 
 
 def _no_randomness(size: int) -> bytes:
