@@ -106,12 +106,13 @@ def detect(
     if wanted is NatTraversal.OFF:
         return None
     sources, destinations = [], []
-    for each in payloads.notifications:
-        kind = each.type
-        if kind == _KIND_OF_SOURCE:
-            sources.append(each.data)
-        elif kind == _KIND_OF_DESTINATION:
-            destinations.append(each.data)
+    for each in payloads:
+        if each.__class__ is NotifyPayload:
+            kind = each.type
+            if kind == _KIND_OF_SOURCE:
+                sources.append(each.data)
+            elif kind == _KIND_OF_DESTINATION:
+                destinations.append(each.data)
     if not sources or not destinations:
         return None
     # The hashes are no secrets: anybody who sees the message can compute them.

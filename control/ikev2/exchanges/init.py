@@ -158,9 +158,9 @@ class OpenedInitResponse(MutableRecord):
         if handshake is None or sa.exchanges.current is not exchange:
             sa.environment.count("dropped-unexpected-response")
             return
-        header, payloads = self.message
+        payloads = self.message.payloads
         key_exchange = payloads.first(KeyExchangePayload)
-        if key_exchange is not None and header.responder_spi != ZERO_SPI:
+        if key_exchange is not None and self.message.header.responder_spi != ZERO_SPI:
             self._take_answer(handshake, key_exchange, now)
             return
         cookie = payloads.notification(NotifyType.COOKIE)
@@ -181,8 +181,8 @@ class OpenedInitResponse(MutableRecord):
 
     def _take_answer(self, handshake: Handshake, key_exchange: KeyExchangePayload, now: float) -> None:
         """Use what the responder has agreed to."""
-        sa, environment, (header, payloads) = self.sa, self.sa.environment, self.message
-        key_pair = handshake.key_pair
+        sa, environment, key_pair = self.sa, self.sa.environment, handshake.key_pair
+        payloads = self.message.payloads
         answer = payloads.first(SecurityAssociationPayload)
         nonce = payloads.first(NoncePayload)
         if answer is None or nonce is None or key_pair is None:
@@ -201,11 +201,11 @@ class OpenedInitResponse(MutableRecord):
             return
         handshake.init_request, handshake.init_response = sa.exchanges.request_datagrams[0], self.data
         sa.exchanges.end_current()
-        sa.remote_spi = header.responder_spi
+        sa.remote_spi = self.message.header.responder_spi
         handshake.responder_nonce = nonce.nonce
         handshake.peer_hashes = _signature_hashes(payloads)
         sa.uses_fragments = bool(_agreed_fragmentation(environment, payloads))
-        sa.nat = detect(environment, payloads, sa.local_spi + header.responder_spi, *self.way)
+        sa.nat = detect(environment, payloads, sa.local_spi + sa.remote_spi, *self.way)
         use_shared_secret(sa, handshake, suite, secret)
         self.exchange.complete(sa, payloads, now)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from struct import Struct
@@ -16,7 +17,6 @@ from control.wire import WireError
 _FIXED = Struct(">B3s")  # type, reserved
 _RESERVED = bytes(3)
 _TYPES = members_by_value(IdentificationType)
-_ADDRESS_SIZES: dict[int, int] = {IdentificationType.IPV4_ADDR: 4, IdentificationType.IPV6_ADDR: 16}
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _GRAPHIC_ASCII = re.compile(rb"[!-~]+")
@@ -123,7 +123,7 @@ class IdentificationPayload(Record, frozen=True):
         """
         identification_type, reserved = unpack(_FIXED, body)
         data = body[_FIXED.size :]
-        if not _is_sound(identification_type, data):
+        if not _SOUND.get(identification_type, len)(data):
             raise WireError("bad-identity", f"type {identification_type}, {len(data)} bytes")
         return cls(Identity(_TYPES.get(identification_type, identification_type), data), reserved)
 
@@ -152,14 +152,17 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
     return None
 
 
-def _is_sound(identification_type: int, data: bytes) -> bool:
-    if identification_type in _ADDRESS_SIZES:
-        return len(data) == _ADDRESS_SIZES[identification_type]
-    if identification_type == IdentificationType.FQDN:
-        return _GRAPHIC_ASCII.fullmatch(data) is not None
-    if identification_type == IdentificationType.RFC822_ADDR:
-        try:
-            return len(data) > 0 and data.decode().isprintable()
-        except UnicodeDecodeError:
-            return False
-    return len(data) > 0
+def _is_mail_address(data: bytes) -> bool:
+    try:
+        return len(data) > 0 and data.decode().isprintable()
+    except UnicodeDecodeError:
+        return False
+
+
+_SOUND: dict[int, Callable[[bytes], object]] = {
+    IdentificationType.IPV4_ADDR: lambda data: len(data) == 4,
+    IdentificationType.IPV6_ADDR: lambda data: len(data) == 16,
+    IdentificationType.FQDN: _GRAPHIC_ASCII.fullmatch,
+    IdentificationType.RFC822_ADDR: _is_mail_address,
+}
+"""Whether a name can be one of its type; of other types any will do that is not empty."""

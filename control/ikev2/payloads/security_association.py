@@ -31,8 +31,9 @@ _CACHED_SIZE = 512
 _PROTOCOL_OFFSET = 5
 _PROTOCOL_IKE = bytes((ProtocolId.IKE,))
 _NUMBER_OFFSET = 4
-_ESP_SPI = slice(_PROPOSAL.size, _PROPOSAL.size + 4)
 _NO_ESP_SPI = bytes(4)
+_SPI_START = _PROPOSAL.size  # of the first proposal's SPI
+_ESP_SPI_END = _SPI_START + len(_NO_ESP_SPI)
 _ONLY_OF_ESP = bytes((1, ProtocolId.ESP, len(_NO_ESP_SPI)))  # number, protocol and size of the SPI
 
 _PROTOCOLS = members_by_value(ProtocolId)
@@ -114,9 +115,10 @@ class SecurityAssociationPayload(Record, frozen=True):
         # Peers of one kind send the same bytes each time, but for the SPI of a child SA.
         if len(body) > _CACHED_SIZE:
             return cls(_parse(body))
-        if body.startswith(_ONLY_OF_ESP, _NUMBER_OFFSET) and body[0] == _LAST and len(body) > _ESP_SPI.stop:
-            (same,) = _parse_cached(body[: _ESP_SPI.start] + _NO_ESP_SPI + body[_ESP_SPI.stop :])
-            return cls((Proposal(same.number, same.protocol, body[_ESP_SPI], same.transforms),))
+        if body.startswith(_ONLY_OF_ESP, _NUMBER_OFFSET) and body[0] == _LAST and len(body) > _ESP_SPI_END:
+            (same,) = _parse_cached(body[:_SPI_START] + _NO_ESP_SPI + body[_ESP_SPI_END:])
+            spi = body[_SPI_START:_ESP_SPI_END]
+            return cls((Proposal(same.number, same.protocol, spi, same.transforms),))
         return cls((_parse_cached if body.startswith(_PROTOCOL_IKE, _PROTOCOL_OFFSET) else _parse)(body))
 
 
