@@ -15,9 +15,9 @@ from control.ikev2.payloads.identification import Identity
 
 Chain = tuple[bytes, ...]
 
-PAGE = 200
+PAGE = 500
 """How many nodes are asked for at once."""
-_WRITTEN_AT_ONCE = 100
+_WRITTEN_AT_ONCE = 500
 _UNWRITTEN_AT_MOST = 20_000
 _ROUND_EVERY_S = 10.0
 # Of the validator's memory the rest is for nodes that come here by themselves.
