@@ -114,10 +114,11 @@ class Takeover:
 
     def awaits(self, identity: str, home_address: IPv6Address) -> bool:
         """Whether the node is to be brought back to a home address that it has had before."""
-        node, _ = self._queued.get(identity, (None, 0.0))
-        if node is None or node.new_home_address:
+        if identity not in self._queued:
             return False
-        return node.home_address is home_address or node.home_address == home_address
+        node, _ = self._queued[identity]
+        same = node.home_address is home_address or node.home_address == home_address
+        return same and not node.new_home_address
 
     def job(self, identity: str) -> RebootstrapJob | None:
         """The attempt under way for a node."""

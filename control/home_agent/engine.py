@@ -181,11 +181,10 @@ class HomeAgent:
         wall: float,
         origin: SocketAddress | None = None,
     ) -> None:
-        identity = self.sessions.identity_of(association.spi)
+        identity, sa = self.sessions.behind(association.spi)
         if identity is None:
             self.statistics["esp-unknown-owner"] += 1
             return
-        sa = self.sessions.behind(association.spi, identity)
         if sa is not None:
             sa.heard(now)
             if origin is not None:

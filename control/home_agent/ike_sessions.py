@@ -32,23 +32,29 @@ class IkeSessions:
         """The newest IKE SA with a node."""
         return self._by_identity.get(identity)
 
-    def behind(self, inbound_spi: int, identity: str) -> NodeIkeSa | None:
-        """The IKE SA with a node under which a security association was negotiated, None for one keyed by hand."""
-        older = self._superseded.get(identity) if self._superseded else None
-        if older is not None and inbound_spi in older.children:
-            return older
-        return self._by_identity.get(identity)
+    def behind(self, inbound_spi: int) -> tuple[str | None, NodeIkeSa | None]:
+        """Who is behind a security association.
+
+        Returns:
+            The node that authenticated itself for it, None if it is none of ours, and the IKE SA under which it was
+            negotiated, None if it was keyed by hand.
+        """
+        identity = self._identity_of_spi.get(inbound_spi)
+        if identity is None:
+            return None, None
+        if self._superseded:
+            older = self._superseded.get(identity)
+            if older is not None and inbound_spi in older.children:
+                return identity, older
+        return identity, self._by_identity.get(identity)
 
     def of(self, identity: str) -> tuple[NodeIkeSa, ...]:
         """All IKE SAs with a node: the newest, and one it replaces that is still of use."""
-        newest, older = self._by_identity.get(identity), self._superseded.get(identity)
+        newest = self._by_identity.get(identity)
+        older = self._superseded.get(identity) if self._superseded else None
         if newest is None:
             return () if older is None else (older,)
         return (newest,) if older is None else (newest, older)
-
-    def identity_of(self, inbound_spi: int) -> str | None:
-        """The node that authenticated itself for a security association."""
-        return self._identity_of_spi.get(inbound_spi)
 
     def established(self, sa: NodeIkeSa) -> tuple[str, NodeIkeSa | None]:
         """Remember a new IKE SA; one it replaces stays usable until :meth:`take_superseded`.
@@ -138,7 +144,7 @@ class IkeSessions:
         """
         slugs: list[str] = []
         for expiry in self._signalling.usage_expiries():
-            identity = self.identity_of(expiry.inbound_spi)
+            identity = self._identity_of_spi.get(expiry.inbound_spi)
             for sa in () if identity is None else self.of(identity):
                 child = sa.children.get(expiry.inbound_spi)
                 if child is not None and expiry.hard:

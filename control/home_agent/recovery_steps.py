@@ -39,7 +39,7 @@ class RecoverySteps:
         registrations: Registrations,
         happened: Happened,
     ) -> None:
-        self._address = address
+        self._switch = HomeAgentSwitch(addresses=(address,), bootstrap=True)
         self._directory = directory
         self._endpoint = endpoint
         self._sessions = sessions
@@ -84,8 +84,7 @@ class RecoverySteps:
             sa.create_child(self._child_request(MOBILITY_CHILD, PROTOCOL_MOBILITY, job), now)
 
     def _send_home_agent_switch(self, job: RebootstrapJob, now: float) -> None:
-        message = HomeAgentSwitch(addresses=(self._address,), bootstrap=True)
-        if self._registrations.send(message, job.home_address, job.care_of_address, now):
+        if self._registrations.send(self._switch, job.home_address, job.care_of_address, now):
             self._happened(TimelineEvent.HOME_AGENT_SWITCH_SENT, job.identity, attempt=job.switches_sent)
 
     def _close_ike(self, job: RebootstrapJob, now: float) -> None:

@@ -186,9 +186,10 @@ class Registrations:
     def stored(self, registration: PendingRegistration, now: float) -> bool:
         """The store has it: it takes effect and is acknowledged. Returns whether it did take effect."""
         self._no_longer_storing(registration)
-        if not self.rules.commit(registration.outcome):
+        outcome = registration.outcome
+        if not self.rules.commit(outcome):
             return False
-        self._acknowledge(registration.outcome, registration.home_address, registration.reply_to, now)
+        self._acknowledge(outcome, registration.home_address, registration.reply_to, now)
         return True
 
     def not_stored(self, registration: PendingRegistration) -> None:

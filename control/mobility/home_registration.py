@@ -276,19 +276,20 @@ class HomeRegistration:
             Whether it took effect: not if nothing was to change, nor if since the decision a newer Binding Update of
             the node or one of another identity was committed. Then the acknowledgement must not be sent.
         """
-        if outcome.change is Change.NONE or outcome.identity is None:
+        home_address, identity, number = outcome.home_address, outcome.identity, outcome.sequence_number
+        if outcome.change is Change.NONE or identity is None:
             return False
-        current = self.cache.live(outcome.home_address, outcome.decided_at)
-        if current is not None and current.identity != outcome.identity:
+        current = self.cache.live(home_address, outcome.decided_at)
+        if current is not None and current.identity != identity:
             return False
-        last = self._last_sequence_number(current, outcome.home_address, outcome.identity, outcome.decided_at)
-        if last is not None and not is_newer(outcome.sequence_number, last):
+        last = self._last_sequence_number(current, home_address, identity, outcome.decided_at)
+        if last is not None and not is_newer(number, last):
             return False
         if outcome.change is Change.REMOVE:
-            self.cache.deregister(outcome.home_address, outcome.identity, outcome.sequence_number, outcome.decided_at)
+            self.cache.deregister(home_address, identity, number, outcome.decided_at)
         elif outcome.binding is not None:
             self.cache.put(outcome.binding)
-        self._keep_sequence_number(outcome.home_address, outcome.identity, outcome.sequence_number)
+        self._keep_sequence_number(home_address, identity, number)
         return True
 
     def restore(self, binding: Binding) -> None:
@@ -309,9 +310,12 @@ class HomeRegistration:
         """
         if binding is not None and binding.home_agent == self.home_agent:
             return binding.sequence_number
-        kept = self._kept_sequence_numbers.get(home_address) if self._kept_sequence_numbers else None
-        if binding is not None or kept is not None:
-            return kept
+        if self._kept_sequence_numbers:
+            kept = self._kept_sequence_numbers.get(home_address)
+            if kept is not None:
+                return kept
+        if binding is not None:
+            return None
         return self.cache.deregistered_sequence_number(home_address, identity, now)
 
     def _deregister(self, request: _Request, binding: Binding | None, known: bool) -> RegistrationOutcome:

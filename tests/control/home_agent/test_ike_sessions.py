@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +16,9 @@ def made(name: str) -> SimpleNamespace:
 
 @pytest.fixture
 def sessions() -> IkeSessions:
-    return IkeSessions(SimpleNamespace(), SimpleNamespace())  # type: ignore[arg-type]
+    directory = SimpleNamespace(home_address=lambda identity: IPv6Address("2001:db8:100::1"))
+    signalling = SimpleNamespace(install=lambda child, home_address, now, *, outbound_waits: None)
+    return IkeSessions(directory, signalling)  # type: ignore[arg-type]
 
 
 def test_the_older_one_goes_when_the_newer_one_is_in_use(sessions):
@@ -40,12 +43,13 @@ def test_the_older_one_stays_when_it_is_the_one_in_use(sessions):
 
 def test_a_packet_is_a_sign_of_life_on_the_ike_sa_that_it_belongs_to(sessions):
     older, newer = made("older"), made("newer")
-    older.children[0x1001] = newer.children[0x1002] = "a child"
-    sessions.established(older)
-    sessions.established(newer)
-    assert sessions.behind(0x1001, "mn") is older
-    assert sessions.behind(0x1002, "mn") is newer
-    assert sessions.behind(0x1001, "other") is None
+    for sa, spi in ((older, 0x1001), (newer, 0x1002)):
+        sessions.established(sa)
+        sa.children[spi] = SimpleNamespace(inbound_spi=spi)
+        sessions.child_established(sa, sa.children[spi], 0.0)
+    assert sessions.behind(0x1001) == ("mn", older)
+    assert sessions.behind(0x1002) == ("mn", newer)
+    assert sessions.behind(0x1003) == (None, None)
 
 
 def test_of_three_the_one_that_was_never_used_is_one_too_many(sessions):
