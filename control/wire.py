@@ -9,12 +9,9 @@ from __future__ import annotations
 import struct
 from functools import lru_cache
 from ipaddress import IPv6Address
+from socket import AF_INET6, inet_ntop
 from struct import Struct
 from typing import Any
-
-_ADDRESS_GROUPS = Struct(">8H")
-_ADDRESS_FORMAT = ":%x" * 8 + ":"  # colons at both ends, so that runs of zeros look the same everywhere
-_RUNS_OF_ZEROS = tuple(":0" * groups + ":" for groups in range(8, 1, -1))
 
 
 class WireError(ValueError):
@@ -177,15 +174,12 @@ def ipv6_address(packed: bytes) -> IPv6Address:
 
 @lru_cache(maxsize=16_384)
 def address_text(address: IPv6Address) -> str:
-    """``str(address)``, in a third of its time and cached: it is wanted eight times for each recovered node."""
-    if address.scope_id:
-        return str(address)
-    text = _ADDRESS_FORMAT % _ADDRESS_GROUPS.unpack(address.packed)
-    for zeros in _RUNS_OF_ZEROS:
-        if zeros in text:
-            before, _, after = text.partition(zeros)
-            return before[1:] + "::" + after[:-1]
-    return text[1:-1]
+    """``str(address)``, in a fifth of its time and cached: it is wanted eight times for each recovered node."""
+    if not address.scope_id:
+        text = inet_ntop(AF_INET6, address.packed)
+        if "." not in text:  # the C library writes some as IPv4 addresses
+            return text
+    return str(address)
 
 
 def internet_checksum(data: bytes | bytearray, initial: int = 0) -> int:
