@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from control.eap.peer import EapPeer
 from control.ikev2.authentication import PaddedKey
@@ -13,13 +12,13 @@ from control.ikev2.dh import KeyPair
 from control.ikev2.keys import IkeKeys
 from control.ikev2.payloads import ConfigurationPayload, Identity
 from control.ikev2.redirect import Gateway
+from control.records import MutableRecord
 
 if TYPE_CHECKING:
     from control.ikev2.exchanges.eap_answer import EapConversation
 
 
-@dataclass(slots=True)
-class Handshake:
+class Handshake(MutableRecord):
     """The material of IKE_SA_INIT and the wishes for IKE_AUTH.
 
     Attributes:
@@ -42,11 +41,13 @@ class Handshake:
         hint: what an unauthenticated refusal of IKE_SA_INIT said, to be reported if nothing better comes.
     """
 
+    hidden_fields: ClassVar[frozenset[str]] = frozenset({"key_pair", "init_request", "init_response"})
+
     initiator_nonce: bytes = b""
     responder_nonce: bytes = b""
-    key_pair: KeyPair | None = field(default=None, repr=False)
-    init_request: bytes = field(default=b"", repr=False)
-    init_response: bytes = field(default=b"", repr=False)
+    key_pair: KeyPair | None = None
+    init_request: bytes = b""
+    init_response: bytes = b""
     keys: IkeKeys | None = None
     peer_hashes: Collection[int] | None = None
     shared_key: PaddedKey | None = None

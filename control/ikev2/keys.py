@@ -7,7 +7,7 @@ from struct import Struct
 from typing import ClassVar
 
 from control.ikev2.numbers import Prf
-from control.ikev2.prf import prf, prf_plus, prf_size, skeyseed
+from control.ikev2.prf import prf, prf_plus, prf_size
 from control.ikev2.proposals import IkeSuite
 from control.ipsec.algorithms import CipherSuite
 from control.records import Record
@@ -39,8 +39,8 @@ class IkeKeys(Record, frozen=True):
             responder_nonce: Nr.
             spis: SPIi | SPIr.
         """
-        seed = skeyseed(suite.prf, initiator_nonce, responder_nonce, shared_secret)
-        return cls._expand(suite, seed, initiator_nonce + responder_nonce + spis)
+        nonces = initiator_nonce + responder_nonce
+        return cls._expand(suite, prf(suite.prf, nonces, shared_secret), nonces + spis)
 
     @classmethod
     def rederive(
@@ -63,15 +63,15 @@ class IkeKeys(Record, frozen=True):
             spis: the new SA's SPIi | SPIr.
         """
         old_prf, old_sk_d = old
-        seed = prf(old_prf, old_sk_d, shared_secret + initiator_nonce + responder_nonce)
-        return cls._expand(suite, seed, initiator_nonce + responder_nonce + spis)
+        nonces = initiator_nonce + responder_nonce
+        return cls._expand(suite, prf(old_prf, old_sk_d, shared_secret + nonces), nonces + spis)
 
     @classmethod
-    def _expand(cls, suite: IkeSuite, seed: bytes, label: bytes) -> IkeKeys:
+    def _expand(cls, suite: IkeSuite, skeyseed: bytes, label: bytes) -> IkeKeys:
         prf_key, integrity_key = prf_size(suite.prf), suite.cipher.integrity_key_size
         encryption_key = suite.cipher.encryption_key_size
         layout = _layout(prf_key, integrity_key, integrity_key, encryption_key, encryption_key, prf_key, prf_key)
-        return cls(*layout.unpack(prf_plus(suite.prf, seed, label, layout.size)))
+        return cls(*layout.unpack(prf_plus(suite.prf, skeyseed, label, layout.size)))
 
 
 def child_keys(prf: Prf, sk_d: bytes, cipher: CipherSuite, seed: bytes) -> tuple[bytes, bytes, bytes, bytes]:

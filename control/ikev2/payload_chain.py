@@ -17,7 +17,6 @@ from control.ikev2.errors import UnsupportedCriticalPayload
 from control.ikev2.numbers import PayloadType
 from control.ikev2.payloads import (
     PAYLOAD_CLASSES,
-    EncodedPayload,
     Payload,
     ReceivedPayload,
     ReceivedPayloads,
@@ -37,8 +36,6 @@ ENCRYPTED_TYPES = frozenset((PayloadType.ENCRYPTED, PayloadType.ENCRYPTED_FRAGME
 _HEADER = Struct(">BBH")  # type of the next payload, flags, length
 
 _NONE = int(PayloadType.NONE)
-_FLAGS_SHIFT = 8  # flags above the type, where both make one number
-_TYPE_MASK = 0xFF
 _Parser = Callable[[bytes], ReceivedPayload]
 _PARSERS: dict[int, _Parser] = {kind: payload_class.from_wire for kind, payload_class in PAYLOAD_CLASSES.items()}
 
@@ -149,17 +146,16 @@ def encode_payload_chain(payloads: Sequence[Payload]) -> EncodedChain:
     next_type = _NONE
     try:
         for payload in reversed(payloads):
-            kind, body = payload if isinstance(payload, tuple) else _encode(payload)
+            if isinstance(payload, tuple):
+                payload_type, body = payload
+                flags = 0
+            else:
+                payload_type, body = payload.payload_type, payload.to_wire()
+                flags = CRITICAL if isinstance(payload, UnknownPayload) and payload.critical else 0
             # Not by pack(): the call of it would cost as much as all the rest, twenty times in a handshake.
-            parts += (body, _HEADER.pack(next_type, kind >> _FLAGS_SHIFT, PAYLOAD_HEADER_SIZE + len(body)))
-            next_type = kind & _TYPE_MASK
+            parts += (body, _HEADER.pack(next_type, flags, PAYLOAD_HEADER_SIZE + len(body)))
+            next_type = payload_type
     except struct.error as error:
         raise WireError("field-overflow", str(error)) from None
     parts.reverse()
     return next_type, b"".join(parts)
-
-
-def _encode(payload: ReceivedPayload) -> EncodedPayload:
-    """The type, which has the flags above it, and the body."""
-    flags = CRITICAL if payload.__class__ is UnknownPayload and payload.critical else 0
-    return payload.payload_type | flags << _FLAGS_SHIFT, payload.to_wire()

@@ -39,8 +39,3 @@ def prf(algorithm: Prf, key: bytes, data: bytes) -> bytes:
 def prf_plus(algorithm: Prf, key: bytes, seed: bytes, size: int) -> bytes:
     """The first ``size`` bytes of prf+(key, seed), which for an HMAC is HKDF-Expand (RFC 5869 section 2.3)."""
     return HKDFExpand(_HASHES[algorithm][1], size, seed).derive(key)
-
-
-def skeyseed(algorithm: Prf, initiator_nonce: bytes, responder_nonce: bytes, shared_secret: bytes) -> bytes:
-    """SKEYSEED = prf(Ni | Nr, g^ir)."""
-    return prf(algorithm, initiator_nonce + responder_nonce, shared_secret)

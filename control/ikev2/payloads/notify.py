@@ -20,6 +20,7 @@ from control.records import Record
 from control.wire import WireError
 
 _FIXED = Struct(">BBH")  # protocol, SPI size, type
+_FIXED_SIZE = _FIXED.size
 _U16 = Struct(">H")
 _CACHED_SIZE = 16
 _TYPES = members_by_value(NotifyType)
@@ -83,21 +84,22 @@ class NotifyPayload(Record, frozen=True):
 
     @classmethod
     def _parse(cls, body: bytes) -> Self:
-        protocol, spi_size, notify_type = unpack(_FIXED, body)
-        data_start = _FIXED.size + spi_size
+        notify_type, protocol, data_start = _read_beginning(body[:_FIXED_SIZE])
         if data_start > len(body):
-            raise WireError("truncated", f"SPI of {spi_size} bytes")
-        return cls(
-            _TYPES.get(notify_type, notify_type),
-            _PROTOCOLS.get(protocol, protocol),
-            body[_FIXED.size : data_start],
-            body[data_start:],
-        )
+            raise WireError("truncated", f"SPI of {data_start - _FIXED_SIZE} bytes")
+        return cls(notify_type, protocol, body[_FIXED_SIZE:data_start], body[data_start:])
 
     @classmethod
     @lru_cache(maxsize=64)
     def _parse_cached(cls, body: bytes) -> Self:
         return cls._parse(body)
+
+
+@lru_cache(maxsize=64)
+def _read_beginning(fixed: bytes) -> tuple[int, int, int]:
+    """The type, the protocol and where the data begins."""
+    protocol, spi_size, notify_type = unpack(_FIXED, fixed)
+    return _TYPES.get(notify_type, notify_type), _PROTOCOLS.get(protocol, protocol), _FIXED_SIZE + spi_size
 
 
 def _read_hashes(data: bytes) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from control.ikev2.dh import Curve25519KeyPair, EcpKeyPair, InvalidPublicValue, 
 from control.ikev2.keys import IkeKeys, child_keys
 from control.ikev2.numbers import DiffieHellmanGroup, HashAlgorithm, Prf
 from control.ikev2.payloads import AuthenticationPayload
-from control.ikev2.prf import prf, prf_plus, prf_size, skeyseed
+from control.ikev2.prf import prf, prf_plus, prf_size
 from control.ikev2.proposals import IkeSuite
 from control.ikev2.signature_schemes import SignatureKind, SignatureScheme, pss_scheme
 from control.ipsec.algorithms import (
@@ -38,7 +38,7 @@ from control.wire import WireError
 
 def test_extract_and_expand_are_those_of_rfc_5869_appendix_a1():
     nonces = bytes(range(0x0D))
-    seed = skeyseed(Prf.HMAC_SHA2_256, nonces[:5], nonces[5:], b"\x0b" * 22)
+    seed = prf(Prf.HMAC_SHA2_256, nonces, b"\x0b" * 22)
     assert seed.hex() == "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5"
     material = prf_plus(Prf.HMAC_SHA2_256, seed, bytes(range(0xF0, 0xFA)), 42)
     assert material.hex() == ("3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865")
