@@ -377,15 +377,16 @@ class HomeAgent:
         """Deal with what has happened to IKE SAs."""
         while events := self.endpoint.events():
             for sa, event in events:
-                self._process_ike_event(sa, event, now)
+                job = sa.context if isinstance(sa.context, RebootstrapJob) else None
+                if isinstance(event, ike.ChildEstablished):
+                    self._child_established(sa, event, job, now)
+                elif isinstance(event, ike.IkeEstablished):
+                    self._ike_established(sa, job, now)
+                else:
+                    self._process_rarer_event(sa, event, job, now)
 
-    def _process_ike_event(self, sa: NodeIkeSa, event: ike.Event, now: float) -> None:
-        job = sa.context if isinstance(sa.context, RebootstrapJob) else None
+    def _process_rarer_event(self, sa: NodeIkeSa, event: ike.Event, job: RebootstrapJob | None, now: float) -> None:
         match event:
-            case ike.IkeEstablished():
-                self._ike_established(sa, job, now)
-            case ike.ChildEstablished():
-                self._child_established(sa, event, job, now)
             case ike.ChildFailed(name=name, reason=reason):
                 self._refusals.child_failed(sa, event, now)
                 if job is not None and name == MOBILITY_CHILD:

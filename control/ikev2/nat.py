@@ -132,14 +132,15 @@ def float_to_nat_traversal_port(sa: IkeSa) -> None:
         sa.remote = sa.remote._replace(port=NAT_TRAVERSAL_PORT)
 
 
-def note_origin(sa: IkeSa, local: SocketAddress, remote: SocketAddress, now: float) -> None:
-    """A message, authentic and not a repetition, came from ``remote``: go there from now on, if that is right.
+def note_origin(sa: IkeSa, way: tuple[SocketAddress, SocketAddress], now: float) -> None:
+    """A message, authentic and not a repetition, came this ``way`` (to, from): go there from now on, if that is right.
 
     Until the initiator is authenticated it may change ports; later only a peer behind a NAT, without knowing it. Where
     MOBIKE is in force, that alone decides (RFC 4555 section 3.8).
     """
-    if (local, remote) == (sa.local, sa.remote):
+    if way == (sa.local, sa.remote):
         return
+    local, remote = way
     if sa.state is State.HALF_OPEN and sa.nat is not None:
         sa.local, sa.remote = local, remote
     elif sa.nat is not None and sa.nat.follows_peer and sa.mobike is None:

@@ -7,7 +7,6 @@ opening, which changes nothing, and taking, which looks once more whether the me
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from control.ikev2.address import SocketAddress
 from control.ikev2.cipher import ProtectionError
@@ -22,6 +21,7 @@ from control.ikev2.payload_chain import parse_payloads
 from control.ikev2.payloads import NotifyPayload, Payload, ReceivedPayloads
 from control.ikev2.sa import IkeSa
 from control.ikev2.states import State
+from control.records import MutableRecord
 from control.wire import WireError
 
 Answer = Callable[[IkeSa, ReceivedPayloads, float], tuple[Payload, ...]]
@@ -40,8 +40,7 @@ _ANSWERS: dict[tuple[State, int], Answer] = {
 _UNREAD = ReceivedPayloads()
 
 
-@dataclass(slots=True)
-class _Opened:
+class _Opened(MutableRecord):
     """A decrypted message.
 
     Attributes:
@@ -54,7 +53,7 @@ class _Opened:
     sa: IkeSa
     opened: OpenedMessage
     way: tuple[SocketAddress, SocketAddress]
-    payloads: ReceivedPayloads | WireError = field(default=_UNREAD, init=False)
+    payloads: ReceivedPayloads | WireError = _UNREAD
 
     def read(self) -> None:
         """Parse its contents."""
@@ -64,8 +63,7 @@ class _Opened:
             self.payloads = error
 
 
-@dataclass(slots=True)
-class OpenedRequest(_Opened):
+class OpenedRequest(_Opened, kw_only=True):
     """A decrypted request.
 
     Attributes:
@@ -84,7 +82,7 @@ class OpenedRequest(_Opened):
         if sa.partial_messages:
             drop_fragments(sa, of_responses=False)
         sa.last_heard_at = now
-        note_origin(sa, *self.way, now)
+        note_origin(sa, self.way, now)
         response, is_fatal = self._answered(answer, now)
         encoded = sa.protect(sa.header(header.exchange, header.message_id, is_response=True), response)
         exchanges.answered(self.opened.datagram, encoded)
@@ -130,7 +128,7 @@ def open_request(
         environment.count("dropped-unexpected-request")
         return None
     opened = _open(sa, header, data, now)
-    return None if opened is None else OpenedRequest(sa, opened, (local, remote), header)
+    return None if opened is None else OpenedRequest(sa, opened, (local, remote), header=header)
 
 
 def _answer_to(sa: IkeSa, exchange: int) -> Answer | None:
@@ -168,8 +166,7 @@ def repeat_response(sa: IkeSa, local: SocketAddress, remote: SocketAddress, now:
         sa.send(sa.exchanges.last_response, local, remote, now)
 
 
-@dataclass(slots=True)
-class OpenedResponse(_Opened):
+class OpenedResponse(_Opened, kw_only=True):
     """A decrypted answer.
 
     Attributes:
@@ -188,7 +185,7 @@ class OpenedResponse(_Opened):
             drop_fragments(sa, of_responses=True)
         sa.last_heard_at = now
         exchanges.end_current()
-        note_origin(sa, *self.way, now)
+        note_origin(sa, self.way, now)
         if isinstance(payloads, WireError):
             # The peer and this side do not understand each other: clean up rather than guess (section 2.21).
             sa.environment.count(f"bad-response-{payloads.reason}")
@@ -208,7 +205,7 @@ def open_response(
         sa.environment.count("dropped-unexpected-response")
         return None
     opened = _open(sa, header, data, now)
-    return None if opened is None else OpenedResponse(sa, opened, (local, remote), exchange)
+    return None if opened is None else OpenedResponse(sa, opened, (local, remote), exchange=exchange)
 
 
 def _open(sa: IkeSa, header: Header, data: bytes, now: float) -> OpenedMessage | None:

@@ -272,7 +272,7 @@ class IkeSa:
 
     def heard_from(self, local: SocketAddress, remote: SocketAddress, now: float) -> None:
         """Note where an authentic and new packet on a child SA, in UDP, came to and from: the peer may be there now."""
-        note_origin(self, local, remote, now)
+        note_origin(self, (local, remote), now)
 
     def delete(self, now: float) -> None:
         """Close the IKE SA and its children.
@@ -326,7 +326,7 @@ class IkeSa:
         self.lifetimes.begin_ike(now)
         environment.enlist(self, peer)
         environment.emit(self, IkeEstablished(peer, configuration, initial_contact))
-        environment.count("established")
+        environment.statistics["established"] += 1
 
     def add_child(self, child: ChildSa, now: float, replaces: ChildSa | None = None) -> None:
         """A child SA was agreed, in the place of ``replaces`` if that is given."""
