@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from ipaddress import IPv6Address
 from typing import ClassVar, Protocol
 
@@ -133,11 +132,11 @@ class NegotiatedChild(Protocol):
         """Key of our integrity algorithm."""
 
     @property
-    def local_selectors(self) -> Sequence[TrafficSelector]:
+    def local_selectors(self) -> tuple[TrafficSelector, ...]:
         """What our side may send and receive."""
 
     @property
-    def remote_selectors(self) -> Sequence[TrafficSelector]:
+    def remote_selectors(self) -> tuple[TrafficSelector, ...]:
         """The same for the peer's side."""
 
     @property
@@ -171,7 +170,7 @@ def security_association_pair(
     """
     if not child.transport_mode:
         raise IpsecBackendError("tunnel-mode", "only transport mode protects Mobile IPv6 signalling here")
-    local, remote, suite = tuple(child.local_selectors), tuple(child.remote_selectors), child.suite
+    local, remote, suite = child.local_selectors, child.remote_selectors, child.suite
     window, encapsulation = DEFAULT_REPLAY_WINDOW, child.encapsulation
     # By position: twelve names for each take longer than all that is in them.
     inbound = SecurityAssociation(

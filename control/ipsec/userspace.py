@@ -84,9 +84,10 @@ class UserspaceIpsec:
         self, inbound: SecurityAssociation, outbound: SecurityAssociation, *, outbound_waits: bool = False
     ) -> None:
         """See :meth:`control.ipsec.backend.IpsecBackend.install`."""
-        if inbound.spi in self._pairs:
-            raise IpsecBackendError("spi-in-use", f"{inbound.spi:#010x}")
-        pair = self._pairs[inbound.spi] = InstalledPair(inbound, outbound, outbound_waits)
+        spi = inbound.spi
+        if spi in self._pairs:
+            raise IpsecBackendError("spi-in-use", f"{spi:#010x}")
+        pair = self._pairs[spi] = InstalledPair(inbound, outbound, outbound_waits)
         self._outbound.setdefault((int(outbound.source), int(outbound.destination)), []).append(pair)
 
     def remove(self, inbound_spi: int) -> None:
