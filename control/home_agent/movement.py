@@ -30,10 +30,9 @@ class Movements:
         A node that is at home is reached at its home address.
         """
         outcome = registration.outcome
-        acknowledgement = outcome.acknowledgement
-        binding = None if outcome.change is Change.REMOVE else outcome.binding
-        address = registration.reply_to if binding is None else binding.care_of_address
-        moved = False
+        address, acknowledgement, moved = registration.reply_to, outcome.acknowledgement, False
+        if outcome.binding is not None and outcome.change is not Change.REMOVE:
+            address = outcome.binding.care_of_address
         for sa in self._sessions.of(registration.identity):
             if sa.nat is not None and sa.nat.follows_peer:
                 # Behind a NAT the node knows only its inside address; its packets show where it is reached.

@@ -386,8 +386,11 @@ class HomeRegistration:
                 break
         else:
             return 0, _Status.NOT_HOME_SUBNET
+        granted = min(request.update.lifetime_units, self._max_lifetime_units)
+        if prefix.valid_until == prefix.preferred_until == math.inf:
+            return granted, _Status.ACCEPTED
         valid = _units_until(prefix.valid_until, request.now)
-        granted = min(request.update.lifetime_units, self._max_lifetime_units, valid)
+        granted = min(granted, valid)
         if valid <= granted or _units_until(prefix.preferred_until, request.now) < granted:
             return granted, _Status.ACCEPTED_BUT_PREFIX_DISCOVERY_NECESSARY
         return granted, _Status.ACCEPTED
@@ -430,8 +433,6 @@ class HomeRegistration:
 
 def _units_until(deadline: float, now: float) -> int:
     """Whole lifetime units until ``deadline``; for ever is one more than the field can hold."""
-    if deadline == math.inf:
-        return MAX_LIFETIME_UNITS + 1
     return int(min(deadline - now, (MAX_LIFETIME_UNITS + 1) * LIFETIME_UNIT_S) // LIFETIME_UNIT_S)
 
 
