@@ -134,7 +134,7 @@ class Lifetimes:
 
     def handle(self, sa: IkeSa, now: float) -> None:
         """Do what is due for ``sa``, which is established and which these are the lifetimes of."""
-        if (probe_at := _probe_at(sa)) is not None and now >= probe_at:
+        if now >= _probe_at(sa):
             self._environment.count("liveness-probes")
             sa.probe_liveness(now)
         keep_mapping_alive(sa, now)
@@ -195,15 +195,16 @@ def next_deadline(sa: IkeSa) -> float:
     if state is State.ESTABLISHED:
         if sa.lifetimes.next_at < earliest:
             earliest = sa.lifetimes.next_at
-        if (probe_at := _probe_at(sa)) is not None and probe_at < earliest:
+        probe_at = _probe_at(sa)
+        if probe_at < earliest:
             earliest = probe_at
         if sa.nat is not None and sa.nat.local_behind and (mapping_at := keepalive_at(sa)) is not None:
             earliest = min(earliest, mapping_at)
     return earliest
 
 
-def _probe_at(sa: IkeSa) -> float | None:
-    """When the silence of the peer has lasted too long; None where that does not matter or a request is under way.
+def _probe_at(sa: IkeSa) -> float:
+    """When the silence of the peer has lasted too long; infinity where that does not matter or a request is under way.
 
     With a request under way there is no need for another one that asks for a sign of life.
 
@@ -212,6 +213,6 @@ def _probe_at(sa: IkeSa) -> float | None:
     """
     interval_s = sa.environment.configuration.liveness_interval_s
     if not interval_s or not sa.exchanges.is_idle:
-        return None
+        return _NEVER
     last = sa.last_heard_at if sa.last_heard_at is not None else sa.handshake_started_at
     return last + interval_s * (1 + _LIVENESS_JITTER * int.from_bytes(sa.local_spi[:2], "big") / 0x10000)

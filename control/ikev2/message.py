@@ -22,7 +22,7 @@ from control.ikev2.payload_chain import (
     read_payload_header,
 )
 from control.ikev2.payloads import PAYLOAD_CLASSES, Payload, ReceivedPayloads
-from control.ikev2.payloads.packing import pack, unpack
+from control.ikev2.payloads.packing import unpack
 from control.records import Record
 from control.wire import WireError
 
@@ -255,15 +255,17 @@ def _encode(structure: Struct, header: Header, first_type: int, length: int, *fo
     if len(header.initiator_spi) != SPI_SIZE or len(header.responder_spi) != SPI_SIZE:
         raise WireError("bad-spi-size", "IKE header")
     flags = (_FLAG_INITIATOR if header.is_initiator else 0) | (_FLAG_RESPONSE if header.is_response else 0)
-    return pack(
-        structure,
-        header.initiator_spi,
-        header.responder_spi,
-        first_type,
-        _VERSION,
-        header.exchange,
-        flags,
-        header.message_id,
-        length,
-        *following,
-    )
+    try:
+        return structure.pack(
+            header.initiator_spi,
+            header.responder_spi,
+            first_type,
+            _VERSION,
+            header.exchange,
+            flags,
+            header.message_id,
+            length,
+            *following,
+        )
+    except struct.error as error:
+        raise WireError("field-overflow", str(error)) from None

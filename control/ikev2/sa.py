@@ -419,7 +419,9 @@ class IkeSa:
 
     def reschedule(self) -> None:
         """Tell the timer heap when this SA wants attention next, wherever that may be sooner than before."""
-        self.environment.timers.bring_forward(self, next_deadline(self))
+        deadline = next_deadline(self)
+        if deadline < self.looked_at:
+            self.environment.timers.bring_forward(self, deadline)
 
     def _report_failure(self, reason: str, detail: str, claimed: Identity | None = None) -> None:
         self.environment.emit(self, IkeFailed(reason, detail, claimed))
