@@ -69,7 +69,7 @@ def parse_payloads(first_type: int, data: bytes, offset: int = 0, *, from_strang
         first_type: type of the first payload.
         data: the payloads.
         offset: where in ``data`` they begin.
-        from_stranger: whether anybody may have sent them: then it is not worth remembering how they lie.
+        from_stranger: whether anybody may have sent them: how they lie is remembered then only where there is room.
 
     Raises:
         UnsupportedCriticalPayload: a payload of unknown type that must not be skipped.
@@ -84,8 +84,9 @@ def parse_payloads(first_type: int, data: bytes, offset: int = 0, *, from_strang
             return ReceivedPayloads(map(call, parsers, pieces[1::2]))
     headers, parsers, bodies = _take_apart(first_type, data, offset)
     payloads = ReceivedPayloads(map(call, parsers, bodies))
-    if not from_stranger and len(bodies) <= _MOST_PAYLOADS_IN_LAYOUT:
-        if len(_layouts) >= _MOST_LAYOUTS:
+    is_full = len(_layouts) >= _MOST_LAYOUTS
+    if len(bodies) <= _MOST_PAYLOADS_IN_LAYOUT and not (is_full and from_stranger):
+        if is_full:
             _layouts.clear()
         sizes = "".join(f"{PAYLOAD_HEADER_SIZE}s{len(body)}s" for body in bodies)
         _layouts[kind] = _Layout(Struct(sizes).unpack_from, headers, parsers)

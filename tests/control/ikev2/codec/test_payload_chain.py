@@ -43,19 +43,29 @@ def test_a_known_layout_does_not_make_a_malformed_message_good():
     assert error.value.reason == "trailing-bytes"
 
 
-def test_only_so_many_layouts_are_kept_and_none_of_strangers():
+def test_only_so_many_layouts_are_kept():
     for size in range(payload_chain._MOST_LAYOUTS + 10):
         parse_payloads(PayloadType.VENDOR_ID, encode_payload_chain((VendorIdPayload(bytes(size)),))[1])
     assert 0 < len(payload_chain._layouts) <= payload_chain._MOST_LAYOUTS
     payload_chain._layouts.clear()
     many = (VendorIdPayload(b""),) * (payload_chain._MOST_PAYLOADS_IN_LAYOUT + 1)
     assert parse_payloads(*encode_payload_chain(many)) == many
-    request = Header(SPI, bytes(8), ExchangeType.IKE_SA_INIT, True, False, 0)
-    parse_message(encode_message(Message(request, (NoncePayload(bytes(16)),))))
     assert not payload_chain._layouts
-    answer = Header(SPI, SPI, ExchangeType.IKE_SA_INIT, False, True, 0)
-    parse_message(encode_message(Message(answer, (NoncePayload(bytes(16)),))))
-    assert len(payload_chain._layouts) == 1
+
+
+def test_strangers_drive_no_layout_out():
+    def receive(is_response, size):
+        header = Header(SPI, SPI, ExchangeType.IKE_SA_INIT, not is_response, is_response, 0)
+        parse_message(encode_message(Message(header, (VendorIdPayload(bytes(size)),))))
+
+    receive(True, 1000)
+    for size in range(payload_chain._MOST_LAYOUTS + 10):
+        receive(False, size)
+    known = dict(payload_chain._layouts)
+    assert len(known) == payload_chain._MOST_LAYOUTS
+    assert (PayloadType.VENDOR_ID, 1004) in known
+    receive(True, 2000)
+    assert list(payload_chain._layouts) == [(PayloadType.VENDOR_ID, 2004)]
 
 
 def test_encoded_payloads_are_sent_as_they_would_be_otherwise():
