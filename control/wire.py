@@ -1,4 +1,4 @@
-"""One bounds-checked reader and writer for every wire format of the control plane.
+"""A bounds-checked reader and writer for wire formats of the control plane, and addresses and checksums in them.
 
 A codec built on this module raises :class:`WireError` for whatever bytes a stranger sends, and nothing else.
 All integers are in network byte order.
@@ -6,12 +6,9 @@ All integers are in network byte order.
 
 from __future__ import annotations
 
-import struct
 from functools import lru_cache
 from ipaddress import IPv6Address
 from socket import AF_INET6, inet_ntop
-from struct import Struct
-from typing import Any
 
 
 class WireError(ValueError):
@@ -44,11 +41,6 @@ class Reader:
         self._end = end
 
     @property
-    def offset(self) -> int:
-        """Position of the next byte, counted from the start of the underlying data."""
-        return self._offset
-
-    @property
     def remaining(self) -> int:
         """Bytes left in this block."""
         return self._end - self._offset
@@ -73,10 +65,6 @@ class Reader:
         """Four bytes."""
         start = self._take(4)
         return int.from_bytes(self._data[start : start + 4], "big")
-
-    def fields(self, structure: Struct) -> tuple[Any, ...]:
-        """Several fields at once."""
-        return structure.unpack_from(self._data, self._take(structure.size))
 
     def take(self, size: int) -> bytes:
         """The next ``size`` bytes."""
@@ -126,17 +114,6 @@ class Writer:
     def u16(self, value: int) -> None:
         """Two bytes."""
         self.buffer += _encode(value, 2)
-
-    def u32(self, value: int) -> None:
-        """Four bytes."""
-        self.buffer += _encode(value, 4)
-
-    def fields(self, structure: Struct, *values: int | bytes) -> None:
-        """Several fields at once."""
-        try:
-            self.buffer += structure.pack(*values)
-        except struct.error as error:
-            raise WireError("field-overflow", str(error)) from None
 
     def put(self, data: bytes | bytearray | memoryview) -> None:
         """The bytes as they are."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address
-from struct import Struct
 
 import pytest
 from hypothesis import given
@@ -25,7 +24,6 @@ def test_so_are_the_ends_of_what_there_is(text: str) -> None:
     assert address_text(IPv6Address(text)) == text
 
 
-def test_fields_that_do_not_fit_are_refused() -> None:
-
+def test_numbers_that_do_not_fit_are_refused() -> None:
     with pytest.raises(WireError, match="field-overflow"):
-        Writer().fields(Struct(">B"), 256)
+        Writer().u8(256)
