@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from rich.pretty import pretty_repr
 
-from control.ikev2.keys import ChildKeys
+from control.ikev2.keys import IkeKeys
 from control.records import HashedByIdentity, MutableRecord, Record
 
 
@@ -51,7 +51,7 @@ def test_nothing_shows_a_hidden_field(shown: Any) -> None:
     locked = Locked("door")
     locked.key = b"another"
     assert shown(locked) == "Locked(name='door')"
-    assert "key" not in shown(ChildKeys(b"key", b"key", b"key", b"key"))
+    assert "key" not in shown(IkeKeys(*[b"key"] * 7))
 
 
 def test_members_of_enumerations_are_hashed_without_python() -> None:
