@@ -228,16 +228,20 @@ class HomeAgent:
         self.sessions.install_static(now)
 
     def stored(self, registrations: Iterable[PendingRegistration], now: float) -> None:
-        """Registrations are safe in the store and in the data path: acknowledge them."""
-        answered = [registration for registration in registrations if self.registrations.stored(registration, now)]
+        """Registrations are safe in the store and in the data path: acknowledge them, then do what follows."""
+        answered = self.registrations.stored(registrations, now)
         self.replace_used_up(now)
         for registration in answered:
-            self._registered(registration, now)
+            if self._movements.registered(registration, now):
+                self.statistics["ike-sas-moved"] += 1
+        for registration in answered:
+            self._serve(registration, now)
+        for registration in answered:
+            if registration.outcome.change is not Change.REMOVE:
+                self._note_recovery(registration, now)
 
-    def _registered(self, registration: PendingRegistration, now: float) -> None:
-        """A registration has taken effect."""
-        if self._movements.registered(registration, now):
-            self.statistics["ike-sas-moved"] += 1
+    def _serve(self, registration: PendingRegistration, now: float) -> None:
+        """Receive for a home address from now on, or not any more."""
         outcome, identity, home_address = registration.outcome, registration.identity, registration.home_address
         if outcome.change is Change.REMOVE:
             self.home_links.stop(home_address)
@@ -257,10 +261,13 @@ class HomeAgent:
             home_address=address_text(home_address),
             care_of_address=address_text(registration.reply_to),
         )
-        recovered = self.takeover.binding_registered(identity, now)
+
+    def _note_recovery(self, registration: PendingRegistration, now: float) -> None:
+        """Whoever was to be brought back, and has registered, is back."""
+        recovered = self.takeover.binding_registered(registration.identity, now)
         if recovered is not None:
-            self._taken_from[home_address] = recovered.group
-            self._happen(TimelineEvent.RECOVERED, identity)
+            self._taken_from[registration.home_address] = recovered.group
+            self._happen(TimelineEvent.RECOVERED, registration.identity)
             self._note_end_of_takeover(now)
 
     def send_away(self, addresses: Sequence[IPv6Address], taken_from: str | None = None) -> int:

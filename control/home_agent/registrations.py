@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from ipaddress import IPv6Address
 
@@ -183,14 +183,16 @@ class Registrations:
         self._pending.clear()
         return pending
 
-    def stored(self, registration: PendingRegistration, now: float) -> bool:
-        """The store has it: it takes effect and is acknowledged. Returns whether it did take effect."""
-        self._no_longer_storing(registration)
-        outcome = registration.outcome
-        if not self.rules.commit(outcome):
-            return False
-        self._acknowledge(outcome, registration.home_address, registration.reply_to, now)
-        return True
+    def stored(self, registrations: Iterable[PendingRegistration], now: float) -> list[PendingRegistration]:
+        """The store has them: they take effect and are acknowledged. Returns those that did take effect."""
+        effective = []
+        for registration in registrations:
+            self._no_longer_storing(registration)
+            if self.rules.commit(registration.outcome):
+                effective.append(registration)
+        for registration in effective:
+            self._acknowledge(registration.outcome, registration.home_address, registration.reply_to, now)
+        return effective
 
     def not_stored(self, registration: PendingRegistration) -> None:
         """The store refused it: silence, so that the node repeats (RFC 6275 section 11.8)."""

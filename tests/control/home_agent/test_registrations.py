@@ -86,14 +86,14 @@ def test_what_is_deleted_while_it_is_stored_goes_when_the_node_repeats_that(agen
     storing = agent.pending() if in_store else []
     agent.receive(2, 0, 0.1)
     for registration in storing or agent.pending():
-        agent.registrations.stored(registration, 0.2)
+        agent.registrations.stored([registration], 0.2)
     assert agent.bound
     assert agent.statuses == [0]
     assert agent.pending() == []
 
     agent.receive(3, 0, 1.1)
     for registration in agent.pending():
-        agent.registrations.stored(registration, 1.2)
+        agent.registrations.stored([registration], 1.2)
 
     assert not agent.bound
     assert agent.statuses == [0]
