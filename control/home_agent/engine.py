@@ -146,6 +146,7 @@ class HomeAgent:
                 self._refuse(error)
         for packet, association, home_address, message in decoded:
             self._receive(message, association, home_address, packet.care_of_address, now, wall, packet.origin)
+        self.registrations.decide(now)
         self.replace_used_up(now)
 
     def receive_opened(
@@ -164,6 +165,7 @@ class HomeAgent:
             self._refuse(error)
         else:
             self._receive(message, association, home_address, care_of_address, now, wall)
+            self.registrations.decide(now)
 
     def _refuse(self, error: EspError | WireError) -> None:
         if isinstance(error, EspError):

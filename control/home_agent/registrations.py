@@ -43,8 +43,8 @@ class PendingRegistration(Record, frozen=True):
     received_at: float
 
 
-class _Undetected(Record, frozen=True):
-    """A Binding Update that may have to wait until it is known whether somebody else uses the home address."""
+class _Received(Record, frozen=True):
+    """A Binding Update to decide on, perhaps not before it is known whether somebody else uses the home address."""
 
     message: BindingUpdate
     identity: str
@@ -74,7 +74,8 @@ class Registrations:
         self._signalling = signalling
         self.home_links = home_links
         self._is_taken_over: Callable[[str, IPv6Address], bool] = _never
-        self._undetected: dict[IPv6Address, _Undetected] = {}
+        self._received: list[_Received] = []
+        self._undetected: dict[IPv6Address, _Received] = {}
         self._pending: dict[IPv6Address, PendingRegistration] = {}
         self._storing: dict[IPv6Address, PendingRegistration] = {}
         self._unsent: list[tuple[MobilityMessage, IPv6Address, Protection]] = []
@@ -96,40 +97,39 @@ class Registrations:
         now: float,
         wall: float,
     ) -> None:
-        """A message that came under the security association of ``identity``."""
+        """A message that came under the security association of ``identity``; :meth:`decide` acts upon it."""
         self.messages["in", _type_name(type(message).__name__), ""] += 1
         if not isinstance(message, BindingUpdate):
             self.statistics["unexpected-message"] += 1
             return
-        self._decide(message, identity, home_address, care_of_address, wall, now, now)
+        self._received.append(_Received(message, identity, home_address, care_of_address, now, wall))
 
     def resume(self, now: float) -> None:
         """Go on with those that waited for duplicate address detection, where that has ended."""
-        for home_address in self.home_links.finished():
+        finished = self.home_links.finished()
+        for home_address in finished:
             update = self._undetected.pop(home_address, None)
             if update is not None:
-                self._decide(
-                    update.message,
-                    update.identity,
-                    home_address,
-                    update.care_of_address,
-                    update.wall + now - update.received_at,
-                    update.received_at,
-                    now,
-                )
+                self._received.append(update)
+        self.decide(now)
+        for home_address in finished:
             self.home_links.forget_result(home_address)
 
-    def _decide(
-        self,
-        message: BindingUpdate,
-        identity: str,
-        home_address: IPv6Address,
-        care_of_address: IPv6Address,
-        wall: float,
-        received_at: float,
-        now: float,
-    ) -> None:
-        outcome = self.rules.process(message, home_address, care_of_address, identity, wall)
+    def decide(self, now: float) -> None:
+        """Decide on all that has been received."""
+        if not self._received:
+            return
+        received, self._received = self._received, []
+        process = self.rules.process
+        outcomes = []
+        for each in received:
+            wall = each.wall + (now - each.received_at)
+            outcomes.append(process(each.message, each.home_address, each.care_of_address, each.identity, wall))
+        for update, outcome in zip(received, outcomes, strict=True):
+            self._act_upon(update, outcome, now)
+
+    def _act_upon(self, update: _Received, outcome: RegistrationOutcome, now: float) -> None:
+        home_address, care_of_address, identity = update.home_address, update.care_of_address, update.identity
         if outcome.change is Change.NONE:
             if outcome.reason == NOTHING_TO_DELETE and self._is_being_registered(outcome):
                 self.statistics["overtaken"] += 1
@@ -138,10 +138,9 @@ class Registrations:
             self.observe_refusal(identity, home_address, care_of_address, outcome.reason, now)
             self._acknowledge(outcome, home_address, care_of_address, now)
             return
-        if self._has_to_wait(outcome, message.link_local, now):
-            self._wait(_Undetected(message, identity, home_address, care_of_address, received_at, wall))
+        if self._has_to_wait(outcome, update, now):
             return
-        registration = PendingRegistration(identity, home_address, outcome, care_of_address, received_at)
+        registration = PendingRegistration(identity, home_address, outcome, care_of_address, update.received_at)
         earlier = self._pending.setdefault(home_address, registration)
         if earlier is registration:
             return
@@ -163,18 +162,19 @@ class Registrations:
         pending = self._pending.get(home_address) or self._storing.get(home_address)
         return pending is not None and is_newer(number, pending.outcome.sequence_number)
 
-    def _has_to_wait(self, outcome: RegistrationOutcome, link_local: bool, now: float) -> bool:
+    def _has_to_wait(self, outcome: RegistrationOutcome, update: _Received, now: float) -> bool:
         """RFC 6275 section 10.3.1: a home agent that begins to serve an address looks first whether it is in use."""
+        home_address = update.home_address
         if outcome.change is not Change.INSTALL or outcome.previous is not None:
             return False
-        if outcome.identity is not None and self._is_taken_over(outcome.identity, outcome.home_address):
+        if self._is_taken_over(update.identity, home_address):
             return False
-        return self.home_links.detect(outcome.home_address, link_local, now) is Detection.RUNNING
-
-    def _wait(self, update: _Undetected) -> None:
-        earlier = self._undetected.get(update.home_address)
+        if self.home_links.detect(home_address, update.message.link_local, now) is not Detection.RUNNING:
+            return False
+        earlier = self._undetected.get(home_address)
         if earlier is None or is_newer(update.message.sequence_number, earlier.message.sequence_number):
-            self._undetected[update.home_address] = update
+            self._undetected[home_address] = update
+        return True
 
     def pending(self) -> list[PendingRegistration]:
         """What has to be stored now, one per home address; each is then :meth:`stored` or :meth:`not_stored`."""
@@ -244,6 +244,7 @@ class Registrations:
         """Drop every binding and everything not yet sent."""
         self._pending.clear()
         self._storing.clear()
+        self._received.clear()
         self._undetected.clear()
         self._unsent.clear()
         for binding in self.rules.cache.bindings():
