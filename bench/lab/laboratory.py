@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -54,8 +54,9 @@ class Laboratory:
             raise LabError("network namespaces and XDP need root: run this with sudo")
         RUN_ROOT.mkdir(mode=0o755, exist_ok=True)
         remove_leftovers(self.kind)
-        self.directory.mkdir(mode=0o700)
-        self._lock = _lock_run(self.directory)
+        with _nobody_removing():
+            self.directory.mkdir(mode=0o700)
+            self._lock = _lock_run(self.directory)
         atexit.register(self.close)
         self._previous_handlers = raise_interrupts()
         return self
@@ -121,15 +122,27 @@ def pin_name(run_name: str, role: str) -> str:
 def remove_leftovers(kind: str) -> list[str]:
     """Remove what crashed runs of `kind` left; the names of those runs."""
     removed = []
-    for directory in sorted(RUN_ROOT.glob(f"ha-{kind}-*")):
-        try:
-            lock = _lock_run(directory)
-        except (BlockingIOError, FileNotFoundError):
-            continue  # alive, or just removed by its own run
-        _remove_run(directory.name, ())
-        os.close(lock)
-        removed.append(directory.name)
+    with _nobody_removing():
+        for directory in sorted(RUN_ROOT.glob(f"ha-{kind}-*")):
+            try:
+                lock = _lock_run(directory)
+            except (BlockingIOError, FileNotFoundError):
+                continue  # alive, or just removed by its own run
+            _remove_run(directory.name, ())
+            os.close(lock)
+            removed.append(directory.name)
     return removed
+
+
+@contextlib.contextmanager
+def _nobody_removing() -> Iterator[None]:
+    """Wait for whoever removes leftovers, and let nobody begin: a run that has just begun has no lock yet."""
+    descriptor = os.open(RUN_ROOT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _lock_run(directory: Path) -> int:

@@ -94,6 +94,14 @@ def test_a_living_run_is_left_alone() -> None:
     holder.wait(PATIENCE_S)
 
 
+def test_runs_that_begin_together_leave_each_other_alone() -> None:
+    begin_often = (
+        "from bench.lab.laboratory import Laboratory\nfor _ in range(200):\n    with Laboratory('together'): pass"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", begin_often]) for _ in range(4)]
+    assert [run.wait(PATIENCE_S) for run in runs] == [0, 0, 0, 0]
+
+
 def test_an_error_inside_removes_everything() -> None:
     lab = Laboratory("error")
 
