@@ -68,8 +68,9 @@ class Run:
             agent.receive_protected_packets(self._packets, now, self._wall)
             # No store and no data path here: what was accepted is acknowledged.
             agent.stored(agent.registrations.pending(), now)
-            datagrams = agent.datagrams_to_send()
             packets = agent.packets_to_send()
+            agent.replace_used_up(now)
+            datagrams = agent.datagrams_to_send()
             agent.happenings()
         self._packets = []
         addressed = self._link.address(datagrams)

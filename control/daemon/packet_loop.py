@@ -91,8 +91,10 @@ class PacketLoop:
         """Send what the engine has decided, and wake up when it wants to."""
         now = self._loop.time()
         self._settle(now)
+        packets = self._agent.packets_to_send()
+        self._agent.replace_used_up(now)  # the last of these may have brought an association to its limit
         self._ike.send()
-        self._signalling.send(self._agent.packets_to_send(), now)
+        self._signalling.send(packets, now)
         self._home_links.send()
         self._reschedule()
 

@@ -209,7 +209,10 @@ class HomeAgent:
         self.registrations.resume(now)
 
     def replace_used_up(self, now: float) -> None:
-        """Rekey or close child SAs that have carried as much as they may; for when the back end says so by itself."""
+        """Rekey or close child SAs that have carried as much as they may.
+
+        For when packets were fetched, which protects them, and when the back end says so by itself.
+        """
         for slug in self.sessions.replace_used_up(now):
             self.statistics[slug] += 1
         self.process_ike_events(now)
@@ -232,7 +235,6 @@ class HomeAgent:
     def stored(self, registrations: Iterable[PendingRegistration], now: float) -> None:
         """Registrations are safe in the store and in the data path: acknowledge them, then do what follows."""
         answered = self.registrations.stored(registrations, now)
-        self.replace_used_up(now)
         for registration in answered:
             if self._movements.registered(registration, now):
                 self.statistics["ike-sas-moved"] += 1

@@ -55,16 +55,24 @@ class World:
         self.takes_s = 0.0005
         self.takeover = SimpleNamespace(active=False)
         self.sent = 0
-        part = {"close": lambda: None, "send": self._send, "give_esp_to_kernel": lambda: None}
+        self.steps = []
+        part = {"close": lambda: None, "give_esp_to_kernel": lambda: None}
         home_links = SimpleNamespace(open=lambda *_: None, send=lambda: None)
-        agent = SimpleNamespace(takeover=self.takeover, next_timer=lambda: None, packets_to_send=list)
+        agent = SimpleNamespace(
+            takeover=self.takeover,
+            next_timer=lambda: None,
+            packets_to_send=lambda: self.steps.append("protect") or ["packet"],
+            replace_used_up=lambda _now: self.steps.append("replace"),
+        )
         self.packets = PacketLoop(
             agent,
             self.loop,
             lambda: 0.0,
             lambda *_: None,
-            lambda _: SimpleNamespace(readers=lambda: {IKE: self._read}, **part),
-            lambda _: SimpleNamespace(readers=lambda: {SIGNALLING: self._read}, kernel_opens_esp=False, **part),
+            lambda _: SimpleNamespace(readers=lambda: {IKE: self._read}, send=self._send, **part),
+            lambda _: SimpleNamespace(
+                readers=lambda: {SIGNALLING: self._read}, send=self._send, kernel_opens_esp=False, **part
+            ),
             home_links,
         )
         self.packets.open(IPv6Address("::1"))
@@ -72,8 +80,9 @@ class World:
     def _read(self, _now, _wall):
         self.loop.now += self.takes_s
 
-    def _send(self, *_):
+    def _send(self, *what):
         self.sent += 1
+        self.steps.append(("send", *what))
 
 
 @pytest.fixture
@@ -105,6 +114,11 @@ def test_when_there_is_much_to_do_there_is_no_pause(world):
     world.takes_s = 0.004
     world.loop.readers[IKE]()
     assert world.loop.readers.keys() == {IKE, SIGNALLING}
+
+
+def test_what_the_last_packet_has_used_up_is_replaced_by_what_leaves_with_it(world):
+    world.packets.flush()
+    assert world.steps == ["protect", "replace", ("send",), ("send", ["packet"], 100.0)]
 
 
 def test_nothing_is_read_after_the_end(world):

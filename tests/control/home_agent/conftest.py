@@ -166,6 +166,7 @@ class MemoryNetwork:
                 node = self.nodes.get(parse_ipv6(packet).destination)
                 if node is not None and not self._lost():
                     node.receive_packet(packet, self.now)
+            agent.replace_used_up(self.now)
             self.happenings += agent.happenings()
         for node in self.nodes.values():
             self.node_events += node.events()
