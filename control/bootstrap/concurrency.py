@@ -5,6 +5,9 @@ take longer than they did when few were under way (a queue builds up here, on th
 (the event loop comes late to its timers, or what has arrived has to wait), or attempts fail. A window in which the
 bound was not reached says nothing about a higher one, so the bound does not grow then. At first it doubles with every
 window, until one of those signs is seen: with thousands of nodes waiting, time with too little under way counts.
+
+A handful is always under way. Where the signs stay with so few, others keep this machine busy or the nodes are gone,
+and to hold back more would only leave those that can be reached without service for longer.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ _EARLY_GROWTH = 2.0
 # Exchanges that take so many times as long as the shortest: a short queue, which keeps everybody busy, and a long one.
 _QUEUE = 2.0
 _LONG_QUEUE = 4.0
+_LEAST = 8
+_LEAST_SHARE = 4  # of a highest bound that is itself small, the least is so small a part
 _AIMD_STEP = 4.0
 _DECREASE = 0.7
 _STEEPEST = 0.5
@@ -107,7 +112,8 @@ class _Adaptive:
     def __init__(self, highest: int, initial: int) -> None:
         if not 1 <= initial <= highest:
             raise ValueError("the initial concurrency must be from 1 to the highest")
-        self._highest = highest
+        self._highest = float(highest)
+        self._least = float(max(1, min(_LEAST, highest // _LEAST_SHARE)))
         self._limit = float(initial)
         self._window = _Window()
         self._shortest_s: float | None = None
@@ -139,7 +145,7 @@ class _Adaptive:
         if window.full:
             self._window = _Window()
             wanted = self._next(window, window.most_in_flight >= _FULL_SHARE * self.limit)
-            self._limit = min(float(self._highest), max(1.0, wanted))
+            self._limit = min(self._highest, max(self._least, wanted))
 
     def _next(self, window: _Window, reached: bool) -> float:
         slowness = self._slowness(window.delay_s)
@@ -169,7 +175,7 @@ class AimdConcurrency(_Adaptive):
     """
 
     def __init__(self, highest: int, initial: int = 16) -> None:
-        """Begin at ``initial`` and never pass ``highest``.
+        """Begin at ``initial``, and never pass ``highest``.
 
         Raises:
             ValueError: they do not fit together.
@@ -186,7 +192,7 @@ class GradientConcurrency(_Adaptive):
     """Follows the ratio of the shortest delay to the present one; what it adds lets a short queue form."""
 
     def __init__(self, highest: int, initial: int = 16) -> None:
-        """Begin at ``initial`` and never pass ``highest``.
+        """Begin at ``initial``, and never pass ``highest``.
 
         Raises:
             ValueError: they do not fit together.

@@ -76,6 +76,16 @@ def test_a_slow_machine_is_not_buried(kind) -> None:
     assert min(bounds) >= 1
 
 
+@pytest.mark.parametrize(("highest", "least"), [(1000, 8), (16, 4), (3, 1)])
+@pytest.mark.parametrize("kind", ADAPTIVE)
+def test_on_a_machine_that_others_keep_busy_a_handful_is_under_way(kind, highest: int, least: int) -> None:
+    policy = kind(highest)
+    for _ in range(1000):
+        policy.lagged(0.5)
+        policy.succeeded(0.5, in_flight=policy.limit)
+    assert policy.limit == least
+
+
 @pytest.mark.parametrize("kind", ADAPTIVE)
 def test_scattered_losses_are_no_reason_to_slow_down(kind) -> None:
     bounds = serve(kind(1000), 20_000, work_s=0.001, path_s=0.2, loss=0.05)
