@@ -13,8 +13,9 @@ class BootstrapSettings(Settings, frozen=True, kw_only=True):
     policy: Annotated[
         Literal["fixed", "aimd", "gradient"],
         about(
-            "How many nodes are brought back at once: always `concurrency`, or fewer as long as this machine "
-            "is late or nodes do not answer (`aimd`), and as long as exchanges take longer than need be (`gradient`).",
+            "How many nodes are brought back at once: always `concurrency`, or fewer as long as there is more to do "
+            "than the processor can or nodes do not answer (`aimd`), and as long as exchanges take longer than need be "
+            "(`gradient`).",
             "aimd",
         ),
     ] = "aimd"

@@ -35,6 +35,7 @@ from control.daemon.ike_processes import IkeProcesses
 from control.daemon.ike_traffic import IkeTraffic, OwnIkeTraffic
 from control.daemon.ike_worker_start import WorkerStart
 from control.daemon.kernel_ipsec import KernelIpsec
+from control.daemon.lateness import OwnLateness
 from control.daemon.lease_keeper import lease_kept
 from control.daemon.membership import Clocks, Membership, MembershipSettings
 from control.daemon.operated_nodes import OperatedNodes
@@ -421,13 +422,16 @@ class Daemon:
             await self._membership.until_next_beat()
 
     async def _watch_pace(self) -> None:
+        own = OwnLateness(self._loop.time)
         while True:
             due = self._loop.time() + _POLL_S
             await asyncio.sleep(_POLL_S)
             lag_s = max(0.0, self._loop.time() - due)
             self._instruments.event_loop_lag.observe(lag_s)
             takeover = self._agent.takeover
-            takeover.observe_lag(max(lag_s, self._packets.take_waited_s()))
+            late_s = max(lag_s, self._packets.take_waited_s())
+            # Of IKE workers the time is not this process's.
+            takeover.observe_lag(own.of(late_s) if self._assembly.workers is None else late_s)
             allow_full_collections(not takeover.active)
             self._idle_work.check_some()
             self._chronicle.look()
