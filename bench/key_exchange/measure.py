@@ -77,6 +77,17 @@ def measure(options: Options, progress: Callable[[str], None]) -> Measured:
     return measured
 
 
+def bootstraps(population: Population) -> Meter:
+    """Have one home agent bring back all nodes, which another one has registered, once; all in memory.
+
+    Raises:
+        LabError: exchanges did not complete.
+    """
+    scene = _fresh(population)
+    register_all(scene, MemoryLink())
+    return take_over_all(scene, MemoryLink()).meter
+
+
 def _measure_once(population: Population, measured: Measured) -> None:
     method, nodes = population.trust.method, len(population.identities)
     scene = _fresh(population)

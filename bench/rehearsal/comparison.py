@@ -24,6 +24,7 @@ _ROWS: tuple[tuple[str, Callable[[Report], str]], ...] = (
     ("other nodes' updates p99, ms", lambda report: _background(report, "p99")),
     ("another node's packets lost", lambda report: _traffic(report)),
     ("home agent CPU, s", lambda report: str(report["ha_cpu_s"])),
+    ("  to what bench.ike measures", lambda report: str(report.get("ha_cpu_to_bare_bootstrap", ""))),
 )
 
 

@@ -20,6 +20,7 @@ from bench.lab.redis_server import RedisServer
 from bench.lab.scene import Scene, SceneOptions
 from bench.lab.streams import JsonObject
 from bench.rehearsal.background import BackgroundNodes, background_subscribers
+from bench.rehearsal.bare_bootstraps import BareBootstraps
 from bench.rehearsal.machine import calibration_ms
 from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.progress import Reporter
@@ -60,6 +61,8 @@ class Rehearsal:
 
     def _perform(self, laboratory: Laboratory) -> Measurements:
         calibration_before = calibration_ms()
+        bare = BareBootstraps(self._options.authentication)
+        bare.measure()
         scene, nodes = self._build(laboratory)
         self._register(nodes)
         probes = self._start_probes(laboratory, scene)
@@ -82,6 +85,7 @@ class Rehearsal:
         if background is not None:
             background.poll()
         traffic = self._traffic
+        bare.measure()
         return Measurements(
             outages_s=[history["outage_s"] for history in probes.report()],
             probe_interval_s=probes.interval_s,
@@ -94,6 +98,7 @@ class Rehearsal:
             refreshes=background.refreshes if background is not None else (),
             background_bus=background.sent if background is not None else 0,
             traffic=traffic.end() if traffic is not None else {},
+            bare=bare,
             calibration_ms=(calibration_before, calibration_ms()),
         )
 

@@ -99,9 +99,16 @@ class Sampler:
         return True
 
     @property
-    def calibrated_cpu_s(self) -> float:
-        """CPU seconds used, each interval's divided by how much slower the cores were then than at their fastest."""
-        reference_s = min((sample.loop_s for sample in self.samples), default=0.0)
+    def fastest_loop_s(self) -> float:
+        """The calibration loop at its fastest."""
+        return min((sample.loop_s for sample in self.samples), default=0.0)
+
+    def calibrated_cpu_s(self, reference_s: float) -> float:
+        """CPU seconds used, each interval's divided by how much slower the cores were then.
+
+        Args:
+            reference_s: CPU seconds the calibration loop takes on a core that is not slowed down.
+        """
         first = sum(sample.cpu_s * reference_s / sample.loop_s for sample in self.samples[:1])
         return first + sum(
             (after.cpu_s - before.cpu_s) * 2 * reference_s / (before.loop_s + after.loop_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from bench.lab.probing import Delivery
 from bench.lab.processes import ProcessUsage, read_usage, read_usage_of_family
 from bench.rehearsal import progress
 from bench.rehearsal.background import Refresh
+from bench.rehearsal.bare_bootstraps import BareBootstraps
 from bench.rehearsal.command_line import parse_options
 from bench.rehearsal.comparison import print_comparison
 from bench.rehearsal.options import POLICIES, FailoverOptions
@@ -68,6 +70,18 @@ def sampled(*takeovers: dict[str, object]) -> Sampler:
     return sampler
 
 
+class BareBootstrapsOf(BareBootstraps):
+    """So many seconds each, on a core that is not slowed down."""
+
+    fastest_loop_s = math.inf
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def cpu_s(self, reference_s: float) -> float:
+        return self._seconds
+
+
 MEASURED = Measurements(
     outages_s=[3.0, 4.0, 5.0, None],
     probe_interval_s=0.1,
@@ -80,6 +94,7 @@ MEASURED = Measurements(
     refreshes=[Refresh(999.0, 0.02), Refresh(1000.1, 0.2), Refresh(1001.0, 0.03), Refresh(1002.0, 0.05)],
     background_bus=5,
     traffic={"encapsulated": Delivery(100, 2, 0), "decapsulated": Delivery(101, 0, 1)},
+    bare=BareBootstrapsOf(0.08),
     calibration_ms=(5.0, 6.0),
 )
 
@@ -99,6 +114,8 @@ def test_report_has_the_figures_by_their_stable_names() -> None:
         "ha_cpu_system_s": 0.2,
         "ha_cpu_ms_per_node": 200.0,
         "ha_cpu_calibrated_ms_per_node": 200.0,
+        "bare_bootstrap_ms": 80.0,
+        "ha_cpu_to_bare_bootstrap": 2.5,
         "traffic": {"sent": 201, "lost": 2, "repeated": 1},
         "retransmissions": 5,
         "peak_in_flight": 2,
@@ -127,7 +144,17 @@ def test_cpu_time_counts_by_how_fast_the_cores_were() -> None:
     [first] = sampler.samples
     times = ((1.0, 0.001), (2.0, 0.001), (5.0, 0.002), (6.0, 0.002))
     sampler.samples = [replace(first, cpu_s=cpu_s, loop_s=loop_s) for cpu_s, loop_s in times]
-    assert sampler.calibrated_cpu_s == pytest.approx(1.0 + 1.0 + 2.0 + 0.5)
+    assert sampler.calibrated_cpu_s(sampler.fastest_loop_s) == pytest.approx(1.0 + 1.0 + 2.0 + 0.5)
+
+
+def test_bootstraps_alone_are_measured_beside() -> None:
+    bare = BareBootstraps("psk")
+    bare.measure()
+    rounds = len(bare.meters)
+    bare.measure()
+    assert len(bare.meters) == 2 * rounds > 2
+    least, most = (of(meter.cpu_s(bare.fastest_loop_s) for meter in bare.meters) / 64 for of in (min, max))
+    assert 0 < least <= bare.cpu_s(bare.fastest_loop_s) <= most
 
 
 def test_a_node_that_answers_no_ping_is_not_recovered() -> None:
