@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 from bench.key_exchange.meter import calibration_loop
@@ -26,7 +26,7 @@ class Sample:
         recovered, given_up, in_flight, retransmissions: sums.
         limit: how many nodes could be under way, summed.
         cpu_s: CPU seconds used since the failure, summed.
-        loop_s: CPU seconds that the calibration loop takes at that moment.
+        loop_s: CPU seconds that the calibration loop has taken on average since the sample before.
     """
 
     at: float
@@ -56,6 +56,7 @@ class Sampler:
         self.usage_before = {agent.name: agent.daemon.usage() for agent in survivors}
         self.usage: dict[str, ProcessUsage] = dict(self.usage_before)
         self._survivors = survivors
+        self._loops_s: list[float] = []
         self._failed_at = time.monotonic()
         self._next_at = 0.0
 
@@ -69,12 +70,13 @@ class Sampler:
         return sum(int(each["recovered"]) + int(each["given_up"]) for each in self.takeovers.values())
 
     def poll(self) -> bool:
-        """Look, if it is time again. Returns whether it was.
+        """Look, if it is time again; see how fast a core is in any case. Returns whether it was.
 
         Raises:
             LabError: a survivor does not answer.
         """
         now = time.monotonic()
+        self._loops_s.append(calibration_loop())
         if now < self._next_at:
             return False
         for agent in self._survivors:
@@ -87,7 +89,7 @@ class Sampler:
         self.samples.append(
             Sample(
                 at=elapsed,
-                loop_s=calibration_loop(),
+                loop_s=fmean(self._loops_s),
                 cpu_s=sum(usage.cpu_s - self.usage_before[name].cpu_s for name, usage in self.usage.items()),
                 **{
                     name: sum(int(takeover.get(name) or 0) for takeover in self.takeovers.values())
@@ -95,12 +97,13 @@ class Sampler:
                 },
             )
         )
+        self._loops_s.clear()
         self._next_at = now + next(interval for end, interval in _INTERVALS if elapsed < end)
         return True
 
     @property
     def fastest_loop_s(self) -> float:
-        """The calibration loop at its fastest."""
+        """The calibration loop at its fastest, on average over one interval."""
         return min((sample.loop_s for sample in self.samples), default=0.0)
 
     def calibrated_cpu_s(self, reference_s: float) -> float:
@@ -109,10 +112,10 @@ class Sampler:
         Args:
             reference_s: CPU seconds the calibration loop takes on a core that is not slowed down.
         """
-        first = sum(sample.cpu_s * reference_s / sample.loop_s for sample in self.samples[:1])
-        return first + sum(
-            (after.cpu_s - before.cpu_s) * 2 * reference_s / (before.loop_s + after.loop_s)
-            for before, after in pairwise(self.samples)
+        before_s = [0.0, *(sample.cpu_s for sample in self.samples)]
+        return sum(
+            (sample.cpu_s - before) * reference_s / sample.loop_s
+            for before, sample in zip(before_s, self.samples, strict=False)
         )
 
     def counted(self, name: str) -> dict[str, int]:

@@ -34,7 +34,7 @@ PATIENCE_S = 10.0
 _RETRY_S = 0.25
 # To hand a transaction to the thread of the store and back costs a tenth of a node's recovery. In a takeover a Binding
 # Update comes every few milliseconds, so there are several in one.
-_GATHER_S = 0.008
+_GATHER_S = 0.020
 _REPUBLISHED_AT_ONCE = 1_000
 
 

@@ -13,15 +13,14 @@ from control.daemon.ike_traffic import IkeTraffic
 from control.daemon.signalling_sockets import Reader, SignallingSockets
 from control.home_agent.engine import HomeAgent
 
-# In a takeover packets come every millisecond or so. To wake up, look at all timers, write to the store and send costs
-# as much as an answer, so after a short look at a socket the next one is this much later; thirteen of a node's hundreds
-# of milliseconds, three of those that a Binding Update of a node that is served takes.
-_GATHER_S = 0.003
-_SHORT_LOOK_S = 0.002
+# In a takeover packets come every millisecond or so, and to wake up, look at all timers, write to the store and send
+# costs as much as an answer. It goes in rounds then: after this time at most all that has come is taken together. The
+# four answers of a bootstrap can wait for so long, and so can the Binding Updates of nodes that are served.
+_ROUND_S = 0.008
 
 
 class PacketLoop:
-    """Feeds one engine.
+    """Feeds one engine: whenever something comes or is due, and in rounds during a takeover.
 
     ``settle`` is called after every batch of input and before anything leaves: it stores what has to be stored.
     """
@@ -44,7 +43,8 @@ class PacketLoop:
         self._make_signalling_sockets = signalling_sockets
         self._home_links = home_links
         self._timer: asyncio.TimerHandle | None = None
-        self._pauses: dict[int, asyncio.TimerHandle] = {}
+        self._readers: dict[int, Reader] = {}
+        self._next_round: asyncio.TimerHandle | None = None
         self._sockets = ExitStack()
         self.is_open = False
 
@@ -63,12 +63,9 @@ class PacketLoop:
             if self._signalling.kernel_opens_esp:
                 self._ike.give_esp_to_kernel()
             self._sockets = stack.pop_all()
+        self._readers = {**self._ike.readers(), **self._signalling.readers()}
+        self._listen()
         self.is_open = True
-        for descriptor, reader in self._ike.readers().items():
-            self._wait_for(descriptor, reader)
-        for descriptor, reader in self._signalling.readers().items():
-            self._wait_for(descriptor, reader)
-        self._sockets.callback(self._cancel_pauses)
 
     @property
     def statistics(self) -> Counter[str]:
@@ -83,8 +80,10 @@ class PacketLoop:
     def close(self) -> None:
         """Stop and close the sockets."""
         self.is_open = False
-        if self._timer is not None:
-            self._timer.cancel()
+        for pending in (self._timer, self._next_round):
+            if pending is not None:
+                pending.cancel()
+        self._stop_listening()
         self._sockets.close()
 
     def flush(self) -> None:
@@ -96,31 +95,41 @@ class PacketLoop:
         self._ike.send()
         self._signalling.send(packets, now)
         self._home_links.send()
-        self._reschedule()
+        self._wake_up_next()
 
-    def _wait_for(self, descriptor: int, reader: Reader) -> None:
-        self._loop.add_reader(descriptor, self._read, descriptor, reader)
-        self._sockets.callback(self._loop.remove_reader, descriptor)
+    def _listen(self) -> None:
+        for descriptor, reader in self._readers.items():
+            self._loop.add_reader(descriptor, self._read, reader)
 
-    def _read(self, descriptor: int, reader: Reader) -> None:
-        began = self._loop.time()
-        reader(began, self._wall())
-        self.flush()
-        if self._agent.takeover.active and self._loop.time() - began < _SHORT_LOOK_S:
+    def _stop_listening(self) -> None:
+        for descriptor in self._readers:
             self._loop.remove_reader(descriptor)
-            self._pauses[descriptor] = self._loop.call_later(_GATHER_S, self._end_pause, descriptor, reader)
 
-    def _end_pause(self, descriptor: int, reader: Reader) -> None:
-        del self._pauses[descriptor]
-        self._loop.add_reader(descriptor, self._read, descriptor, reader)
-
-    def _cancel_pauses(self) -> None:
-        for pause in self._pauses.values():
-            pause.cancel()
-        self._pauses.clear()
+    def _read(self, reader: Reader) -> None:
+        reader(self._loop.time(), self._wall())
+        self.flush()
 
     def _handle_timer(self) -> None:
         self._timer = None
+        self._agent.handle_timer(self._loop.time())
+        self.flush()
+
+    def _wake_up_next(self) -> None:
+        if self._agent.takeover.active:
+            if self._next_round is None:
+                self._stop_listening()
+                self._next_round = self._loop.call_later(_ROUND_S, self._go_round)
+            return
+        if self._next_round is not None:
+            self._next_round.cancel()
+            self._next_round = None
+            self._listen()
+        self._reschedule()
+
+    def _go_round(self) -> None:
+        self._next_round = self._loop.call_later(_ROUND_S, self._go_round)
+        for reader in self._readers.values():
+            reader(self._loop.time(), self._wall())
         self._agent.handle_timer(self._loop.time())
         self.flush()
 

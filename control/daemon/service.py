@@ -386,6 +386,7 @@ class Daemon:
 
     def _recover(self, nodes: list[NodeToRecover]) -> int:
         goes_on = self._agent.takeover.active
+        allow_full_collections(False)  # until the watch over the pace sees the end
         queued = self._agent.recover(nodes, self._loop.time())
         if queued and not goes_on:
             self._chronicle.takeover.begin(time.time())

@@ -144,7 +144,7 @@ def test_cpu_time_counts_by_how_fast_the_cores_were() -> None:
     [first] = sampler.samples
     times = ((1.0, 0.001), (2.0, 0.001), (5.0, 0.002), (6.0, 0.002))
     sampler.samples = [replace(first, cpu_s=cpu_s, loop_s=loop_s) for cpu_s, loop_s in times]
-    assert sampler.calibrated_cpu_s(sampler.fastest_loop_s) == pytest.approx(1.0 + 1.0 + 2.0 + 0.5)
+    assert sampler.calibrated_cpu_s(sampler.fastest_loop_s) == pytest.approx(1.0 + 1.0 + 1.5 + 0.5)
 
 
 def test_bootstraps_alone_are_measured_beside() -> None:
