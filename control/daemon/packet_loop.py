@@ -115,6 +115,8 @@ class PacketLoop:
         self.flush()
 
     def _wake_up_next(self) -> None:
+        if not self.is_open:
+            return
         if self._agent.takeover.active:
             if self._next_round is None:
                 self._stop_listening()

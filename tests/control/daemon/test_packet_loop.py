@@ -183,5 +183,6 @@ def test_nothing_is_read_after_the_end(world, active):
     world.takeover.active, world.due = active, 101.0
     world.packets.flush()
     world.packets.close()
+    world.packets.flush()
     assert world.loop.pending == []
     assert world.loop.readers == {}
