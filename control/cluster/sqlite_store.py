@@ -128,11 +128,6 @@ class SqliteStore:
                 raise LeaseLost(lease.home_agent, lease.token)
         return Lease(lease.home_agent, lease.token, now + duration)
 
-    def release_lease(self, lease: Lease) -> None:
-        """See :meth:`control.cluster.store.StateStore.release_lease`."""
-        with self._transaction() as connection:
-            connection.execute("DELETE FROM leases WHERE home_agent = ? AND token = ?", (lease.home_agent, lease.token))
-
     def leases(self) -> list[LeaseRecord]:
         """See :meth:`control.cluster.store.StateStore.leases`."""
         query = "SELECT home_agent, address, token, expires_at, capacity FROM leases ORDER BY home_agent"

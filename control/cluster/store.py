@@ -192,14 +192,8 @@ class StateStore(Protocol):
             LeaseLost: another agent claimed it, or a newer process took the name.
         """
 
-    def release_lease(self, lease: Lease) -> None:
-        """Leave in an orderly way: the nodes stay this agent's, and nobody takes them over by itself.
-
-        Without effect if the lease is gone already.
-        """
-
     def leases(self) -> list[LeaseRecord]:
-        """All leases that were neither released nor claimed, by name."""
+        """All leases that were not claimed, by name."""
 
     def claim(
         self, failed: str, by: Lease, now: float, *, force: bool = False, limit: int | None = None

@@ -11,14 +11,11 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address
 
 from datapath.xfrm.errors import XfrmLost, XfrmRefused, XfrmUnavailable
 from datapath.xfrm.messages import message, messages
-from datapath.xfrm.migration import StateMove, TunnelMove
-from datapath.xfrm.numbers import MIGRATE_STATE, NETLINK_XFRM, MessageType, NetlinkFlag, NetlinkType
+from datapath.xfrm.numbers import NETLINK_XFRM, MessageType, NetlinkFlag, NetlinkType
 from datapath.xfrm.policies import PolicyReport, parse_policy
-from datapath.xfrm.selectors import Selector
 from datapath.xfrm.states import State, StateReport, parse_state, spi_request
 from datapath.xfrm.structs import ERROR, NETLINK_HEADER
 
@@ -105,30 +102,6 @@ class XfrmChannel:
         if spi is None:
             raise XfrmLost("the kernel named no SPI")
         return spi
-
-    def migrate(self, moves: Sequence[TunnelMove]) -> list[XfrmRefused | None]:
-        """Give policies of tunnel mode and their states other outer addresses; what the kernel said to each move.
-
-        This is the migration that every kernel with ``CONFIG_XFRM_MIGRATE`` has. One that has none says
-        ``ENOPROTOOPT``.
-
-        Raises:
-            XfrmLost: see :meth:`execute`.
-        """
-        return self.execute(
-            [Request(MessageType.MIGRATE, move.to_wire(), f"move the tunnel at {move.old[1]}") for move in moves]
-        )
-
-    def migrates_single_states(self) -> bool:
-        """Whether the kernel can move a state without its policy, found out with a state that is not there.
-
-        Raises:
-            XfrmLost: see :meth:`execute`.
-        """
-        nowhere = IPv6Address("100::1")  # the discard prefix, RFC 6666
-        move = StateMove(nowhere, 1, (nowhere, nowhere), Selector(nowhere, nowhere), 0)  # SPI 1 is reserved
-        (refused,) = self.execute([Request(MIGRATE_STATE, move.to_wire(), "move a state")])
-        return refused is not None and refused.errno == errno.ESRCH
 
     def states(self) -> list[StateReport]:
         """All ESP states over IPv6.

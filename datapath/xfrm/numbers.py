@@ -38,7 +38,6 @@ class MessageType(IntEnum):
     EXPIRE = 0x18
     UPDPOLICY = 0x19
     UPDSA = 0x1A
-    MIGRATE = 0x21
 
 
 class Group(IntEnum):
@@ -54,7 +53,6 @@ class AttributeType(IntEnum):
     ALG_CRYPT = 2
     ENCAP = 4
     TMPL = 5
-    MIGRATE = 17
     ALG_AEAD = 18
     ALG_AUTH_TRUNC = 20
     REPLAY_ESN_VAL = 23
@@ -100,5 +98,3 @@ NETLINK_XFRM = 6
 EVERY_ALGORITHM = 0xFFFF_FFFF
 NO_LIMIT = 0xFFFF_FFFF_FFFF_FFFF
 """``XFRM_INF``: a lifetime without end."""
-MIGRATE_STATE = 0x29
-"""``XFRM_MSG_MIGRATE_STATE`` of Linux 7.2, which older headers lack."""

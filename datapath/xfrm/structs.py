@@ -44,12 +44,6 @@ POLICY_KEY = struct.Struct(f"={SELECTOR.size}sIB3x")
 TEMPLATE = struct.Struct(f"={STATE_ID.size}sH2x16sIBBBxIII")
 """``xfrm_user_tmpl``: id, family, source, reqid, mode, share, optional, and the integrity, encryption and compression
 algorithms allowed."""
-MIGRATION = struct.Struct("=16s16s16s16sBB2xIHH")
-"""``xfrm_user_migrate``: old destination and source, new destination and source, protocol, mode, reqid, old and new
-family."""
-STATE_MIGRATION = struct.Struct(f"={STATE_KEY.size}s16s16sII{SELECTOR.size}sIIHH")
-"""``xfrm_user_migrate_state``: which state, new destination and source, mark and its mask, selector, reqid, flags,
-family, nothing."""
 ENCAPSULATION = struct.Struct("=H2s2s2x16s")
 """``xfrm_encap_tmpl``: type, source and destination port (network order), original address."""
 CIPHER = struct.Struct("=64sI")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from control.sockets.ike_udp import UDP_ENCAP
 from datapath.xfrm import numbers, structs
-from datapath.xfrm.migration import TunnelMove
 from datapath.xfrm.policies import Policy
 from datapath.xfrm.selectors import Selector
 from datapath.xfrm.states import Algorithm, Encapsulation, State, UsageLimits, spi_request
@@ -28,7 +27,6 @@ SIZES = {
     "struct xfrm_userpolicy_info": structs.POLICY.size,
     "struct xfrm_userpolicy_id": structs.POLICY_KEY.size,
     "struct xfrm_user_tmpl": structs.TEMPLATE.size,
-    "struct xfrm_user_migrate": structs.MIGRATION.size,
     "struct xfrm_encap_tmpl": structs.ENCAPSULATION.size,
     "struct xfrm_algo": structs.CIPHER.size,
     "struct xfrm_algo_auth": structs.ALGORITHM_WITH_CHECK.size,
@@ -104,24 +102,6 @@ ENCAPSULATION_FIELDS = {
     "ntohs(s->encap_dport)": 31_000,
     "encap_oa.in6.s6_addr[0]": 0,
 }
-MIGRATION = TunnelMove(
-    numbers.Direction.FWD,
-    SELECTOR,
-    79,
-    (IPv6Address("2001:db8::3"), IPv6Address("2001:db8::4")),
-    (IPv6Address("2001:db8::5"), IPv6Address("2001:db8::6")),
-)
-MIGRATION_FIELDS = {
-    "old_daddr.in6.s6_addr[15]": 4,
-    "old_saddr.in6.s6_addr[15]": 3,
-    "new_daddr.in6.s6_addr[15]": 6,
-    "new_saddr.in6.s6_addr[15]": 5,
-    "proto": 50,
-    "mode": 1,
-    "reqid": 79,
-    "old_family": 10,
-    "new_family": 10,
-}
 RANGE_FIELDS = {"info.reqid": 77, "info.id.proto": 50, "min": 256, "max": 300}
 TABLES = (
     SIZES,
@@ -130,7 +110,6 @@ TABLES = (
     POLICY_FIELDS,
     TEMPLATE_FIELDS,
     ENCAPSULATION_FIELDS,
-    MIGRATION_FIELDS,
     RANGE_FIELDS,
 )
 
@@ -156,8 +135,6 @@ def test_layouts_and_numbers_are_those_of_the_header(tmp_path: Path) -> None:
     source += _fields("xfrm_userpolicy_info", "policy", policy, POLICY_FIELDS)
     source += _fields("xfrm_user_tmpl", "template", template, TEMPLATE_FIELDS)
     source += _fields("xfrm_encap_tmpl", "encap", Encapsulation(4500, 31_000).to_wire(), ENCAPSULATION_FIELDS)
-    move = MIGRATION.to_wire()[structs.POLICY_KEY.size + structs.ATTRIBUTE.size :]
-    source += _fields("xfrm_user_migrate", "migrate", move, MIGRATION_FIELDS)
     source += _fields("xfrm_userspi_info", "range", spi_request(STATE, 256, 300), RANGE_FIELDS)
     source += "return 0; }\n"
     (tmp_path / "header.c").write_text(source)
