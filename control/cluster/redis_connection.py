@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
+from itertools import count
 from typing import Any
 
 import redis
@@ -51,24 +53,32 @@ class RedisConnection:
         # One more try at once, on a new connection: the server may have restarted since the last request.
         self._client = _client(address, timeout_s, tries=2)
         self._client_once = _client(address, timeout_s, tries=1)
+        self._process = secrets.token_hex(8)
+        self._numbers = count(1)
 
-    def run(self, name: str, *arguments: str | int | bytes, stored: bool = False, once: bool = False) -> Any:
+    def run(
+        self, name: str, home_agent: str, *arguments: str | int | bytes, stored: bool = False, once: bool = False
+    ) -> Any:
         """What a script returns; it happens as a whole or not at all.
+
+        If its answer does not come in time it may still happen, but not after the next one of this process.
 
         Args:
             name: of the script.
+            home_agent: who has it run.
             arguments: its ARGV.
             stored: whether the replicas that the address demands must have it before this returns.
             once: whether it must not be run again if its answer is lost; else it may be.
         """
         script, digest = _script(name)
+        sender = (home_agent, self._process, next(self._numbers))
 
         def request() -> Any:
             if once:
                 # A connection of its own: an idle one may have been closed, and there is no second try.
                 self._client_once.connection_pool.disconnect()
             pipeline = (self._client_once if once else self._client).pipeline(transaction=False)
-            pipeline.evalsha(digest, 1, self._prefix, *arguments)
+            pipeline.evalsha(digest, 1, self._prefix, *sender, *arguments)
             if stored and self._address.minimum_replicas:
                 pipeline.execute_command("WAIT", self._address.minimum_replicas, int(self._timeout_s * 500))
             return pipeline.execute()

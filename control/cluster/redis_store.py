@@ -102,10 +102,6 @@ class RedisStore:
             raise LeaseLost(lease.home_agent, lease.token)
         return Lease(lease.home_agent, lease.token, expires_at)
 
-    def release_lease(self, lease: Lease) -> None:
-        """See :meth:`control.cluster.store.StateStore.release_lease`."""
-        self._run("release_lease", lease.home_agent, lease.token)
-
     def leases(self) -> list[LeaseRecord]:
         """See :meth:`control.cluster.store.StateStore.leases`."""
         return sorted(self._hash(":leases", "lease", lease_from_text), key=lambda lease: lease.home_agent)
@@ -116,9 +112,8 @@ class RedisStore:
         """See :meth:`control.cluster.store.StateStore.claim`."""
         most = -1 if limit is None else limit
         # Run again, it would claim further nodes, and nobody would be told of the first ones.
-        verdict, *rest = self._connection.run(
-            "claim", failed, by.home_agent, by.token, repr(now), "force" if force else "", most, stored=True, once=True
-        )
+        arguments = (failed, by.home_agent, by.token, repr(now), "force" if force else "", most)
+        verdict, *rest = self._connection.run("claim", by.home_agent, *arguments, stored=True, once=True)
         if verdict == b"lease-lost":
             raise LeaseLost(by.home_agent, by.token)
         if verdict == b"lease-held":
@@ -199,8 +194,8 @@ class RedisStore:
             )
         return [IPv6Address(_text(taken)) for taken in self._write("write_bindings", lease, arguments)]
 
-    def _run(self, name: str, *arguments: str | int | bytes, stored: bool = False) -> Any:
-        return self._connection.run(name, *arguments, stored=stored)
+    def _run(self, name: str, home_agent: str, *arguments: str | int | bytes, stored: bool = False) -> Any:
+        return self._connection.run(name, home_agent, home_agent, *arguments, stored=stored)
 
     def _write(self, name: str, lease: Lease, arguments: Sequence[str | int | bytes]) -> list[bytes]:
         verdict, *rest = self._run(name, lease.home_agent, lease.token, *arguments, stored=True)

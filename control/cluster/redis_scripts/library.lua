@@ -6,6 +6,7 @@
 --   binding-owners    hash: home address -> home agent
 --   agents            set: home agents that have, or had, nodes
 --   traffic           hash: identity -> when it had traffic last
+--   commands          hash: home agent -> "process number" of its last command
 --   certificates      hash: identity -> the certificates it has proved itself with, as msgpack
 --   members:AGENT     sorted set of identities, in their byte order
 --   nodes:AGENT       hash: identity -> "fence last_seen home_address care_of_address" ("-": none)
@@ -15,6 +16,17 @@
 --
 -- Times and addresses pass through as the text they came as: Lua's numbers would round the times.
 local base = KEYS[1]
+
+-- ARGV begins with home agent, process and number of the command; each script finds what is its own in the rest. A
+-- command that hung in a connection which its process has given up must not undo what that has done since.
+do
+  local agent, process, number = table.remove(ARGV, 1), table.remove(ARGV, 1), table.remove(ARGV, 1)
+  local whose, last = (redis.call('HGET', base .. 'commands', agent) or ''):match('^(%S+) (%d+)$')
+  if whose == process and tonumber(last) > tonumber(number) then
+    return redis.error_reply('LATE a later command of the same process has come before')
+  end
+  redis.call('HSET', base .. 'commands', agent, process .. ' ' .. number)
+end
 
 local function lease_of(agent)
   local value = redis.call('HGET', base .. 'leases', agent)

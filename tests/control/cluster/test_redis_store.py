@@ -337,3 +337,99 @@ def test_an_address_is_shown_without_its_password(url: str, shown: str) -> None:
 def test_an_address_that_cannot_be_understood_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         RedisAddress.parse(url)
+
+
+class Relay:
+    """Forwards connections to a server, and keeps back what comes in those there are while it is told to hold."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._gates: list[threading.Event] = []
+        self.delivered = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def hold(self) -> None:
+        """From now on nothing that comes in the present connections reaches the server."""
+        for gate in self._gates:
+            gate.clear()
+
+    def release(self) -> None:
+        """Let it through, whoever sent it may be gone."""
+        for gate in self._gates:
+            gate.set()
+
+    def close(self) -> None:
+        self._listener.close()
+        self.release()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.socket(socket.AF_UNIX)
+                server.connect(str(self._path))
+                gate = threading.Event()
+                gate.set()
+                self._gates.append(gate)
+                threading.Thread(target=self._forward, args=(client, server, gate), daemon=True).start()
+                threading.Thread(target=self._answer, args=(server, client), daemon=True).start()
+
+    def _forward(self, client: socket.socket, server: socket.socket, gate: threading.Event) -> None:
+        with contextlib.suppress(OSError), server:
+            while data := client.recv(65_536):
+                was_held = not gate.is_set()
+                gate.wait()
+                server.sendall(data)
+                if was_held:
+                    server.shutdown(socket.SHUT_WR)
+                    while server.recv(65_536):
+                        pass  # until the server has done what it was told, and closes
+                    self.delivered.set()
+
+    def _answer(self, server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            while data := server.recv(65_536):
+                client.sendall(data)
+
+
+@pytest.fixture
+def relay(redis_server: RedisServer) -> Iterator[Relay]:
+    redis_server.empty()
+    relay = Relay(redis_server.socket)
+    yield relay
+    relay.close()
+
+
+def test_a_write_that_hung_in_a_dead_connection_undoes_nothing(
+    redis_server: RedisServer, relay: Relay, make_binding: MakeBinding
+) -> None:
+    store = RedisStore(RedisAddress.parse(f"redis://127.0.0.1:{relay.port}/0"), timeout_s=0.3)
+    before = make_binding(1, sequence_number=5)
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    store.write_bindings(lease, [before], T0)
+    relay.hold()
+    # Given up in that connection, and done in another one at once.
+    store.write_bindings(lease, [make_binding(1, sequence_number=6)], T0)
+    store.write_bindings(lease, [after := make_binding(1, sequence_number=7)], T0)
+    relay.release()
+    assert relay.delivered.wait(10.0)
+    assert store.bindings("ha1") == [after]
+    errors = str(redis_server.command("INFO", "errorstats"))
+    assert "LATE" in errors, "the server was told, and refused"
+    store.renew_lease(lease, T0 + 1.0, 3.0)
+    store.close()
+
+
+def test_a_lease_that_was_asked_for_late_fences_nobody_out(relay: Relay, make_binding: MakeBinding) -> None:
+    store = RedisStore(RedisAddress.parse(f"redis://127.0.0.1:{relay.port}/0"), timeout_s=0.3)
+    store.acquire_lease("ha1", HA1, T0, 3.0)
+    relay.hold()
+    lease = store.acquire_lease("ha1", HA1, T0, 3.0)
+    lease = store.renew_lease(lease, T0 + 2.0, 3.0)
+    relay.release()
+    assert relay.delivered.wait(10.0)
+    store.write_bindings(lease, [make_binding(1)], T0)
+    assert [each.expires_at for each in store.leases()] == [T0 + 5.0]
+    store.close()
