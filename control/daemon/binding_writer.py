@@ -263,7 +263,7 @@ class BindingWriter:
     def _refuse_for(self, error: DatapathError, registration: PendingRegistration) -> None:
         if isinstance(error, MapFull):
             self.failures["no-room"] += 1
-            self._agent.registrations.no_room(registration, asyncio.get_running_loop().time())
+            self._agent.no_room(registration, asyncio.get_running_loop().time())
             _LOG.error("binding of %s refused: %s", registration.home_address, error)
         else:
             self._refuse([registration], "data-path")
@@ -292,7 +292,7 @@ class BindingWriter:
     def _refuse(self, registrations: Iterable[PendingRegistration], reason: str) -> None:
         for registration in registrations:
             self.failures[reason] += 1
-            self._agent.registrations.not_stored(registration)
+            self._agent.not_stored(registration)
 
     def _remove_from_data_path(self, home_address: IPv6Address) -> None:
         self._gate.change(partial(self._remove_now, home_address))

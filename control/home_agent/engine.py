@@ -244,6 +244,16 @@ class HomeAgent:
             if registration.outcome.change is not Change.REMOVE:
                 self._note_recovery(registration, now)
 
+    def not_stored(self, registration: PendingRegistration) -> None:
+        """The store, or the data path, did not take it: silence."""
+        self.registrations.not_stored(registration)
+        self._release_if_gone(registration.identity)
+
+    def no_room(self, registration: PendingRegistration, now: float) -> None:
+        """The data path is full: refused."""
+        self.registrations.no_room(registration, now)
+        self._release_if_gone(registration.identity)
+
     def _serve(self, registration: PendingRegistration, now: float) -> None:
         """Receive for a home address from now on, or not any more."""
         outcome, identity, home_address = registration.outcome, registration.identity, registration.home_address
@@ -455,12 +465,13 @@ class HomeAgent:
     def _release_if_gone(self, identity: str) -> None:
         """A home address from the pool is the node's for as long as it has an IKE SA or a binding (RFC 4877 9).
 
-        One that is to be brought back keeps it meanwhile.
+        One that is to be brought back keeps it meanwhile, and so does one whose registration is being stored.
         """
         home_address = self.directory.home_address(identity)
         if home_address is None or self.sessions.current(identity) is not None or identity in self.takeover:
             return
-        if self.registrations.rules.cache.get(home_address) is None:
+        registrations = self.registrations
+        if registrations.rules.cache.get(home_address) is None and not registrations.is_under_way(home_address):
             self.directory.release(identity)
 
     def _binding_gone(self, home_address: IPv6Address) -> None:

@@ -240,6 +240,10 @@ class Registrations:
         self._unsent.append((message, home_address, protection))
         return True
 
+    def is_under_way(self, home_address: IPv6Address) -> bool:
+        """Whether something accepted for this address waits: for duplicate address detection, or for the store."""
+        return any(home_address in waiting for waiting in (self._undetected, self._pending, self._storing))
+
     def forget_all(self) -> None:
         """Drop every binding and everything not yet sent."""
         self._pending.clear()

@@ -174,17 +174,14 @@ class Shared:
         self.doubted: list[Lease] = []
         self.is_void = False
         cache = SimpleNamespace(bindings=lambda: list(self.cache.values()), get=self.cache.get, remove=self.cache.pop)
-        registrations = SimpleNamespace(
-            pending=self._drain,
-            not_stored=lambda each: self.refused.append(each.home_address),
-            no_room=lambda each, _now: self.refused.append(each.home_address),
-            rules=SimpleNamespace(cache=cache),
-        )
+        registrations = SimpleNamespace(pending=self._drain, rules=SimpleNamespace(cache=cache))
         agent = SimpleNamespace(
             registrations=registrations,
             takeover=SimpleNamespace(active=False),
             address=HOME_AGENT,
             stored=self._take_effect,
+            not_stored=lambda each: self.refused.append(each.home_address),
+            no_room=lambda each, _now: self.refused.append(each.home_address),
             let_go=self.cache.pop,
         )
         self.writer = BindingWriter(

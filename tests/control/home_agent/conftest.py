@@ -105,6 +105,8 @@ class MemoryNetwork:
     random: random.Random = field(default_factory=lambda: random.Random(7))
     now: float = 0.0
     store_works: bool = True
+    store_hangs: bool = False
+    storing: list = field(default_factory=list)
     wire: list[bytes] = field(default_factory=list)
     happenings: list = field(default_factory=list)
     node_events: list = field(default_factory=list)
@@ -187,11 +189,15 @@ class MemoryNetwork:
         return moved
 
     def _settle(self, agent: HomeAgent) -> None:
-        for registration in agent.registrations.pending():
+        self.storing += ((agent, each) for each in agent.registrations.pending())
+        if self.store_hangs:
+            return
+        storing, self.storing = self.storing, []
+        for agent, registration in storing:
             if self.store_works:
                 agent.stored([registration], self.now)
             else:
-                agent.registrations.not_stored(registration)
+                agent.not_stored(registration)
 
 
 class Scene:

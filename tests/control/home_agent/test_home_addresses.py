@@ -52,6 +52,21 @@ def test_the_address_is_free_when_the_node_is_gone_and_its_own_when_it_comes_bac
     assert node.home_address == FIRST
 
 
+@pytest.mark.parametrize("works", [True, False], ids=["stored", "not-stored"])
+def test_the_address_stays_with_a_node_that_closes_while_its_registration_is_being_stored(scene, works):
+    node, network, agent = scene.nodes[0], scene.network, scene.ha1
+    network.store_hangs = True
+    node.register(agent.address, "ha1.example.org", network.now)
+    assert network.run(lambda: network.storing, seconds=1.0)
+    node.close(network.now)
+    assert network.run(lambda: not agent.sessions.of(node.identity), seconds=1.0)
+    assert agent.directory.home_address(node.identity) == FIRST
+    network.store_hangs, network.store_works = False, works
+    network.run(lambda: not network.storing, seconds=1.0)
+    assert (agent.registrations.rules.cache.get(FIRST) is not None) is works
+    assert agent.directory.home_address(node.identity) == (FIRST if works else None)
+
+
 def test_the_address_stays_with_a_node_that_says_that_it_has_started_again(scene):
     """INITIAL_CONTACT ends the older IKE SA, for which alone the address was kept, in favour of the newer one."""
     scene.register_all()
