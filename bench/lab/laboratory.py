@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bench.lab.cpu_bound import remove_cpu_bound
 from bench.lab.errors import LabError
 from bench.lab.interrupts import hold_interrupts, raise_interrupts, restore
 from bench.lab.namespaces import Namespace, existing_namespaces
@@ -157,13 +158,14 @@ def _lock_run(directory: Path) -> int:
 
 
 def _remove_run(run_name: str, pins: Sequence[Path]) -> None:
-    """Remove namespaces (first the processes in them), pins and files of a run, all found by its name."""
+    """Remove what a run has made, found by its name: namespaces, first the processes in them, pins, control groups."""
     for name in existing_namespaces(f"{run_name}-"):
         namespace = Namespace(name, name.removeprefix(f"{run_name}-"))
         for pid in namespace.process_ids():
             if pid != os.getpid():
                 _kill_process(pid)
         namespace.delete()
+    remove_cpu_bound(run_name)
     for path in {*pins, *BPFFS.glob(pin_name(run_name, "*"))}:
         shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(RUN_ROOT / run_name, ignore_errors=True)

@@ -42,7 +42,7 @@ def read_usage_of_family(pid: int) -> ProcessUsage:
     Raises:
         LabError: one of them is gone.
     """
-    children = [read_usage(child) for child in _children(pid)]
+    children = [read_usage(child) for child in children_of(pid)]
     family = [read_usage(pid), *children]
     return ProcessUsage(
         sum(usage.user_s for usage in family),
@@ -52,7 +52,8 @@ def read_usage_of_family(pid: int) -> ProcessUsage:
     )
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """Processes that a process has started and that are there still, by pid."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:

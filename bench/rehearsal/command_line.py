@@ -17,6 +17,7 @@ _MAX_SIMULATED_NODES = 1_000_000
 _MAX_SIMULATED_SURVIVORS = 1_000
 _MAX_DELAY_MS = 10_000
 _MAX_BACKGROUND_RATE = 2_000
+_LEAST_CPU_PERCENT = 10  # less is stopped for most of the time, and not slow
 _MAX_TRAFFIC_PPS = 5_000  # the two ends are Python
 
 _Group = argparse._ArgumentGroup
@@ -63,6 +64,13 @@ def _add_conditions(group: _Group) -> None:
         type=number(float, 0, _MAX_TRAFFIC_PPS),
         metavar="PPS",
         help="each way, of a node served by ha2",
+    )
+    add(
+        "--survivor-cpu",
+        dest="survivor_cpu_percent",
+        type=number(float, _LEAST_CPU_PERCENT, 100 * _MAX_SURVIVORS),
+        metavar="PCT",
+        help="of one core, for all survivors: appliances slower than this machine",
     )
     add("--probe-rate", dest="probe_rate_per_s", type=positive, metavar="R", help="pings per second, at most")
     add("--seed", type=int, metavar="S", help="of the loss and the nodes' timers")
@@ -135,6 +143,8 @@ def _contradiction(options: FailoverOptions, same_prefix: bool) -> str | None:
         return "a home prefix is routed to one home agent: more --survivors have prefixes of their own"
     if options.calibrate_file is not None and not options.simulate:
         return "--calibrate goes with --simulate"
+    if options.survivor_cpu_percent and options.simulate:
+        return "--simulate takes its CPU costs from --calibrate: --survivor-cpu goes with real runs"
     if options.traffic_pps and options.simulate:
         return "--simulate knows no packets: --traffic goes with real runs"
     return None

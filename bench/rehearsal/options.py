@@ -43,6 +43,7 @@ class FailoverOptions:
         seed: of the loss, the nodes' timers and the choice of those that vanish.
         lease_s: how long ha1 may be silent before it is taken over; its heartbeat is a third of that.
         probe_rate_per_s: echo probes of the correspondent, all nodes together, at most.
+        survivor_cpu_percent: of one core, for all survivors together from the failure on; 0: whatever they can have.
         give_up_after_s: when a survivor gives a node up.
         simulate: whether to let virtual time pass instead of starting processes.
         calibrate_file: JSON of a real run that a simulation takes its costs from; None: assumed ones.
@@ -54,7 +55,7 @@ class FailoverOptions:
 
     mobile_nodes: int = 100
     policy: Policy = "aimd"
-    concurrency: int = 256
+    concurrency: int = 1024
     rate_per_s: float = 1000.0
     loss_percent: float = 0.0
     rtt_ms: float = 0.0
@@ -70,6 +71,7 @@ class FailoverOptions:
     seed: int = 1
     lease_s: float = 3.0
     probe_rate_per_s: float = 2000.0
+    survivor_cpu_percent: float = 0.0
     give_up_after_s: float = 300.0
     simulate: bool = False
     calibrate_file: Path | None = None

@@ -143,6 +143,7 @@ def _parameters(options: FailoverOptions) -> dict[str, Any]:
         "jitter_ms": options.jitter_ms,
         "unreachable_percent": options.unreachable_percent,
         "background_bu_rate_per_s": options.background_bu_rate_per_s,
+        "survivor_cpu_percent": options.survivor_cpu_percent,
         "traffic_pps": options.traffic_pps,
         "survivors": options.survivors,
         "store": options.store,

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ipaddress import IPv6Address
 from typing import Any
 
 from bench.lab.addresses import home_address
 from bench.lab.counters import counter_changes
+from bench.lab.cpu_bound import CpuBound
 from bench.lab.credentials import Credentials, Subscriber
 from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
 from bench.lab.mobile_nodes import SimulatedNodes, SimulatorOptions
 from bench.lab.probing import EchoProbes
+from bench.lab.processes import children_of
 from bench.lab.redis_server import RedisServer
 from bench.lab.scene import Scene, SceneOptions
-from bench.lab.streams import JsonObject
 from bench.rehearsal.background import BackgroundNodes, background_subscribers
 from bench.rehearsal.bare_bootstraps import BareBootstraps
 from bench.rehearsal.machine import calibration_ms
@@ -46,7 +47,6 @@ class Rehearsal:
         self._reporter = reporter
         self._subscribers: Sequence[Subscriber] = ()
         self._simulator_summary: dict[str, Any] = {}
-        self._claimed_at: float | None = None
         self._background: BackgroundNodes | None = None
         self._traffic: Traffic | None = None
 
@@ -70,6 +70,7 @@ class Rehearsal:
         if self._traffic is not None:
             self._traffic.begin()
         datapath_before = scene.surviving.show_datapath()
+        self._bound_cpu(laboratory, scene)
         sampler = Sampler(scene.survivors)
         if vanishing := sorted(self._options.unreachable):
             nodes.command("vanish", *(self._subscribers[number - 1].identity for number in vanishing))
@@ -77,9 +78,8 @@ class Rehearsal:
         failed_at = time.time() - (time.monotonic() - at)
         sampler.begin(at)
         probes.mark(at)
-        self._recover(scene, nodes, probes, sampler)
-        past = [row for agent in scene.survivors for row in agent.past_events()]
-        finished_at = max(_times(past, "recovered", "given-up"), default=time.time())
+        self._recover(nodes, probes, sampler)
+        finished_at = max((float(each["finished_at"]) for each in sampler.begun), default=time.time())
         self._wait_for_answers(nodes, probes, sum(int(each["recovered"]) for each in sampler.takeovers.values()))
         background = self._background
         if background is not None:
@@ -90,7 +90,7 @@ class Rehearsal:
             outages_s=[history["outage_s"] for history in probes.report()],
             probe_interval_s=probes.interval_s,
             sampler=sampler,
-            detection_s=None if self._claimed_at is None else self._claimed_at - failed_at,
+            detection_s=min((float(each["started_at"]) - failed_at for each in sampler.begun), default=None),
             failed_at=failed_at,
             duration_s=finished_at - failed_at,
             packets=counter_changes(datapath_before, scene.surviving.show_datapath()),
@@ -101,6 +101,12 @@ class Rehearsal:
             bare=bare,
             calibration_ms=(calibration_before, calibration_ms()),
         )
+
+    def _bound_cpu(self, laboratory: Laboratory, scene: Scene) -> None:
+        if self._options.survivor_cpu_percent:
+            bound = CpuBound(laboratory.run_name, self._options.survivor_cpu_percent)
+            for agent in scene.survivors:
+                bound.add([agent.daemon.pid, *children_of(agent.daemon.pid)])
 
     def _build(self, laboratory: Laboratory) -> tuple[Scene, SimulatedNodes]:
         options = self._options
@@ -198,19 +204,13 @@ class Rehearsal:
         self._wait("a first ping of every node", all_reached, self._patience_s())
         return probes
 
-    def _recover(self, scene: Scene, nodes: SimulatedNodes, probes: EchoProbes, sampler: Sampler) -> None:
+    def _recover(self, nodes: SimulatedNodes, probes: EchoProbes, sampler: Sampler) -> None:
         """Wait for the survivors to finish."""
         self._reporter.phase("recovering", self._options.mobile_nodes)
 
         def finished() -> bool:
             self._follow(nodes, probes)
-            if not sampler.poll():
-                return False
-            if self._claimed_at is None and any(each.get("total") for each in sampler.takeovers.values()):
-                # Asked for early: the daemons keep only so many entries, and a mass takeover makes many.
-                past = [row for agent in scene.survivors for row in agent.past_events()]
-                self._claimed_at = min(_times(past, "nodes-claimed"), default=None)
-            return sampler.settled >= self._options.mobile_nodes
+            return sampler.poll() and sampler.settled >= self._options.mobile_nodes
 
         self._wait("the end of the takeover", finished, self._patience_s() + self._options.give_up_after_s)
 
@@ -255,7 +255,3 @@ class Rehearsal:
                 self._options.output.mkdir(parents=True, exist_ok=True)
                 for path in [*laboratory.directory.glob("*.out"), *laboratory.directory.glob("*.err")]:
                     shutil.copy(path, self._options.output / path.name)
-
-
-def _times(rows: Iterable[JsonObject], *events: str) -> list[float]:
-    return [float(row["time"]) for row in rows if row.get("event") in events]

@@ -69,6 +69,11 @@ class Sampler:
         """Nodes recovered or given up, as last seen."""
         return sum(int(each["recovered"]) + int(each["given_up"]) for each in self.takeovers.values())
 
+    @property
+    def begun(self) -> list[Mapping[str, Any]]:
+        """The takeovers of those survivors that have claimed nodes, as last seen."""
+        return [each for each in self.takeovers.values() if each.get("total")]
+
     def poll(self) -> bool:
         """Look, if it is time again; see how fast a core is in any case. Returns whether it was.
 

@@ -21,8 +21,8 @@ class BootstrapSettings(Settings, frozen=True, kw_only=True):
     ] = "aimd"
     concurrency: Annotated[
         int,
-        about("Nodes being brought back at the same time, at most.", 256, ge=1, le=65_536),
-    ] = 256
+        about("Nodes being brought back at the same time, at most.", 1024, ge=1, le=65_536),
+    ] = 1024
     reserve: Annotated[
         float,
         about("Share of `concurrency` that is left to nodes that come by themselves.", 0.2, ge=0, le=0.9),

@@ -54,13 +54,14 @@ def test_nodes_that_vanish_are_given_up_while_others_are_served(tmp_path: Path) 
     file = tmp_path / "result.json"
     command = [sys.executable, "-m", "bench.failover", "--mobile-nodes", str(NODES), "--lease", "3", "--auth", "psk"]
     command += ["--policy", "aimd", "--rtt", "20", "--jitter", "4", "--background-bu", "5", "--unreachable", "20"]
-    command += ["--traffic", "100", "--give-up-after", "1", "--json", str(file)]
+    command += ["--traffic", "100", "--survivor-cpu", "50", "--give-up-after", "1", "--json", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     result = json.loads(file.read_text())
     assert (result["reachable"], result["recovered"], result["given_up"]) == (10, 10, 2)
     assert sum(result["reasons"].values()) == 2
     assert result["background_bu_ms"]["p99"] >= result["background_bu_ms"]["p50"] >= 20
+    assert result["ha_cpu_s"] <= 0.5 * result["timeline"]["at_s"][-1] + 0.1
     assert result["background_bu_before_ms"]["count"] > 0
     assert result["parameters"]["rtt_ms"] == 20
     assert (result["traffic"]["lost"], result["traffic"]["repeated"]) == (0, 0)

@@ -276,6 +276,7 @@ def test_progress_is_a_bar_on_a_terminal_and_json_lines_elsewhere(monkeypatch: p
 def test_options() -> None:
     line = "--mobile-nodes 1000 --concurrency 32 --rate 50 --loss 1 --auth psk --new-home-address --json f --seed 7"
     line += " --policy gradient --rtt 40 --jitter 5 --unreachable 10 --background-bu 20 --store redis --workers 3"
+    line += " --survivor-cpu 25"
     assert parse_options(line.split()) == FailoverOptions(
         mobile_nodes=1000,
         concurrency=32,
@@ -290,6 +291,7 @@ def test_options() -> None:
         background_bu_rate_per_s=20.0,
         store="redis",
         workers=3,
+        survivor_cpu_percent=25.0,
         json_file=Path("f"),
         seed=7,
     )
@@ -316,6 +318,8 @@ def test_options() -> None:
         "--survivors 17",
         "--mobile-nodes 50001",
         "--traffic 1 --simulate",
+        "--survivor-cpu 9",
+        "--survivor-cpu 50 --simulate",
         "--traffic nan",
         "--calibrate F",
         "--json nowhere/F",
