@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.rehearsal.figures import outage_text
+
 Report = Mapping[str, Any]
 
 _ROWS: tuple[tuple[str, Callable[[Report], str]], ...] = (
@@ -15,9 +17,9 @@ _ROWS: tuple[tuple[str, Callable[[Report], str]], ...] = (
     ("given up", lambda report: str(report["given_up"])),
     ("failed attempts", lambda report: str(sum(report["failed_attempts"].values()))),
     ("retransmissions", lambda report: str(report["retransmissions"])),
-    ("outage p50, s", lambda report: str(report["outage_s"]["p50"])),
-    ("outage p99, s", lambda report: str(report["outage_s"]["p99"])),
-    ("outage max, s", lambda report: str(report["outage_s"]["max"])),
+    ("outage p50, s", lambda report: outage_text(report["outage_s"]["p50"])),
+    ("outage p99, s", lambda report: outage_text(report["outage_s"]["p99"])),
+    ("outage max, s", lambda report: outage_text(report["outage_s"]["max"])),
     ("handshake p99, ms", lambda report: str(report["handshake_ms"]["p99"])),
     ("peak in flight", lambda report: str(report["peak_in_flight"])),
     ("other nodes' updates p50, ms", lambda report: _background(report, "p50")),

@@ -87,10 +87,7 @@ def _draw_recovered(report: Mapping[str, Any], axes: Any, colour: str) -> None:
     # Of very many nodes the timeline has only some.
     each = report["recovered"] / max(1, len(outages))
     counts = [each * number for number in range(1, len(outages) + 1)]
-    label = (
-        f"{report['parameters']['policy']}: {report['recovered']} of {report['reachable']}, "
-        f"99 % after {report['outage_s']['p99'] or float('nan'):.1f} s"
-    )
+    label = f"{report['parameters']['policy']}: {report['recovered']} of {report['reachable']}, {_time_of_most(report)}"
     axes.step(
         [0, *outages, _end(report)],
         [0, *counts, *counts[-1:]] if counts else [0, 0],
@@ -98,6 +95,11 @@ def _draw_recovered(report: Mapping[str, Any], axes: Any, colour: str) -> None:
         color=colour,
         label=label,
     )
+
+
+def _time_of_most(report: Mapping[str, Any]) -> str:
+    after_s = report["outage_s"]["p99"]
+    return "99 % never" if after_s is None else f"99 % after {after_s:.1f} s"
 
 
 def _draw_flight(report: Mapping[str, Any], axes: Any, colour: str) -> None:
@@ -128,7 +130,7 @@ def _draw_outages(reports: Sequence[Mapping[str, Any]], axes: Any) -> None:
     """In the place of the other nodes, where there are none."""
     for report in reports:
         policy = report["parameters"]["policy"]
-        label = f"{policy}: p99 {report['outage_s']['p99']} s"
+        label = f"{policy}: {_time_of_most(report)}"
         axes.hist(report["timeline"]["outages_s"], bins=40, histtype="step", color=_COLOURS[policy], label=label)
     axes.set_xlabel("seconds")
     _finish(axes, "Outages", "nodes", "upper right")

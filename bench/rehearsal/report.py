@@ -12,7 +12,7 @@ from rich.table import Table
 from bench.lab.probing import Delivery
 from bench.rehearsal.background import Refresh
 from bench.rehearsal.bare_bootstraps import BareBootstraps
-from bench.rehearsal.figures import distribution, rounded
+from bench.rehearsal.figures import distribution, outage_text, outages_of, rounded
 from bench.rehearsal.machine import machine, versions
 from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.samples import Sampler
@@ -75,7 +75,7 @@ def build_report(options: FailoverOptions, measured: Measurements) -> dict[str, 
         "failed_attempts": sampler.counted("reasons"),
         "duration_s": round(measured.duration_s, 3),
         "detection_s": rounded(measured.detection_s, 3),
-        "outage_s": distribution(answered, 3),
+        "outage_s": outages_of(answered, len(reachable)),
         "outage_resolution_s": round(measured.probe_interval_s, 3),
         "handshake_ms": _handshakes(takeovers.values()),
         "background_bu_ms": _background(measured, during=True),
@@ -220,7 +220,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         ("given up", str(report["given_up"])),
         ("takeover finished after", f"{report['duration_s']} s"),
         ("  of which detection", f"{report['detection_s']} s"),
-        ("outage p50 / p90 / p99 / max", " / ".join(f"{outage[key]}" for key in ("p50", "p90", "p99", "max")) + " s"),
+        ("outage p50 / p90 / p99 / max", " / ".join(map(outage_text, outage.values())) + " s"),
         ("handshake p50 / p99", f"{handshake['p50']} / {handshake['p99']} ms"),
         ("home agent CPU", f"{report['ha_cpu_s']} s, {report['ha_cpu_ms_per_node']} ms a node"),
         *_bare_rows(report),

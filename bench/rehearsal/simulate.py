@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from bench.lab.outages import percentile
 from bench.rehearsal.cost_model import CostModel
-from bench.rehearsal.figures import distribution, rounded
+from bench.rehearsal.figures import distribution, outages_of, rounded
 from bench.rehearsal.machine import machine, versions
 from bench.rehearsal.options import FailoverOptions
 from bench.rehearsal.virtual import VirtualResult, VirtualSurvivor
@@ -76,11 +76,12 @@ def _report(options: FailoverOptions, model: CostModel, results: Mapping[str, Vi
     background = [answered_s * 1000 for result in every for _, answered_s in result.background]
     cpu_s = sum(result.cpu_s for result in every)
     unreachable = len(options.unreachable)
+    reachable = options.mobile_nodes - unreachable
     given_up = [sum(result.reasons.values()) for result in every]
     return {
         "simulated": True,
         "mobile_nodes": options.mobile_nodes,
-        "reachable": options.mobile_nodes - unreachable,
+        "reachable": reachable,
         "unreachable": unreachable,
         "recovered": len(outages),
         "given_up": sum(given_up),
@@ -88,7 +89,7 @@ def _report(options: FailoverOptions, model: CostModel, results: Mapping[str, Vi
         "failed_attempts": {"timeout": sum(result.failed_attempts for result in every)},
         "duration_s": round(model.detection_s + max(result.settled_at for result in every), 3),
         "detection_s": round(model.detection_s, 3),
-        "outage_s": distribution(outages, 3),
+        "outage_s": outages_of(outages, reachable),
         "handshake_ms": {
             name: rounded(percentile(handshakes, part), 3) for name, part in (("p50", 0.5), ("p99", 0.99))
         },

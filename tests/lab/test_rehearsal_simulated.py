@@ -72,7 +72,7 @@ def test_without_bounds_requests_are_repeated() -> None:
 
 
 def test_a_simulation_of_a_simulation_agrees_with_it() -> None:
-    report = simulate(replace(STORM, policy="fixed"), MODEL)
+    report = simulate(replace(STORM, policy="fixed", concurrency=256), MODEL)
     model = calibrated(report)
     assert model.cpu_s == pytest.approx(MODEL.cpu_s, rel=0.1)
     rows = deviation(report, simulate(options_of(report), model))
