@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.lab.cpu_bound import remove_cpu_bound
+from bench.lab.cpu_quota import remove_cpu_quota
 from bench.lab.errors import LabError
 from bench.lab.interrupts import hold_interrupts, raise_interrupts, restore
 from bench.lab.namespaces import Namespace, existing_namespaces
@@ -165,7 +165,7 @@ def _remove_run(run_name: str, pins: Sequence[Path]) -> None:
             if pid != os.getpid():
                 _kill_process(pid)
         namespace.delete()
-    remove_cpu_bound(run_name)
+    remove_cpu_quota(run_name)
     for path in {*pins, *BPFFS.glob(pin_name(run_name, "*"))}:
         shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(RUN_ROOT / run_name, ignore_errors=True)

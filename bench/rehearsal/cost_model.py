@@ -55,10 +55,13 @@ def calibrated(report: Mapping[str, Any]) -> CostModel:
         detection_s = float(report["detection_s"])
         way_s = (float(report["parameters"]["rtt_ms"]) + float(report["parameters"]["jitter_ms"]) / 2) / 1000
         policy = report["parameters"]["policy"]
+        survivor_cpu_percent = report["parameters"].get("survivor_cpu_percent")
     except (KeyError, TypeError, ValueError):
         raise ValueError("this is not the JSON of a rehearsal that recovered nodes") from None
     if policy == "unlimited":
         raise ValueError("under the policy unlimited handshakes show queues, not costs; take a run with another")
+    if survivor_cpu_percent:
+        raise ValueError("its survivors had a part of a core, simulated ones have a whole one; take another run")
     own_s = cpu_s / EXCHANGES
     return CostModel(
         cpu_s=cpu_s,

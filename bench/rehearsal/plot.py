@@ -74,6 +74,8 @@ def _end(report: Mapping[str, Any]) -> float:
 def _title(report: Mapping[str, Any]) -> str:
     parameters = report["parameters"]
     cores = f"{report['machine']['cores']} cores for everything"
+    if percent := parameters.get("survivor_cpu_percent"):
+        cores += f", {percent:g} % of one for the survivors"
     unreachable = f", {report['unreachable']} of them gone" if report["unreachable"] else ""
     return (
         f"Failover of {report['mobile_nodes']} nodes{unreachable}: {parameters['auth']}, "

@@ -30,7 +30,7 @@ class Measurements:
         outages_s: by node, seconds from ha1's failure to the first ping answered after it; None: never.
         probe_interval_s: time between two pings of one node, the resolution of the outages.
         sampler: what the survivors said of themselves, to the end of the takeover.
-        detection_s: seconds from the failure until the first survivor had claimed nodes; None: none ever did.
+        detection_s: seconds from the failure until the first survivor began with nodes it has claimed; None: none did.
         failed_at: when the failure was (seconds since the epoch).
         duration_s: seconds from the failure until the last node was recovered or given up.
         packets: ha2's XDP counters since the failure, by reason.
@@ -222,6 +222,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         ("  of which detection", f"{report['detection_s']} s"),
         ("outage p50 / p90 / p99 / max", " / ".join(map(outage_text, outage.values())) + " s"),
         ("handshake p50 / p99", f"{handshake['p50']} / {handshake['p99']} ms"),
+        *_bound_rows(report),
         ("home agent CPU", f"{report['ha_cpu_s']} s, {report['ha_cpu_ms_per_node']} ms a node"),
         *_bare_rows(report),
         *_background_rows(report),
@@ -240,6 +241,11 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         console.print(f"the run it is calibrated from, {figure}: {shown}", soft_wrap=True, markup=False)
     for reason, number in report["reasons"].items():
         console.print(f"given up because of {reason}: {number}", soft_wrap=True, markup=False)
+
+
+def _bound_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    percent = report["parameters"].get("survivor_cpu_percent")
+    return [("CPU that the survivors may have", f"{percent:g} % of a core")] if percent else []
 
 
 def _bare_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:

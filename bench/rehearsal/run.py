@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.lab.addresses import home_address
 from bench.lab.counters import counter_changes
-from bench.lab.cpu_bound import CpuBound
+from bench.lab.cpu_quota import CpuQuota
 from bench.lab.credentials import Credentials, Subscriber
 from bench.lab.errors import LabError
 from bench.lab.laboratory import Laboratory
@@ -104,7 +104,7 @@ class Rehearsal:
 
     def _bound_cpu(self, laboratory: Laboratory, scene: Scene) -> None:
         if self._options.survivor_cpu_percent:
-            bound = CpuBound(laboratory.run_name, self._options.survivor_cpu_percent)
+            bound = CpuQuota(laboratory.run_name, self._options.survivor_cpu_percent)
             for agent in scene.survivors:
                 bound.add([agent.daemon.pid, *children_of(agent.daemon.pid)])
 

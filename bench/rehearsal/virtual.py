@@ -23,6 +23,8 @@ _LAG_INTERVAL_S = 0.05
 _SAMPLE_INTERVAL_S = 0.25
 # A Binding Update waits for the turn of IKE that it comes in, and for one more when the store has it.
 _TURNS_BEFORE_OTHERS_S = 0.01
+# While nodes are brought back: half a round of the packet loop, and what the store gathers.
+_GATHERED_S = 0.004 + 0.020
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,8 @@ class VirtualSurvivor:
         """A Binding Update of a node that the failure does not concern."""
         waits_s = min(max(0.0, self._cpu_free_at - now), _TURNS_BEFORE_OTHERS_S)
         self._work(now, self._model.exchange_s)
+        if self._scheduler.progress(now).in_flight:
+            waits_s += _GATHERED_S
         answered_s = waits_s + self._model.exchange_s + self._options.rtt_ms / 1000
         self._result.background.append((now + answered_s, answered_s))
         self._at(now + 1 / self._options.background_bu_rate_per_s, self._serve_another)

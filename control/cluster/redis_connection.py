@@ -52,33 +52,30 @@ class RedisConnection:
         self._timeout_s = timeout_s
         # One more try at once, on a new connection: the server may have restarted since the last request.
         self._client = _client(address, timeout_s, tries=2)
+        # Scripts have numbered tries.
         self._client_once = _client(address, timeout_s, tries=1)
-        self._process = secrets.token_hex(8)
+        self._name = secrets.token_hex(8)
         self._numbers = count(1)
 
-    def run(
-        self, name: str, home_agent: str, *arguments: str | int | bytes, stored: bool = False, once: bool = False
-    ) -> Any:
+    def run(self, name: str, *arguments: str | int | bytes, stored: bool = False, once: bool = False) -> Any:
         """What a script returns; it happens as a whole or not at all.
 
-        If its answer does not come in time it may still happen, but not after the next one of this process.
+        If its answer does not come in time it may still happen, but not after another try of this object.
 
         Args:
             name: of the script.
-            home_agent: who has it run.
             arguments: its ARGV.
             stored: whether the replicas that the address demands must have it before this returns.
             once: whether it must not be run again if its answer is lost; else it may be.
         """
         script, digest = _script(name)
-        sender = (home_agent, self._process, next(self._numbers))
 
         def request() -> Any:
             if once:
                 # A connection of its own: an idle one may have been closed, and there is no second try.
                 self._client_once.connection_pool.disconnect()
-            pipeline = (self._client_once if once else self._client).pipeline(transaction=False)
-            pipeline.evalsha(digest, 1, self._prefix, *sender, *arguments)
+            pipeline = self._client_once.pipeline(transaction=False)
+            pipeline.evalsha(digest, 1, self._prefix, self._name, next(self._numbers), *arguments)
             if stored and self._address.minimum_replicas:
                 pipeline.execute_command("WAIT", self._address.minimum_replicas, int(self._timeout_s * 500))
             return pipeline.execute()
@@ -90,7 +87,15 @@ class RedisConnection:
                 self._client.script_load(script)
                 return request()
 
-        results = self._typed(request_with_script)
+        def request_again() -> Any:
+            try:
+                return request_with_script()
+            except (exceptions.ConnectionError, exceptions.TimeoutError):
+                if once:
+                    raise
+                return request_with_script()
+
+        results = self._typed(request_again)
         if len(results) > 1 and results[1] < self._address.minimum_replicas:
             raise StoreError(
                 "not-replicated",

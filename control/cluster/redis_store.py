@@ -113,7 +113,7 @@ class RedisStore:
         most = -1 if limit is None else limit
         # Run again, it would claim further nodes, and nobody would be told of the first ones.
         arguments = (failed, by.home_agent, by.token, repr(now), "force" if force else "", most)
-        verdict, *rest = self._connection.run("claim", by.home_agent, *arguments, stored=True, once=True)
+        verdict, *rest = self._connection.run("claim", *arguments, stored=True, once=True)
         if verdict == b"lease-lost":
             raise LeaseLost(by.home_agent, by.token)
         if verdict == b"lease-held":
@@ -194,8 +194,8 @@ class RedisStore:
             )
         return [IPv6Address(_text(taken)) for taken in self._write("write_bindings", lease, arguments)]
 
-    def _run(self, name: str, home_agent: str, *arguments: str | int | bytes, stored: bool = False) -> Any:
-        return self._connection.run(name, home_agent, home_agent, *arguments, stored=stored)
+    def _run(self, name: str, *arguments: str | int | bytes, stored: bool = False) -> Any:
+        return self._connection.run(name, *arguments, stored=stored)
 
     def _write(self, name: str, lease: Lease, arguments: Sequence[str | int | bytes]) -> list[bytes]:
         verdict, *rest = self._run(name, lease.home_agent, lease.token, *arguments, stored=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -14,9 +15,10 @@ from control.daemon.signalling_sockets import Reader, SignallingSockets
 from control.home_agent.engine import HomeAgent
 
 # In a takeover packets come every millisecond or so, and to wake up, look at all timers, write to the store and send
-# costs as much as an answer. It goes in rounds then: after this time at most all that has come is taken together. The
+# costs as much as an answer. It goes in rounds then: after this time at most, what has come is taken together. The
 # four answers of a bootstrap can wait for so long, and so can the Binding Updates of nodes that are served.
 _ROUND_S = 0.008
+_LOG = logging.getLogger(__name__)
 
 
 class PacketLoop:
@@ -117,7 +119,8 @@ class PacketLoop:
     def _wake_up_next(self) -> None:
         if not self.is_open:
             return
-        if self._agent.takeover.active:
+        takeover = self._agent.takeover
+        if takeover.active and not takeover.paused:
             if self._next_round is None:
                 self._stop_listening()
                 self._next_round = self._loop.call_later(_ROUND_S, self._go_round)
@@ -131,7 +134,10 @@ class PacketLoop:
     def _go_round(self) -> None:
         self._next_round = self._loop.call_later(_ROUND_S, self._go_round)
         for reader in self._readers.values():
-            reader(self._loop.time(), self._wall())
+            try:
+                reader(self._loop.time(), self._wall())
+            except Exception:  # as the event loop does it: one that fails does not keep the others from their packets
+                _LOG.exception("what has arrived could not be dealt with")
         self._agent.handle_timer(self._loop.time())
         self.flush()
 

@@ -20,8 +20,8 @@ from control.mobility.messages import HomeAgentSwitch
 
 _TIMEOUTS = SwitchTimeouts(initial_s=5.0, maximum_s=20.0)
 _BURST_S = 0.1
-# A Mobility Header has room for 127; a node that finds none of so many alive will not find one further down the list.
-_ADDRESSES_NAMED = 16
+# A Mobility Header has room for 127, a packet of 1,280 bytes, protected, for some 70.
+_ADDRESSES_NAMED = 64
 
 Send = Callable[[HomeAgentSwitch, IPv6Address, IPv6Address, float], bool]
 """Sends a message to a home address at a care-of address, now; whether a security association allowed it."""
@@ -86,7 +86,7 @@ class Departures:
     def begin(self, home_addresses: Iterable[IPv6Address], addresses: Sequence[IPv6Address]) -> int:
         """Have nodes leave for one of ``addresses``, home agents that are as good as each other.
 
-        Each is the first one for as many nodes, as nodes take them in order (RFC 5142 section 6.2). A node is told 16
+        Each is the first one for as many nodes, as nodes take them in order (RFC 5142 section 6.2). A node is told 64
         of them at most.
 
         Returns:

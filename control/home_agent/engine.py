@@ -95,7 +95,7 @@ class HomeAgent:
         self._refusals = Refusals(self._happenings)
         steps = RecoverySteps(address, directory, endpoint, self.sessions, registrations, self._happen)
         self.perform = steps.perform
-        registrations.observe_refusal = self._refusals.binding_refused
+        registrations.observe_refusal = self._binding_refused
 
     def attach(self, takeover: Takeover) -> None:
         """Give the agent the jobs it drives; once, before any input."""
@@ -461,6 +461,12 @@ class HomeAgent:
             older.delete(now)
         if job is not None:
             self.takeover.mobility_child_established(job, now)
+
+    def _binding_refused(
+        self, identity: str, home_address: IPv6Address, care_of_address: IPv6Address, reason: str, now: float
+    ) -> None:
+        self._refusals.binding_refused(identity, home_address, care_of_address, reason, now)
+        self._release_if_gone(identity)
 
     def _release_if_gone(self, identity: str) -> None:
         """A home address from the pool is the node's for as long as it has an IKE SA or a binding (RFC 4877 9).

@@ -19,7 +19,7 @@ from control.wire import WireError
 
 _RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
 _LARGEST_DATAGRAM = 65_535
-_BATCH = 256
+_BATCH = 1024
 _ANCILLARY_SPACE = 2_048
 
 

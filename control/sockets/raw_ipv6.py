@@ -15,7 +15,7 @@ from control.wire import WireError, ipv6_address
 from datapath.xfrm.probe import SO_RCVMARK
 
 _RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024
-_BATCH = 256
+_BATCH = 1024
 _LARGEST_PACKET = 65_535
 _ANCILLARY_SPACE = 2_048
 _SO_MARK = 36

@@ -13,7 +13,7 @@ import pytest
 
 from bench.lab import addresses
 from bench.lab.capture import Capture
-from bench.lab.cpu_bound import CpuBound
+from bench.lab.cpu_quota import CpuQuota
 from bench.lab.errors import LabError
 from bench.lab.laboratory import RUN_ROOT, Laboratory
 from bench.lab.namespaces import Namespace, existing_namespaces
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.namespaces
 HOLD_A_RUN = """
 import sys, time
 from pathlib import Path
-from bench.lab.cpu_bound import CpuBound
+from bench.lab.cpu_quota import CpuQuota
 from bench.lab.laboratory import Laboratory
 with Laboratory(sys.argv[1]) as lab:
     namespace = lab.namespace("cn")
@@ -34,7 +34,7 @@ with Laboratory(sys.argv[1]) as lab:
     process = lab.spawn(namespace, "sleeper", ["sleep", "60"])
     while Path(f"/proc/{process.pid}/comm").read_text() != "sleep\\n":
         time.sleep(0.01)
-    CpuBound(lab.run_name, 50).add([process.pid])
+    CpuQuota(lab.run_name, 50).add([process.pid])
     print(lab.run_name, process.pid, flush=True)
     time.sleep(60)
 """
@@ -109,7 +109,7 @@ def test_runs_that_begin_together_leave_each_other_alone() -> None:
 def test_processes_get_no_more_cpu_time_than_they_may(laboratory: Laboratory) -> None:
     namespace = laboratory.namespace("slow")
     busy = laboratory.spawn(namespace, "busy", [sys.executable, "-c", "while True: pass"])
-    CpuBound(laboratory.run_name, 20).add([busy.pid])
+    CpuQuota(laboratory.run_name, 20).add([busy.pid])
     began, before = time.monotonic(), busy.usage().cpu_s
     time.sleep(1.0)
     share = (busy.usage().cpu_s - before) / (time.monotonic() - began)
@@ -120,7 +120,7 @@ def test_a_process_that_is_gone_cannot_be_bounded(laboratory: Laboratory) -> Non
     gone = subprocess.Popen(["true"])
     gone.wait()
     with pytest.raises(LabError, match=f"process {gone.pid} cannot be bounded"):
-        CpuBound(laboratory.run_name, 20).add([gone.pid])
+        CpuQuota(laboratory.run_name, 20).add([gone.pid])
 
 
 def test_an_error_inside_removes_everything() -> None:

@@ -6,7 +6,7 @@
 --   binding-owners    hash: home address -> home agent
 --   agents            set: home agents that have, or had, nodes
 --   traffic           hash: identity -> when it had traffic last
---   commands          hash: home agent -> "process number" of its last command
+--   tries:CONNECTION  the number of the last try to run a script that came from there; for an hour
 --   certificates      hash: identity -> the certificates it has proved itself with, as msgpack
 --   members:AGENT     sorted set of identities, in their byte order
 --   nodes:AGENT       hash: identity -> "fence last_seen home_address care_of_address" ("-": none)
@@ -17,15 +17,16 @@
 -- Times and addresses pass through as the text they came as: Lua's numbers would round the times.
 local base = KEYS[1]
 
--- ARGV begins with home agent, process and number of the command; each script finds what is its own in the rest. A
--- command that hung in a connection which its process has given up must not undo what that has done since.
+-- ARGV begins with a connection and the number of this try in it; each script finds what is its own in the rest. A try
+-- that hung on a way which was given up must not undo what has been done since. To note the number may fail, for want
+-- of memory, as long as what frees memory still works.
 do
-  local agent, process, number = table.remove(ARGV, 1), table.remove(ARGV, 1), table.remove(ARGV, 1)
-  local whose, last = (redis.call('HGET', base .. 'commands', agent) or ''):match('^(%S+) (%d+)$')
-  if whose == process and tonumber(last) > tonumber(number) then
-    return redis.error_reply('LATE a later command of the same process has come before')
+  local connection, number = table.remove(ARGV, 1), table.remove(ARGV, 1)
+  local last = tonumber(redis.call('GET', base .. 'tries:' .. connection) or '')
+  if last and last > tonumber(number) then
+    return redis.error_reply('LATE a later try has come before')
   end
-  redis.call('HSET', base .. 'commands', agent, process .. ' ' .. number)
+  redis.pcall('SET', base .. 'tries:' .. connection, number, 'EX', 3600)
 end
 
 local function lease_of(agent)

@@ -66,10 +66,11 @@ class World:
     def __init__(self):
         self.loop = Loop()
         self.takes_s = 0.0005
-        self.takeover = SimpleNamespace(active=False)
+        self.takeover = SimpleNamespace(active=False, paused=False)
         self.sent = 0
         self.read = []
         self.due = None
+        self.fails = None
         self.steps = []
         part = {"close": lambda: None, "give_esp_to_kernel": lambda: None}
         home_links = SimpleNamespace(open=lambda *_: None, send=lambda: None)
@@ -97,6 +98,8 @@ class World:
         self.packets.open(IPv6Address("::1"))
 
     def _read(self, descriptor, _now, _wall):
+        if descriptor == self.fails:
+            raise ValueError(descriptor)
         self.read.append(descriptor)
         self.loop.now += self.takes_s
 
@@ -162,15 +165,22 @@ def test_rounds_end_with_the_takeover(world):
     assert [timer.when() for timer in world.loop.pending] == [105.0]
 
 
-def test_a_round_that_fails_is_not_the_last(world):
+def test_nobody_goes_in_rounds_while_a_takeover_is_held(world):
+    world.takeover.active = world.takeover.paused = True
+    world.packets.flush()
+    assert world.loop.readers.keys() == {IKE, SIGNALLING}
+    assert world.loop.pending == []
+
+
+def test_a_socket_that_cannot_be_dealt_with_stops_neither_the_others_nor_the_rounds(world, caplog):
     world.takeover.active = True
     world.packets.flush()
-    (timer,) = world.loop.pending
-    world.loop.timers.clear()
-    world.packets._wall = lambda: 1 / 0
-    with pytest.raises(ZeroDivisionError):
-        timer.action()
-    assert len(world.loop.pending) == 1
+    world.fails = IKE
+    for _ in range(2):
+        world.loop.next_timer()
+    assert world.read == [SIGNALLING] * 2
+    assert ("timer", 0.0165) in world.steps
+    assert [record.message for record in caplog.records] == ["what has arrived could not be dealt with"] * 2
 
 
 def test_what_the_last_packet_has_used_up_is_replaced_by_what_leaves_with_it(world):

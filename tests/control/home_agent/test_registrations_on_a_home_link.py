@@ -160,3 +160,17 @@ def test_an_agent_that_lost_its_nodes_forgets_what_waits(scene, hosts):
     scene.ha1.handle_timer(scene.network.now + 2.0)
 
     assert scene.ha1.registrations.pending() == []
+
+
+def test_a_pools_address_is_free_again_when_its_node_left_and_somebody_else_uses_it(make_scene):
+    scene = make_scene(pooled=True)
+    hosts, (node,), agent, network = Hosts(scene), scene.nodes, scene.ha1, scene.network
+    node.register(agent.address, "ha1.example.org", network.now)
+    assert hosts.run_until(lambda: agent.directory.home_address(node.identity) and any(hosts.heard[agent]))
+    home_address = agent.directory.home_address(node.identity)
+    node.close(network.now)
+    assert hosts.run_until(lambda: not agent.sessions.of(node.identity), seconds=0.5)
+    assert agent.directory.home_address(node.identity) == home_address, "its registration waits to be stored"
+    objection = unsolicited_advertisement(home_address, home_address, SOMEBODY)
+    agent.receive_from_home_link("home0", objection, network.now)
+    assert agent.directory.home_address(node.identity) is None

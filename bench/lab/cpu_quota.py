@@ -15,11 +15,11 @@ _PERIOD_US = 10_000
 _PATIENCE_S = 5.0
 
 
-class CpuBound:
+class CpuQuota:
     """Some processes, with all their threads and what they start from now on, share a part of one core."""
 
     def __init__(self, run_name: str, percent: float) -> None:
-        """Make it; see :func:`remove_cpu_bound`.
+        """Make it; see :func:`remove_cpu_quota`.
 
         Args:
             run_name: of the run of the laboratory.
@@ -55,7 +55,7 @@ class CpuBound:
                 raise LabError(f"the CPU time of process {pid} cannot be bounded: {error}") from error
 
 
-def remove_cpu_bound(run_name: str) -> None:
+def remove_cpu_quota(run_name: str) -> None:
     """Remove what a run has made, if anything, once its processes have been told to end."""
     deadline = time.monotonic() + _PATIENCE_S
     for group in (_CONTROL_GROUPS / "cpu" / run_name, _CONTROL_GROUPS / run_name):
