@@ -70,7 +70,7 @@ def wait_until_dead(pid: int) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_removes_everything(number: signal.Signals) -> None:
     holder, run_name, sleeper = start_run("signal")
-    assert len(traces_of(run_name)) == 3
+    assert len(traces_of(run_name)) == 4
     assert alive(sleeper)
     holder.send_signal(number)
     holder.wait(PATIENCE_S)
@@ -83,7 +83,7 @@ def test_the_next_run_removes_what_a_killed_one_left() -> None:
     holder.kill()
     holder.wait(PATIENCE_S)
     wait_until_dead(sleeper)
-    assert len(traces_of(run_name)) == 3
+    assert len(traces_of(run_name)) == 4
     with Laboratory("crash"):
         assert traces_of(run_name) == []
 
@@ -92,7 +92,7 @@ def test_a_living_run_is_left_alone() -> None:
     holder, run_name, sleeper = start_run("alive")
     with Laboratory("alive") as other:
         assert other.run_name != run_name
-        assert len(traces_of(run_name)) == 3
+        assert len(traces_of(run_name)) == 4
         assert alive(sleeper)
     holder.terminate()
     holder.wait(PATIENCE_S)
