@@ -41,28 +41,32 @@ class FileFollower:
         self._path = path
         self._offset = 0
         self._lines = JsonLines()
+        self._unread: list[JsonObject] = []
 
     def read(self) -> list[JsonObject]:
         """What was appended since the last call; nothing while the file does not exist."""
+        unread, self._unread = self._unread, []
         try:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
         except FileNotFoundError:
-            return []
+            return unread
         self._offset += len(data)
-        return self._lines.feed(data)
+        return unread + self._lines.feed(data)
 
     def wait_for(self, event: str, timeout_s: float) -> JsonObject:
-        """The next object whose "event" is `event`; others are passed over.
+        """The next object whose "event" is `event`; others before it are passed over.
 
         Raises:
             LabError: none came in time.
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            for row in self.read():
+            rows = self.read()
+            for number, row in enumerate(rows, 1):
                 if row.get("event") == event:
+                    self._unread = rows[number:]
                     return row
             time.sleep(0.02)
         raise LabError(f"no {event!r} in {self._path.name} within {timeout_s:g} s")

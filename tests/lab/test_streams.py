@@ -31,6 +31,18 @@ def test_follower_returns_only_what_is_new(tmp_path: Path) -> None:
         follower.wait_for("three", 0.05)
 
 
+def test_what_follows_what_was_waited_for_is_read_next(tmp_path: Path) -> None:
+    path = tmp_path / "events"
+    path.write_text('{"event": "one"}\n{"event": "two"}\n{"event": "three"}\n{"event": "two"}\n')
+    follower = FileFollower(path)
+    assert follower.wait_for("two", 1.0) == {"event": "two"}
+    assert follower.wait_for("two", 1.0) == {"event": "two"}
+    assert follower.read() == []
+    follower = FileFollower(path)
+    follower.wait_for("two", 1.0)
+    assert [row["event"] for row in follower.read()] == ["three", "two"]
+
+
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Path]:
     """Answers each connection with the lines that its "arguments" ask for."""
