@@ -77,15 +77,19 @@ def measure(options: Options, progress: Callable[[str], None]) -> Measured:
     return measured
 
 
-def bootstraps(population: Population) -> Meter:
+def bootstraps(population: Population, key_pairs: int = 0) -> Meter:
     """Have one home agent bring back all nodes, which another one has registered, once; all in memory.
+
+    Args:
+        population: the nodes.
+        key_pairs: made ahead, outside the figure.
 
     Raises:
         LabError: exchanges did not complete.
     """
     scene = _fresh(population)
     register_all(scene, MemoryLink())
-    return take_over_all(scene, MemoryLink()).meter
+    return take_over_all(scene, MemoryLink(), key_pairs=key_pairs).meter
 
 
 def _measure_once(population: Population, measured: Measured) -> None:
@@ -97,9 +101,7 @@ def _measure_once(population: Population, measured: Measured) -> None:
     measured.add(method, Figure.INITIATOR, taken_over.meter)
     measured.add(method, Figure.FLOOR, Floor(population.trust, taken_over.traffic, initiator=True).run())
     measured.add(method, Figure.RESPONDER_FLOOR, Floor(population.trust, registered.traffic, initiator=False).run())
-    scene = _fresh(population)
-    register_all(scene, MemoryLink())
-    measured.add(method, Figure.INITIATOR_PREPARED, take_over_all(scene, MemoryLink(), key_pairs=nodes).meter)
+    measured.add(method, Figure.INITIATOR_PREPARED, bootstraps(population, key_pairs=nodes))
     scene = _fresh(population)
     register_all(scene, MemoryLink())
     measured.add(method, Figure.INITIATOR_UDP, _over_udp(take_over_all, scene))
